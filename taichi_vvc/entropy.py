@@ -1,0 +1,290 @@
+"""Entropy coding: integer symbols to bytes and back. The only module that imports constriction.
+
+No floating-point number influences decoding: frequency tables come from integers in the stream (:mod:`.tables`), and
+integer functions of symbols already decoded choose among them (:mod:`.contexts`). Format: ``docs/bitstream.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import constriction
+import numpy as np
+
+from . import contexts, tables
+from .errors import CorruptStream
+from .plan import ESCAPE, MODELS, RatePlan, before_parts, check, choose, plan_rate, weight_set
+
+__all__ = ["EncodedGrid", "RatePlan", "decode_grid", "encode_grid", "plan_rate"]
+
+LARGEST_MAGNITUDE = 1 << 20
+"""No symbol may be larger."""
+
+_WORD = np.dtype("<u4")
+_CONTEXT, _LAPLACE = MODELS["context"], MODELS["laplace"]
+_ZERO = 2
+_FIRST_MEAN = 24
+_CLASSES = 21
+_CLASS_TABLE = np.array([1 << (23 - k) for k in range(_CLASSES - 1)] + [1 << (24 - _CLASSES + 1)], np.int64)
+_RAW_BITS = 11
+
+
+def exact_model(frequencies: np.ndarray) -> constriction.stream.model.Categorical:
+    """constriction's model with exactly these integer frequencies, which are at least 1 and sum to 2^24.
+
+    ``perfect=False`` gives every symbol 1 and scales the rest by 2^24 - n over the sum of what it is given; with the
+    frequencies less 1 that factor is exactly 1, and all cumulative sums are integers that float64 represents.
+    """
+    if frequencies.min() < 1 or frequencies.sum() != tables.TOTAL:
+        raise AssertionError("a frequency table must be positive and sum to 2^24")
+    return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
+
+
+class RangeWriter:
+    """Collects symbols into a range-coded byte string and counts their ideal code length in ``bits``."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+        self.bits = 0.0
+
+    def symbols(self, values: np.ndarray, frequencies: np.ndarray) -> None:
+        """Codes int32 ``values`` in ``[0, len(frequencies))``."""
+        if values.size:
+            self._coder.encode(np.ascontiguousarray(values, np.int32), exact_model(frequencies))
+            counts = np.bincount(values, minlength=frequencies.size)
+            self.bits += float(counts @ (tables.PRECISION - np.log2(frequencies)))
+
+    def bits_of(self, values: np.ndarray, count: int) -> None:
+        """Codes values in ``[0, 2^count)`` as ``count`` raw bits each, the low ones first."""
+        while count > 0:
+            part = min(count, _RAW_BITS)
+            self.symbols(values & ((1 << part) - 1), np.full(1 << part, tables.TOTAL >> part, np.int64))
+            values, count = values >> part, count - part
+
+    def payload(self) -> bytes:
+        """The bytes of all that was coded."""
+        return self._coder.get_compressed().astype(_WORD).tobytes()
+
+
+class RangeReader:
+    """The inverse of :class:`RangeWriter`. Raises :class:`CorruptStream` where the bytes cannot be decoded."""
+
+    def __init__(self, payload: bytes) -> None:
+        if len(payload) % 4:
+            raise CorruptStream(f"expected whole 32-bit words of entropy-coded data, found {len(payload)} bytes")
+        words = np.frombuffer(payload, _WORD).astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def decode(self, count: int, model: constriction.stream.model.Categorical) -> np.ndarray:
+        """``count`` symbols of a model that was made before."""
+        try:
+            return self._coder.decode(model, count)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise CorruptStream("entropy-coded data do not decode; the file is damaged") from error
+
+    def symbols(self, count: int, frequencies: np.ndarray) -> np.ndarray:
+        """``count`` int32 symbols."""
+        return self.decode(count, exact_model(frequencies)) if count else np.zeros(0, np.int32)
+
+    def bits_of(self, count: int, bits: int) -> np.ndarray:
+        """``count`` values of ``bits`` raw bits, int64."""
+        values, shift = np.zeros(count, np.int64), 0
+        while bits > 0:
+            part = min(bits, _RAW_BITS)
+            values |= self.symbols(count, np.full(1 << part, tables.TOTAL >> part, np.int64)).astype(np.int64) << shift
+            shift, bits = shift + part, bits - part
+        return values
+
+    def finish(self) -> None:
+        """Checks that nothing is left over."""
+        if not self._coder.maybe_exhausted():
+            raise CorruptStream("expected the end of entropy-coded data, found more; the file is damaged")
+
+
+def _best_escape_shift(excess: np.ndarray) -> int:
+    """The Exp-Golomb order with the fewest bits for nonnegative ``excess``."""
+    if not excess.size:
+        return 0
+    costs = []
+    for shift in range(16):
+        _, bits = np.frexp((excess + (1 << shift)).astype(np.float64))
+        costs.append(int((2 * (bits - 1) - shift).sum()))
+    return int(np.argmin(costs))
+
+
+def _write_escapes(writer: RangeWriter, values: np.ndarray, shift: int) -> None:
+    """The magnitudes beyond the alphabet, in the order of ``values``."""
+    excess = np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE
+    if not excess.size:
+        return
+    shifted = excess + (1 << shift)
+    lengths = np.frexp(shifted.astype(np.float64))[1].astype(np.int64) - 1
+    writer.symbols(lengths - shift, _CLASS_TABLE)
+    for length in np.unique(lengths):
+        chosen = shifted[lengths == length]
+        writer.bits_of(chosen - (1 << int(length)), int(length))
+
+
+def _read_escapes(reader: RangeReader, clipped: np.ndarray, shift: int) -> np.ndarray:
+    """``clipped`` with its escapes replaced by the values that follow in the stream."""
+    where = np.nonzero(np.abs(clipped) >= ESCAPE)[0]
+    if not where.size:
+        return clipped
+    lengths = reader.symbols(where.size, _CLASS_TABLE).astype(np.int64) + shift
+    excess = np.zeros(where.size, np.int64)
+    for length in np.unique(lengths):
+        chosen = lengths == length
+        excess[chosen] = reader.bits_of(int(chosen.sum()), int(length)) + (1 << int(length)) - (1 << shift)
+    if excess.max() > LARGEST_MAGNITUDE - ESCAPE:
+        raise CorruptStream(f"expected symbols up to {LARGEST_MAGNITUDE}, found {int(excess.max()) + ESCAPE}")
+    values = clipped.copy()
+    values[where] += np.sign(values[where]) * excess.astype(np.int32)
+    return values
+
+
+def _write_side(writer: RangeWriter, values: np.ndarray) -> None:
+    """Small signed integers of a header, with the fixed side table and Exp-Golomb escapes of order 0."""
+    writer.symbols(np.clip(values, -ESCAPE, ESCAPE) + ESCAPE, tables.SIDE_TABLE)
+    _write_escapes(writer, values, 0)
+
+
+def _read_side(reader: RangeReader, count: int) -> np.ndarray:
+    return _read_escapes(reader, reader.symbols(count, tables.SIDE_TABLE) - ESCAPE, 0)
+
+
+def _read_indices(reader: RangeReader, expected: np.ndarray, limit: int, what: str) -> np.ndarray:
+    """Integers in ``[0, limit)`` stated as differences to ``expected``."""
+    values = expected + _read_side(reader, expected.size).reshape(expected.shape)
+    if values.min(initial=0) < 0 or values.max(initial=0) >= limit:
+        raise CorruptStream(f"expected {what} in 0..{limit - 1}, found {int(values.min())}..{int(values.max())}")
+    return values
+
+
+@dataclass(frozen=True)
+class EncodedGrid:
+    """One coded grid: its bytes and their ideal length in bits, side information included."""
+
+    payload: bytes
+    bits: float
+
+
+def encode_grid(
+    residual: np.ndarray, live: np.ndarray, previous: np.ndarray | None, model: str = "context"
+) -> EncodedGrid:
+    """Codes the live symbols of one grid.
+
+    Args:
+        residual: (nz, ny, nx, C) int32, zero outside ``live``, magnitudes up to 2^20.
+        live: (nz, ny, nx) bool, the nodes that are sent.
+        previous: the previous frame's residual of this grid, or None on key frames.
+        model: ``"context"``, or ``"laplace"`` for one Laplace distribution per channel, the paper's own model
+            (arXiv 2402.01380, section 3.3).
+    Raises:
+        ValueError: shapes disagree, or a symbol is too large or nonzero outside the live set.
+    """
+    check(residual, live, previous, model)
+    if np.abs(residual.astype(np.int64)).max(initial=0) > LARGEST_MAGNITUDE:
+        raise ValueError(f"expected symbols up to {LARGEST_MAGNITUDE}, found larger ones; use a larger step")
+    if np.any(residual[~live]):
+        raise ValueError("expected zeros outside the live set, found other symbols")
+    if not residual.any():
+        return EncodedGrid(bytes([_ZERO]), 8.0)
+    at = contexts.lattice(live)
+    passes, first, second, frequencies = choose(residual, at, live, previous, model)
+    writer = RangeWriter()
+    values = residual[live].reshape(-1)
+    shift = _best_escape_shift(np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE)
+    _write_side(writer, np.array([shift]))
+    _write_side(writer, np.diff(first, prepend=_FIRST_MEAN))
+    if model == "context":
+        _write_side(writer, (second - contexts.DEFAULT_INDICES).reshape(-1))
+    for part in passes:
+        for channel in range(part.values.shape[0]):
+            row = part.tables[channel]
+            order = np.argsort(row, kind="stable")
+            coded = part.values[channel][order].astype(np.int32) + ESCAPE
+            start = 0
+            for table, count in enumerate(np.bincount(row).tolist()):
+                writer.symbols(coded[start : start + count], frequencies[table])
+                start += count
+    _write_escapes(writer, values, shift)
+    return EncodedGrid(bytes([MODELS[model] | weight_set(previous) << 4]) + writer.payload(), writer.bits + 8)
+
+
+def decode_grid(
+    payload: bytes, shape: tuple[int, int, int, int], live: np.ndarray, previous: np.ndarray | None
+) -> np.ndarray:
+    """The inverse of :func:`encode_grid`: (nz, ny, nx, C) int32, zero outside ``live``.
+
+    Raises:
+        CorruptStream: the payload is not one that :func:`encode_grid` makes for this shape and live set.
+    """
+    if not payload:
+        raise CorruptStream("expected an entropy-coded grid, found no bytes")
+    model, chosen = payload[0] & 15, payload[0] >> 4
+    symbols = np.zeros(shape, np.int32)
+    if payload == bytes([_ZERO]):
+        return symbols
+    if model not in (_CONTEXT, _LAPLACE) or chosen != weight_set(previous):
+        raise CorruptStream(f"expected an entropy model of version 1, found {payload[0]:#04x}; use a newer release")
+    nodes, channels = int(np.count_nonzero(live)), shape[3]
+    if not nodes or not channels:
+        raise CorruptStream("expected no symbols in a grid without live nodes, found some")
+    reader = RangeReader(payload[1:])
+    shift = int(_read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
+    first = _FIRST_MEAN + np.cumsum(_read_side(reader, channels), dtype=np.int64)
+    limit = tables.LEVELS if model == _LAPLACE else contexts.MEANS.size
+    if first.min() < 0 or first.max() >= limit:
+        raise CorruptStream(f"expected channel statistics in 0..{limit - 1}, found others")
+    if model == _LAPLACE:
+        frequencies = tables.laplace_tables(first)
+        clipped = np.stack([reader.symbols(nodes, row) for row in frequencies], 1) - ESCAPE
+    else:
+        indices = _read_indices(reader, contexts.DEFAULT_INDICES, tables.LEVELS, "probability indices")
+        models = [exact_model(row) for row in tables.context_tables(indices)]
+        clipped = _decode_contexts(reader, contexts.lattice(live), channels, previous, chosen, first, models)
+    symbols[live] = _read_escapes(reader, clipped.reshape(-1), shift).reshape(nodes, channels)
+    reader.finish()
+    return symbols
+
+
+def _decode_contexts(
+    reader: RangeReader,
+    at: contexts.Lattice,
+    channels: int,
+    previous: np.ndarray | None,
+    chosen: int,
+    means: np.ndarray,
+    models: Sequence[constriction.stream.model.Categorical],
+) -> np.ndarray:
+    """(live, C) int32 values, escapes as +-16, in the order of :func:`_context_passes`."""
+    size = int(np.prod(at.padded))
+    parts = np.zeros((8, channels, size), np.uint8)
+    totals = np.zeros((8, 1, size), np.uint8)
+    before = before_parts(previous, at)
+    weights = contexts.WEIGHT_SETS[chosen][1]
+    clipped = np.zeros((sum(p.size for p in at.places), channels), np.int32)
+    for position, parity in enumerate(contexts.ORDER):
+        places = at.places[parity]
+        if not places.size:
+            continue
+        kind = weights[contexts.KINDS[position]]
+        features = contexts.known_features(parts, totals, before, at, position)
+        base = contexts.base_activity(features, kind, contexts.MEANS[means])
+        base = np.broadcast_to(base, (channels, places.size))
+        prefix = np.zeros(places.size, np.int32)
+        values = np.empty((channels, places.size), np.int32)
+        for channel in range(channels):
+            activity = base[channel] + contexts.prefix_feature(prefix, channel) * np.int32(kind.prefix)
+            row = contexts.table_of(activity)
+            order = np.argsort(row, kind="stable")
+            counts = np.bincount(row).tolist()
+            found = [reader.decode(count, models[table]) for table, count in enumerate(counts) if count]
+            values[channel, order] = np.concatenate(found) - ESCAPE
+            magnitudes = np.minimum(np.abs(values[channel]), contexts.CAP)
+            parts[parity, channel, places] = magnitudes
+            prefix += magnitudes
+        totals[parity] = contexts.node_totals(parts[parity])
+        clipped[at.ranks[parity]] = values.T
+    return clipped
