@@ -1,0 +1,63 @@
+"""What a capture reader hands to :class:`taichi_vvc.sequence.MultiViewSequence`, whatever the layout on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from taichi_vvc.errors import DataError
+from taichi_vvc.types import Bounds, Camera
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One picture that is still on disk. ``camera`` has the size of the file's picture; ``mask`` is optional."""
+
+    camera: Camera
+    image: Path
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class CaptureIndex:
+    """The selected part of a capture.
+
+    Attributes:
+        source: the file that describes the capture.
+        indices: the capture's frame numbers that were selected.
+        times: the capture's own time of each selected frame.
+        entries: ``entries[frame][camera]``; the order of cameras is the same in all frames.
+        bounds: of the file, or None.
+        fps: of the whole capture (before selection), or None.
+        messages: one-line warnings for the user.
+    """
+
+    source: Path
+    indices: range
+    times: tuple[float, ...]
+    entries: tuple[tuple[ImageEntry, ...], ...]
+    bounds: Bounds | None
+    fps: Fraction | None
+    messages: tuple[str, ...] = ()
+
+
+def select_frames(count: int, frames: slice | None, source: Path) -> tuple[range, tuple[str, ...]]:
+    """The frame numbers that ``frames`` picks from ``count``, and a warning if it asked for more than there are.
+
+    Raises:
+        DataError: nothing is selected, or the step is not positive.
+    """
+    if frames is None:
+        return range(count), ()
+    if frames.step is not None and frames.step < 1:
+        raise DataError(f"{source}: expected a positive frame step, found {frames.step}; frames only run forwards")
+    chosen = range(count)[frames]
+    asked = f"{'' if frames.start is None else frames.start}:{'' if frames.stop is None else frames.stop}"
+    if not chosen:
+        raise DataError(f"{source}: frames {asked} select nothing of {count}; frames are numbered 0 to {count - 1}")
+    if frames.stop is not None and frames.stop > count:
+        return chosen, (
+            f"frames {asked} asked for, but the capture ends at {count}: using the {len(chosen)} there are",
+        )
+    return chosen, ()

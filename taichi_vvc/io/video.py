@@ -1,0 +1,189 @@
+"""Pictures, depth maps and videos to disk. A file appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from taichi_vvc.errors import ConfigError, DataError
+
+CONTAINERS = (".mp4", ".mov", ".mkv")
+CODEC = "libx264"
+DEPTH_KEY = "depth_unit"
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` (same suffix), renamed to it on success and removed on failure.
+
+    Raises:
+        DataError: the folder cannot be made or the file cannot be renamed.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        with one_line(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with one_line(path):
+            os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_line(path: str | Path) -> Iterator[None]:
+    """Turns the system's errors about writing ``path`` into a DataError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot write: {error.strerror or error}") from None
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] to uint8, rounded and clipped; uint8 passes, NaN becomes 0."""
+    if image.dtype == np.uint8:
+        return image
+    return np.rint(np.clip(np.nan_to_num(image, nan=0.0), 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def write_png(path: str | Path, image: np.ndarray) -> None:
+    """Write (H, W), (H, W, 3) or (H, W, 4) values in [0, 1], or uint8, as an 8-bit PNG.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    with atomic(path) as temporary, one_line(path):
+        Image.fromarray(to_bytes(image)).save(temporary, format="PNG")
+
+
+def depth_unit(farthest: float) -> float:
+    """The power of ten that fits depths up to ``farthest`` into 16 bits: 5 m gives 0.0001 m, i.e. 0.1 mm."""
+    if not farthest > 0.0 or not np.isfinite(farthest):
+        raise ConfigError(f"expected a positive farthest depth, found {farthest}")
+    exponent = int(np.ceil(np.log10(farthest / 65535.0)))
+    return float(f"1e{exponent}")
+
+
+def write_depth_png(path: str | Path, depth: np.ndarray, unit: float) -> None:
+    """Write depth as a 16-bit grey PNG: value = depth / ``unit``, rounded.
+
+    0 means nothing was hit (a depth that is not finite or not positive); 65535 also holds all that is farther. The
+    unit, in world units per step, stands in the PNG's text chunk ``depth_unit``.
+
+    Args:
+        depth: (H, W) world units.
+        unit: as from :func:`depth_unit`, the same for all pictures of a sequence.
+    """
+    hit = np.isfinite(depth) & (depth > 0.0)
+    steps = np.where(hit, np.clip(np.rint(np.where(hit, depth, 1.0) / unit), 1, 65535), 0).astype(np.uint16)
+    note = PngInfo()
+    note.add_text(DEPTH_KEY, repr(float(unit)))
+    with atomic(path) as temporary, one_line(path):
+        Image.fromarray(steps).save(temporary, format="PNG", pnginfo=note)
+
+
+def read_depth_png(path: str | Path) -> np.ndarray:
+    """(H, W) float32 depth in world units as :func:`write_depth_png` wrote it; 0 where nothing was hit."""
+    with Image.open(path) as picture:
+        unit = picture.info.get(DEPTH_KEY)
+        if unit is None:
+            raise DataError(f'{path}: expected a PNG with the text "{DEPTH_KEY}", found none')
+        return np.asarray(picture).astype(np.float32) * np.float32(unit)
+
+
+class VideoWriter:
+    """H.264 video (yuv420p, BT.709): ``with VideoWriter("out.mp4", fps) as video: video.add(image)``.
+
+    Pictures of odd size get their last row or column doubled: the pixel format needs even sizes. The file appears
+    when the block ends without an exception; otherwise nothing is left behind.
+
+    Args:
+        path: .mp4, .mov or .mkv.
+        fps: frames per second.
+        crf: quality of the H.264 encoder, 0 (lossless) to 51; 17 is hard to tell from the original.
+
+    Raises:
+        ConfigError: the container is unknown, or this installation's FFmpeg has no H.264 encoder.
+        DataError: the file cannot be written, or pictures differ in size.
+    """
+
+    def __init__(self, path: str | Path, fps: Fraction | float, crf: int = 17) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() not in CONTAINERS:
+            raise ConfigError(f"{path}: expected a video name ending in {', '.join(CONTAINERS)}")
+        self._fps = Fraction(fps).limit_denominator(100_000)
+        if self._fps <= 0:
+            raise ConfigError(f"{path}: expected a positive frame rate, found {fps}")
+        self._crf = crf
+        self._shape: tuple[int, ...] | None = None
+        self._container: Any = None
+        self._stream: Any = None
+        self._session = self._open()
+
+    def __enter__(self) -> VideoWriter:
+        return self._session.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _open(self) -> Iterator[VideoWriter]:
+        import av  # heavy, and only wanted here
+
+        with atomic(self.path) as temporary:
+            with one_line(self.path):
+                self._container = av.open(str(temporary), mode="w")
+            try:
+                self._stream = self._add_stream()
+                yield self
+                if self._shape is None:
+                    raise DataError(f"{self.path}: a video needs at least one picture")
+                with one_line(self.path):
+                    self._container.mux(self._stream.encode(None))
+            finally:
+                with one_line(self.path):
+                    self._container.close()
+
+    def _add_stream(self) -> Any:
+        options = {"crf": str(self._crf), "preset": "medium"}
+        try:
+            return self._container.add_stream(CODEC, rate=self._fps, options=options)
+        except (ValueError, LookupError):  # PyAV's ways to say that a codec is unknown
+            raise ConfigError(
+                f"{self.path}: no {CODEC} encoder in this FFmpeg; install PyAV from its wheels (pip install av), or"
+                " write PNG pictures into a folder instead"
+            ) from None
+
+    def add(self, image: np.ndarray) -> None:
+        """Append one picture, (H, W, 3), values in [0, 1] or uint8."""
+        import av
+
+        pixels = to_bytes(image)
+        if self._shape is None:
+            self._shape = pixels.shape
+            height, width = pixels.shape[:2]
+            self._stream.width, self._stream.height = width + width % 2, height + height % 2
+            self._stream.pix_fmt = "yuv420p"
+            context = self._stream.codec_context
+            context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
+        elif pixels.shape != self._shape:
+            raise DataError(f"{self.path}: expected pictures of one shape, found {pixels.shape} after {self._shape}")
+        height, width = pixels.shape[:2]
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        with one_line(self.path):
+            self._container.mux(self._stream.encode(frame))

@@ -1,0 +1,91 @@
+"""Picture quality: PSNR over all pixels and over the foreground, and SSIM."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from taichi_vvc.errors import DataError
+
+SSIM_WINDOW = 11
+
+
+def composite(image: np.ndarray, background: tuple[float, float, float] | np.ndarray) -> np.ndarray:
+    """A straight-alpha picture on a plain background, blended in sRGB values as the renderer does.
+
+    Args:
+        image: (H, W, 4) uint8.
+        background: 3 values in [0, 1].
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+    """
+    pixels = image.astype(np.float32) * np.float32(1.0 / 255.0)
+    alpha = pixels[..., 3:]
+    return pixels[..., :3] * alpha + np.asarray(background, np.float32) * (1.0 - alpha)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of values in [0, 1] over all pixels and channels; infinity if equal.
+
+    Raises:
+        DataError: the shapes differ.
+    """
+    _same_shape(a, b)
+    return _psnr(np.square(a.astype(np.float64) - b.astype(np.float64)).mean())
+
+
+def psnr_foreground(a: np.ndarray, b: np.ndarray, mask: np.ndarray, grow: int = 2) -> float:
+    """PSNR in dB over the pixels of ``mask`` (H, W) bool grown by ``grow`` pixels in all eight directions.
+
+    NaN when the mask is empty: such an image says nothing and is left out of averages.
+    """
+    _same_shape(a, b)
+    chosen = grown(mask, grow)
+    if not chosen.any():
+        return math.nan
+    return _psnr(np.square(a[chosen].astype(np.float64) - b[chosen].astype(np.float64)).mean())
+
+
+def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """(H, W) bool: ``mask`` dilated by a square of 2 ``pixels`` + 1."""
+    out = np.pad(mask.astype(bool), pixels)
+    for axis in (0, 1):
+        length = mask.shape[axis]
+        out = np.logical_or.reduce([out.take(range(s, s + length), axis=axis) for s in range(2 * pixels + 1)])
+    return out
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Structural similarity of two (H, W, 3) pictures in [0, 1]: Wang et al. 2004, 11 x 11 Gaussian window, sigma 1.5,
+    averaged over channels (scikit-image).
+
+    Raises:
+        DataError: the shapes differ, or a side is shorter than the window.
+    """
+    _same_shape(a, b)
+    if min(a.shape[:2]) < SSIM_WINDOW:
+        raise DataError(f"SSIM needs pictures of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, found {a.shape[:2]}")
+    from skimage.metrics import structural_similarity  # slow to import, and only wanted here
+
+    return float(
+        structural_similarity(
+            a.astype(np.float64),
+            b.astype(np.float64),
+            data_range=1.0,
+            channel_axis=2,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def _psnr(mean_squared_error: float) -> float:
+    return math.inf if mean_squared_error == 0.0 else -10.0 * math.log10(mean_squared_error)
+
+
+def _same_shape(a: np.ndarray, b: np.ndarray) -> None:
+    if a.shape != b.shape:
+        raise DataError(f"cannot compare pictures of different shapes, {a.shape} and {b.shape}")

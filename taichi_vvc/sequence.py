@@ -1,0 +1,198 @@
+"""A multi-view video on disk: cameras, times and bounds at once, pictures one frame at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
+from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
+from taichi_vvc.io.index import CaptureIndex, ImageEntry
+from taichi_vvc.io.transforms import read_transforms
+from taichi_vvc.types import Bounds, Camera, FrameViews, View
+
+DEFAULT_FPS = Fraction(25)
+BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
+BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
+
+
+@dataclass(frozen=True)
+class MultiViewSequence:
+    """N calibrated, synchronised cameras over T selected frames. Pictures are read when asked for and not kept.
+
+    Attributes:
+        path: what was opened.
+        cameras: of the first frame, at the reduced size; the order of the views of every frame.
+        times: the capture's own time of each frame.
+        first_index: the capture's frame number of frame 0.
+        fps: frames per second of the selection (the capture's, divided by the step of the selection).
+        bounds: the box to be coded, world units.
+        bounds_source: ``"file"``, ``"masks"``, ``"cameras"`` or ``"argument"``.
+        has_alpha: whether the first frame has masks, i.e. any pixel that is not opaque.
+        downscale: the factor by which pictures are reduced.
+        messages: one-line warnings for the user.
+    """
+
+    path: Path
+    cameras: tuple[Camera, ...]
+    times: tuple[float, ...]
+    first_index: int
+    fps: Fraction
+    bounds: Bounds
+    bounds_source: str
+    has_alpha: bool
+    downscale: int
+    messages: tuple[str, ...]
+    indices: range
+    entries: tuple[tuple[ImageEntry, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def frame(self, i: int, split: str | None = None) -> FrameViews:
+        """All pictures of the selection's frame ``i`` (negative counts from the end), or those of one split only.
+
+        Raises:
+            IndexError: there is no such frame.
+            DataError: a picture or mask is damaged or has changed its size.
+        """
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"frame {i} of {len(self)}")
+        entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
+        return FrameViews(self.indices[i], self.times[i], read_views(entries, self.downscale))
+
+    def __iter__(self) -> Iterator[FrameViews]:
+        return (self.frame(i) for i in range(len(self)))
+
+
+def open_capture(
+    path: str | Path, *, frames: slice | None = None, downscale: int = 1, bounds: Bounds | None = None
+) -> MultiViewSequence:
+    """Open a capture: a folder with a ``transforms.json``, or such a file (docs/capture.md describes the layout).
+
+    Args:
+        frames: which frames of the capture, as a slice of their numbers; a step above 1 lowers the frame rate.
+        downscale: reduce pictures by this factor (area averaging, alpha-weighted).
+        bounds: the box to be coded, world units, instead of the file's or the found one.
+
+    Raises:
+        DataError: the capture cannot be used; the line names the file, what was found and what was expected.
+        ConfigError: ``downscale`` or ``bounds`` is out of range.
+    """
+    if isinstance(downscale, bool) or not isinstance(downscale, int) or downscale < 1:
+        raise ConfigError(f"expected downscale to be a whole number of 1 or more, found {downscale!r}")
+    if bounds is not None and not (np.isfinite([bounds.lower, bounds.upper]).all() and (bounds.size > 0).all()):
+        raise ConfigError(f"expected bounds with lower < upper in x, y and z, found {bounds.lower} and {bounds.upper}")
+    path = Path(path)
+    index = read_transforms(find_layout(path), frames)
+    cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
+
+    first = read_views(index.entries[0], downscale)
+    bare = [view.camera.name for view in first if view.image[..., 3].min() == 255]
+    has_alpha = len(bare) < len(first)
+    messages = list(index.messages)
+    if has_alpha and bare:
+        messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
+    if any(a.camera is not b.camera for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
+        messages.append("cameras move during the capture: each frame is fitted with its own, the file keeps the first")
+    if index.fps is None and len(index.entries) > 1:
+        messages.append(f'no "fps" in {index.source.name}: {DEFAULT_FPS} frames per second assumed')
+
+    if bounds is not None:
+        source = "argument"
+    elif index.bounds is not None:
+        bounds, source = index.bounds, "file"
+    else:
+        bounds, source, note = _find_bounds(index, has_alpha)
+        messages.append(note)
+    check_cameras_see(bounds, (entry.camera for entry in index.entries[0]), str(index.source))
+    return MultiViewSequence(
+        path=path,
+        cameras=cameras,
+        times=index.times,
+        first_index=index.indices[0],
+        fps=(index.fps or DEFAULT_FPS) / index.indices.step,
+        bounds=bounds,
+        bounds_source=source,
+        has_alpha=has_alpha,
+        downscale=downscale,
+        messages=tuple(messages),
+        indices=index.indices,
+        entries=index.entries,
+    )
+
+
+def find_layout(path: Path) -> Path:
+    """The file that describes the capture at ``path``. Raises DataError saying what was looked for."""
+    if path.is_file():
+        if path.suffix.lower() == ".json":
+            return path
+        raise DataError(f"{path}: expected a capture folder or its transforms.json, found another file")
+    if not path.is_dir():
+        raise DataError(f"{path}: expected a capture folder or its transforms.json, found nothing there")
+    file = path / "transforms.json"
+    if file.is_file():
+        return file
+    content = sorted(item.name + ("/" if item.is_dir() else "") for item in path.iterdir())
+    raise DataError(
+        f"{path}: unknown capture layout: looked for transforms.json, found {_some(content) or 'an empty folder'};"
+        " see docs/capture.md for how to write one"
+    )
+
+
+def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...]:
+    """Decode and reduce some pictures, a few at a time in threads (the decoders release the interpreter lock)."""
+
+    def read(entry: ImageEntry) -> View:
+        image = read_rgba(entry.image, entry.mask)
+        height, width = image.shape[:2]
+        if (width, height) != (entry.camera.width, entry.camera.height):
+            raise DataError(
+                f"{entry.image}: expected {entry.camera.width}x{entry.camera.height} pixels as when the capture was"
+                f" opened, found {width}x{height}"
+            )
+        return View(_reduced(entry.camera, downscale), area_reduce(image, downscale))
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return tuple(pool.map(read, entries))
+
+
+def _reduced(camera: Camera, factor: int) -> Camera:
+    return camera if factor == 1 else camera.resized(*reduced_size(camera.width, camera.height, factor))
+
+
+def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str]:
+    """Bounds that the file does not state, from the training cameras only: (bounds, source, message)."""
+    rows = [[entry for entry in row if entry.camera.split == "train"] for row in index.entries]
+    why = ""
+    if has_alpha:
+        count = min(BOUNDS_FRAMES, len(rows))
+        picks = [round(k * (len(rows) - 1) / max(1, count - 1)) for k in range(count)]
+        largest = max(max(entry.camera.width, entry.camera.height) for entry in rows[0])
+        factor = max(1, -(-largest // BOUNDS_PIXELS))
+        found = bounds_from_masks(read_views(rows[i], factor) for i in picks)
+        if found is not None:
+            return found, "masks", f"bounds found from the masks of {count} frames: {_box(found)}"
+        why = "the masks have no common visual hull (calibration or masks are off); "
+    found = bounds_from_cameras([entry.camera for entry in rows[0]])
+    if found is None:
+        raise DataError(
+            f'{index.source}: {why}cannot find bounds: expected cameras whose axes meet, found none; add "aabb"'
+            " [[x, y, z], [x, y, z]] around what is to be coded"
+        )
+    return found, "cameras", f'{why}bounds guessed from the cameras: {_box(found)}; "aabb" in the file is better'
+
+
+def _box(bounds: Bounds) -> str:
+    return " to ".join("(" + ", ".join(f"{v:.3g}" for v in corner) + ")" for corner in (bounds.lower, bounds.upper))
+
+
+def _some(names: list[str], limit: int = 6) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
