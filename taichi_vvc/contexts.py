@@ -25,6 +25,9 @@ TOTAL_CAP = 255
 """The sum of the capped magnitudes of a node's channels counts up to this."""
 
 THRESHOLDS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584)
+FIRST_MEAN = 24
+"""The mean (index) that the first channel's is stated relative to; of a Laplace model, the scale."""
+
 TABLES = len(THRESHOLDS) + 1
 """Tables per grid: table ``k`` holds the symbols whose activity reaches ``k`` of the thresholds."""
 
@@ -64,7 +67,7 @@ def _faces(parity: int) -> tuple[tuple[int, int, int, int], ...]:
         for step in (-1, 1):
             shift = [0, 0, 0]
             shift[axis] = (bit + step) >> 1
-            found.append((parity ^ (4 >> axis), *shift))
+            found.append((parity ^ (4 >> axis), shift[0], shift[1], shift[2]))
     return tuple(found)
 
 
@@ -131,7 +134,7 @@ def _shifted_sum(
     margin = y * x + x + 1
     flat = parts.reshape(8, -1)
     size = flat.shape[1]
-    total = np.zeros(size, dtype)
+    total: np.ndarray = np.zeros(size, dtype)
     inner = total[margin : size - margin]
     for part, dz, dy, dx in neighbours:
         shift = (dz * y + dy) * x + dx
@@ -233,7 +236,7 @@ WEIGHT_SETS: tuple[tuple[bool, tuple[Weights, ...]], ...] = (
 
 def base_activity(features: list[np.ndarray], weights: Weights, means: np.ndarray) -> np.ndarray:
     """(C, m) int32 activity of a pass without its prefix part. ``means``: (C,) values of :data:`MEANS`."""
-    activity = ((means * weights.mean) >> 8).astype(np.int32)[:, None]
+    activity: np.ndarray = ((means * weights.mean) >> 8).astype(np.int32)[:, None]
     for feature, weight in zip(features, weights.known, strict=True):
         if weight:
             activity = activity + feature * np.int32(weight)

@@ -12,21 +12,26 @@ from dataclasses import dataclass
 import constriction
 import numpy as np
 
-from . import contexts, tables
+from . import contexts, integers, masks, side, tables
 from .errors import CorruptStream
 from .plan import ESCAPE, MODELS, RatePlan, before_parts, check, choose, plan_rate, weight_set
 
-__all__ = ["EncodedGrid", "RatePlan", "decode_grid", "encode_grid", "plan_rate"]
+__all__ = [
+    "EncodedGrid",
+    "RatePlan",
+    "decode_grid",
+    "decode_integers",
+    "decode_mask",
+    "encode_grid",
+    "encode_integers",
+    "encode_mask",
+    "plan_rate",
+]
 
-LARGEST_MAGNITUDE = 1 << 20
-"""No symbol may be larger."""
 
 _WORD = np.dtype("<u4")
 _CONTEXT, _LAPLACE = MODELS["context"], MODELS["laplace"]
 _ZERO = 2
-_FIRST_MEAN = 24
-_CLASSES = 21
-_CLASS_TABLE = np.array([1 << (23 - k) for k in range(_CLASSES - 1)] + [1 << (24 - _CLASSES + 1)], np.int64)
 _RAW_BITS = 11
 
 
@@ -55,7 +60,7 @@ class RangeWriter:
             counts = np.bincount(values, minlength=frequencies.size)
             self.bits += float(counts @ (tables.PRECISION - np.log2(frequencies)))
 
-    def bits_of(self, values: np.ndarray, count: int) -> None:
+    def raw(self, values: np.ndarray, count: int) -> None:
         """Codes values in ``[0, 2^count)`` as ``count`` raw bits each, the low ones first."""
         while count > 0:
             part = min(count, _RAW_BITS)
@@ -87,7 +92,7 @@ class RangeReader:
         """``count`` int32 symbols."""
         return self.decode(count, exact_model(frequencies)) if count else np.zeros(0, np.int32)
 
-    def bits_of(self, count: int, bits: int) -> np.ndarray:
+    def raw(self, count: int, bits: int) -> np.ndarray:
         """``count`` values of ``bits`` raw bits, int64."""
         values, shift = np.zeros(count, np.int64), 0
         while bits > 0:
@@ -100,65 +105,6 @@ class RangeReader:
         """Checks that nothing is left over."""
         if not self._coder.maybe_exhausted():
             raise CorruptStream("expected the end of entropy-coded data, found more; the file is damaged")
-
-
-def _best_escape_shift(excess: np.ndarray) -> int:
-    """The Exp-Golomb order with the fewest bits for nonnegative ``excess``."""
-    if not excess.size:
-        return 0
-    costs = []
-    for shift in range(16):
-        _, bits = np.frexp((excess + (1 << shift)).astype(np.float64))
-        costs.append(int((2 * (bits - 1) - shift).sum()))
-    return int(np.argmin(costs))
-
-
-def _write_escapes(writer: RangeWriter, values: np.ndarray, shift: int) -> None:
-    """The magnitudes beyond the alphabet, in the order of ``values``."""
-    excess = np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE
-    if not excess.size:
-        return
-    shifted = excess + (1 << shift)
-    lengths = np.frexp(shifted.astype(np.float64))[1].astype(np.int64) - 1
-    writer.symbols(lengths - shift, _CLASS_TABLE)
-    for length in np.unique(lengths):
-        chosen = shifted[lengths == length]
-        writer.bits_of(chosen - (1 << int(length)), int(length))
-
-
-def _read_escapes(reader: RangeReader, clipped: np.ndarray, shift: int) -> np.ndarray:
-    """``clipped`` with its escapes replaced by the values that follow in the stream."""
-    where = np.nonzero(np.abs(clipped) >= ESCAPE)[0]
-    if not where.size:
-        return clipped
-    lengths = reader.symbols(where.size, _CLASS_TABLE).astype(np.int64) + shift
-    excess = np.zeros(where.size, np.int64)
-    for length in np.unique(lengths):
-        chosen = lengths == length
-        excess[chosen] = reader.bits_of(int(chosen.sum()), int(length)) + (1 << int(length)) - (1 << shift)
-    if excess.max() > LARGEST_MAGNITUDE - ESCAPE:
-        raise CorruptStream(f"expected symbols up to {LARGEST_MAGNITUDE}, found {int(excess.max()) + ESCAPE}")
-    values = clipped.copy()
-    values[where] += np.sign(values[where]) * excess.astype(np.int32)
-    return values
-
-
-def _write_side(writer: RangeWriter, values: np.ndarray) -> None:
-    """Small signed integers of a header, with the fixed side table and Exp-Golomb escapes of order 0."""
-    writer.symbols(np.clip(values, -ESCAPE, ESCAPE) + ESCAPE, tables.SIDE_TABLE)
-    _write_escapes(writer, values, 0)
-
-
-def _read_side(reader: RangeReader, count: int) -> np.ndarray:
-    return _read_escapes(reader, reader.symbols(count, tables.SIDE_TABLE) - ESCAPE, 0)
-
-
-def _read_indices(reader: RangeReader, expected: np.ndarray, limit: int, what: str) -> np.ndarray:
-    """Integers in ``[0, limit)`` stated as differences to ``expected``."""
-    values = expected + _read_side(reader, expected.size).reshape(expected.shape)
-    if values.min(initial=0) < 0 or values.max(initial=0) >= limit:
-        raise CorruptStream(f"expected {what} in 0..{limit - 1}, found {int(values.min())}..{int(values.max())}")
-    return values
 
 
 @dataclass(frozen=True)
@@ -184,8 +130,8 @@ def encode_grid(
         ValueError: shapes disagree, or a symbol is too large or nonzero outside the live set.
     """
     check(residual, live, previous, model)
-    if np.abs(residual.astype(np.int64)).max(initial=0) > LARGEST_MAGNITUDE:
-        raise ValueError(f"expected symbols up to {LARGEST_MAGNITUDE}, found larger ones; use a larger step")
+    if np.abs(residual.astype(np.int64)).max(initial=0) > tables.LARGEST_MAGNITUDE:
+        raise ValueError(f"expected symbols up to {tables.LARGEST_MAGNITUDE}, found larger ones; use a larger step")
     if np.any(residual[~live]):
         raise ValueError("expected zeros outside the live set, found other symbols")
     if not residual.any():
@@ -194,11 +140,11 @@ def encode_grid(
     passes, first, second, frequencies = choose(residual, at, live, previous, model)
     writer = RangeWriter()
     values = residual[live].reshape(-1)
-    shift = _best_escape_shift(np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE)
-    _write_side(writer, np.array([shift]))
-    _write_side(writer, np.diff(first, prepend=_FIRST_MEAN))
+    shift = side.best_escape_shift(np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE)
+    side.write_side(writer, np.array([shift]))
+    side.write_side(writer, np.diff(first, prepend=contexts.FIRST_MEAN))
     if model == "context":
-        _write_side(writer, (second - contexts.DEFAULT_INDICES).reshape(-1))
+        side.write_side(writer, (second - contexts.DEFAULT_INDICES).reshape(-1))
     for part in passes:
         for channel in range(part.values.shape[0]):
             row = part.tables[channel]
@@ -208,7 +154,7 @@ def encode_grid(
             for table, count in enumerate(np.bincount(row).tolist()):
                 writer.symbols(coded[start : start + count], frequencies[table])
                 start += count
-    _write_escapes(writer, values, shift)
+    side.write_escapes(writer, values, shift)
     return EncodedGrid(bytes([MODELS[model] | weight_set(previous) << 4]) + writer.payload(), writer.bits + 8)
 
 
@@ -232,8 +178,8 @@ def decode_grid(
     if not nodes or not channels:
         raise CorruptStream("expected no symbols in a grid without live nodes, found some")
     reader = RangeReader(payload[1:])
-    shift = int(_read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
-    first = _FIRST_MEAN + np.cumsum(_read_side(reader, channels), dtype=np.int64)
+    shift = int(side.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
+    first = contexts.FIRST_MEAN + np.cumsum(side.read_side(reader, channels), dtype=np.int64)
     limit = tables.LEVELS if model == _LAPLACE else contexts.MEANS.size
     if first.min() < 0 or first.max() >= limit:
         raise CorruptStream(f"expected channel statistics in 0..{limit - 1}, found others")
@@ -241,10 +187,10 @@ def decode_grid(
         frequencies = tables.laplace_tables(first)
         clipped = np.stack([reader.symbols(nodes, row) for row in frequencies], 1) - ESCAPE
     else:
-        indices = _read_indices(reader, contexts.DEFAULT_INDICES, tables.LEVELS, "probability indices")
+        indices = side.read_indices(reader, contexts.DEFAULT_INDICES, tables.LEVELS, "probability indices")
         models = [exact_model(row) for row in tables.context_tables(indices)]
         clipped = _decode_contexts(reader, contexts.lattice(live), channels, previous, chosen, first, models)
-    symbols[live] = _read_escapes(reader, clipped.reshape(-1), shift).reshape(nodes, channels)
+    symbols[live] = side.read_escapes(reader, clipped.reshape(-1), shift).reshape(nodes, channels)
     reader.finish()
     return symbols
 
@@ -288,3 +234,45 @@ def _decode_contexts(
         totals[parity] = contexts.node_totals(parts[parity])
         clipped[at.ranks[parity]] = values.T
     return clipped
+
+
+def encode_mask(mask: np.ndarray, previous: np.ndarray | None) -> bytes:
+    """Codes a (nz, ny, nx) bool mask; ``previous`` is the mask of the frame before, or None.
+
+    No bytes at all mean: equal to ``previous``, or empty if there is none.
+    """
+    if not (mask ^ previous if previous is not None else mask).any():
+        return b""
+    writer = RangeWriter()
+    masks.write(writer, mask, previous)
+    return writer.payload()
+
+
+def decode_mask(payload: bytes, shape: tuple[int, int, int], previous: np.ndarray | None) -> np.ndarray:
+    """The inverse of :func:`encode_mask`: (nz, ny, nx) bool. Raises :class:`CorruptStream`."""
+    if not payload:
+        return np.zeros(shape, bool) if previous is None else previous.copy()
+    reader = RangeReader(payload)
+    mask = masks.read(reader, shape, previous)
+    reader.finish()
+    return mask
+
+
+def encode_integers(arrays: Sequence[np.ndarray]) -> bytes:
+    """Codes int32 arrays of any shape with magnitudes up to 2^20, each with a table of its own or the one before it."""
+    writer = RangeWriter()
+    for array in arrays:
+        if np.abs(array.astype(np.int64)).max(initial=0) > tables.LARGEST_MAGNITUDE:
+            raise ValueError(
+                f"expected integers up to {tables.LARGEST_MAGNITUDE}, found larger ones; use a larger step"
+            )
+    integers.write(writer, arrays)
+    return writer.payload()
+
+
+def decode_integers(payload: bytes, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """The inverse of :func:`encode_integers`: int32 arrays of these shapes. Raises :class:`CorruptStream`."""
+    reader = RangeReader(payload)
+    arrays = integers.read(reader, shapes)
+    reader.finish()
+    return arrays

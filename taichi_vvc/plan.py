@@ -11,9 +11,7 @@ import numpy as np
 
 from . import contexts, tables
 from .errors import ConfigError
-
-ESCAPE = tables.LARGEST + 1
-"""Magnitude at which a symbol is escaped."""
+from .side import ESCAPE
 
 MODELS = {"context": 0, "laplace": 1}
 """Entropy models and their number in the stream."""

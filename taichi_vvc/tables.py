@@ -18,6 +18,9 @@ LARGEST = 15
 ALPHABET = 2 * LARGEST + 3
 """Coded alphabet: symbol ``k`` stands for the value ``k - LARGEST - 1``; the first and the last are the escapes."""
 
+LARGEST_MAGNITUDE = 1 << 20
+"""No symbol of a stream is larger."""
+
 LEVELS = 96
 """Number of probability indices."""
 
@@ -111,4 +114,10 @@ def fit_context_indices(histograms: np.ndarray) -> np.ndarray:
     def index(hit: np.ndarray, miss: np.ndarray) -> np.ndarray:
         return nearest_index((hit + 0.4) / (hit + miss + 0.8))
 
-    return np.stack([index(zeros, nonzero), index(ones, large), index(stopped, passed)], 1)
+    # Lengths must not fall as magnitudes grow: a fit that is driven by them would settle on the larger symbols.
+    later = index(stopped, passed)
+    p = PROBABILITIES[later] / TOTAL
+    first = np.maximum(index(ones, large), nearest_index(p / (1 + p)) + 1)
+    p = PROBABILITIES[first] / TOTAL / 2
+    zero = np.maximum(index(zeros, nonzero), nearest_index(p / (1 + p)) + 1)
+    return np.stack([zero, first, later], 1)

@@ -1,0 +1,96 @@
+"""Small signed integers of headers, and the escapes of large symbols: what surrounds the main tables.
+
+Normative text: ``docs/bitstream.md``, sections "Side integers" and "Escapes".
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from . import tables
+from .errors import CorruptStream
+
+ESCAPE = tables.LARGEST + 1
+"""Magnitude at which a symbol is escaped."""
+
+_CLASSES = 21
+_CLASS_TABLE = np.array([1 << (23 - k) for k in range(_CLASSES - 1)] + [1 << (24 - _CLASSES + 1)], np.int64)
+
+
+class Writer(Protocol):
+    """What this module needs of :class:`taichi_vvc.entropy.RangeWriter`."""
+
+    bits: float
+
+    def symbols(self, values: np.ndarray, frequencies: np.ndarray) -> None: ...
+
+    def raw(self, values: np.ndarray, count: int) -> None: ...
+
+
+class Reader(Protocol):
+    """What this module needs of :class:`taichi_vvc.entropy.RangeReader`."""
+
+    def symbols(self, count: int, frequencies: np.ndarray) -> np.ndarray: ...
+
+    def raw(self, count: int, bits: int) -> np.ndarray: ...
+
+
+def best_escape_shift(excess: np.ndarray) -> int:
+    """The Exp-Golomb order with the fewest bits for nonnegative ``excess``."""
+    if not excess.size:
+        return 0
+    costs = []
+    for shift in range(16):
+        _, bits = np.frexp((excess + (1 << shift)).astype(np.float64))
+        costs.append(int((2 * (bits - 1) - shift).sum()))
+    return int(np.argmin(costs))
+
+
+def write_escapes(writer: Writer, values: np.ndarray, shift: int) -> None:
+    """The magnitudes beyond the alphabet, in the order of ``values``."""
+    excess = np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE
+    if not excess.size:
+        return
+    shifted = excess + (1 << shift)
+    lengths = np.frexp(shifted.astype(np.float64))[1].astype(np.int64) - 1
+    writer.symbols(lengths - shift, _CLASS_TABLE)
+    for length in np.unique(lengths):
+        chosen = shifted[lengths == length]
+        writer.raw(chosen - (1 << int(length)), int(length))
+
+
+def read_escapes(reader: Reader, clipped: np.ndarray, shift: int) -> np.ndarray:
+    """``clipped`` with its escapes replaced by the values that follow in the stream."""
+    where = np.nonzero(np.abs(clipped) >= ESCAPE)[0]
+    if not where.size:
+        return clipped
+    lengths = reader.symbols(where.size, _CLASS_TABLE).astype(np.int64) + shift
+    excess = np.zeros(where.size, np.int64)
+    for length in np.unique(lengths):
+        chosen = lengths == length
+        excess[chosen] = reader.raw(int(chosen.sum()), int(length)) + (1 << int(length)) - (1 << shift)
+    if excess.max() > tables.LARGEST_MAGNITUDE - ESCAPE:
+        raise CorruptStream(f"expected symbols up to {tables.LARGEST_MAGNITUDE}, found {int(excess.max()) + ESCAPE}")
+    values = clipped.copy()
+    values[where] += np.sign(values[where]) * excess.astype(np.int32)
+    return values
+
+
+def write_side(writer: Writer, values: np.ndarray) -> None:
+    """Small signed integers of a header, with the fixed side table and Exp-Golomb escapes of order 0."""
+    writer.symbols(np.clip(values, -ESCAPE, ESCAPE) + ESCAPE, tables.SIDE_TABLE)
+    write_escapes(writer, values, 0)
+
+
+def read_side(reader: Reader, count: int) -> np.ndarray:
+    return read_escapes(reader, reader.symbols(count, tables.SIDE_TABLE) - ESCAPE, 0)
+
+
+def read_indices(reader: Reader, expected: np.ndarray, limit: int, what: str) -> np.ndarray:
+    """Integers in ``[0, limit)`` stated as differences to ``expected``."""
+    values = expected + read_side(reader, expected.size).reshape(expected.shape)
+    if values.min(initial=0) < 0 or values.max(initial=0) >= limit:
+        raise CorruptStream(f"expected {what} in 0..{limit - 1}, found {int(values.min())}..{int(values.max())}")
+    return values
