@@ -1,0 +1,25 @@
+"""The one place that names the kernel language, so that a fork of Taichi can take its place.
+
+``TVVC_TAICHI=quadrants`` selects the fork; without it Taichi is used, or the fork where only that is installed.
+"""
+
+import importlib
+import os
+
+os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
+
+
+def _load():
+    wanted = os.environ.get("TVVC_TAICHI")
+    names = (wanted,) if wanted else ("taichi", "quadrants")
+    for name in names[:-1]:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+    return importlib.import_module(names[-1])
+
+
+ti = _load()
+F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
+I32 = ti.types.ndarray(dtype=ti.i32, ndim=1)

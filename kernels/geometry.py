@@ -1,0 +1,182 @@
+"""Pixels to rays, in cell units: world coordinates minus the lower corner of the bounds, divided by the cell edge.
+
+A camera is a row of 22 floats: rotation (9, row-major, camera to world), position (3, cells), fx fy cx cy (pixels),
+k1 k2 p1 p2, width, height (pixels). A ray is a row of 8 floats: origin (3), unit direction (3), entry and exit
+distance of the bounds (cells; entry > exit where the ray misses them).
+"""
+
+from ._taichi import F32, I32, ti
+
+CAMERA_ROW = 22
+RAY_ROW = 8
+
+
+@ti.func
+def hash_u32(a: ti.u32, b: ti.u32, c: ti.u32) -> ti.u32:
+    """A 32-bit mix of three counters (xor-multiply rounds): the same on every backend."""
+    h = a * ti.u32(0x9E3779B1) ^ (b + ti.u32(0x7F4A7C15)) * ti.u32(0x85EBCA6B)
+    h = (h ^ (h >> 16)) * ti.u32(0x7FEB352D)
+    h = h ^ (c * ti.u32(0xC2B2AE35) + ti.u32(0x165667B1))
+    h = (h ^ (h >> 15)) * ti.u32(0x846CA68B)
+    h = (h ^ (h >> 13)) * ti.u32(0x27D4EB2F)
+    return h ^ (h >> 16)
+
+
+@ti.func
+def uniform(a: ti.i32, b: ti.i32, c: ti.i32) -> ti.f32:
+    """A uniform number in [0, 1) from three counters."""
+    bits = hash_u32(ti.cast(a, ti.u32), ti.cast(b, ti.u32), ti.cast(c, ti.u32)) >> 8
+    return ti.cast(bits, ti.f32) * (1.0 / 16777216.0)
+
+
+@ti.func
+def undistort(xd: ti.f32, yd: ti.f32, k1: ti.f32, k2: ti.f32, p1: ti.f32, p2: ti.f32):
+    """Invert the Brown-Conrady model by fixed-point iteration on normalised coordinates."""
+    x = xd
+    y = yd
+    if k1 != 0.0 or k2 != 0.0 or p1 != 0.0 or p2 != 0.0:
+        for _ in range(20):
+            r2 = x * x + y * y
+            radial = 1.0 + r2 * (k1 + r2 * k2)
+            dx = 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)
+            dy = p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y
+            x = (xd - dx) / radial
+            y = (yd - dy) / radial
+    return x, y
+
+
+@ti.func
+def slab(o: ti.f32, d: ti.f32, size: ti.f32):
+    """Entry and exit distance of the slab [0, size] along one axis."""
+    near = -1e30
+    far = 1e30
+    if ti.abs(d) > 1e-12:
+        a = -o / d
+        b = (size - o) / d
+        near = ti.min(a, b)
+        far = ti.max(a, b)
+    elif o < 0.0 or o > size:
+        near = 1e30
+        far = -1e30
+    return near, far
+
+
+@ti.kernel
+def rays_of_pixels(
+    count: ti.i32,
+    pixels: I32,  # (count,) index into all pixels of all cameras, row-major, camera after camera
+    cameras: F32,  # (n_cameras * 22,)
+    first_pixel: I32,  # (n_cameras + 1,)
+    n_cameras: ti.i32,
+    size_x: ti.f32,  # bounds, cells
+    size_y: ti.f32,
+    size_z: ti.f32,
+    rays: F32,  # out (count * 8,)
+):
+    """Rays through pixel centres, clipped to the bounds."""
+    for i in range(count):
+        pixel = pixels[i]
+        low = 0
+        high = n_cameras
+        while high - low > 1:
+            middle = (low + high) // 2
+            if first_pixel[middle] <= pixel:
+                low = middle
+            else:
+                high = middle
+        c = low * 22
+        local = pixel - first_pixel[low]
+        width = ti.cast(cameras[c + 20], ti.i32)
+        row = local // width
+        column = local - row * width
+        xd = (ti.cast(column, ti.f32) + 0.5 - cameras[c + 14]) / cameras[c + 12]
+        yd = (ti.cast(row, ti.f32) + 0.5 - cameras[c + 15]) / cameras[c + 13]
+        x, y = undistort(xd, yd, cameras[c + 16], cameras[c + 17], cameras[c + 18], cameras[c + 19])
+        dx = cameras[c] * x + cameras[c + 1] * y + cameras[c + 2]
+        dy = cameras[c + 3] * x + cameras[c + 4] * y + cameras[c + 5]
+        dz = cameras[c + 6] * x + cameras[c + 7] * y + cameras[c + 8]
+        inverse = 1.0 / ti.sqrt(dx * dx + dy * dy + dz * dz)
+        dx *= inverse
+        dy *= inverse
+        dz *= inverse
+        ox = cameras[c + 9]
+        oy = cameras[c + 10]
+        oz = cameras[c + 11]
+        nx, fx = slab(ox, dx, size_x)
+        ny, fy = slab(oy, dy, size_y)
+        nz, fz = slab(oz, dz, size_z)
+        r = i * 8
+        rays[r] = ox
+        rays[r + 1] = oy
+        rays[r + 2] = oz
+        rays[r + 3] = dx
+        rays[r + 4] = dy
+        rays[r + 5] = dz
+        rays[r + 6] = ti.max(ti.max(nx, ny), ti.max(nz, 0.0))
+        rays[r + 7] = ti.min(ti.min(fx, fy), fz)
+
+
+@ti.kernel
+def draw_pixels(
+    count: ti.i32,
+    candidates: I32,  # (n_candidates,) pixel indices to draw from
+    n_candidates: ti.i32,
+    seed: ti.i32,
+    step: ti.i32,
+    pixels: I32,  # out (count,)
+):
+    """Draw ``count`` pixels with replacement; the draw depends on (seed, step) only."""
+    for i in range(count):
+        u = hash_u32(ti.cast(seed, ti.u32), ti.cast(step, ti.u32), ti.cast(i, ti.u32))
+        pixels[i] = candidates[ti.cast(u % ti.cast(n_candidates, ti.u32), ti.i32)]
+
+
+@ti.kernel
+def targets_of_pixels(
+    count: ti.i32,
+    pixels: I32,  # (count,)
+    images: I32,  # (n_pixels,) RGBA packed little-endian, straight alpha
+    random_background: ti.i32,  # 1: a colour drawn per ray, 0: the given one
+    red: ti.f32,
+    green: ti.f32,
+    blue: ti.f32,
+    seed: ti.i32,
+    step: ti.i32,
+    background: F32,  # out (count * 3,)
+    targets: F32,  # out (count * 3,) sRGB over the background
+):
+    """What each ray should show, composited over its background colour."""
+    for i in range(count):
+        packed = ti.cast(images[pixels[i]], ti.u32)
+        alpha = ti.cast(packed >> 24, ti.f32) / 255.0
+        for k in ti.static(range(3)):
+            value = ti.cast((packed >> (8 * k)) & ti.u32(255), ti.f32) / 255.0
+            fixed = red
+            if k == 1:
+                fixed = green
+            if k == 2:
+                fixed = blue
+            if random_background == 1:
+                fixed = uniform(seed, step, i * 3 + k)
+            background[i * 3 + k] = fixed
+            targets[i * 3 + k] = value * alpha + fixed * (1.0 - alpha)
+
+
+@ti.kernel
+def encode_directions(
+    count: ti.i32,
+    rays: F32,  # (count * 8,)
+    octaves: ti.i32,
+    encoded: F32,  # out (count * (3 + 6 * octaves),)
+):
+    """Positional encoding of the unit view direction: d, then sin and cos of 2^k d for each octave."""
+    for i in range(count):
+        width = 3 + 6 * octaves
+        for k in ti.static(range(3)):
+            d = rays[i * 8 + 3 + k]
+            encoded[i * width + k] = d
+            scale = 1.0
+            for j in range(octaves):
+                encoded[i * width + 3 + j * 6 + k] = ti.sin(d * scale)
+                encoded[i * width + 6 + j * 6 + k] = ti.cos(d * scale)
+                scale *= 2.0

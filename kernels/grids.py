@@ -1,0 +1,285 @@
+"""Grid lookups: feature = coefficient * basis (Dictionary Fields, arXiv 2302.01226, eq. 4), and the adjoint.
+
+All grids of a field live in one flat array, split into groups of 4 or 2 channels that are looked up together:
+``values[base + node * width + lane]``. A group is a row of 16 integers: width, feature offset, coefficient base,
+coefficient nx ny nz, basis base, basis nx ny nz (10 used), and a row of 8 floats: coefficient nodes per cell (x, y, z),
+basis tile length in cells, basis nodes per cell (x, y, z). The coefficient grid spans the bounds; a basis grid spans a
+tile that repeats (sawtooth coordinates, paper's gamma), with a node on either border of the tile.
+"""
+
+from ._taichi import F32, I32, ti
+
+GROUP_INTS = 16
+GROUP_FLOATS = 8
+
+
+@ti.func
+def node_below(coordinate: ti.f32, nodes: ti.i32):
+    """Index of the node below a grid coordinate (clamped so that it has a successor) and the fraction above it."""
+    i = ti.min(ti.max(ti.cast(ti.floor(coordinate), ti.i32), 0), nodes - 2)
+    return i, ti.min(ti.max(coordinate - ti.cast(i, ti.f32), 0.0), 1.0)
+
+
+@ti.func
+def sawtooth(x: ti.f32, tile: ti.f32) -> ti.f32:
+    """Position within the tile, cells."""
+    return x - ti.floor(x / tile) * tile
+
+
+@ti.func
+def coefficient_corner(g: ti.i32, x: ti.f32, y: ti.f32, z: ti.f32, ints: ti.template(), floats: ti.template()):
+    """Lowest corner node of the coefficient grid at a point, its strides and fractions."""
+    nx = ints[g * 16 + 3]
+    ny = ints[g * 16 + 4]
+    i, fx = node_below(x * floats[g * 8], nx)
+    j, fy = node_below(y * floats[g * 8 + 1], ny)
+    k, fz = node_below(z * floats[g * 8 + 2], ints[g * 16 + 5])
+    return (k * ny + j) * nx + i, nx, nx * ny, fx, fy, fz
+
+
+@ti.func
+def basis_corner(g: ti.i32, x: ti.f32, y: ti.f32, z: ti.f32, ints: ti.template(), floats: ti.template()):
+    """Lowest corner node of the basis grid at a point, its strides and fractions."""
+    tile = floats[g * 8 + 3]
+    nx = ints[g * 16 + 7]
+    ny = ints[g * 16 + 8]
+    i, fx = node_below(sawtooth(x, tile) * floats[g * 8 + 4], nx)
+    j, fy = node_below(sawtooth(y, tile) * floats[g * 8 + 5], ny)
+    k, fz = node_below(sawtooth(z, tile) * floats[g * 8 + 6], ints[g * 16 + 9])
+    return (k * ny + j) * nx + i, nx, nx * ny, fx, fy, fz
+
+
+@ti.func
+def gather(
+    values: ti.template(),
+    base: ti.i32,
+    node: ti.i32,
+    sy: ti.i32,
+    sz: ti.i32,
+    fx: ti.f32,
+    fy: ti.f32,
+    fz: ti.f32,
+    width: ti.template(),
+):
+    """Trilinear interpolation of ``width`` channels."""
+    result = ti.Vector([0.0] * width)
+    for corner in ti.static(range(8)):
+        cx = ti.static(corner & 1)
+        cy = ti.static((corner >> 1) & 1)
+        cz = ti.static(corner >> 2)
+        wx = fx if cx else 1.0 - fx
+        wy = fy if cy else 1.0 - fy
+        wz = fz if cz else 1.0 - fz
+        weight = wx * wy * wz
+        at = base + (node + cx + cy * sy + cz * sz) * width
+        for lane in ti.static(range(width)):
+            result[lane] += weight * values[at + lane]
+    return result
+
+
+@ti.func
+def scatter_plain(
+    gradient: ti.template(),
+    base: ti.i32,
+    node: ti.i32,
+    sy: ti.i32,
+    sz: ti.i32,
+    fx: ti.f32,
+    fy: ti.f32,
+    fz: ti.f32,
+    g: ti.template(),
+    width: ti.template(),
+):
+    """Adjoint of :func:`gather` with plain stores: for one writer per array region."""
+    for corner in ti.static(range(8)):
+        cx = ti.static(corner & 1)
+        cy = ti.static((corner >> 1) & 1)
+        cz = ti.static(corner >> 2)
+        wx = fx if cx else 1.0 - fx
+        wy = fy if cy else 1.0 - fy
+        wz = fz if cz else 1.0 - fz
+        weight = wx * wy * wz
+        at = base + (node + cx + cy * sy + cz * sz) * width
+        for lane in ti.static(range(width)):
+            gradient[at + lane] = gradient[at + lane] + weight * g[lane]
+
+
+@ti.func
+def scatter_atomic(
+    gradient: ti.template(),
+    base: ti.i32,
+    node: ti.i32,
+    sy: ti.i32,
+    sz: ti.i32,
+    fx: ti.f32,
+    fy: ti.f32,
+    fz: ti.f32,
+    g: ti.template(),
+    width: ti.template(),
+):
+    """Adjoint of :func:`gather` with atomic additions: for many writers."""
+    for corner in ti.static(range(8)):
+        cx = ti.static(corner & 1)
+        cy = ti.static((corner >> 1) & 1)
+        cz = ti.static(corner >> 2)
+        wx = fx if cx else 1.0 - fx
+        wy = fy if cy else 1.0 - fy
+        wz = fz if cz else 1.0 - fz
+        weight = wx * wy * wz
+        at = base + (node + cx + cy * sy + cz * sz) * width
+        for lane in ti.static(range(width)):
+            ti.atomic_add(gradient[at + lane], weight * g[lane])
+
+
+@ti.func
+def lookup_group(
+    s: ti.i32,
+    g: ti.i32,
+    samples: ti.template(),
+    values: ti.template(),
+    ints: ti.template(),
+    floats: ti.template(),
+    channels: ti.i32,
+    coefficients: ti.template(),
+    basis: ti.template(),
+    features: ti.template(),
+    width: ti.template(),
+):
+    """One sample, one group: both lookups and their product."""
+    x = samples[s * 4]
+    y = samples[s * 4 + 1]
+    z = samples[s * 4 + 2]
+    node, sy, sz, fx, fy, fz = coefficient_corner(g, x, y, z, ints, floats)
+    c = gather(values, ints[g * 16 + 2], node, sy, sz, fx, fy, fz, width)
+    node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
+    b = gather(values, ints[g * 16 + 6], node, sy, sz, fx, fy, fz, width)
+    at = s * channels + ints[g * 16 + 1]
+    for lane in ti.static(range(width)):
+        coefficients[at + lane] = c[lane]
+        basis[at + lane] = b[lane]
+        features[at + lane] = c[lane] * b[lane]
+
+
+@ti.kernel
+def lookup_fwd(
+    count: ti.i32,
+    groups: ti.i32,
+    channels: ti.i32,
+    samples: F32,  # (count * 4,) x, y, z in cells, and a fourth number that is not read
+    values: F32,  # all grids
+    ints: I32,  # (groups * 16,)
+    floats: F32,  # (groups * 8,)
+    coefficients: F32,  # out (count * channels,) c(x)
+    basis: F32,  # out (count * channels,) b(gamma(x))
+    features: F32,  # out (count * channels,) their product
+):
+    """Coefficient and basis lookups and their product at every sample."""
+    for s in range(count):
+        for g in range(groups):
+            if ints[g * 16] == 4:
+                lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 4)
+            else:
+                lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 2)
+
+
+@ti.func
+def adjoint_of_one(
+    s: ti.i32,
+    g: ti.i32,
+    half: ti.i32,
+    samples: ti.template(),
+    ints: ti.template(),
+    floats: ti.template(),
+    channels: ti.i32,
+    other: ti.template(),
+    d_features: ti.template(),
+    gradient: ti.template(),
+    atomic: ti.template(),
+    width: ti.template(),
+):
+    """Scatter one sample's gradient into one grid; ``other`` holds the factor that multiplied it in the product."""
+    at = s * channels + ints[g * 16 + 1]
+    d = ti.Vector([0.0] * width)
+    for lane in ti.static(range(width)):
+        d[lane] = d_features[at + lane] * other[at + lane]
+    x = samples[s * 4]
+    y = samples[s * 4 + 1]
+    z = samples[s * 4 + 2]
+    node, sy, sz, fx, fy, fz = coefficient_corner(g, x, y, z, ints, floats)
+    base = ints[g * 16 + 2]
+    if half == 1:
+        node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
+        base = ints[g * 16 + 6]
+    if ti.static(atomic):
+        scatter_atomic(gradient, base, node, sy, sz, fx, fy, fz, d, width)
+    else:
+        scatter_plain(gradient, base, node, sy, sz, fx, fy, fz, d, width)
+
+
+@ti.kernel
+def lookup_bwd_tasks(
+    count: ti.i32,
+    groups: ti.i32,
+    channels: ti.i32,
+    samples: F32,
+    ints: I32,
+    floats: F32,
+    coefficients: F32,  # (count * channels,) as stored by lookup_fwd
+    basis: F32,
+    d_features: F32,  # (count * channels,)
+    gradient: F32,  # in/out, as values
+):
+    """Adjoint of :func:`lookup_fwd` for the CPU: one task per (group, grid), plain stores, reproducible.
+
+    Taichi never cuts a CPU loop into chunks below 512 iterations, hence one task every 512.
+    """
+    for task in range(groups * 2 * 512):
+        if task % 512 == 0:
+            t = task // 512
+            g = t // 2
+            if t % 2 == 0:
+                if ints[g * 16] == 4:
+                    for s in range(count):
+                        adjoint_of_one(
+                            s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 4
+                        )
+                else:
+                    for s in range(count):
+                        adjoint_of_one(
+                            s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 2
+                        )
+            else:
+                if ints[g * 16] == 4:
+                    for s in range(count):
+                        adjoint_of_one(
+                            s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, False, 4
+                        )
+                else:
+                    for s in range(count):
+                        adjoint_of_one(
+                            s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, False, 2
+                        )
+
+
+@ti.kernel
+def lookup_bwd_samples(
+    count: ti.i32,
+    groups: ti.i32,
+    channels: ti.i32,
+    samples: F32,
+    ints: I32,
+    floats: F32,
+    coefficients: F32,
+    basis: F32,
+    d_features: F32,
+    gradient: F32,
+):
+    """Adjoint of :func:`lookup_fwd` for a GPU: over samples, with atomic additions."""
+    for s in range(count):
+        for g in range(groups):
+            if ints[g * 16] == 4:
+                adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, True, 4)
+                adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, True, 4)
+            else:
+                adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, True, 2)
+                adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, True, 2)

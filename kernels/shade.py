@@ -1,0 +1,249 @@
+"""Density activation, transmittance weights and compositing, front to back, with hand-written adjoints.
+
+Per ray, with optical depth tau_i = sigma_i * step (Max 1995; NeRF eq. 3):
+alpha_i = 1 - exp(-tau_i), T_i = prod_{j<i} (1 - alpha_j), w_i = T_i alpha_i,
+colour = sum_i w_i c_i + T_end * background.
+Projection rows hold the raw density in column 0 and appearance features behind it;
+sigma = DENSITY_SCALE * softplus(raw - DENSITY_SHIFT), per longest side of the bounds.
+"""
+
+from ._taichi import F32, I32, ti
+
+DENSITY_SCALE = 50.0
+DENSITY_SHIFT = 3.0
+
+
+@ti.func
+def softplus(x: ti.f32) -> ti.f32:
+    """log(1 + exp(x)) without overflow."""
+    return ti.max(x, 0.0) + ti.log(1.0 + ti.exp(-ti.abs(x)))
+
+
+@ti.func
+def logistic(x: ti.f32) -> ti.f32:
+    """1 / (1 + exp(-x)) without overflow."""
+    e = ti.exp(-ti.abs(x))
+    return (1.0 if x >= 0.0 else e) / (1.0 + e)
+
+
+@ti.kernel
+def weights_fwd(
+    rays: ti.i32,
+    starts: I32,  # (rays + 1,)
+    projection: F32,  # (n_samples * stride,)
+    samples: F32,  # (n_samples * 4,) the fourth number is the distance, cells
+    stride: ti.i32,
+    step: ti.f32,  # in longest sides of the bounds
+    weights: F32,  # out (n_samples,)
+    transmittance: F32,  # out (rays,) what passes the whole ray
+    depth: F32,  # out (rays,) sum of w_i t_i, cells
+):
+    """Compositing weights of all samples of each ray."""
+    for r in range(rays):
+        passed = 1.0
+        distance = 0.0
+        for s in range(starts[r], starts[r + 1]):
+            tau = DENSITY_SCALE * softplus(projection[s * stride] - DENSITY_SHIFT) * step
+            remaining = passed * ti.exp(-tau)
+            w = passed - remaining
+            weights[s] = w
+            distance += w * samples[s * 4 + 3]
+            passed = remaining
+        transmittance[r] = passed
+        depth[r] = distance
+
+
+@ti.kernel
+def composite_fwd(
+    rays: ti.i32,
+    starts: I32,
+    weights: F32,
+    rgb: F32,  # (n_samples * 3,)
+    transmittance: F32,
+    background: F32,  # (rays * 3,)
+    colour: F32,  # out (rays * 3,)
+):
+    """Colour of each ray over its background."""
+    for r in range(rays):
+        passed = transmittance[r]
+        red = passed * background[r * 3]
+        green = passed * background[r * 3 + 1]
+        blue = passed * background[r * 3 + 2]
+        for s in range(starts[r], starts[r + 1]):
+            w = weights[s]
+            red += w * rgb[s * 3]
+            green += w * rgb[s * 3 + 1]
+            blue += w * rgb[s * 3 + 2]
+        colour[r * 3] = red
+        colour[r * 3 + 1] = green
+        colour[r * 3 + 2] = blue
+
+
+@ti.kernel
+def composite_bwd(
+    rays: ti.i32,
+    starts: I32,
+    projection: F32,
+    stride: ti.i32,
+    step: ti.f32,
+    weights: F32,
+    rgb: F32,
+    transmittance: F32,
+    background: F32,
+    d_colour: F32,  # (rays * 3,)
+    d_rgb: F32,  # out (n_samples * 3,)
+    d_projection: F32,  # out (n_samples * stride,) column 0 only
+):
+    """Adjoint of :func:`weights_fwd` and :func:`composite_fwd` together.
+
+    With g the gradient of the colour, d/dtau_i = T_{i+1} (g . c_i) - sum_{j>i} w_j (g . c_j) - T_end (g . background):
+    walked back to front, so that no division by 1 - alpha occurs.
+    """
+    for r in range(rays):
+        gr = d_colour[r * 3]
+        gg = d_colour[r * 3 + 1]
+        gb = d_colour[r * 3 + 2]
+        passed = transmittance[r]
+        behind = passed * (gr * background[r * 3] + gg * background[r * 3 + 1] + gb * background[r * 3 + 2])
+        first = starts[r]
+        for k in range(starts[r + 1] - first):
+            s = starts[r + 1] - 1 - k
+            w = weights[s]
+            shown = gr * rgb[s * 3] + gg * rgb[s * 3 + 1] + gb * rgb[s * 3 + 2]
+            d_tau = passed * shown - behind
+            raw = projection[s * stride] - DENSITY_SHIFT
+            d_projection[s * stride] = d_tau * step * DENSITY_SCALE * logistic(raw)
+            d_rgb[s * 3] = w * gr
+            d_rgb[s * 3 + 1] = w * gg
+            d_rgb[s * 3 + 2] = w * gb
+            behind += w * shown
+            passed += w
+
+
+@ti.kernel
+def loss_fwd(
+    rays: ti.i32,
+    colour: F32,  # (rays * 3,)
+    targets: F32,  # (rays * 3,)
+    errors: F32,  # out (rays,) squared error summed over the three channels
+):
+    """Squared colour error of each ray."""
+    for r in range(rays):
+        total = 0.0
+        for k in ti.static(range(3)):
+            d = colour[r * 3 + k] - targets[r * 3 + k]
+            total += d * d
+        errors[r] = total
+
+
+@ti.kernel
+def loss_bwd(rays: ti.i32, colour: F32, targets: F32, scale: ti.f32, d_colour: F32):
+    """Gradient of ``scale * sum of errors`` with respect to the colours."""
+    for i in range(rays * 3):
+        d_colour[i] = 2.0 * scale * (colour[i] - targets[i])
+
+
+@ti.kernel
+def select_samples(
+    count: ti.i32,
+    weights: F32,
+    threshold: ti.f32,
+    selected: I32,  # out, indices of samples whose weight exceeds the threshold, in any order
+    counter: I32,  # in/out (1,) must be 0
+):
+    """Compact the samples that carry weight."""
+    for s in range(count):
+        if weights[s] > threshold:
+            selected[ti.atomic_add(counter[0], 1)] = s
+
+
+@ti.kernel
+def colour_inputs_fwd(
+    count: ti.i32,
+    selected: I32,  # (count,)
+    sample_ray: I32,
+    projection: F32,
+    stride: ti.i32,
+    directions: F32,  # (rays * direction_width,)
+    direction_width: ti.i32,
+    inputs: F32,  # out (count * (stride - 1 + direction_width),)
+):
+    """Rows of the colour MLP: appearance features, then the encoded direction of the sample's ray."""
+    for m in range(count):
+        s = selected[m]
+        width = stride - 1 + direction_width
+        for k in range(stride - 1):
+            inputs[m * width + k] = projection[s * stride + 1 + k]
+        r = sample_ray[s]
+        for k in range(direction_width):
+            inputs[m * width + stride - 1 + k] = directions[r * direction_width + k]
+
+
+@ti.kernel
+def colour_inputs_bwd(
+    count: ti.i32,
+    selected: I32,
+    stride: ti.i32,
+    direction_width: ti.i32,
+    d_inputs: F32,  # (count * (stride - 1 + direction_width),)
+    d_projection: F32,  # in/out: columns 1.. of the selected rows are overwritten
+):
+    """Adjoint of :func:`colour_inputs_fwd` with respect to the appearance features."""
+    for m in range(count):
+        s = selected[m]
+        width = stride - 1 + direction_width
+        for k in range(stride - 1):
+            d_projection[s * stride + 1 + k] = d_inputs[m * width + k]
+
+
+@ti.kernel
+def colour_outputs_fwd(
+    count: ti.i32,
+    selected: I32,
+    outputs: F32,  # (count * 3,) before the sigmoid
+    rgb: F32,  # out (n_samples * 3,) the selected rows
+):
+    """Sigmoid, scattered back to the samples."""
+    for m in range(count):
+        for k in ti.static(range(3)):
+            rgb[selected[m] * 3 + k] = logistic(outputs[m * 3 + k])
+
+
+@ti.kernel
+def colour_outputs_bwd(count: ti.i32, selected: I32, rgb: F32, d_rgb: F32, d_outputs: F32):
+    """Adjoint of :func:`colour_outputs_fwd`."""
+    for m in range(count):
+        for k in ti.static(range(3)):
+            at = selected[m] * 3 + k
+            d_outputs[m * 3 + k] = d_rgb[at] * rgb[at] * (1.0 - rgb[at])
+
+
+@ti.kernel
+def fill(count: ti.i32, array: F32, value: ti.f32):
+    """Set the first ``count`` elements."""
+    for i in range(count):
+        array[i] = value
+
+
+@ti.kernel
+def opacity_of_cells(
+    count: ti.i32,
+    cells: I32,  # (count * 8,) for each cell the indices of its 8 corner samples
+    target: I32,  # (count,) flat cell index
+    projection: F32,
+    stride: ti.i32,
+    step: ti.f32,  # cell edge in longest sides of the bounds
+    opacity: F32,  # out, smallest optical depth per cell edge over the corners
+    peak: F32,  # out, the largest
+):
+    """Bounds of the optical depth of a cell from its corners."""
+    for i in range(count):
+        low = 1e30
+        high = 0.0
+        for k in range(8):
+            raw = projection[cells[i * 8 + k] * stride]
+            tau = DENSITY_SCALE * softplus(raw - DENSITY_SHIFT) * step
+            low = ti.min(low, tau)
+            high = ti.max(high, tau)
+        opacity[target[i]] = low
+        peak[target[i]] = high

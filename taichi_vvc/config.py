@@ -1,0 +1,157 @@
+"""Encoder settings and presets: data, not code."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from .errors import ConfigError
+from .types import Bounds, FieldLayout, GridLevel
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encode depends on besides the capture.
+
+    Attributes:
+        preset: the preset that the values started from.
+        lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view.
+        lambda_residual: weight of the L1 norm of an inter frame's basis residual, same scale.
+        keyint: frames from one key frame to the next; 0 stands for about one second.
+        seed: of everything random.
+        background: sRGB 8-bit colour behind the coded content.
+        coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
+        level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
+        occupancy_cells: cells of the occupancy mask along the longest side.
+        steps_per_side: ray-march steps along the longest side.
+        projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
+        rays: rays per optimisation step.
+        key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
+        grid_rate, mlp_rate: learning rates; both decay to a tenth.
+        inter_rate: factor of grid_rate on inter frames.
+        coefficient_step, basis_step: quantisation steps; on the key frame only their start.
+        rounding_from: fraction of the iterations after which symbols are really rounded while fitting.
+        rate_model: "context" (what the coder does by default) or "laplace" (the paper's: one per channel).
+        random_background: composite captures with alpha over random colours while fitting.
+        mlp_step: quantisation step of the MLP weights.
+    """
+
+    preset: str = "medium"
+    lambda_rate: float = 1e-4
+    lambda_residual: float = 0.0
+    keyint: int = 0
+    seed: int = 0
+    background: tuple[int, int, int] = (255, 255, 255)
+    coefficients: int = 16
+    level_nodes: tuple[int, ...] = (16, 24, 32)
+    level_channels: tuple[int, ...] = (4, 4, 4)
+    level_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0)
+    occupancy_cells: int = 64
+    steps_per_side: int = 128
+    projection_hidden: int = 64
+    appearance: int = 15
+    colour_hidden: int = 64
+    view_frequencies: int = 2
+    rays: int = 2048
+    key_iterations: int = 1500
+    inter_iterations: int = 600
+    grid_rate: float = 0.2
+    mlp_rate: float = 0.01
+    inter_rate: float = 0.5
+    coefficient_step: float = 0.2
+    basis_step: float = 0.2
+    rounding_from: float = 0.6
+    rate_model: str = "context"
+    random_background: bool = True
+    mlp_step: float = 1.0 / 32.0
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: a value is out of range or lists differ in length.
+        """
+        if not (len(self.level_nodes) == len(self.level_channels) == len(self.level_frequencies) > 0):
+            raise ConfigError("expected as many level_nodes as level_channels and level_frequencies, at least one")
+        if any(c % 2 or c < 2 for c in self.level_channels):
+            raise ConfigError(f"expected even level_channels, found {self.level_channels}")
+        if not 0 <= self.lambda_rate < math.inf or not 0 <= self.lambda_residual < math.inf:
+            raise ConfigError(f"expected a lambda of 0 or more, found {self.lambda_rate}, {self.lambda_residual}")
+        if self.keyint < 0:
+            raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
+        if self.rate_model not in ("context", "laplace"):
+            raise ConfigError(f"expected rate_model context or laplace, found {self.rate_model!r}")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"expected a seed of 0 to 2^31 - 1, found {self.seed}")
+        if min(self.rays, self.key_iterations, self.inter_iterations, self.occupancy_cells) < 1:
+            raise ConfigError("expected at least one ray, iteration and occupancy cell")
+
+    def group_length(self, fps: Fraction) -> int:
+        """Frames per group: ``keyint``, or about one second of them."""
+        return self.keyint or max(1, round(fps))
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain JSON values, for the sequence header."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+PRESETS: dict[str, EncoderConfig] = {
+    "ultrafast": EncoderConfig(
+        preset="ultrafast", rays=1024, key_iterations=300, inter_iterations=120, steps_per_side=96, occupancy_cells=48
+    ),
+    "fast": EncoderConfig(preset="fast", rays=1536, key_iterations=800, inter_iterations=350),
+    "medium": EncoderConfig(preset="medium", rays=2048, key_iterations=2000, inter_iterations=800),
+    "slow": EncoderConfig(
+        preset="slow",
+        coefficients=24,
+        level_nodes=(24, 36, 48),
+        occupancy_cells=96,
+        steps_per_side=192,
+        rays=3072,
+        key_iterations=4000,
+        inter_iterations=1500,
+    ),
+    "placebo": EncoderConfig(
+        preset="placebo",
+        coefficients=32,
+        level_nodes=(25, 39, 54, 69, 84, 99),
+        level_channels=(4, 4, 4, 2, 2, 2),
+        level_frequencies=(1.94, 3.1, 4.27, 5.43, 6.6, 7.76),
+        occupancy_cells=128,
+        steps_per_side=384,
+        appearance=31,
+        rays=4096,
+        key_iterations=12000,
+        inter_iterations=4000,
+    ),
+}
+
+
+def layout_of(config: EncoderConfig, bounds: Bounds) -> FieldLayout:
+    """The field's shape for a capture: bounds grown to whole cubic cells, a coefficient grid of near-cubic voxels.
+
+    Frequencies are kept in 1/256, in which the stream stores them.
+    """
+    size = bounds.size
+    cell = bounds.largest_side / config.occupancy_cells
+    cells = [max(1, math.ceil(s / cell - 1e-6)) for s in size]
+    grown = [n * cell for n in cells]
+    lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
+    edge = (grown[0] * grown[1] * grown[2] / config.coefficients**3) ** (1 / 3)
+    return FieldLayout(
+        bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
+        coefficients=tuple(max(2, round(g / edge)) for g in grown),  # type: ignore[arg-type]
+        levels=tuple(
+            GridLevel((n, n, n), c, round(f * 256) / 256)
+            for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
+        ),
+        occupancy=tuple(cells),  # type: ignore[arg-type]
+        projection_hidden=config.projection_hidden,
+        appearance=config.appearance,
+        colour_hidden=config.colour_hidden,
+        view_frequencies=config.view_frequencies,
+        steps_per_side=config.steps_per_side,
+    )

@@ -1,0 +1,64 @@
+"""The exceptions of the package.
+
+::
+
+    TvvcError
+    |-- ConfigError              a setting is out of range or contradicts another (exit code 2)
+    |-- DataError                the capture cannot be used (exit code 3)
+    |-- StreamError              a .tvvc file cannot be used (exit code 4)
+    |   |-- NotATvvcFile         the magic number is missing
+    |   |-- UnsupportedVersion   written by a newer version of the format
+    |   |-- TruncatedStream      the file ends inside a chunk, or has no index
+    |   `-- CorruptStream        a checksum, a limit or the order of chunks is violated
+    `-- BackendError             the compute backend is missing or ran out of memory (exit code 5)
+
+Messages are one line: what was expected, what was found, what to do.
+"""
+
+from __future__ import annotations
+
+
+class TvvcError(Exception):
+    """Base of all errors that this package raises on purpose. ``exit_code`` is the command line's status."""
+
+    exit_code = 1
+
+
+class ConfigError(TvvcError):
+    """A setting is out of its range or contradicts another one."""
+
+    exit_code = 2
+
+
+class DataError(TvvcError):
+    """A capture cannot be read or makes no sense."""
+
+    exit_code = 3
+
+
+class StreamError(TvvcError):
+    """A .tvvc file cannot be read."""
+
+    exit_code = 4
+
+
+class NotATvvcFile(StreamError):
+    """The file does not start with the magic number of the format."""
+
+
+class UnsupportedVersion(StreamError):
+    """The file needs a newer decoder."""
+
+
+class TruncatedStream(StreamError):
+    """The file ends before its last chunk does, or before its index."""
+
+
+class CorruptStream(StreamError):
+    """A checksum fails, a value is outside its limits, or chunks are missing or out of order."""
+
+
+class BackendError(TvvcError):
+    """The requested compute backend cannot be used here."""
+
+    exit_code = 5

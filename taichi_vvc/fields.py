@@ -1,0 +1,142 @@
+"""A field on the device: grids, MLPs and occupancy in the layout that the kernels read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .mlp import flatten
+from .quantize import grid_values
+from .runtime import Runtime
+from .types import FieldLayout, GroupParameters, SymbolFrame
+
+
+@dataclass(frozen=True)
+class GridMap:
+    """Where each grid node lies in the flat value array.
+
+    The channels of a field are split into groups of 4 (and one of 2 where a level's count asks for it) that are looked
+    up together; a group's nodes are contiguous, which keeps the writers of the adjoint apart.
+
+    Attributes:
+        size: length of the flat array.
+        groups: number of groups.
+        ints, floats: the kernels' group table, see ``kernels/grids.py``.
+        bases: per grid, the flat index of node 0 of each channel, and the stride between nodes.
+    """
+
+    size: int
+    groups: int
+    ints: np.ndarray
+    floats: np.ndarray
+    bases: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    def places(self, grid: int, nodes: np.ndarray) -> np.ndarray:
+        """Flat index (int32) of each (node, channel) for flat node numbers of one grid; shape (len(nodes), channels)."""
+        base, stride = self.bases[grid]
+        return (base[None, :] + nodes[:, None] * stride[None, :]).astype(np.int32)
+
+
+def map_of(layout: FieldLayout) -> GridMap:
+    """The flat layout of all grids of a field."""
+    cells = np.array(layout.occupancy, np.float64)
+    longest = cells.max()
+    ints, floats = [], []
+    bases = [(np.zeros(s[3], np.int64), np.zeros(s[3], np.int64)) for s in layout.grid_shapes]
+    cx, cy, cz = layout.coefficients
+    at = feature = 0
+    for number, level in enumerate(layout.levels, 1):
+        lx, ly, lz = level.resolution
+        channel = 0
+        while channel < level.channels:
+            width = 4 if level.channels - channel >= 4 else 2
+            c_base, b_base = at, at + cx * cy * cz * width
+            at = b_base + lx * ly * lz * width
+            ints.append([width, feature, c_base, cx, cy, cz, b_base, lx, ly, lz] + [0] * 6)
+            tile = longest / level.frequency
+            per_cell = (np.array(layout.coefficients) - 1) / cells
+            floats.append([*per_cell, tile, *((np.array(level.resolution) - 1) / tile), 0.0])
+            bases[0][0][feature : feature + width] = c_base + np.arange(width)
+            bases[0][1][feature : feature + width] = width
+            bases[number][0][channel : channel + width] = b_base + np.arange(width)
+            bases[number][1][channel : channel + width] = width
+            channel += width
+            feature += width
+    return GridMap(
+        at, len(ints), np.array(ints, np.int32).reshape(-1), np.array(floats, np.float32).reshape(-1), tuple(bases)
+    )
+
+
+@dataclass
+class Field:
+    """A radiance field resident on a device, ready to be rendered.
+
+    Attributes:
+        runtime: where the arrays live.
+        layout, map: shape, and the flat arrangement of the grids.
+        values: all grids, flat.
+        mlp: all MLP tensors in one flat array, in the order of :attr:`FieldLayout.mlp_shapes`.
+        mask: (nz, ny, nx) bool on the host, True where samples are taken.
+        occupancy: the mask on the device, (cells,) int32.
+        opacity: (cells,) float32 lower bound of the optical depth per cell edge, 0 where unknown.
+        tables: the group tables on the device (ints, floats).
+        measured: whether ``opacity`` is up to date.
+    """
+
+    runtime: Runtime
+    layout: FieldLayout
+    map: GridMap
+    values: Any
+    mlp: Any
+    mask: np.ndarray
+    occupancy: Any
+    opacity: Any
+    tables: tuple[Any, Any]
+    measured: bool = False
+
+    @property
+    def cell(self) -> float:
+        """Edge of an occupancy cell, world units."""
+        return self.layout.bounds.largest_side / max(self.layout.occupancy)
+
+
+def make_field(
+    runtime: Runtime,
+    layout: FieldLayout,
+    values: np.ndarray,
+    mlp: np.ndarray,
+    mask: np.ndarray,
+) -> Field:
+    """Upload a field given by its flat values, flat MLP weights (both float32) and (nz, ny, nx) bool occupancy."""
+    grid_map = map_of(layout)
+    return Field(
+        runtime,
+        layout,
+        grid_map,
+        runtime.upload(values),
+        runtime.upload(mlp),
+        mask,
+        runtime.upload(mask.astype(np.int32)),
+        runtime.zeros(mask.size),
+        (runtime.upload(grid_map.ints), runtime.upload(grid_map.floats)),
+    )
+
+
+def flat_values(grid_map: GridMap, layout: FieldLayout, grids: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Grids of shapes ``layout.grid_shapes`` (float32) as one flat array."""
+    flat = np.zeros(grid_map.size, np.float32)
+    for number, grid in enumerate(grids):
+        nodes = np.arange(grid.size // grid.shape[3], dtype=np.int64)
+        flat[grid_map.places(number, nodes)] = grid.reshape(len(nodes), -1)
+    return flat
+
+
+def field_of_symbols(
+    runtime: Runtime, layout: FieldLayout, parameters: GroupParameters, frame: SymbolFrame
+) -> Field:
+    """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown."""
+    grids = tuple(grid_values(s, step, n) for n, (s, step) in enumerate(zip(frame.symbols, parameters.steps, strict=True)))
+    values = flat_values(map_of(layout), layout, grids)
+    return make_field(runtime, layout, values, flatten(parameters.mlp), frame.occupancy)

@@ -1,0 +1,385 @@
+"""Fit one frame through the quantiser and the rate model (paper, sections III.B and III.C).
+
+loss = mean over rays of |colour - target|^2 + lambda_rate * bits / (training rays per view) + lambda_residual * |R|_1
+
+The symbols' residual against the decoded reference is what is optimised, in units of the quantisation step: first with
+uniform noise in place of rounding, then with real rounding and a straight-through gradient, so that in the end what is
+fitted is what is coded. Bits are counted with the very tables and contexts that the entropy coder would use for the
+current symbols (or with one Laplace distribution per channel, the paper's model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.kernels import adam, geometry, quant, shade
+
+from .config import EncoderConfig
+from .fields import Field, flat_values, make_field, map_of
+from .live import live_nodes
+from .livesymbols import LiveSymbols, gather_live, make_live, scatter_live, shrink_live
+from .mlp import flatten, unflatten
+from .problem import FrameProblem, crossing_pixels
+from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
+from .rate import RateTables, add_rate_gradient, plan_tables
+from .render import Workspace, backward, make_rays, measure_opacity, shade_rays, trace
+from .runtime import Runtime
+from .types import FieldLayout, GroupParameters, SymbolFrame
+
+# Cells whose optical depth per edge stays below this at all corners are empty.
+_EMPTY = 0.01
+_BETA1, _BETA2, _EPSILON = 0.9, 0.99, 1e-15
+_PLAN_EVERY = 40
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit hands to the coder.
+
+    Attributes:
+        residuals: int32 grids, what is added to the reference.
+        occupancy: (nz, ny, nx) bool after pruning.
+        parameters: steps and dequantised MLP (those of the group on an inter frame).
+        mlp_symbols: integers of the MLP tensors (key frames only).
+        error: mean squared error per channel over the last batches.
+    """
+
+    residuals: tuple[np.ndarray, ...]
+    occupancy: np.ndarray
+    parameters: GroupParameters
+    mlp_symbols: tuple[np.ndarray, ...] | None
+    error: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an inter frame is predicted from: decoded integers and the group's parameters."""
+
+    frame: SymbolFrame
+    parameters: GroupParameters
+
+
+@dataclass
+class _State:
+    """Everything that changes while a frame is fitted."""
+
+    field: Field
+    symbols: LiveSymbols
+    steps: np.ndarray  # (grids,) float32
+    step_moments: np.ndarray  # (2, grids)
+    tables: RateTables | None
+    gradient: Any  # of the flat grid values
+    mlp_gradient: Any | None
+    mlp_moments: tuple[Any, Any] | None
+    mlp_symbols: tuple[np.ndarray, ...] | None = None
+    mlp_steps: int = 0
+
+
+def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
+    """Flat MLP weights drawn uniformly from +-1/sqrt(inputs), biases 0."""
+    rng = np.random.default_rng([seed, 1])
+    tensors = []
+    for shape in layout.mlp_shapes:
+        bound = 1 / np.sqrt(shape[0])
+        tensors.append(rng.uniform(-bound, bound, shape) if len(shape) == 2 else np.zeros(shape))
+    return flatten(tuple(t.astype(np.float32) for t in tensors))
+
+
+def _start(
+    runtime: Runtime, layout: FieldLayout, config: EncoderConfig, mask: np.ndarray, reference: Reference | None
+) -> _State:
+    grid_map = map_of(layout)
+    shapes = layout.grid_shapes
+    zeros = tuple(np.zeros(s, np.float32) for s in shapes)
+    if reference is None:
+        rng = np.random.default_rng([config.seed, 0])
+        steps = np.array([config.coefficient_step] + [config.basis_step] * len(layout.levels), np.float32)
+        ref = tuple(np.zeros(s, np.int32) for s in shapes)
+        start = (zeros[0],) + tuple(
+            (rng.standard_normal(s) * 0.1 / step).astype(np.float32) for s, step in zip(shapes[1:], steps[1:], strict=True)
+        )
+        mlp = initial_mlp(layout, config.seed)
+    else:
+        steps = np.array(reference.parameters.steps, np.float32)
+        ref, start = reference.frame.symbols, zeros
+        mlp = flatten(reference.parameters.mlp)
+    values = flat_values(grid_map, layout, tuple(grid_values(r, s, n) for n, (r, s) in enumerate(zip(ref, steps, strict=True))))
+    symbols = make_live(runtime, layout, grid_map, live_nodes(layout, mask), start, ref)
+    key = reference is None
+    return _State(
+        make_field(runtime, layout, values, mlp, mask),
+        symbols,
+        steps,
+        np.zeros((2, len(steps))),
+        None,
+        runtime.zeros(grid_map.size),
+        runtime.zeros(mlp.size) if key else None,
+        (runtime.zeros(mlp.size), runtime.zeros(mlp.size)) if key else None,
+    )
+
+
+def _quantize(state: _State, mode: int, seed: int, iteration: int) -> None:
+    s = state.symbols
+    for grid, (first, last) in enumerate(s.ranges):
+        quant.quantize_fwd(
+            first,
+            last,
+            mode,
+            float(state.steps[grid]),
+            grid_offset(grid),
+            seed,
+            iteration,
+            s.parameters,
+            s.reference,
+            s.place,
+            s.quantized,
+            state.field.values,
+        )
+
+
+def rounded(runtime: Runtime, layout: FieldLayout, s: LiveSymbols) -> tuple[np.ndarray, ...]:
+    """The parameters as the integers that would be coded now, dense int32 grids."""
+    values = np.floor(runtime.download(s.parameters, s.count) + np.float32(0.5)).astype(np.int32)
+    return scatter_live(layout, s.live, s.ranges, values)
+
+
+def _prune(ws: Workspace, state: _State, problem: FrameProblem) -> bool:
+    """Drop occupied cells that became transparent or that no training ray reaches; True if the live set shrank."""
+    f = state.field
+    runtime, layout = f.runtime, f.layout
+    peak = measure_opacity(ws, f)
+    f.measured = True
+    solid = peak > _EMPTY
+    visited = _visited(ws, f, problem)
+    keep = f.mask & _dilate(solid & visited)
+    if keep.all() or keep.sum() == f.mask.sum() or not keep.any():
+        return False
+    f.mask = keep
+    runtime.store(f.occupancy, keep.astype(np.int32))
+    live = live_nodes(layout, keep)
+    state.symbols = shrink_live(runtime, layout, f.map, state.symbols, live)
+    return True
+
+
+def _dilate(mask: np.ndarray) -> np.ndarray:
+    """Grow by one cell in the 26 directions."""
+    for axis in range(3):
+        grown = mask.copy()
+        lower, upper = [slice(None)] * 3, [slice(None)] * 3
+        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
+        grown[tuple(lower)] |= mask[tuple(upper)]
+        grown[tuple(upper)] |= mask[tuple(lower)]
+        mask = grown
+    return mask
+
+
+def _visited(ws: Workspace, f: Field, problem: FrameProblem, chunk: int = 1 << 16) -> np.ndarray:
+    from taichi_vvc.kernels import march
+
+    nx, ny, nz = f.layout.occupancy
+    visited = f.runtime.zeros(f.mask.size, np.int32)
+    candidates = f.runtime.download(problem.candidates, problem.count)
+    for start in range(0, problem.count, chunk):
+        part = candidates[start : start + chunk]
+        make_rays(ws, f.layout, problem.table, f.runtime.upload(part), part.size)
+        march.mark_visited(
+            part.size,
+            ws.arrays["rays"],
+            f.occupancy,
+            f.opacity,
+            nx,
+            ny,
+            nz,
+            max(f.layout.occupancy) / f.layout.steps_per_side,
+            5.0,
+            visited,
+        )
+    return f.runtime.download(visited, f.mask.size).reshape(f.mask.shape) != 0
+
+
+def fit_frame(
+    ws: Workspace,
+    layout: FieldLayout,
+    config: EncoderConfig,
+    problem: FrameProblem,
+    mask: np.ndarray,
+    reference: Reference | None = None,
+    previous: tuple[np.ndarray, ...] | None = None,
+    frame: int = 0,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> FitResult:
+    """Fit a key frame (``reference`` None: field and MLPs from scratch) or an inter frame.
+
+    Args:
+        ws: scratch arrays.
+        problem: the training views.
+        mask: (nz, ny, nx) bool, where samples may be taken at first.
+        reference: decoded predecessor and the group's parameters.
+        previous: residuals of the preceding inter frame: contexts of the rate model.
+        frame: number of the frame; with ``config.seed`` it fixes all random draws.
+        progress: called now and then with iteration, iterations and the running mean squared error.
+    """
+    runtime = ws.runtime
+    key = reference is None
+    state = _start(runtime, layout, config, mask, reference)
+    total = config.key_iterations if key else config.inter_iterations
+    grid_rate = config.grid_rate * (1.0 if key else config.inter_rate)
+    seed = (config.seed * 7919 + frame * 104729) % (2**31)
+    # Learning rates are in grid values; the symbols' rate follows from the steps that the fit starts with.
+    symbol_rates = grid_rate / state.steps
+    prune_at = {int(total * x) for x in ((0.15, 0.3, 0.5) if key else (0.2, 0.45))}
+    freeze_at = int(total * 0.75)
+    round_at = int(total * config.rounding_from)
+    error = recent = 0.0
+    background = tuple(c / 255 for c in config.background)
+    for iteration in range(total):
+        if iteration in prune_at or (iteration % 100 == 50):
+            if iteration in prune_at and _prune(ws, state, problem):
+                state.tables = None
+            elif iteration not in prune_at:
+                measure_opacity(ws, state.field)
+        if key and iteration == freeze_at:
+            _freeze_mlp(state, layout, config)
+        rounding = iteration >= round_at
+        _quantize(state, quant.ROUND if rounding else quant.NOISE, seed, iteration)
+        error = _distortion_step(ws, state, config, problem, background, seed, iteration)
+        recent = error if iteration == 0 else 0.95 * recent + 0.05 * error
+        warm = iteration >= total // 20
+        if warm and config.lambda_rate > 0 and (state.tables is None or iteration % _PLAN_EVERY == 0):
+            state.tables = plan_tables(
+                runtime, rounded(runtime, layout, state.symbols), state.symbols.live, previous, config.rate_model, state.tables
+            )
+        decay = 0.1 ** (iteration / total)
+        _update(state, config, problem, symbol_rates * decay, decay, iteration, key)
+        if progress is not None and (iteration % 10 == 9 or iteration == total - 1):
+            progress(iteration + 1, total, recent)
+    residuals = rounded(runtime, layout, state.symbols)
+    if key:
+        assert state.mlp_symbols is not None
+        parameters = GroupParameters(
+            tuple(float(s) for s in state.steps), tensor_values(state.mlp_symbols, config.mlp_step)
+        )
+    else:
+        assert reference is not None
+        parameters = reference.parameters
+    return FitResult(residuals, state.field.mask, parameters, state.mlp_symbols, recent)
+
+
+def _freeze_mlp(state: _State, layout: FieldLayout, config: EncoderConfig) -> None:
+    """Quantise the MLPs for good; the grids adapt to the rounded weights in the iterations that are left."""
+    runtime = state.field.runtime
+    tensors = unflatten(layout, runtime.download(state.field.mlp, sum(int(np.prod(s)) for s in layout.mlp_shapes)))
+    state.mlp_symbols = quantize_tensors(tensors, config.mlp_step)
+    runtime.store(state.field.mlp, flatten(tensor_values(state.mlp_symbols, config.mlp_step)))
+    state.mlp_gradient = None
+
+
+def _distortion_step(
+    ws: Workspace,
+    state: _State,
+    config: EncoderConfig,
+    problem: FrameProblem,
+    background: tuple[float, ...],
+    seed: int,
+    iteration: int,
+) -> float:
+    """Draw rays, render them and leave the distortion's gradient in the state; returns the mean squared error."""
+    f, rays = state.field, config.rays
+    pixels = ws.get("pixels", rays, np.int32)
+    geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
+    make_rays(ws, f.layout, problem.table, pixels, rays)
+    geometry.targets_of_pixels(
+        rays,
+        pixels,
+        problem.images,
+        1 if config.random_background and problem.has_alpha else 0,
+        *background,
+        seed,
+        iteration,
+        ws.get("background", rays * 3),
+        ws.get("targets", rays * 3),
+    )
+    samples = trace(ws, f, rays, seed, iteration)
+    batch = shade_rays(ws, f, rays, samples)
+    errors = ws.get("errors", rays)
+    shade.loss_fwd(rays, ws.arrays["colour"], ws.arrays["targets"], errors)
+    shade.loss_bwd(rays, ws.arrays["colour"], ws.arrays["targets"], 1.0 / rays, ws.get("d_colour", rays * 3))
+    state.gradient.fill(0)
+    if state.mlp_gradient is not None:
+        state.mlp_gradient.fill(0)
+    backward(ws, f, batch, state.gradient, state.mlp_gradient)
+    if f.runtime.host_arrays or iteration % 10 == 0:
+        return float(f.runtime.download(errors, rays).mean()) / 3
+    return float("nan")
+
+
+def _update(
+    state: _State,
+    config: EncoderConfig,
+    problem: FrameProblem,
+    symbol_rates: np.ndarray,
+    decay: float,
+    iteration: int,
+    key: bool,
+) -> None:
+    """Add the rate's gradient and take one Adam step on symbols, steps and MLPs."""
+    s, runtime = state.symbols, state.field.runtime
+    for grid, (first, last) in enumerate(s.ranges):
+        quant.quantize_bwd(first, last, float(state.steps[grid]), s.place, state.gradient, s.gradient)
+    if state.tables is not None:
+        # Rounding hides which way a symbol leans; the rate is taken where the parameter really is.
+        add_rate_gradient(s, state.tables, config.lambda_rate / problem.rays_per_view)
+    if config.lambda_residual > 0 and not key:
+        from taichi_vvc.kernels import rate
+
+        for grid, (first, last) in enumerate(s.ranges[1:], 1):
+            weight = config.lambda_residual * float(state.steps[grid]) / problem.rays_per_view
+            rate.magnitude_bwd(first, last, s.parameters, weight, s.gradient)
+    t = iteration + 1
+    correction1, correction2 = 1 / (1 - _BETA1**t), 1 / (1 - _BETA2**t)
+    if key:
+        _update_steps(state, decay, correction1, correction2)
+    for grid, (first, last) in enumerate(s.ranges):
+        adam.adam_step(
+            first,
+            last,
+            float(symbol_rates[grid]) * correction1,
+            _BETA1,
+            _BETA2,
+            correction2,
+            _EPSILON,
+            s.gradient,
+            s.moment1,
+            s.moment2,
+            s.parameters,
+        )
+    if state.mlp_gradient is not None and state.mlp_moments is not None:
+        size = runtime.download(state.field.mlp).size
+        adam.adam_step(
+            0,
+            size,
+            config.mlp_rate * decay * correction1,
+            _BETA1,
+            _BETA2,
+            correction2,
+            _EPSILON,
+            state.mlp_gradient,
+            *state.mlp_moments,
+            state.field.mlp,
+        )
+
+
+def _update_steps(state: _State, decay: float, correction1: float, correction2: float) -> None:
+    """Adam on the logarithm of each grid's step."""
+    s = state.symbols
+    for grid, (first, last) in enumerate(s.ranges):
+        g = quant.step_bwd(first, last, s.place, state.gradient, s.reference, s.quantized) * float(state.steps[grid])
+        m, v = state.step_moments[:, grid]
+        m, v = _BETA1 * m + (1 - _BETA1) * g, _BETA2 * v + (1 - _BETA2) * g * g
+        state.step_moments[:, grid] = m, v
+        move = 0.005 * decay * m * correction1 / (np.sqrt(v * correction2) + 1e-12)
+        state.steps[grid] = np.float32(state.steps[grid] * np.exp(-move))

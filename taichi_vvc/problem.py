@@ -1,0 +1,86 @@
+"""What one frame's fit is measured against: the training pictures on the device and the pixels worth a ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.kernels import march
+
+from .errors import DataError
+from .render import CameraTable, Workspace, camera_table, make_rays
+from .runtime import Runtime
+from .types import FieldLayout, View
+
+
+@dataclass(frozen=True)
+class FrameProblem:
+    """Training data of one frame.
+
+    Attributes:
+        views: the training views.
+        table: their cameras on the device.
+        images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major.
+        candidates: indices of the pixels whose rays meet an occupied cell.
+        rays_per_view: their number divided by that of the views: the unit of the rate.
+        has_alpha: whether any pixel is transparent.
+    """
+
+    views: tuple[View, ...]
+    table: CameraTable
+    images: Any
+    candidates: Any
+    count: int
+    rays_per_view: float
+    has_alpha: bool
+
+
+def make_problem(
+    ws: Workspace, runtime: Runtime, layout: FieldLayout, views: Sequence[View], mask: np.ndarray
+) -> FrameProblem:
+    """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
+
+    Raises:
+        DataError: no ray of any view crosses it.
+    """
+    views = tuple(v for v in views if v.camera.split == "train")
+    if not views:
+        raise DataError("expected at least one training view, found none; mark cameras with split = train")
+    table = camera_table(runtime, layout, [v.camera for v in views])
+    packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
+    candidates = crossing_pixels(ws, runtime, layout, table, mask)
+    if not candidates.size:
+        raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
+    return FrameProblem(
+        views,
+        table,
+        runtime.upload(packed),
+        runtime.upload(candidates),
+        candidates.size,
+        candidates.size / len(views),
+        any(int(v.image[..., 3].min()) < 255 for v in views),
+    )
+
+
+def crossing_pixels(
+    ws: Workspace, runtime: Runtime, layout: FieldLayout, table: CameraTable, mask: np.ndarray, chunk: int = 1 << 18
+) -> np.ndarray:
+    """Indices (int32) of all pixels whose rays take a sample in the ``mask``."""
+    nx, ny, nz = layout.occupancy
+    occupancy = runtime.upload(mask.astype(np.int32))
+    # An opacity of 1 per occupied cell and a tiny limit end each ray at its first sample.
+    opacity = runtime.upload(mask.astype(np.float32))
+    step = max(layout.occupancy) / layout.steps_per_side
+    found = []
+    for start in range(0, table.pixels, chunk):
+        count = min(chunk, table.pixels - start)
+        make_rays(ws, layout, table, runtime.upload(np.arange(start, start + count, dtype=np.int32)), count)
+        counts = ws.get("counts", count, np.int32)
+        march.count_samples(
+            count, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, step, 1e-6, 0, 0, 0, counts
+        )
+        found.append(np.flatnonzero(runtime.download(counts, count)).astype(np.int32) + start)
+    return np.concatenate(found).astype(np.int32)

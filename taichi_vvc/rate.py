@@ -1,0 +1,92 @@
+"""The rate term of the fit: bits under the tables that the entropy coder would choose for the current symbols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.kernels import rate as kernels
+
+from .entropy import plan_rate
+from .livesymbols import LiveSymbols
+from .runtime import Runtime
+
+
+@dataclass
+class RateTables:
+    """Code lengths on the device.
+
+    Attributes:
+        model: "context" or "laplace".
+        table: (live symbols,) int32, the table of each symbol.
+        lengths: context: (tables * (2 * largest + 1),) bits; laplace: (tables,) scales in symbols.
+        largest, slope: alphabet bound, and bits per unit beyond it.
+    """
+
+    model: str
+    table: Any
+    lengths: Any
+    largest: int
+    slope: float
+
+
+def plan_tables(
+    runtime: Runtime,
+    residuals: tuple[np.ndarray, ...],
+    live: tuple[np.ndarray, ...],
+    previous: tuple[np.ndarray, ...] | None,
+    model: str,
+    old: RateTables | None,
+) -> RateTables:
+    """Choose the tables for integer residual grids, as the coder would."""
+    tables, lengths = [], []
+    largest, slope, base = 0, 0.0, 0
+    for grid, (residual, mask) in enumerate(zip(residuals, live, strict=True)):
+        if model == "laplace":
+            symbols = residual[mask]
+            # Maximum likelihood for a Laplace distribution, kept away from 0 so that a symbol can come back.
+            scale = np.maximum(np.abs(symbols).mean(axis=0) if len(symbols) else np.ones(residual.shape[3]), 0.05)
+            tables.append(np.tile(np.arange(residual.shape[3], dtype=np.int32) + base, len(symbols)))
+            lengths.append(scale.astype(np.float32))
+            base += residual.shape[3]
+            continue
+        plan = plan_rate(residual, mask, None if previous is None else previous[grid], model=model)
+        tables.append(plan.table.reshape(-1).astype(np.int32) + base)
+        lengths.append(_unimodal(plan.lengths).reshape(-1))
+        base += len(plan.lengths)
+        largest, slope = (plan.lengths.shape[1] - 1) // 2, plan.slope
+    table, flat = np.concatenate(tables).astype(np.int32), np.concatenate(lengths).astype(np.float32)
+    return RateTables(model, runtime.upload(table), runtime.upload(flat), largest, slope)
+
+
+def _unimodal(lengths: np.ndarray) -> np.ndarray:
+    """Code lengths that never fall as the magnitude grows.
+
+    A table fitted to symbols that are mostly +-1 makes 0 dear, and a fit that follows it settles in a binary grid.
+    """
+    centre = lengths.shape[1] // 2
+    up = np.maximum.accumulate(lengths[:, centre:], axis=1)
+    down = np.maximum.accumulate(lengths[:, centre::-1], axis=1)
+    return np.concatenate([down[:, :0:-1], up], axis=1).astype(np.float32)
+
+
+def add_rate_gradient(s: LiveSymbols, tables: RateTables, weight: float, symbols: Any = None) -> None:
+    """Add ``weight`` times the derivative of the bits to the gradient of the live symbols."""
+    y = s.parameters if symbols is None else symbols
+    if tables.model == "laplace":
+        kernels.laplace_rate_bwd(s.count, y, tables.table, tables.lengths, weight, s.gradient)
+    else:
+        kernels.table_rate_bwd(
+            s.count, y, tables.table, tables.lengths, tables.largest, tables.slope, weight, s.gradient
+        )
+
+
+def total_bits(s: LiveSymbols, tables: RateTables) -> float:
+    """Bits of the quantised symbols under the tables."""
+    if tables.model == "laplace":
+        return float(kernels.laplace_rate_fwd(s.count, s.quantized, tables.table, tables.lengths))
+    return float(
+        kernels.table_rate_fwd(s.count, s.quantized, tables.table, tables.lengths, tables.largest, tables.slope)
+    )

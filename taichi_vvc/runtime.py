@@ -1,0 +1,168 @@
+"""The only place that starts Taichi, and the only place that allocates device memory.
+
+On the CPU backend device arrays *are* NumPy arrays, which kernels receive without a copy; on a GPU they are Taichi
+arrays that stay resident. Code above this module allocates through :class:`Runtime` and never asks which it is,
+except where a pair of implementations hides behind one function (the small MLPs, the grid adjoint).
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import BackendError
+
+BACKENDS = ("cpu", "cuda", "vulkan", "metal")
+_MAX_ARRAY_BYTES = 2**31 - 1
+_current: Runtime | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A started backend. ``host_arrays`` is True where device arrays are plain NumPy arrays (the CPU)."""
+
+    backend: str
+    host_arrays: bool
+
+    def empty(self, count: int, dtype: Any = np.float32) -> Any:
+        """A flat device array of ``count`` elements (float32 or int32), contents undefined.
+
+        Raises:
+            BackendError: the array would be larger than 2 GiB, which Vulkan cannot address.
+        """
+        if count * np.dtype(dtype).itemsize > _MAX_ARRAY_BYTES:
+            raise BackendError(
+                f"expected arrays under 2 GiB, found one of {count * np.dtype(dtype).itemsize / 2**30:.1f} GiB; "
+                "use a smaller preset, fewer rays per step or --downscale"
+            )
+        count = max(int(count), 1)
+        if self.host_arrays:
+            return np.empty(count, dtype)
+        from taichi_vvc.kernels._taichi import ti
+
+        return ti.ndarray(ti.f32 if np.dtype(dtype) == np.float32 else ti.i32, count)
+
+    def zeros(self, count: int, dtype: Any = np.float32) -> Any:
+        """A flat device array of ``count`` zeros."""
+        array = self.empty(count, dtype)
+        array.fill(0)
+        return array
+
+    def upload(self, values: np.ndarray) -> Any:
+        """A device array holding the flattened ``values`` (float32 or int32); on the CPU possibly the array itself."""
+        flat = np.ascontiguousarray(values).reshape(-1)
+        if self.host_arrays and flat.size:
+            return flat
+        array = self.empty(flat.size, flat.dtype)
+        if flat.size:
+            array.from_numpy(flat)
+        return array
+
+    def download(self, array: Any, count: int | None = None) -> np.ndarray:
+        """The first ``count`` elements as a NumPy array (a view on the CPU)."""
+        host = array if self.host_arrays else array.to_numpy()
+        return host if count is None else host[:count]
+
+    def store(self, array: Any, values: np.ndarray) -> None:
+        """Overwrite a whole device array by ``values`` of the same length."""
+        if self.host_arrays:
+            array[:] = values.reshape(-1)
+        else:
+            array.from_numpy(np.ascontiguousarray(values).reshape(-1))
+
+    def sync(self) -> None:
+        """Wait for the device."""
+        if not self.host_arrays:
+            from taichi_vvc.kernels._taichi import ti
+
+            ti.sync()
+
+
+def _supported(backend: str) -> bool:
+    from taichi_vvc.kernels._taichi import ti
+
+    if backend == "cpu":
+        return True
+    check = getattr(ti._lib.core, f"with_{backend}", None)
+    return bool(check and check())
+
+
+def present_backends() -> tuple[str, ...]:
+    """Names of the backends that the installed Taichi reports on this machine; ``cpu`` is always among them."""
+    return tuple(name for name in BACKENDS if _supported(name))
+
+
+def _automatic() -> str:
+    # Mesa's software Vulkan is slower than the CPU backend and has no render node, so it is never chosen unasked.
+    real_gpu = not sys.platform.startswith("linux") or bool(glob.glob("/dev/dri/renderD*"))
+    for name in ("cuda", "metal", "vulkan"):
+        if _supported(name) and (name != "vulkan" or real_gpu):
+            return name
+    return "cpu"
+
+
+def _cache_folder() -> str:
+    from taichi_vvc.kernels._taichi import ti
+
+    from . import __version__
+
+    if os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    version = ".".join(str(part) for part in ti.__version__[:3])
+    return str(base / "taichi_vvc" / f"{__version__}-{ti.__name__}-{version}")
+
+
+def start(backend: str = "auto") -> Runtime:
+    """Start ``backend`` (``auto``, ``cpu``, ``cuda``, ``vulkan`` or ``metal``) once per process, and return it.
+
+    Idempotent: a second call returns the running backend. A runtime that the host program started itself is used as
+    it is, since starting Taichi again would invalidate every array that it owns.
+
+    Raises:
+        BackendError: the backend is not available here, or another one is already running.
+    """
+    global _current
+    from taichi_vvc.kernels._taichi import ti
+
+    if backend != "auto" and backend not in BACKENDS:
+        raise BackendError(f"expected a backend among auto, {', '.join(BACKENDS)}, found {backend!r}")
+    if _current is not None:
+        if backend not in ("auto", _current.backend):
+            raise BackendError(
+                f"expected backend {backend!r}, but {_current.backend!r} is running; a process has one backend"
+            )
+        return _current
+    names = {ti.cuda: "cuda", ti.vulkan: "vulkan", ti.metal: "metal"}
+    if ti.lang.impl.get_runtime().prog is not None:
+        running = names.get(ti.cfg.arch, "cpu")
+        if backend not in ("auto", running):
+            raise BackendError(f"expected backend {backend!r}, but the program already started {running!r} itself")
+        _current = Runtime(running, running == "cpu")
+        return _current
+    chosen = _automatic() if backend == "auto" else backend
+    if not _supported(chosen):
+        raise BackendError(
+            f"backend {chosen!r} is not available here; found {', '.join(present_backends())}: "
+            "choose one of these or install its driver (tvvc doctor tells more)"
+        )
+    try:
+        ti.init(
+            arch=getattr(ti, chosen),
+            enable_fallback=False,
+            log_level=ti.ERROR,
+            offline_cache=True,
+            offline_cache_file_path=_cache_folder(),
+            cpu_max_num_threads=os.cpu_count() or 1,
+        )
+    except RuntimeError as error:
+        raise BackendError(f"backend {chosen!r} did not start: {str(error).splitlines()[0]}") from error
+    _current = Runtime(chosen, chosen == "cpu")
+    return _current

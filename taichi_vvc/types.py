@@ -1,0 +1,223 @@
+"""The plain data that the modules hand to each other: frozen, with documented shapes, units and frames.
+
+Conventions used everywhere:
+
+* World coordinates are the capture's own (metres if the capture says so), right-handed.
+* A camera looks along its +z axis with +x right and +y down (OpenCV axes); ``rotation`` and ``position`` map camera
+  coordinates to world coordinates: ``x_world = rotation @ x_camera + position``.
+* Pixel ``(column i, row j)`` covers ``[i, i+1] x [j, j+1]``; its centre is at ``(i + 0.5, j + 0.5)``.
+* Colours are sRGB-encoded values in [0, 1] (or 8-bit), alpha is straight (not premultiplied).
+* Grids are stored channel-last with x fastest among the axes: shape ``(nz, ny, nx, channels)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A calibrated pinhole camera with the four-parameter Brown-Conrady distortion of OpenCV.
+
+    Attributes:
+        name: unique within a capture.
+        width, height: image size, pixels.
+        fx, fy, cx, cy: focal lengths and principal point, pixels.
+        rotation: (3, 3) float64, camera to world.
+        position: (3,) float64, camera centre in world units.
+        k1, k2, p1, p2: radial and tangential distortion coefficients, acting on normalised coordinates.
+        split: ``"train"`` or ``"test"`` (held out from fitting).
+    """
+
+    name: str
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    rotation: np.ndarray
+    position: np.ndarray
+    k1: float = 0.0
+    k2: float = 0.0
+    p1: float = 0.0
+    p2: float = 0.0
+    split: str = "train"
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The same camera with an image of ``width`` x ``height`` pixels covering the same field of view."""
+        sx, sy = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * sx,
+            cx=self.cx * sx,
+            fy=self.fy * sy,
+            cy=self.cy * sy,
+        )
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The axis-aligned box that holds what is coded. ``lower``, ``upper``: 3 floats each, world units."""
+
+    lower: tuple[float, float, float]
+    upper: tuple[float, float, float]
+
+    @property
+    def size(self) -> np.ndarray:
+        """(3,) float64 edge lengths, world units."""
+        return np.asarray(self.upper, np.float64) - np.asarray(self.lower, np.float64)
+
+    @property
+    def largest_side(self) -> float:
+        """The longest edge, world units."""
+        return float(self.size.max())
+
+
+@dataclass(frozen=True)
+class View:
+    """One camera's picture at one time. ``image``: (height, width, 4) uint8, sRGB with straight alpha.
+
+    A capture without masks has alpha 255 everywhere.
+    """
+
+    camera: Camera
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class FrameViews:
+    """All pictures of one time step. ``index`` counts frames of the capture from 0; ``time`` is the capture's own."""
+
+    index: int
+    time: float
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True)
+class GridLevel:
+    """One basis level: a grid of ``resolution`` (x, y, z) nodes repeated ``frequency`` times along the longest side."""
+
+    resolution: tuple[int, int, int]
+    channels: int
+    frequency: float
+
+
+@dataclass(frozen=True)
+class FieldLayout:
+    """Everything that fixes the shape of a field; constant over a file.
+
+    Attributes:
+        bounds: what is coded, world units.
+        coefficients: (x, y, z) nodes of the coefficient grid; it has ``sum(level.channels)`` channels.
+        levels: the basis levels, coarse to fine.
+        occupancy: (x, y, z) cells of the occupancy mask.
+        projection_hidden: width of the hidden layer of the projection MLP.
+        appearance: number of appearance features (projection outputs besides the density).
+        colour_hidden: width of the hidden layer of the colour MLP.
+        view_frequencies: octaves of the positional encoding of the view direction.
+        steps_per_side: ray-march steps along the longest side of the bounds.
+    """
+
+    bounds: Bounds
+    coefficients: tuple[int, int, int]
+    levels: tuple[GridLevel, ...]
+    occupancy: tuple[int, int, int]
+    projection_hidden: int = 64
+    appearance: int = 15
+    colour_hidden: int = 64
+    view_frequencies: int = 2
+    steps_per_side: int = 128
+
+    @property
+    def channels(self) -> int:
+        """Feature channels: those of all basis levels together."""
+        return sum(level.channels for level in self.levels)
+
+    @property
+    def grid_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
+        """(nz, ny, nx, channels) of each grid: the coefficient grid first, then the basis levels."""
+        x, y, z = self.coefficients
+        shapes = [(z, y, x, self.channels)]
+        for level in self.levels:
+            x, y, z = level.resolution
+            shapes.append((z, y, x, level.channels))
+        return tuple(shapes)
+
+    @property
+    def direction_features(self) -> int:
+        """Length of the encoded view direction."""
+        return 3 + 6 * self.view_frequencies
+
+    @property
+    def mlp_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the MLP tensors in coding order: weights are (inputs, outputs), each followed by its bias."""
+        a = self.appearance
+        hp, hc = self.projection_hidden, self.colour_hidden
+        return (
+            (self.channels, hp),
+            (hp,),
+            (hp, 1 + a),
+            (1 + a,),
+            (a + self.direction_features, hc),
+            (hc,),
+            (hc, 3),
+            (3,),
+        )
+
+
+@dataclass(frozen=True)
+class GroupParameters:
+    """What one group of pictures shares.
+
+    Attributes:
+        steps: quantisation step of each grid (coefficients first), float32 values.
+        mlp: the dequantised MLP tensors, float32, shapes as :attr:`FieldLayout.mlp_shapes`.
+    """
+
+    steps: tuple[float, ...]
+    mlp: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class SymbolFrame:
+    """The integers of one decoded frame: all that a picture depends on besides the group's parameters.
+
+    Attributes:
+        symbols: one int32 array of shape (nz, ny, nx, channels) per grid, coefficients first. Absolute values
+            (reference plus residual), in units of the grid's step.
+        residuals: the same shapes: what the frame added to its reference (equal to ``symbols`` on a key frame).
+        occupancy: (nz, ny, nx) bool, True where samples are taken.
+    """
+
+    symbols: tuple[np.ndarray, ...]
+    residuals: tuple[np.ndarray, ...]
+    occupancy: np.ndarray
+
+
+@dataclass(frozen=True)
+class FrameStats:
+    """What an encode reports of one frame.
+
+    Attributes:
+        index: frame number within the file.
+        type: ``"key"`` or ``"inter"``.
+        bytes: all bytes that the frame added to the file, group parameters included on a key frame.
+        components: bytes by part: ``coefficients``, ``level1`` ..., ``occupancy``, ``mlp``, ``overhead``.
+        estimated_bits, actual_bits: of the grid symbols: as the fit's rate model estimated, and as coded.
+        psnr: of the decoded symbols on the training rays that were checked, dB.
+        seconds: wall time spent on the frame.
+    """
+
+    index: int
+    type: str
+    bytes: int
+    components: dict[str, int] = field(default_factory=dict)
+    estimated_bits: float = 0.0
+    actual_bits: float = 0.0
+    psnr: float = 0.0
+    seconds: float = 0.0
