@@ -1,0 +1,1 @@
+"""Captures, pictures, videos and camera paths on disk."""
