@@ -1,0 +1,238 @@
+"""Chunks: how a file is cut up, and how each piece is checked.
+
+A file is 8 bytes of preamble and then chunks ``[type 4][length u32][payload][CRC-32]``. The CRC covers type, length and
+payload and starts from the 4 bytes in front of the chunk, which are the CRC of the chunk before (or the end of the
+preamble), so that swapped, repeated and missing chunks fail like damaged ones.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ..errors import CorruptStream, NotATvvcFile, TruncatedStream, UnsupportedVersion
+from . import syntax
+from .elements import Cursor
+from .syntax import Index
+
+MAGIC = b"TVVC"
+FORMAT_VERSION = 1
+PREAMBLE = MAGIC + struct.pack("<HH", FORMAT_VERSION, 0)
+"""The first 8 bytes: magic, format version, zero."""
+
+HEADER, GROUP, FRAME, INDEX = b"HEAD", b"GRUP", b"FRAM", b"INDX"
+FRAMING = 12
+"""Bytes of a chunk besides its payload."""
+
+
+@dataclass(frozen=True)
+class FrameEntry:
+    """Where a frame lies.
+
+    Attributes:
+        number: frame number within the file.
+        type: ``"key"`` or ``"inter"``.
+        group: number of its group.
+        offset: of its chunk in the file.
+        size: bytes of its chunk; a key frame's group chunk is not included.
+    """
+
+    number: int
+    type: str
+    group: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class GroupEntry:
+    """Where a group's parameters lie: group ``number``, the number of its first frame, its chunk."""
+
+    number: int
+    first_frame: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The framing of one chunk: ``offset`` of its type, its type, bytes of its payload."""
+
+    offset: int
+    type: bytes
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Offset behind the chunk."""
+        return self.offset + FRAMING + self.length
+
+
+def seal(kind: bytes, payload: bytes, before: bytes) -> bytes:
+    """The bytes of a chunk that follows the 4 bytes ``before``."""
+    body = kind + struct.pack("<I", len(payload)) + payload
+    return body + struct.pack("<I", zlib.crc32(body, int.from_bytes(before, "little")))
+
+
+def read_preamble(file: BinaryIO, name: str) -> None:
+    """Checks the first 8 bytes."""
+    file.seek(0)
+    head = file.read(len(PREAMBLE))
+    if head[:4] != MAGIC[: len(head)] or not head:
+        raise NotATvvcFile(f"{name}: expected a .tvvc file starting with {MAGIC!r}, found {head[:4]!r}")
+    if len(head) < len(PREAMBLE):
+        raise TruncatedStream(f"{name}: expected {len(PREAMBLE)} bytes of preamble, found {len(head)}")
+    version, reserved = struct.unpack("<HH", head[4:])
+    if version > FORMAT_VERSION or reserved:
+        raise UnsupportedVersion(
+            f"{name}: expected format version {FORMAT_VERSION}, found {version}.{reserved}; use a newer release"
+        )
+    if version != FORMAT_VERSION:
+        raise CorruptStream(f"{name}: expected format version {FORMAT_VERSION}, found {version}")
+
+
+def peek(file: BinaryIO, offset: int, size: int) -> Chunk | None:
+    """The chunk at ``offset`` of a file of ``size`` bytes, or None if the file ends before the chunk does."""
+    if size - offset < FRAMING:
+        return None
+    file.seek(offset)
+    kind, length = struct.unpack("<4sI", file.read(8))
+    return Chunk(offset, kind, length) if length <= size - offset - FRAMING else None
+
+
+def read_payload(file: BinaryIO, chunk: Chunk, what: str) -> bytes:
+    """The payload of a chunk that lies within the file, after checking its chained CRC."""
+    file.seek(chunk.offset - 4)
+    data = file.read(FRAMING + 4 + chunk.length)
+    if len(data) != FRAMING + 4 + chunk.length:
+        raise TruncatedStream(
+            f"{what} at byte {chunk.offset}: expected {chunk.length} bytes, found the end of the file"
+        )
+    body, stated = data[4:-4], int.from_bytes(data[-4:], "little")
+    found = zlib.crc32(body, int.from_bytes(data[:4], "little"))
+    if found != stated:
+        raise CorruptStream(
+            f"{what} at byte {chunk.offset}: expected checksum {stated:08x}, found {found:08x}; the file is damaged"
+        )
+    return body[8:]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds: ``end`` is the offset behind the last whole chunk that belongs to the sequence."""
+
+    groups: tuple[GroupEntry, ...]
+    frames: tuple[FrameEntry, ...]
+    end: int
+    complete: bool
+
+
+class Order:
+    """Collects chunks in file order and refuses what breaks the order: numbers count up by one, groups before frames,
+    and exactly the first frame of each group is a key frame."""
+
+    def __init__(self, start: int) -> None:
+        self.groups: list[GroupEntry] = []
+        self.frames: list[FrameEntry] = []
+        self.end = start
+
+    def problem(self, kind: str, number: int) -> str:
+        """Why a chunk cannot come next, or "". ``kind``: ``"group"``, ``"key"`` or ``"inter"``."""
+        if kind == "group":
+            if number != len(self.groups):
+                return f"expected group {len(self.groups)}, found group {number}"
+            if self.groups and self.groups[-1].first_frame == len(self.frames):
+                return f"expected a frame of group {len(self.groups) - 1}, found group {number}"
+            return ""
+        if not self.groups:
+            return "expected a group, found a frame"
+        expected = "key" if self.groups[-1].first_frame == len(self.frames) else "inter"
+        if number != len(self.frames) or kind != expected:
+            return f"expected {expected} frame {len(self.frames)}, found {kind} frame {number}"
+        return ""
+
+    def add(self, kind: str, number: int, size: int) -> None:
+        """Takes the next chunk. Raises :class:`CorruptStream`."""
+        problem = self.problem(kind, number)
+        if problem:
+            raise CorruptStream(f"chunk at byte {self.end}: {problem}; the file is damaged")
+        if kind == "group":
+            self.groups.append(GroupEntry(number, len(self.frames), self.end, size))
+        else:
+            self.frames.append(FrameEntry(number, kind, len(self.groups) - 1, self.end, size))
+        self.end += size
+
+
+def read_index(file: BinaryIO, start: int, size: int) -> Contents:
+    """What the index at the end of the file says. Raises :class:`StreamError` where there is none or it is wrong."""
+    if size - start < FRAMING + 4:
+        raise TruncatedStream(f"expected an index at the end of the file, found {size - start} bytes")
+    file.seek(size - 8)
+    length = int.from_bytes(file.read(4), "little")
+    chunk = peek(file, size - length, size) if FRAMING + 4 <= length <= size - start else None
+    if chunk is None or chunk.type != INDEX or chunk.end != size:
+        raise TruncatedStream("expected an index at the end of the file, found none")
+    index: Index = syntax.INDEX.parse(read_payload(file, chunk, "index")[:-4], "index")
+    order = Order(start)
+    for entry in index.entries:
+        order.add(entry.kind, entry.number, entry.size)
+    if index.first != start or order.end != chunk.offset or index.frames != len(order.frames):
+        raise CorruptStream(f"index: expected chunks from byte {start} to {chunk.offset}, found others")
+    return Contents(tuple(order.groups), tuple(order.frames), order.end, True)
+
+
+def pack_index(start: int, contents: Sequence[GroupEntry | FrameEntry], frames: int) -> bytes:
+    """The payload of the index chunk of a file whose chunks ``contents``, in file order, begin at ``start``."""
+    entries = tuple(
+        syntax.IndexEntry(entry.type if isinstance(entry, FrameEntry) else "group", entry.number, entry.size)
+        for entry in contents
+    )
+    body = syntax.INDEX.pack(Index(start, entries, frames))
+    return body + struct.pack("<I", len(body) + 4 + FRAMING)
+
+
+def scan(file: BinaryIO, start: int, size: int, verify: bool) -> Contents:
+    """Rebuilds what an index would say by walking over the chunks.
+
+    The last chunk's CRC is always checked, since a killed writer may have left it unfinished; with ``verify`` all are,
+    and damage before the last chunk raises :class:`CorruptStream`. Without it, the walk ends at the first chunk that
+    does not continue the sequence.
+    """
+    order = Order(start)
+    complete = False
+    while True:
+        chunk = peek(file, order.end, size)
+        if chunk is None:
+            break
+        last = chunk.end == size
+        if verify or last:
+            try:
+                read_payload(file, chunk, "chunk")
+            except CorruptStream:
+                if not last:
+                    raise
+                break
+        if chunk.type == INDEX:
+            complete = last
+            break
+        try:
+            order.add(*_identify(file, chunk), chunk.end - chunk.offset)
+        except CorruptStream:
+            if verify:
+                raise
+            break
+    return Contents(tuple(order.groups), tuple(order.frames), order.end, complete)
+
+
+def _identify(file: BinaryIO, chunk: Chunk) -> tuple[str, int]:
+    """(kind, number) of a group or frame chunk, from the beginning of its payload."""
+    file.seek(chunk.offset + 8)
+    cursor = Cursor(file.read(min(chunk.length, 16)), f"chunk at byte {chunk.offset}")
+    names = {GROUP: syntax.GROUP.fields[:1], FRAME: syntax.FRAME_PREFIX}.get(chunk.type)
+    if names is None:
+        raise CorruptStream(f"chunk at byte {chunk.offset}: expected a group or a frame, found type {chunk.type!r}")
+    values: dict[str, Any] = {name: element.read(cursor, name) for name, element in names}
+    return values.get("type", "group"), values["number"]

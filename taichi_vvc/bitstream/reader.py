@@ -1,0 +1,133 @@
+"""Reading a .tvvc file: header and index at once, groups and frames when asked for, each checked as it is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import CorruptStream, StreamError, TruncatedStream
+from . import chunks, syntax
+from .chunks import FrameEntry, GroupEntry
+from .syntax import FrameData, GroupHeader, SequenceHeader
+
+
+class StreamReader:
+    """An open .tvvc file; usable as a context manager.
+
+    Attributes:
+        path: of the file.
+        size: bytes of the file.
+        header: the sequence header.
+        header_bytes: bytes of preamble and header chunk.
+        complete: whether the file has a valid index. Without one the encode was stopped (or the index is damaged), and
+            the frames are those found by walking over the chunks.
+        frames: one :class:`FrameEntry` per frame.
+        groups: one :class:`GroupEntry` per group.
+
+    Raises:
+        NotATvvcFile, UnsupportedVersion, TruncatedStream, CorruptStream: the header cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self._file = open(self.path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise StreamError(f"{self.path}: expected a readable .tvvc file, found: {error.strerror}") from error
+        try:
+            self._open()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self) -> None:
+        self.size = os.fstat(self._file.fileno()).st_size
+        chunks.read_preamble(self._file, str(self.path))
+        chunk = chunks.peek(self._file, len(chunks.PREAMBLE), self.size)
+        if chunk is None:
+            raise TruncatedStream(f"{self.path}: expected a whole sequence header, found {self.size} bytes")
+        payload = chunks.read_payload(self._file, chunk, f"{self.path}: sequence header")
+        if chunk.type != chunks.HEADER:
+            raise CorruptStream(f"{self.path}: expected a sequence header first, found type {chunk.type!r}")
+        self.header: SequenceHeader = syntax.parse_header(payload)
+        self.header_bytes = chunk.end
+        try:
+            contents = chunks.read_index(self._file, chunk.end, self.size)
+        except StreamError:
+            contents = chunks.scan(self._file, chunk.end, self.size, verify=False)
+            self.complete = False
+        else:
+            self.complete = True
+        self.frames: tuple[FrameEntry, ...] = contents.frames
+        self.groups: tuple[GroupEntry, ...] = contents.groups
+
+    def _read(self, entry: FrameEntry | GroupEntry, kind: bytes, structure: syntax.Structure, what: str) -> Any:
+        chunk = chunks.peek(self._file, entry.offset, self.size)
+        place = f"{self.path}: {what}"
+        if chunk is None or chunk.type != kind or chunk.end - chunk.offset != entry.size:
+            raise CorruptStream(f"{place} at byte {entry.offset}: expected {entry.size} bytes, found another chunk")
+        return structure.parse(chunks.read_payload(self._file, chunk, place), f"{place} at byte {entry.offset}")
+
+    def read_group(self, number: int) -> GroupHeader:
+        """The parameters of a group. Raises :class:`CorruptStream`; IndexError beyond the last group."""
+        group: GroupHeader = self._read(self.groups[number], chunks.GROUP, syntax.GROUP, f"group {number}")
+        entry = self.groups[number]
+        if (group.number, group.first_frame) != (entry.number, entry.first_frame):
+            raise CorruptStream(f"{self.path}: expected group {entry.number}, found group {group.number}")
+        if len(group.grid_steps) != 1 + len(self.header.layout.levels):
+            count = 1 + len(self.header.layout.levels)
+            raise CorruptStream(f"{self.path}: group {number}: expected {count} steps, found {len(group.grid_steps)}")
+        return group
+
+    def read_frame(self, number: int) -> FrameData:
+        """The coded parts of a frame. Raises :class:`CorruptStream`; IndexError beyond the last frame."""
+        entry = self.frames[number]
+        frame: FrameData = self._read(entry, chunks.FRAME, syntax.FRAME, f"frame {number}")
+        if (frame.number, frame.group, frame.type) != (entry.number, entry.group, entry.type):
+            raise CorruptStream(f"{self.path}: expected frame {entry.number}, found frame {frame.number}")
+        if len(frame.grids) != 1 + len(self.header.layout.levels):
+            count = 1 + len(self.header.layout.levels)
+            raise CorruptStream(f"{self.path}: frame {number}: expected {count} grids, found {len(frame.grids)}")
+        return frame
+
+    def components(self, number: int) -> dict[str, int]:
+        """Bytes of a frame by part; they sum to what the frame added to the file.
+
+        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``mlp`` (0 but on the first frame of a group), and
+        ``overhead`` for framing, numbers, lengths and checksums.
+        """
+        entry, frame = self.frames[number], self.read_frame(number)
+        parts = {"coefficients": len(frame.grids[0])}
+        parts.update({f"level{k}": len(payload) for k, payload in enumerate(frame.grids[1:], 1)})
+        parts["occupancy"] = len(frame.occupancy)
+        parts["mlp"] = 0
+        total = entry.size
+        if entry.type == "key":
+            parts["mlp"] = len(self.read_group(entry.group).mlp)
+            total += self.groups[entry.group].size
+        parts["overhead"] = total - sum(parts.values())
+        return parts
+
+    def scan(self, verify: bool = True) -> None:
+        """Reads every chunk and checks it. Raises :class:`CorruptStream` where one is damaged."""
+        for group in self.groups:
+            self.read_group(group.number)
+        for frame in self.frames:
+            self.read_frame(frame.number)
+        if verify and not self.complete:
+            chunks.scan(self._file, self.header_bytes, self.size, verify=True)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def __enter__(self) -> StreamReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+

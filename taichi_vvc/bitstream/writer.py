@@ -1,0 +1,146 @@
+"""Writing a .tvvc file: append-only and playable after every frame, so that a killed encode loses at most one."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from ..errors import ConfigError
+from . import chunks, syntax
+from .chunks import FrameEntry, GroupEntry, Order
+from .reader import StreamReader
+from .syntax import FrameData, GroupHeader, SequenceHeader
+
+
+class StreamWriter:
+    """Appends groups and frames to a file; made by :meth:`create` or :meth:`resume`, usable as a context manager.
+
+    Leaving the context without :meth:`finish` closes the file as it is: playable, without an index.
+    """
+
+    def __init__(self, file: BinaryIO, before: bytes, start: int, order: Order) -> None:
+        self._file = file
+        self._before = before
+        self._start = start
+        self._order = order
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], header: SequenceHeader) -> StreamWriter:
+        """Starts a new file, which must not exist yet (:class:`ConfigError`)."""
+        payload = syntax.pack_header(header)
+        try:
+            file = open(path, "xb")  # noqa: SIM115
+        except FileExistsError as error:
+            raise ConfigError(f"{path}: expected no such file, found one; resume it, overwrite it or rename") from error
+        except OSError as error:
+            raise ConfigError(f"{path}: expected a file that can be written, found: {error.strerror}") from error
+        chunk = chunks.seal(chunks.HEADER, payload, chunks.PREAMBLE[-4:])
+        start = len(chunks.PREAMBLE) + len(chunk)
+        writer = cls(file, chunk[-4:], start, Order(start))
+        file.write(chunks.PREAMBLE + chunk)
+        writer._flush()
+        return writer
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str], header: SequenceHeader) -> tuple[StreamWriter, int]:
+        """Goes on with a file: the writer and the number of whole frames that are there.
+
+        An index, an unfinished last chunk and a group without frames are cut off.
+
+        Raises:
+            ConfigError: the file was written with another header; the message names what differs.
+            StreamError: the file is no .tvvc file, or is damaged before its last chunk.
+        """
+        with StreamReader(path) as reader:
+            _compare(path, reader.header, header)
+            start = reader.header_bytes
+            contents = chunks.scan(reader._file, start, reader.size, verify=True)
+        groups = [group for group in contents.groups if group.first_frame < len(contents.frames)]
+        order = Order(start)
+        order.groups, order.frames = groups, list(contents.frames)
+        order.end = contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start
+        file = open(path, "r+b")  # noqa: SIM115
+        file.truncate(order.end)
+        file.seek(order.end - 4)
+        before = file.read(4)
+        writer = cls(file, before, start, order)
+        file.seek(order.end)
+        writer._flush()
+        return writer, len(order.frames)
+
+    def _flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _append(self, kind: bytes, payload: bytes) -> int:
+        if len(payload) > 0xFFFFFFFF:
+            raise ConfigError(f"expected a chunk below 4 GiB, found {len(payload)} bytes; use smaller grids")
+        chunk = chunks.seal(kind, payload, self._before)
+        self._file.write(chunk)
+        self._before = chunk[-4:]
+        return len(chunk)
+
+    def _check(self, kind: str, number: int) -> None:
+        problem = self._order.problem(kind, number)
+        if problem:
+            raise ValueError(problem)
+
+    def add_group(self, group: GroupHeader) -> int:
+        """Appends the parameters of the frames that follow; returns the bytes written."""
+        self._check("group", group.number)
+        if group.first_frame != len(self._order.frames):
+            raise ValueError(f"expected first frame {len(self._order.frames)}, found {group.first_frame}")
+        size = self._append(chunks.GROUP, syntax.GROUP.pack(group))
+        self._order.add("group", group.number, size)
+        return size
+
+    def add_frame(self, frame: FrameData) -> int:
+        """Appends a frame and waits until it is on the disk; returns the bytes written."""
+        self._check(frame.type, frame.number)
+        if frame.group != len(self._order.groups) - 1:
+            raise ValueError(f"expected a frame of group {len(self._order.groups) - 1}, found group {frame.group}")
+        size = self._append(chunks.FRAME, syntax.FRAME.pack(frame))
+        self._order.add(frame.type, frame.number, size)
+        self._flush()
+        return size
+
+    def finish(self) -> int:
+        """Appends the index and closes the file; returns the bytes written."""
+        entries: list[GroupEntry | FrameEntry] = [*self._order.groups, *self._order.frames]
+        entries.sort(key=lambda entry: entry.offset)
+        payload = chunks.pack_index(self._start, entries, len(self._order.frames))
+        size = self._append(chunks.INDEX, payload)
+        self._flush()
+        self.close()
+        return size
+
+    def close(self) -> None:
+        """Closes the file without an index."""
+        self._file.close()
+
+    def __enter__(self) -> StreamWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: SequenceHeader) -> None:
+    """Raises :class:`ConfigError` naming what differs between a file's header and the one that is asked for."""
+    wanted = syntax.HEADER.parse(syntax.HEADER.pack(wanted), "sequence header")
+    differing = [field.name for field in fields(stored) if getattr(stored, field.name) != getattr(wanted, field.name)]
+    if "settings" in differing:
+        old, new = json.loads(stored.settings), json.loads(wanted.settings)
+        names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        differing[differing.index("settings")] = ", ".join(names) or "the order of settings"
+    if differing:
+        raise ConfigError(
+            f"{Path(path)}: expected the settings that the file was started with, found other {', '.join(differing)}; "
+            "use the same ones or start anew"
+        )
