@@ -21,6 +21,7 @@ from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import pixel_directions, project
 from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
+from taichi_vvc.io.transforms import parse_pose
 from taichi_vvc.sequence import open_capture
 from taichi_vvc.types import Bounds, Camera, View
 
@@ -51,7 +52,7 @@ def fails(path: Path, *parts: str, error: type[Exception] = DataError, **options
     with pytest.raises(error) as caught:
         open_capture(path, **options)
     line = str(caught.value)
-    assert "\n" not in line
+    assert "\n" not in line and len(line) < 400
     for part in parts:
         assert part in line, f"{part!r} is not in {line!r}"
     return line
@@ -554,3 +555,15 @@ def test_the_demo_capture_is_whole(root: Path) -> None:
     assert (folder / "LICENSE_VALID_avatars.txt").is_file()
     listed = {record["file_path"] for record in json.loads((folder / "transforms.json").read_text())["frames"]}
     assert listed == {file.relative_to(folder).as_posix() for file in files if file.suffix == ".png"}
+
+
+def test_the_documented_examples_are_right(root: Path) -> None:
+    """The JSON of docs/capture.md parses, its poses are rotations and look at the subject."""
+    text = (root / "docs" / "capture.md").read_text(encoding="utf-8")
+    blocks = [json.loads(block.split("```")[0]) for block in text.split("```json\n")[1:]]
+    poses = [r["transform_matrix"] for block in blocks for r in block.get("frames", block.get("cameras"))]
+    assert len(blocks) == 2 and len(poses) == 3
+    for pose in poses:
+        rotation, position = parse_pose(pose, "docs")
+        aim = np.array([0.0, 0.0, position[2]]) - position
+        assert rotation[:, 2] @ aim / np.linalg.norm(aim) > 0.99 and rotation[2, 1] == -1.0

@@ -217,7 +217,7 @@ def _with_focal(
     shorter than half the capture's own (bounds may reach close to the camera) and no longer than twice it.
     """
     width, height = size
-    own = float(np.mean([camera.fy / camera.height for camera in cameras])) * height
+    own = float(np.mean([min(c.fx / c.width * width, c.fy / c.height * height) for c in cameras]))
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
     corners = np.asarray(bounds.lower) + corners * bounds.size
     fit = 2.0 * own

@@ -96,7 +96,7 @@ def finite_number(value: Any, expected: str) -> float:
             return float(value)
     except OverflowError:
         pass
-    raise DataError(f"{expected}, found {value!r}")
+    raise DataError(f"{expected}, found {short(value)}")
 
 
 def parse_pose(matrix: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -258,7 +258,8 @@ def _bounds(document: dict[str, Any], path: Path) -> Bounds | None:
         box = np.zeros(0)
     if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
         raise DataError(
-            f'{path}: expected "aabb" to be [[x, y, z], [x, y, z]], lower then upper corner, found {document["aabb"]}'
+            f'{path}: expected "aabb" to be [[x, y, z], [x, y, z]], lower then upper corner,'
+            f" found {short(document['aabb'])}"
         )
     return Bounds(tuple(box[0].tolist()), tuple(box[1].tolist()))
 
@@ -279,6 +280,12 @@ def _fps(document: dict[str, Any], path: Path) -> Fraction | None:
             f'{path}: expected "fps" to be a positive number or a ratio like "30000/1001", found {stated!r}'
         )
     return fps
+
+
+def short(value: Any, limit: int = 60) -> str:
+    """``value`` as text of one line that fits into a message."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
 def _some(names: list[str], limit: int = 3) -> str:

@@ -1,0 +1,125 @@
+"""Pictures, depth maps and videos: right values, whole files or none, clear lines."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.io import video
+from taichi_vvc.io.video import VideoWriter, atomic, depth_unit, read_depth_png, write_depth_png, write_png
+
+
+def read_video(path: Path) -> tuple[list[np.ndarray], av.video.stream.VideoStream]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)], stream
+
+
+def test_png_values(tmp_path: Path) -> None:
+    image = np.array([[[0.0, 0.5, 1.0], [-1.0, 2.0, np.nan]]], np.float32)
+    write_png(tmp_path / "new" / "a.png", image)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new" / "a.png")), [[[0, 128, 255], [0, 255, 0]]])
+    write_png(tmp_path / "b.png", np.full((2, 3), 7, np.uint8))
+    assert Image.open(tmp_path / "b.png").mode == "L"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic(target) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="cannot write") as caught:
+        write_png(tmp_path / "file" / "a.png", np.zeros((2, 2, 3)))
+    assert "\n" not in str(caught.value)
+
+
+def test_depth_survives_with_its_unit(tmp_path: Path) -> None:
+    depth = np.array([[0.0, 1.23456, 5.0], [np.inf, np.nan, 99.0]], np.float32)
+    unit = depth_unit(5.0)
+    assert unit == 1e-4
+    write_depth_png(tmp_path / "d.png", depth, unit)
+    raw = np.asarray(Image.open(tmp_path / "d.png"))
+    np.testing.assert_array_equal(raw, [[0, 12346, 50000], [0, 0, 65535]])
+    np.testing.assert_allclose(read_depth_png(tmp_path / "d.png")[0], [0.0, 1.2346, 5.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("farthest", "unit"), [(6.5535, 1e-4), (6.56, 1e-3), (65535.0, 1.0), (0.003, 1e-7)])
+def test_depth_unit_is_the_smallest_power_of_ten_that_fits(farthest: float, unit: float) -> None:
+    assert depth_unit(farthest) == unit
+
+
+def test_depth_unit_and_depth_png_refuse_nonsense(tmp_path: Path) -> None:
+    for value in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(ConfigError):
+            depth_unit(value)
+    write_png(tmp_path / "a.png", np.zeros((2, 2)))
+    with pytest.raises(DataError, match="depth_unit"):
+        read_depth_png(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_video_has_the_pictures_that_were_added(tmp_path: Path, suffix: str) -> None:
+    colours = [(0.9, 0.2, 0.1), (0.1, 0.8, 0.3), (0.2, 0.3, 0.9)]
+    path = tmp_path / f"out{suffix}"
+    with VideoWriter(path, Fraction(30000, 1001)) as writer:
+        for colour in colours:
+            assert not path.exists()
+            writer.add(np.broadcast_to(np.array(colour, np.float32), (36, 50, 3)))
+    pictures, stream = read_video(path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert len(pictures) == 3 and pictures[0].shape == (36, 50, 3)
+    assert stream.codec_context.pix_fmt == "yuv420p"
+    assert abs(float(stream.average_rate) - 30000 / 1001) < 0.05
+    for picture, colour in zip(pictures, colours, strict=True):
+        np.testing.assert_allclose(picture[18, 25] / 255.0, colour, atol=0.03)
+
+
+def test_odd_sizes_are_made_even_by_repeating_the_edge(tmp_path: Path) -> None:
+    image = np.zeros((35, 51, 3), np.float32)
+    image[:, -1] = image[-1] = 1.0
+    with VideoWriter(tmp_path / "a.mp4", 25, crf=1) as writer:
+        writer.add(image)
+    picture = read_video(tmp_path / "a.mp4")[0][0]
+    assert picture.shape == (36, 52, 3)
+    assert picture[:35, 51].min() > 225 and picture[35].min() > 225 and picture[:34, :50].max() < 60
+
+
+def test_an_interrupted_video_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), VideoWriter(path, 25) as writer:
+        writer.add(np.zeros((32, 32, 3)))
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_video_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"\.mp4"):
+        VideoWriter(tmp_path / "a.gif", 25)
+    with pytest.raises(ConfigError, match="frame rate"):
+        VideoWriter(tmp_path / "a.mp4", 0)
+    with pytest.raises(DataError, match="at least one"), VideoWriter(tmp_path / "a.mp4", 25):
+        pass
+    with pytest.raises(DataError, match="one shape"), VideoWriter(tmp_path / "a.mp4", 25) as writer:
+        writer.add(np.zeros((32, 32, 3)))
+        writer.add(np.zeros((32, 34, 3)))
+    monkeypatch.setattr(video, "CODEC", "no_such_codec")
+    with pytest.raises(ConfigError, match="no_such_codec encoder") as caught, VideoWriter(tmp_path / "a.mp4", 25):
+        pass
+    assert "\n" not in str(caught.value)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="cannot write"), VideoWriter(tmp_path / "file" / "a.mp4", 25):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
