@@ -14,7 +14,8 @@ from taichi_vvc.types import Bounds, Camera, View
 
 PADDING = 0.05  # of each side, on both ends: for motion between the frames looked at
 SEARCH_CELLS = 48
-EXPLAINED = 0.98  # a hull that covers this share of the silhouettes is taken for the whole subject
+CONSISTENT = 0.75  # share of the silhouettes that a hull must explain: below, masks and calibration do not fit
+UNEXPLAINED = 0.005  # share of the silhouettes that a hull may leave uncovered and still be the whole subject
 FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet
 
 
@@ -34,7 +35,7 @@ def bounds_from_masks(frames: Iterable[Sequence[View]]) -> Bounds | None:
 
 
 def _hull_box(views: Sequence[View]) -> np.ndarray | None:
-    """(2, 3) corners of one frame's hull, or None if nothing is left."""
+    """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes."""
     masked = [view for view in views if view.image[..., 3].any()]
     if not masked:
         return None
@@ -43,14 +44,18 @@ def _hull_box(views: Sequence[View]) -> np.ndarray | None:
     centre, _ = closest_point(positions, directions)
     reach = float(np.linalg.norm(positions - centre, axis=1).max()) or 1.0
     start = np.stack((centre - reach, centre + reach))
-    best: tuple[float, np.ndarray | None] = (0.0, None)
+    found: list[tuple[float, np.ndarray]] = []
     for share in (1.0, 0.75, 0.5):
-        found = _shrink(views, start, math.ceil(share * len(views)))
-        if found is not None and found[0] > best[0]:
-            best = found
-        if best[0] >= EXPLAINED:
-            break
-    return best[1]
+        box = _shrink(views, start, math.ceil(share * len(views)))
+        if box is not None:
+            found.append(box)
+            if box[0] >= 1.0 - UNEXPLAINED:
+                break
+    # The tightest box that explains about as much as any: imperfect masks keep all of them from explaining everything.
+    best = max((explained for explained, _ in found), default=0.0)
+    if best < CONSISTENT:
+        return None
+    return next((box for explained, box in found if explained >= best - UNEXPLAINED), None)
 
 
 def _shrink(views: Sequence[View], box: np.ndarray, needed: int) -> tuple[float, np.ndarray] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from taichi_vvc.errors import DataError
 SSIM_WINDOW = 11
 
 
-def composite(image: np.ndarray, background: tuple[float, float, float] | np.ndarray) -> np.ndarray:
+def composite(image: np.ndarray, background: Sequence[float] | np.ndarray) -> np.ndarray:
     """A straight-alpha picture on a plain background, blended in sRGB values as the renderer does.
 
     Args:

@@ -111,6 +111,19 @@ def test_key_cameras_are_met(tmp_path: Path) -> None:
         assert path[4 * i].fx == pytest.approx(key.fx)
 
 
+def test_up_is_a_world_axis_where_that_is_meant() -> None:
+    """Slightly rolled rigs are levelled; clearly tilted ones are followed."""
+
+    def tilted(degrees: float) -> np.ndarray:
+        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        return up_direction(turned(RIG, np.array([[1, 0, 0], [0, c, -s], [0, s, c]]), np.zeros(3)))
+
+    np.testing.assert_array_equal(tilted(10), [0, 0, 1])
+    np.testing.assert_allclose(tilted(30), [0, -0.5, math.cos(math.radians(30))], atol=1e-9)
+    single = up_direction(RIG[:1])
+    np.testing.assert_allclose(single, -RIG[0].rotation[:, 1], atol=1e-12)
+
+
 def test_between_two_keys_the_rotation_is_halved(tmp_path: Path) -> None:
     quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     for angle, end in ((45.0, quarter), (90.0, quarter @ quarter)):

@@ -499,15 +499,18 @@ def test_bounds_from_masks_hold_the_subject_closely(tmp_path: Path, lens: tuple[
 
 
 def test_bounds_from_masks_of_close_ups() -> None:
-    """The subject leaves most images; the box must still hold all of it that at least half the cameras see."""
+    """Half the cameras see the upper part of the subject and half the lower one; the box must hold both."""
     views = []
-    for camera in captures.ring_cameras(10, 64, 0):
-        crop = Camera(**{**camera.__dict__, "height": 40})  # the lower sphere is cut off in the high cameras' images
+    for number, camera in enumerate(captures.ring_cameras(12, 64, 0)):
+        cut = 24.0 if number // 2 % 2 else 0.0
+        crop = Camera(**{**camera.__dict__, "height": 40, "cy": camera.cy - cut})
         views.append(View(crop, captures.trace(crop, 0)))
+    assert any(view.image[0, :, 3].any() for view in views) and any(view.image[-1, :, 3].any() for view in views)
     box = bounds_from_masks([views])
     assert box is not None
-    centre, radius, _ = captures.spheres(0)[1]
-    assert (np.asarray(box.lower) <= centre - radius).all() and (np.asarray(box.upper) >= centre + radius).all()
+    lower, upper = _box_of_spheres(range(1))
+    assert (np.asarray(box.lower) <= lower).all() and (np.asarray(box.upper) >= upper).all()
+    assert (box.size < 2.5 * (upper - lower)).all()
 
 
 def test_bounds_from_cameras_without_masks(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled
 SINGLE_SWING = math.radians(15)
+LEVEL = math.cos(math.radians(15))
 FILL = 0.95  # share of the picture that the bounds may fill
 
 
@@ -158,14 +159,21 @@ def _slerp(a: np.ndarray, b: np.ndarray, s: float) -> np.ndarray:
 
 
 def up_direction(cameras: Sequence[Camera]) -> np.ndarray:
-    """Unit world vector that is up for a rig: perpendicular to the cameras' horizontal axes, else their mean up."""
-    mean = -np.mean([camera.rotation[:, 1] for camera in cameras], axis=0)
+    """Unit world vector that is up for a rig: perpendicular to the cameras' horizontal axes, else their mean up.
+
+    A world axis that is within 15 degrees of it is taken instead: worlds are mostly levelled, cameras only nearly.
+    """
+    up = -np.mean([camera.rotation[:, 1] for camera in cameras], axis=0)
+    if np.linalg.norm(up) < 1e-6:
+        return np.array([0.0, 0.0, 1.0])
     _, sizes, axes = np.linalg.svd(np.stack([camera.rotation[:, 0] for camera in cameras]), full_matrices=True)
-    spread = len(sizes) > 1 and sizes[1] > 0.3 * sizes[0]
-    if spread and np.linalg.norm(mean) > 1e-3:
-        return axes[2] * (1.0 if axes[2] @ mean >= 0.0 else -1.0)
-    length = float(np.linalg.norm(mean))
-    return mean / length if length > 1e-6 else np.array([0.0, 0.0, 1.0])
+    if len(sizes) > 1 and sizes[1] > 0.3 * sizes[0]:
+        up = axes[2] * (1.0 if axes[2] @ up >= 0.0 else -1.0)
+    up /= np.linalg.norm(up)
+    nearest = int(np.argmax(np.abs(up)))
+    if abs(up[nearest]) > LEVEL:
+        up = np.sign(up[nearest]) * np.eye(3)[nearest]
+    return up
 
 
 def _around(cameras: Sequence[Camera], centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
