@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class MultiViewSequence:
         has_alpha: whether the first frame has masks, i.e. any pixel that is not opaque.
         downscale: the factor by which pictures are reduced.
         messages: one-line warnings for the user.
+        indices: the capture's frame numbers of the selection.
+        entries: ``entries[frame][camera]``: where the pictures are, with their cameras at full size.
     """
 
     path: Path
@@ -51,7 +53,7 @@ class MultiViewSequence:
     downscale: int
     messages: tuple[str, ...]
     indices: range
-    entries: tuple[tuple[ImageEntry, ...], ...]
+    entries: tuple[tuple[ImageEntry, ...], ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.entries)
