@@ -34,6 +34,15 @@ TABLES = len(THRESHOLDS) + 1
 _LARGEST_ACTIVITY = 4095
 _BINS = np.searchsorted(np.array(THRESHOLDS), np.arange(_LARGEST_ACTIVITY + 1), side="right").astype(np.uint8)
 
+SIGN_THRESHOLDS = (1, 32, 64, 128, 256, 512, 1024)
+SIGN_CLASSES = len(SIGN_THRESHOLDS) + 1
+"""Classes of sign contexts: class ``k`` holds the symbols whose prediction's magnitude, in 1/128, reaches ``k`` of the
+thresholds. In class 0 nothing is predicted."""
+
+_LARGEST_PREDICTION = 1024
+_PREDICTIONS = np.arange(_LARGEST_PREDICTION + 1)
+_SIGN_CLASS = np.searchsorted(np.array(SIGN_THRESHOLDS), _PREDICTIONS, side="right").astype(np.uint8)
+
 MEANS = np.array([((65536, 77936, 92682, 110218)[k % 4] << (k // 4)) >> 16 for k in range(61)], np.int64)
 """The mean magnitudes of a channel that a stream can state, in 1/2048."""
 
@@ -183,6 +192,25 @@ def known_features(
     return features
 
 
+def predictions(signed: np.ndarray, at: Lattice, position: int) -> np.ndarray:
+    """(C, m) int32 weighted sums of the known neighbours of the same channel, in 1/128 of a symbol.
+
+    ``signed``: (8, C, n) int16 values clipped to +-:data:`CAP`; classes of later passes are not read.
+    """
+    places = at.places[ORDER[position]]
+    total = np.zeros((signed.shape[1], places.size), np.int32)
+    for sort, weight in enumerate(SIGN_WEIGHTS[KINDS[position]]):
+        near = [n[1:] for n in _NEIGHBOURS[position] if n[0] == sort]
+        if weight and near:
+            total += np.int32(weight) * _shifted_sum(signed, at, near, np.int16).take(places, axis=1)
+    return total
+
+
+def sign_class(prediction: np.ndarray) -> np.ndarray:
+    """The class (uint8) of predictions."""
+    return _SIGN_CLASS.take(np.minimum(np.abs(prediction), _LARGEST_PREDICTION))
+
+
 def prefix_feature(prefix: np.ndarray, channel: int | np.ndarray) -> np.ndarray:
     """16 times the mean magnitude of the earlier channels at the same node, shrunk; ``prefix`` is their int32 sum."""
     return (prefix * (65536 // (channel + 2))) >> 12
@@ -215,10 +243,19 @@ WEIGHT_SETS: tuple[tuple[bool, tuple[Weights, ...]], ...] = (
     (
         False,
         (
-            Weights((0, 0, 0, 0, 0, 0), 67, 156),
-            Weights((0, 0, 144, 0, 0, 12), 23, 41),
-            Weights((299, 154, 0, 17, 1, 0), 13, 26),
-            Weights((186, 64, 38, 3, 0, 0), 19, 14),
+            Weights((0, 0, 0, 0, 0, 0), 123, 122),
+            Weights((0, 0, 139, 0, 0, 6), 66, 24),
+            Weights((443, 104, 0, 5, 1, 0), 29, 4),
+            Weights((256, 19, 5, 1, 0, 0), 14, 0),
+        ),
+    ),
+    (
+        True,
+        (
+            Weights((0, 0, 0, 0, 0, 0, 5, 11, 3), 145, 27),
+            Weights((0, 0, 118, 0, 0, 4, 8, 4, 0), 109, 3),
+            Weights((487, 85, 0, 6, 0, 0, 3, 3, 0), 50, 0),
+            Weights((233, 13, 3, 1, 0, 0, 5, 1, 0), 32, 0),
         ),
     ),
     (
@@ -234,6 +271,10 @@ WEIGHT_SETS: tuple[tuple[bool, tuple[Weights, ...]], ...] = (
 """The shipped weights: whether they use the previous frame, and one entry per kind of pass."""
 
 
+SIGN_WEIGHTS = ((0, 0, 0), (0, 0, 16), (32, 8, 0), (20, 4, 0))
+"""Per kind of pass, the weights of a face, an edge and a corner neighbour in a prediction, in 1/128."""
+
+
 def base_activity(features: list[np.ndarray], weights: Weights, means: np.ndarray) -> np.ndarray:
     """(C, m) int32 activity of a pass without its prefix part. ``means``: (C,) values of :data:`MEANS`."""
     activity: np.ndarray = ((means * weights.mean) >> 8).astype(np.int32)[:, None]
@@ -243,5 +284,9 @@ def base_activity(features: list[np.ndarray], weights: Weights, means: np.ndarra
     return activity
 
 
-DEFAULT_INDICES = np.array([(80 - 3 * k, 44 - k // 2, 40 - k) for k in range(TABLES)], np.int64)
+_ZERO = (80, 74, 70, 66, 62, 59, 57, 54, 51, 48, 46, 43, 40, 36, 32, 27, 21, 16)
+DEFAULT_INDICES = np.array([(zero, max(32 - k, 18), max(36 - k, 20)) for k, zero in enumerate(_ZERO)], np.int64)
 """(18, 3) probability indices (zero, first, later) that tables are stated relative to."""
+
+DEFAULT_SIGNS = np.array((35, 37, 40, 43, 47, 52, 58), np.int64)
+"""Probability indices of the predicted sign, for sign classes 1 to 7, that those of a stream are stated relative to."""

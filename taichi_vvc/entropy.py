@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import constriction
 import numpy as np
 
 from . import contexts, integers, masks, side, tables
 from .errors import CorruptStream
-from .plan import ESCAPE, MODELS, RatePlan, before_parts, check, choose, plan_rate, weight_set
+from .plan import MODELS, RatePlan, before_parts, check, choose, plan_rate, weight_sets
+from .side import ESCAPE
 
 __all__ = [
     "EncodedGrid",
@@ -136,26 +138,46 @@ def encode_grid(
         raise ValueError("expected zeros outside the live set, found other symbols")
     if not residual.any():
         return EncodedGrid(bytes([_ZERO]), 8.0)
-    at = contexts.lattice(live)
-    passes, first, second, frequencies = choose(residual, at, live, previous, model)
+    choice = choose(residual, contexts.lattice(live), live, previous, model)
     writer = RangeWriter()
-    values = residual[live].reshape(-1)
-    shift = side.best_escape_shift(np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE)
+    magnitudes = np.abs(residual[live].reshape(-1))
+    shift = side.best_escape_shift(magnitudes[magnitudes >= ESCAPE].astype(np.int64) - ESCAPE)
     side.write_side(writer, np.array([shift]))
-    side.write_side(writer, np.diff(first, prepend=contexts.FIRST_MEAN))
+    side.write_side(writer, np.diff(choice.statistics, prepend=contexts.FIRST_MEAN))
     if model == "context":
-        side.write_side(writer, (second - contexts.DEFAULT_INDICES).reshape(-1))
-    for part in passes:
-        for channel in range(part.values.shape[0]):
-            row = part.tables[channel]
-            order = np.argsort(row, kind="stable")
-            coded = part.values[channel][order].astype(np.int32) + ESCAPE
-            start = 0
-            for table, count in enumerate(np.bincount(row).tolist()):
-                writer.symbols(coded[start : start + count], frequencies[table])
-                start += count
-    side.write_escapes(writer, values, shift)
-    return EncodedGrid(bytes([MODELS[model] | weight_set(previous) << 4]) + writer.payload(), writer.bits + 8)
+        side.write_side(writer, (choice.indices - contexts.DEFAULT_INDICES).reshape(-1))
+        side.write_side(writer, choice.signs - contexts.DEFAULT_SIGNS)
+    right = _sign_tables(choice.signs)
+    for part in choice.passes:
+        for channel, values in enumerate(part.values):
+            _write_groups(writer, np.abs(values), part.tables[channel], choice.frequencies)
+            where = np.flatnonzero(values)
+            agree = (values[where] < 0) == part.flipped[channel, where]
+            _write_groups(writer, agree, part.classes[channel, where], right)
+    side.write_escapes(writer, magnitudes, shift)
+    return EncodedGrid(bytes([MODELS[model] | choice.weights << 4]) + writer.payload(), writer.bits + 8)
+
+
+def _sign_tables(indices: np.ndarray) -> np.ndarray:
+    """(8, 2) frequencies of a wrong and a right prediction of the sign, per class."""
+    return np.stack([tables.binary_table(index) for index in (tables.EVEN, *indices.tolist())])
+
+
+def _write_groups(writer: RangeWriter, symbols: np.ndarray, groups: np.ndarray, frequencies: np.ndarray) -> None:
+    """Codes the symbols of each group in turn with its table."""
+    ordered, start = symbols[np.argsort(groups, kind="stable")].astype(np.int32), 0
+    for group, count in enumerate(np.bincount(groups).tolist()):
+        writer.symbols(ordered[start : start + count], frequencies[group])
+        start += count
+
+
+def _read_groups(reader: RangeReader, groups: np.ndarray, models: Sequence[Any]) -> np.ndarray:
+    """The inverse of :func:`_write_groups`."""
+    found = [reader.decode(count, models[group]) for group, count in enumerate(np.bincount(groups).tolist()) if count]
+    symbols = np.zeros(groups.size, np.int32)
+    if found:
+        symbols[np.argsort(groups, kind="stable")] = np.concatenate(found)
+    return symbols
 
 
 def decode_grid(
@@ -172,44 +194,58 @@ def decode_grid(
     symbols = np.zeros(shape, np.int32)
     if payload == bytes([_ZERO]):
         return symbols
-    if model not in (_CONTEXT, _LAPLACE) or chosen != weight_set(previous):
-        raise CorruptStream(f"expected an entropy model of version 1, found {payload[0]:#04x}; use a newer release")
+    if not (model == _CONTEXT and chosen in weight_sets(previous)) and payload[0] != _LAPLACE:
+        raise CorruptStream(f"expected an entropy model of format version 1, found {payload[0]:#04x}")
     nodes, channels = int(np.count_nonzero(live)), shape[3]
     if not nodes or not channels:
-        raise CorruptStream("expected no symbols in a grid without live nodes, found some")
+        raise CorruptStream("expected no symbols in a grid without live nodes, found some; the file is damaged")
     reader = RangeReader(payload[1:])
     shift = int(side.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
-    first = contexts.FIRST_MEAN + np.cumsum(side.read_side(reader, channels), dtype=np.int64)
+    statistics = contexts.FIRST_MEAN + np.cumsum(side.read_side(reader, channels), dtype=np.int64)
     limit = tables.LEVELS if model == _LAPLACE else contexts.MEANS.size
-    if first.min() < 0 or first.max() >= limit:
-        raise CorruptStream(f"expected channel statistics in 0..{limit - 1}, found others")
+    if statistics.min() < 0 or statistics.max() >= limit:
+        raise CorruptStream(f"expected channel statistics in 0..{limit - 1}, found others; the file is damaged")
     if model == _LAPLACE:
-        frequencies = tables.laplace_tables(first)
-        clipped = np.stack([reader.symbols(nodes, row) for row in frequencies], 1) - ESCAPE
+        clipped = _decode_laplace(reader, nodes, statistics)
     else:
         indices = side.read_indices(reader, contexts.DEFAULT_INDICES, tables.LEVELS, "probability indices")
+        signs = side.read_indices(reader, contexts.DEFAULT_SIGNS, tables.LEVELS, "probability indices")
         models = [exact_model(row) for row in tables.context_tables(indices)]
-        clipped = _decode_contexts(reader, contexts.lattice(live), channels, previous, chosen, first, models)
-    symbols[live] = side.read_escapes(reader, clipped.reshape(-1), shift).reshape(nodes, channels)
+        right = [exact_model(row) for row in _sign_tables(signs)]
+        weights = contexts.WEIGHT_SETS[chosen][1]
+        before = before_parts(previous, at := contexts.lattice(live))
+        clipped = _decode_contexts(reader, at, before, weights, contexts.MEANS[statistics], models, right)
+    magnitudes = side.read_escapes(reader, np.abs(clipped).reshape(-1), shift)
+    symbols[live] = np.sign(clipped) * magnitudes.reshape(nodes, channels)
     reader.finish()
     return symbols
+
+
+def _decode_laplace(reader: RangeReader, nodes: int, scales: np.ndarray) -> np.ndarray:
+    """(nodes, C) int32 values, escapes as +-16."""
+    clipped = np.empty((nodes, scales.size), np.int32)
+    for channel, frequencies in enumerate(tables.laplace_tables(scales)):
+        values = reader.symbols(nodes, frequencies)
+        where = np.flatnonzero(values)
+        values[where] *= 2 * reader.symbols(where.size, tables.binary_table(tables.EVEN)) - 1
+        clipped[:, channel] = values
+    return clipped
 
 
 def _decode_contexts(
     reader: RangeReader,
     at: contexts.Lattice,
-    channels: int,
-    previous: np.ndarray | None,
-    chosen: int,
+    before: tuple[np.ndarray, np.ndarray] | None,
+    weights: Sequence[contexts.Weights],
     means: np.ndarray,
-    models: Sequence[constriction.stream.model.Categorical],
+    models: Sequence[Any],
+    right: Sequence[Any],
 ) -> np.ndarray:
-    """(live, C) int32 values, escapes as +-16, in the order of :func:`_context_passes`."""
-    size = int(np.prod(at.padded))
+    """(live, C) int32 values, escapes as +-16; the same passes as the encoder's, channel by channel."""
+    channels, size = means.size, int(np.prod(at.padded))
+    signed = np.zeros((8, channels, size), np.int16)
     parts = np.zeros((8, channels, size), np.uint8)
     totals = np.zeros((8, 1, size), np.uint8)
-    before = before_parts(previous, at)
-    weights = contexts.WEIGHT_SETS[chosen][1]
     clipped = np.zeros((sum(p.size for p in at.places), channels), np.int32)
     for position, parity in enumerate(contexts.ORDER):
         places = at.places[parity]
@@ -217,20 +253,21 @@ def _decode_contexts(
             continue
         kind = weights[contexts.KINDS[position]]
         features = contexts.known_features(parts, totals, before, at, position)
-        base = contexts.base_activity(features, kind, contexts.MEANS[means])
-        base = np.broadcast_to(base, (channels, places.size))
+        base = np.broadcast_to(contexts.base_activity(features, kind, means), (channels, places.size))
+        predicted = contexts.predictions(signed, at, position)
+        classes, flipped = contexts.sign_class(predicted), predicted < 0
         prefix = np.zeros(places.size, np.int32)
         values = np.empty((channels, places.size), np.int32)
         for channel in range(channels):
             activity = base[channel] + contexts.prefix_feature(prefix, channel) * np.int32(kind.prefix)
-            row = contexts.table_of(activity)
-            order = np.argsort(row, kind="stable")
-            counts = np.bincount(row).tolist()
-            found = [reader.decode(count, models[table]) for table, count in enumerate(counts) if count]
-            values[channel, order] = np.concatenate(found) - ESCAPE
-            magnitudes = np.minimum(np.abs(values[channel]), contexts.CAP)
-            parts[parity, channel, places] = magnitudes
-            prefix += magnitudes
+            magnitudes = _read_groups(reader, contexts.table_of(activity), models)
+            where = np.flatnonzero(magnitudes)
+            agree = _read_groups(reader, classes[channel, where], right) == 1
+            prefix += np.minimum(magnitudes, contexts.CAP)
+            magnitudes[where] *= np.where(agree == flipped[channel, where], -1, 1)
+            values[channel] = magnitudes
+        signed[parity][:, places] = np.clip(values, -contexts.CAP, contexts.CAP)
+        parts[parity] = np.abs(signed[parity])
         totals[parity] = contexts.node_totals(parts[parity])
         clipped[at.ranks[parity]] = values.T
     return clipped

@@ -82,8 +82,8 @@ def _is_cheaper(fitted: np.ndarray, current: np.ndarray, counts: np.ndarray) -> 
     """Whether stating the ``fitted`` table costs fewer bits than coding with the ``current`` one."""
     if counts.size > current.size + 1:
         return True
-    steps = np.clip(np.diff(fitted, prepend=FIRST_INDEX), -ESCAPE, ESCAPE) + ESCAPE
-    cost = (tables.PRECISION - np.log2(tables.SIDE_TABLE))[steps].sum()
+    steps = np.minimum(np.abs(np.diff(fitted, prepend=FIRST_INDEX)), ESCAPE)
+    cost = (tables.PRECISION + 1 - np.log2(tables.SIDE_TABLE))[steps].sum()
     old = counts @ np.log2(bucket_table(current)[: counts.size])
     new = counts @ np.log2(bucket_table(fitted))
     return bool(new - old > cost + 6)

@@ -34,14 +34,46 @@ class RatePlan:
 
 @dataclass(frozen=True)
 class Pass:
-    """The symbols of one pass in coding order: (channels, nodes) values and tables."""
+    """The symbols of one pass, all (channels, nodes), in coding order.
+
+    Attributes:
+        parity: the class of the nodes, or -1 for all live nodes.
+        values: int8, clipped to +-16.
+        tables: uint8, the magnitude table of each.
+        classes: uint8, the sign class of each.
+        flipped: bool, True where a negative sign is predicted.
+    """
 
     parity: int
     values: np.ndarray
     tables: np.ndarray
+    classes: np.ndarray
+    flipped: np.ndarray
+
+
+@dataclass(frozen=True)
+class Choice:
+    """All that the encoder chose for a grid.
+
+    Attributes:
+        weights: which of the shipped weight sets.
+        passes: the symbols with their contexts.
+        statistics: (C,) index of each channel's mean magnitude; of a Laplace model, of its scale.
+        indices: (18, 3) probability indices of the magnitude tables; empty for a Laplace model.
+        signs: (7,) probability indices of the predicted sign; empty for a Laplace model.
+        frequencies: (n, 17) magnitude tables.
+    """
+
+    weights: int
+    passes: list[Pass]
+    statistics: np.ndarray
+    indices: np.ndarray
+    signs: np.ndarray
+    frequencies: np.ndarray
 
 
 def check(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | None, model: str) -> None:
+    """Raises ValueError where arrays do not fit together, ConfigError for an unknown model."""
     if model not in MODELS:
         raise ConfigError(f"expected an entropy model of {sorted(MODELS)}, found {model!r}")
     if residual.ndim != 4 or residual.shape[:3] != live.shape or live.dtype != bool:
@@ -56,14 +88,22 @@ def _mean_indices(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(4 * np.log2(np.maximum(mean, 1))), 0, contexts.MEANS.size - 1).astype(np.int64)
 
 
+def before_parts(previous: np.ndarray | None, at: contexts.Lattice) -> tuple[np.ndarray, np.ndarray] | None:
+    """What :func:`contexts.known_features` needs of the previous frame."""
+    if previous is None:
+        return None
+    parts = contexts.split(contexts.capped(previous), at)
+    return parts, contexts.node_totals(parts)
+
+
 def _context_passes(
     residual: np.ndarray, at: contexts.Lattice, previous: np.ndarray | None, chosen: int, means: np.ndarray
 ) -> list[Pass]:
     """All symbols with their contexts, as an encoder knows them: whole passes at once."""
     channels = residual.shape[3]
-    clipped = np.clip(residual, -ESCAPE, ESCAPE).astype(np.int8)
-    values = contexts.split(clipped, at)
-    parts = np.minimum(np.abs(values), contexts.CAP).astype(np.uint8)
+    values = contexts.split(np.clip(residual, -ESCAPE, ESCAPE).astype(np.int8), at)
+    signed = np.clip(values, -contexts.CAP, contexts.CAP).astype(np.int16)
+    parts = np.abs(signed).astype(np.uint8)
     totals = contexts.node_totals(parts)
     before = before_parts(previous, at)
     weights = contexts.WEIGHT_SETS[chosen][1]
@@ -79,40 +119,57 @@ def _context_passes(
         prefix = np.cumsum(magnitudes, 0, dtype=np.int32) - magnitudes
         activity = contexts.base_activity(features, kind, contexts.MEANS[means])
         activity = activity + contexts.prefix_feature(prefix, channel) * np.int32(kind.prefix)
-        passes.append(Pass(parity, values[parity].take(places, axis=1), contexts.table_of(activity)))
+        predicted = contexts.predictions(signed, at, position)
+        passes.append(
+            Pass(
+                parity,
+                values[parity].take(places, axis=1),
+                contexts.table_of(activity),
+                contexts.sign_class(predicted),
+                predicted < 0,
+            )
+        )
     return passes
 
 
-def before_parts(previous: np.ndarray | None, at: contexts.Lattice) -> tuple[np.ndarray, np.ndarray] | None:
-    if previous is None:
-        return None
-    parts = contexts.split(contexts.capped(previous), at)
-    return parts, contexts.node_totals(parts)
+def _histograms(passes: list[Pass]) -> tuple[np.ndarray, np.ndarray]:
+    """(18, 17) magnitude counts per table and (8, 2) counts of wrong and right signs per class."""
+    magnitudes = np.zeros(contexts.TABLES * tables.ALPHABET, np.int64)
+    signs = np.zeros(contexts.SIGN_CLASSES * 2, np.int64)
+    for part in passes:
+        keys = part.tables.astype(np.int16) * tables.ALPHABET + np.abs(part.values)
+        magnitudes += np.bincount(keys.reshape(-1), minlength=magnitudes.size)
+        where = np.flatnonzero(part.values)
+        right = (part.values.reshape(-1)[where] < 0) == part.flipped.reshape(-1)[where]
+        signs += np.bincount(part.classes.reshape(-1)[where] * 2 + right, minlength=signs.size)
+    return magnitudes.reshape(-1, tables.ALPHABET), signs.reshape(-1, 2)
 
 
-def _histograms(passes: list[Pass], count: int) -> np.ndarray:
-    """(count, 33) symbol counts per table."""
-    keys = [(p.tables.astype(np.int32) * tables.ALPHABET + (p.values + np.int32(ESCAPE))).reshape(-1) for p in passes]
-    joined = np.concatenate(keys) if keys else np.zeros(0, np.int32)
-    return np.bincount(joined, minlength=count * tables.ALPHABET).reshape(count, tables.ALPHABET)
+_SIDE_BITS = tables.PRECISION - np.log2(tables.SIDE_TABLE)
 
 
-def _choose_indices(histograms: np.ndarray) -> np.ndarray:
-    """(n, 3) probability indices: the fitted ones where they save more than it costs to state them."""
-    default = contexts.DEFAULT_INDICES
-    fitted = tables.fit_context_indices(histograms)
-    lengths = tables.PRECISION - np.log2(tables.context_tables(np.concatenate([default, fitted])))
-    count = len(default)
-    saved = (histograms * (lengths[:count] - lengths[count:])).sum(1)
-    side = tables.PRECISION - np.log2(tables.SIDE_TABLE)
-    centre = side[ESCAPE]
-    cost = (side[np.clip(fitted - default, -ESCAPE, ESCAPE) + ESCAPE] - centre).sum(1)
-    return np.where((saved > cost)[:, None], fitted, default)
+def _worth(default: np.ndarray, fitted: np.ndarray, hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
+    """The fitted indices where they save more than it costs to state them, else the default ones."""
+
+    def bits(indices: np.ndarray) -> np.ndarray:
+        return hits * tables.HIT_BITS[indices] + misses * tables.MISS_BITS[indices]
+
+    cost = _SIDE_BITS[np.minimum(np.abs(fitted - default), ESCAPE)] + 1 - _SIDE_BITS[0]
+    return np.where(bits(default) - bits(fitted) > cost, fitted, default)
+
+
+def _choose_indices(magnitudes: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(18, 3) and (7,) probability indices for the counts of :func:`_histograms`."""
+    hits, misses = tables.decisions(magnitudes)
+    indices = _worth(contexts.DEFAULT_INDICES, tables.best_index(hits, misses), hits, misses)
+    wrong, right = signs[1:].T
+    fitted = tables.best_index(right, wrong)
+    return tables.nonincreasing(indices), _worth(contexts.DEFAULT_SIGNS, fitted, right, wrong)
 
 
 def _laplace_scales(values: np.ndarray) -> np.ndarray:
     """(C,) best scale per channel for (live, C) values, by trying all."""
-    clipped = np.clip(values, -ESCAPE, ESCAPE) + ESCAPE
+    clipped = np.minimum(np.abs(values), ESCAPE)
     channels = values.shape[1]
     keys = clipped + np.arange(channels) * tables.ALPHABET
     counts = np.bincount(keys.reshape(-1), minlength=channels * tables.ALPHABET).reshape(channels, -1)
@@ -120,43 +177,70 @@ def _laplace_scales(values: np.ndarray) -> np.ndarray:
     return np.argmin(counts @ lengths.T, 1)
 
 
-def weight_set(previous: np.ndarray | None) -> int:
-    return 0 if previous is None else 1
+def weight_sets(previous: np.ndarray | None) -> list[int]:
+    """The weight sets that a grid may use."""
+    return [k for k, (needs, _) in enumerate(contexts.WEIGHT_SETS) if needs == (previous is not None)]
 
 
 def choose(
     residual: np.ndarray, at: contexts.Lattice, live: np.ndarray, previous: np.ndarray | None, model: str
-) -> tuple[list[Pass], np.ndarray, np.ndarray, np.ndarray]:
-    """What to send: the passes, two integer vectors of side information, and the (n, 33) tables."""
+) -> Choice:
+    """What to send for a grid whose arrays :func:`check` accepted and which has live nodes."""
     values = residual[live]
     if model == "laplace":
         scales = _laplace_scales(values)
-        channels = residual.shape[3]
-        rank = np.arange(channels, dtype=np.uint8 if channels < 256 else np.uint16)
-        whole = np.clip(values, -ESCAPE, ESCAPE).T
-        passes = [Pass(-1, whole, np.broadcast_to(rank[:, None], whole.shape))]
-        return passes, scales, np.zeros((0, 3), np.int64), tables.laplace_tables(scales)
+        whole = np.clip(values, -ESCAPE, ESCAPE).astype(np.int8).T
+        rank = np.broadcast_to(np.arange(len(whole), dtype=np.uint8)[:, None], whole.shape)
+        none = np.broadcast_to(np.uint8(0), whole.shape)
+        passes = [Pass(-1, whole, rank, none, none.view(bool))]
+        empty = np.zeros(0, np.int64)
+        return Choice(0, passes, scales, empty.reshape(0, 3), empty, tables.laplace_tables(scales))
     means = _mean_indices(values)
-    passes = _context_passes(residual, at, previous, weight_set(previous), means)
-    indices = _choose_indices(_histograms(passes, contexts.TABLES))
-    return passes, means, indices, tables.context_tables(indices)
+    found = []
+    for chosen in weight_sets(previous):
+        passes = _context_passes(residual, at, previous, chosen, means)
+        magnitudes, signs = _histograms(passes)
+        indices, right = _choose_indices(magnitudes, signs)
+        frequencies = tables.context_tables(indices)
+        bits = -(magnitudes * np.log2(frequencies)).sum()
+        found.append((bits, Choice(chosen, passes, means, indices, right, frequencies)))
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def _lengths(choice: Choice) -> np.ndarray:
+    """(tables * 15, 31) float32 bits: each magnitude table with each sign class, first unflipped 0 .. 7, then flipped
+    1 .. 7."""
+    magnitude = tables.PRECISION - np.log2(choice.frequencies[:, :-1])
+    wrong = np.concatenate([[1.0], tables.MISS_BITS[choice.signs]])
+    right = np.concatenate([[1.0], tables.HIT_BITS[choice.signs]])
+    positive = np.concatenate([right, wrong[1:]])
+    negative = np.concatenate([wrong, right[1:]])
+    lengths = np.empty((len(magnitude), positive.size, 2 * tables.LARGEST + 1))
+    lengths[:, :, tables.LARGEST] = magnitude[:, :1]
+    lengths[:, :, tables.LARGEST + 1 :] = magnitude[:, None, 1:] + positive[:, None]
+    lengths[:, :, : tables.LARGEST] = magnitude[:, None, :0:-1] + negative[:, None]
+    return lengths.reshape(-1, 2 * tables.LARGEST + 1).astype(np.float32)
 
 
 def plan_rate(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | None, model: str = "context") -> RatePlan:
-    """The code lengths that :func:`encode_grid` would use for these symbols; arguments as there.
+    """The code lengths that :func:`taichi_vvc.entropy.encode_grid` would use for these symbols; arguments as there.
 
     The fit takes the tables and contexts as constants between calls.
     """
     check(residual, live, previous, model)
-    at = contexts.lattice(live)
     nodes, channels = int(np.count_nonzero(live)), residual.shape[3]
-    if not nodes:
-        return RatePlan(np.zeros((0, channels), np.uint16), np.zeros((1, 2 * tables.LARGEST + 1), np.float32), 0.0)
-    passes, _, _, frequencies = choose(residual, at, live, previous, model)
+    if not nodes or not channels:
+        return RatePlan(np.zeros((nodes, channels), np.uint16), np.zeros((1, 2 * tables.LARGEST + 1), np.float32), 0.0)
+    at = contexts.lattice(live)
+    choice = choose(residual, at, live, previous, model)
+    lengths = _lengths(choice)
+    stride = len(lengths) // len(choice.frequencies)
     table = np.empty((nodes, channels), np.uint16)
-    for part in passes:
+    for part in choice.passes:
+        sign = part.classes + np.uint8(contexts.SIGN_CLASSES - 1) * part.flipped
+        joint = (part.tables * np.uint16(stride) + sign).T
         if part.parity < 0:
-            table[:] = part.tables.T
+            table[:] = joint
         else:
-            table[at.ranks[part.parity]] = part.tables.T
-    return RatePlan(table, tables.code_lengths(frequencies)[:, 1:-1], 0.25)
+            table[at.ranks[part.parity]] = joint
+    return RatePlan(table, lengths, 0.25)

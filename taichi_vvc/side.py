@@ -48,9 +48,9 @@ def best_escape_shift(excess: np.ndarray) -> int:
     return int(np.argmin(costs))
 
 
-def write_escapes(writer: Writer, values: np.ndarray, shift: int) -> None:
-    """The magnitudes beyond the alphabet, in the order of ``values``."""
-    excess = np.abs(values[np.abs(values) >= ESCAPE].astype(np.int64)) - ESCAPE
+def write_escapes(writer: Writer, magnitudes: np.ndarray, shift: int) -> None:
+    """The magnitudes beyond the alphabet, in the order of ``magnitudes``; ``shift`` is the Exp-Golomb order."""
+    excess = magnitudes[magnitudes >= ESCAPE].astype(np.int64) - ESCAPE
     if not excess.size:
         return
     shifted = excess + (1 << shift)
@@ -61,31 +61,38 @@ def write_escapes(writer: Writer, values: np.ndarray, shift: int) -> None:
         writer.raw(chosen - (1 << int(length)), int(length))
 
 
-def read_escapes(reader: Reader, clipped: np.ndarray, shift: int) -> np.ndarray:
-    """``clipped`` with its escapes replaced by the values that follow in the stream."""
-    where = np.nonzero(np.abs(clipped) >= ESCAPE)[0]
+def read_escapes(reader: Reader, magnitudes: np.ndarray, shift: int) -> np.ndarray:
+    """``magnitudes`` with its escapes (16) replaced by those that follow in the stream."""
+    where = np.nonzero(magnitudes >= ESCAPE)[0]
     if not where.size:
-        return clipped
+        return magnitudes
     lengths = reader.symbols(where.size, _CLASS_TABLE).astype(np.int64) + shift
     excess = np.zeros(where.size, np.int64)
     for length in np.unique(lengths):
         chosen = lengths == length
         excess[chosen] = reader.raw(int(chosen.sum()), int(length)) + (1 << int(length)) - (1 << shift)
     if excess.max() > tables.LARGEST_MAGNITUDE - ESCAPE:
-        raise CorruptStream(f"expected symbols up to {tables.LARGEST_MAGNITUDE}, found {int(excess.max()) + ESCAPE}")
-    values = clipped.copy()
-    values[where] += np.sign(values[where]) * excess.astype(np.int32)
+        largest = int(excess.max()) + ESCAPE
+        raise CorruptStream(f"expected symbols up to {tables.LARGEST_MAGNITUDE}, found {largest}; the file is damaged")
+    values = magnitudes.astype(np.int32)
+    values[where] += excess.astype(np.int32)
     return values
 
 
 def write_side(writer: Writer, values: np.ndarray) -> None:
-    """Small signed integers of a header, with the fixed side table and Exp-Golomb escapes of order 0."""
-    writer.symbols(np.clip(values, -ESCAPE, ESCAPE) + ESCAPE, tables.SIDE_TABLE)
-    write_escapes(writer, values, 0)
+    """Small signed integers of a header: magnitudes by the side table, escapes of order 0, signs as raw bits."""
+    magnitudes = np.abs(values)
+    writer.symbols(np.minimum(magnitudes, ESCAPE), tables.SIDE_TABLE)
+    write_escapes(writer, magnitudes, 0)
+    writer.raw((values[values != 0] < 0).astype(np.int64), 1)
 
 
 def read_side(reader: Reader, count: int) -> np.ndarray:
-    return read_escapes(reader, reader.symbols(count, tables.SIDE_TABLE) - ESCAPE, 0)
+    """The inverse of :func:`write_side`: (count,) int64."""
+    values = read_escapes(reader, reader.symbols(count, tables.SIDE_TABLE), 0).astype(np.int64)
+    nonzero = values != 0
+    values[nonzero] *= 1 - 2 * reader.raw(int(nonzero.sum()), 1)
+    return values
 
 
 def read_indices(reader: Reader, expected: np.ndarray, limit: int, what: str) -> np.ndarray:

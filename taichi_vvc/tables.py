@@ -13,10 +13,10 @@ TOTAL = 1 << PRECISION
 """All frequencies of a table sum to this."""
 
 LARGEST = 15
-"""Magnitudes up to this have a symbol of their own; one escape symbol on either side stands for all larger ones."""
+"""Magnitudes up to this have a symbol of their own; one escape symbol stands for all larger ones."""
 
-ALPHABET = 2 * LARGEST + 3
-"""Coded alphabet: symbol ``k`` stands for the value ``k - LARGEST - 1``; the first and the last are the escapes."""
+ALPHABET = LARGEST + 2
+"""Symbols of a magnitude table: 0 .. 15, and 16 for the escape."""
 
 LARGEST_MAGNITUDE = 1 << 20
 """No symbol of a stream is larger."""
@@ -39,6 +39,52 @@ def probability(index: int) -> int:
 PROBABILITIES = np.array([probability(index) for index in range(LEVELS)], np.int64)
 PROBABILITIES.setflags(write=False)
 
+HIT_BITS = PRECISION - np.log2(PROBABILITIES)
+MISS_BITS = PRECISION - np.log2(TOTAL - PROBABILITIES)
+"""Bits of an event and of its opposite at each index; for encoders only."""
+
+
+def magnitude_tables(zero: np.ndarray, first: np.ndarray, later: np.ndarray) -> np.ndarray:
+    """(n, 17) int64 frequencies from three (n,) int64 probabilities out of 2^24.
+
+    They are: of zero; of magnitude 1 unless zero; of each later magnitude unless smaller.
+    """
+    frequencies = np.ones((zero.size, ALPHABET), np.int64)
+    mass = np.full(zero.size, TOTAL - ALPHABET, np.int64)
+    for magnitude in range(LARGEST + 1):
+        part = (mass * (zero, first, later)[min(magnitude, 2)]) >> PRECISION
+        frequencies[:, magnitude] += part
+        mass = mass - part
+    frequencies[:, ALPHABET - 1] += mass
+    return frequencies
+
+
+def context_tables(indices: np.ndarray) -> np.ndarray:
+    """(n, 17) magnitude frequencies from (n, 3) probability indices in 0..95: zero, first, later."""
+    zero, first, later = PROBABILITIES[indices.T]
+    return magnitude_tables(zero, first, later)
+
+
+def laplace_tables(scales: np.ndarray) -> np.ndarray:
+    """(n, 17) magnitude frequencies of Laplace distributions integrated over unit intervals.
+
+    ``scales`` (n,) in 0..95: the probability of a nonzero, exp(-1/(2b)), is ``1 - probability(scale)``.
+    """
+    zero = PROBABILITIES[scales]
+    nonzero = TOTAL - zero
+    stop = TOTAL - ((nonzero * nonzero) >> PRECISION)
+    return magnitude_tables(zero, stop, stop)
+
+
+def binary_table(index: int) -> np.ndarray:
+    """(2,) int64 frequencies of an event's absence and presence."""
+    present = int(PROBABILITIES[index])
+    return np.array([TOTAL - present, present], np.int64)
+
+
+SIDE_TABLE = context_tables(np.array([[32, 33, 30]]))[0]
+"""The table of the magnitudes of small signed integers in headers."""
+
 
 def nearest_index(p: np.ndarray) -> np.ndarray:
     """The index whose probability is nearest to ``p`` (float, 0..1) in log odds. For encoders only."""
@@ -46,78 +92,30 @@ def nearest_index(p: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(EVEN + 4 * np.log2(p / (1 - p))), 0, LEVELS - 1).astype(np.int64)
 
 
-def _tables(zero: np.ndarray, positive: np.ndarray, first: np.ndarray, later: np.ndarray) -> np.ndarray:
-    """(n, 33) int64 frequencies from four (n,) int64 probabilities out of 2^24.
-
-    They are: of zero; of a positive sign unless zero; of magnitude 1 unless zero; of each later magnitude unless
-    smaller.
-    """
-    spare = TOTAL - ALPHABET
-    frequencies = np.ones((zero.size, ALPHABET), np.int64)
-    centre = LARGEST + 1
-    at_zero = (spare * zero) >> PRECISION
-    frequencies[:, centre] += at_zero
-    rest = spare - at_zero
-    upper = (rest * positive) >> PRECISION
-    for side, mass in ((1, upper), (-1, rest - upper)):
-        for magnitude in range(1, LARGEST + 1):
-            part = (mass * (first if magnitude == 1 else later)) >> PRECISION
-            frequencies[:, centre + side * magnitude] += part
-            mass = mass - part
-        frequencies[:, centre + side * (LARGEST + 1)] += mass
-    return frequencies
+def best_index(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
+    """The index of largest likelihood for counts of an event and of its opposite. For encoders only."""
+    return nearest_index((hits + 0.4) / (hits + misses + 0.8))
 
 
-def context_tables(indices: np.ndarray) -> np.ndarray:
-    """(n, 33) int64 frequencies from (n, 3) probability indices in 0..95: zero, first, later."""
-    zero, first, later = PROBABILITIES[indices.T]
-    return _tables(zero, np.full_like(zero, PROBABILITIES[EVEN]), first, later)
-
-
-def laplace_tables(scales: np.ndarray) -> np.ndarray:
-    """(n, 33) int64 frequencies of Laplace distributions integrated over unit intervals.
-
-    ``scales`` (n,) in 0..95: the probability of a nonzero, exp(-1/(2b)), is ``1 - probability(scale)``.
-    """
-    zero = PROBABILITIES[scales]
-    nonzero = TOTAL - zero
-    stop = TOTAL - ((nonzero * nonzero) >> PRECISION)
-    return _tables(zero, np.full_like(zero, PROBABILITIES[EVEN]), stop, stop)
-
-
-SIDE_TABLE = context_tables(np.array([[32, 33, 30]]))[0]
-"""The table of small signed integers in headers."""
-
-
-def code_lengths(tables: np.ndarray) -> np.ndarray:
-    """Bits per symbol of (n, 33) integer tables, as float32."""
-    return (PRECISION - np.log2(tables)).astype(np.float32)
-
-
-def fit_context_indices(histograms: np.ndarray) -> np.ndarray:
-    """(n, 3) probability indices (zero, first, later) of largest likelihood for (n, 33) symbol counts.
-
-    The encoder's side of :func:`context_tables`; half a count of each outcome keeps empty contexts near one half.
-    """
+def decisions(histograms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3) hits and misses of the three decisions of :func:`context_tables` in (n, 17) magnitude counts."""
     h = histograms.astype(np.float64)
-    centre = LARGEST + 1
-    folded = h[:, centre:] + h[:, centre::-1]
-    zeros = h[:, centre]
-    folded[:, 0] = 0
-    nonzero = folded.sum(1)
-    ones = folded[:, 1]
-    large = nonzero - ones
-    distance = np.maximum(np.arange(centre + 1) - 2, 0)
-    passed = folded @ distance
-    stopped = large - folded[:, -1]
+    nonzero = h[:, 1:].sum(1)
+    large = nonzero - h[:, 1]
+    passed = h @ np.maximum(np.arange(ALPHABET) - 2, 0)
+    hits = np.stack([h[:, 0], h[:, 1], large - h[:, -1]], 1)
+    misses = np.stack([nonzero, large, passed], 1)
+    return hits, misses
 
-    def index(hit: np.ndarray, miss: np.ndarray) -> np.ndarray:
-        return nearest_index((hit + 0.4) / (hit + miss + 0.8))
 
-    # Lengths must not fall as magnitudes grow: a fit that is driven by them would settle on the larger symbols.
-    later = index(stopped, passed)
+def nonincreasing(indices: np.ndarray) -> np.ndarray:
+    """(n, 3) indices raised where a larger magnitude would be likelier than a smaller one. For encoders only.
+
+    A fit that is driven by such a table settles on the larger symbols and thereby confirms it.
+    """
+    zero, first, later = indices.T
     p = PROBABILITIES[later] / TOTAL
-    first = np.maximum(index(ones, large), nearest_index(p / (1 + p)) + 1)
+    first = np.maximum(first, np.ceil(EVEN + 4 * np.log2(p)).astype(np.int64))
     p = PROBABILITIES[first] / TOTAL / 2
-    zero = np.maximum(index(zeros, nonzero), nearest_index(p / (1 + p)) + 1)
+    zero = np.maximum(zero, np.ceil(EVEN + 4 * np.log2(p)).astype(np.int64))
     return np.stack([zero, first, later], 1)
