@@ -1,0 +1,129 @@
+"""The ``tvvc`` command: one file per subcommand, and here what they share of the outside world.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data, 4 bad
+stream, 5 backend, 130 interrupted. Errors are one line; ``--debug`` adds the traceback. A subcommand's module is
+imported only when it runs, so that ``tvvc info`` loads neither Taichi nor the entropy coder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from taichi_vvc.cli.options import common_options, print_version, settings
+from taichi_vvc.errors import TvvcError
+
+COMMANDS = {
+    "encode": "Encode a multi-view capture into one .tvvc file.",
+    "decode": "Decode a file and render the capture's own cameras.",
+    "render": "Render a file along a free camera path while time runs.",
+    "eval": "Decode a file and compare it with the capture it was made from.",
+    "info": "Say what is in a file, without decoding it.",
+    "doctor": "Find out what works on this machine.",
+    "demo": "Encode, decode and render the small capture that comes with the package.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports ``taichi_vvc.cli.<name>`` when the subcommand is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"taichi_vvc.cli.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no command '{args[0]}'; there are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The table above instead of each command's own help, which would import all of them.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Print the versions that matter and exit.",
+)
+@common_options
+def tvvc() -> None:
+    """Volumetric video codec: multi-view capture in, one small file out, any view of any frame back.
+
+    \b
+    Example:
+      tvvc encode capture/ -o out.tvvc
+      tvvc render out.tvvc -o orbit.mp4 --path orbit
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line (default ``sys.argv[1:]``) and returns its exit status; never raises."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    settings.reset()
+    try:
+        result = tvvc.main(args=arguments, prog_name="tvvc", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted; what was finished is on disk, and a .tvvc file stays playable", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of stdout went away (`tvvc info F | head -1`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except click.ClickException as error:
+        return _report_usage(error)
+    except Exception as error:
+        return _report(error, debug=settings.debug or "--debug" in arguments)
+
+
+def main() -> None:
+    """Entry point of the console script: runs ``sys.argv`` and exits with its status."""
+    sys.exit(run())
+
+
+def _report_usage(error: click.ClickException) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    print(f"error: {_one_line(error.format_message())}{hint}", file=sys.stderr)
+    return error.exit_code if error.exit_code != 1 else 2
+
+
+def _report(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, TvvcError):
+        print(f"error: {_one_line(str(error))}", file=sys.stderr)
+        return error.exit_code
+    hint = "" if debug else "; run with --debug for the traceback"
+    if isinstance(error, MemoryError):
+        print(f"error: out of memory{hint}", file=sys.stderr)
+    else:
+        print(f"error: {type(error).__name__}: {_one_line(str(error))}{hint}", file=sys.stderr)
+    return 1
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

@@ -1,0 +1,134 @@
+"""``tvvc decode``: the capture's own cameras, frame after frame; or a check of the file."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.cli.options import (
+    backend_option,
+    common_options,
+    frames_option,
+    overwrite_option,
+    select_frames,
+    start_backend,
+)
+from taichi_vvc.cli.progress import ProgressLine, say, warn
+from taichi_vvc.errors import StreamError, TruncatedStream
+from taichi_vvc.types import Camera
+
+if TYPE_CHECKING:
+    from taichi_vvc.decode import Stream
+
+
+@click.command(epilog="Example:  tvvc decode out.tvvc -o pictures/ --cameras test --frames 0:10")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR|OUT.mp4", help="Where pictures go.")
+@frames_option
+@click.option("--cameras", default="all", show_default=True, metavar="C", help="test, train, all, or names: A,B,...")
+@click.option("--verify", is_flag=True, help="Check every chunk and print a hash of all symbols; render nothing.")
+@backend_option
+@overwrite_option
+@common_options
+def command(
+    file: Path, output: Path | None, frames: slice | None, cameras: str, verify: bool, backend: str, overwrite: bool
+) -> None:
+    """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera."""
+    if verify:
+        if output is not None or frames is not None:
+            raise click.UsageError("--verify checks the whole file and writes nothing; leave out -o and --frames")
+        _verify(file)
+        return
+    if output is None:
+        raise click.UsageError("expected -o DIR or -o OUT.mp4 (or --verify)")
+
+    from taichi_vvc.cli.output import check_output, open_sink
+    from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.render import render
+
+    with open_stream(file) as stream:
+        chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
+        views = select_cameras(stream.cameras, cameras)
+        names = [camera.name for camera in views]
+        check_output(output, names, overwrite, file)
+        damage = warn_if_incomplete(stream, file)
+        start_backend(backend)
+        line = ProgressLine(len(chosen), "decode", keep_lines=False)
+        with open_sink(output, names, stream.fps) as sink, line:
+            for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
+                for view, camera in enumerate(views):
+                    sink.write(camera.name, number, render(field, camera, stream.background).colour)
+                    line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
+    say(f"{output}: {len(chosen)} frames of {len(views)} cameras")
+    if damage is not None:
+        raise damage
+
+
+def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:
+    """Warns about a file without an index: its encode was stopped, or it is damaged. Returns the damage, if any.
+
+    Raises:
+        TruncatedStream: not even one whole frame is there.
+    """
+    if stream.complete:
+        return None
+    damage = damage_of(file)
+    if not len(stream):
+        raise damage or TruncatedStream(f"{file}: expected at least one whole frame, found none; encode it again")
+    if damage is None:
+        warn(f"{file} is incomplete (its encode was stopped); playing the {len(stream)} whole frames it has")
+    else:
+        warn(f"{file} is damaged; playing the {len(stream)} frames before the damage")
+    return damage
+
+
+def damage_of(file: Path) -> StreamError | None:
+    """What is wrong with a file's chunks, up to its last whole one; None for a file that is whole or was cut off."""
+    with StreamReader(file) as reader:
+        try:
+            reader.scan()
+        except StreamError as error:
+            return error
+    return None
+
+
+def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
+    """The cameras that ``test``, ``train``, ``all`` or a comma-separated list of names stands for.
+
+    Raises:
+        click.UsageError: there is none of that kind or name.
+    """
+    by_name = {camera.name: camera for camera in cameras}
+    if choice in by_name:
+        return [by_name[choice]]
+    if choice in ("test", "train", "all"):
+        found = [camera for camera in cameras if choice in ("all", camera.split)]
+        if not found:
+            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {', '.join(by_name)}")
+        return found
+    names = list(dict.fromkeys(name for name in choice.split(",") if name))
+    missing = [name for name in names if name not in by_name]
+    if missing or not names:
+        raise click.UsageError(f"--cameras: no camera '{(missing or [choice])[0]}'; the file has {', '.join(by_name)}")
+    return [by_name[name] for name in names]
+
+
+def _verify(file: Path) -> None:
+    from taichi_vvc.decode import open as open_stream
+
+    with open_stream(file) as stream:
+        if stream.complete:
+            click.echo(f"symbols sha256 {stream.symbol_hash()}")
+            return
+        good = 0
+        with contextlib.suppress(StreamError):
+            for number in range(len(stream)):
+                stream.parameters(number)
+                stream.symbols(number)
+                good = number + 1
+    warn(f"{file}: the first {good} frames are good")
+    raise damage_of(file) or TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")

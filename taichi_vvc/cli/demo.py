@@ -1,0 +1,103 @@
+"""``tvvc demo``: the whole codec on the small capture that comes with the package."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from taichi_vvc.cli.encode import describe_capture, encode_with_progress
+from taichi_vvc.cli.options import backend_option, check_output_folder, common_options, start_backend
+from taichi_vvc.cli.progress import ProgressLine, say
+from taichi_vvc.cli.render import render_path
+from taichi_vvc.config import PRESETS
+
+FILE, VIDEO, PICTURE = "demo.tvvc", "orbit.mp4", "demo.png"
+SIZE = (256, 256)
+
+
+@click.command(epilog="Example:  tvvc demo -o tvvc_demo")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("tvvc_demo"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the file, the video and the picture go.",
+)
+@backend_option
+@common_options
+def command(output: Path, backend: str) -> None:
+    """Encode the capture that comes with the package, decode it, compare, and render an orbit.
+
+    DIR may hold the results of an earlier demo, which are replaced, but nothing else.
+    """
+    ours = {FILE, VIDEO, PICTURE}
+    foreign = [path.name for path in output.iterdir() if path.name not in ours] if output.is_dir() else []
+    if foreign:
+        raise click.UsageError(f"{output} holds {foreign[0]}, which is not of a demo; choose another folder with -o")
+    check_output_folder(output, overwrite=True)
+
+    from taichi_vvc.demo import capture_path
+    from taichi_vvc.evaluate import evaluate
+    from taichi_vvc.sequence import open_capture
+
+    began = time.monotonic()
+    sequence = open_capture(capture_path())
+    say(describe_capture(sequence))
+    output.mkdir(parents=True, exist_ok=True)
+    start_backend(backend)
+    file = output / FILE
+    encode_with_progress(sequence, settings_of_demo(), file, overwrite=True)
+    encoded = time.monotonic()
+    results = {}
+    with ProgressLine(2 * len(sequence), "compare", keep_lines=False) as line:
+        for number, split in enumerate(("train", "test")):
+
+            def report(done: float, _total: int, before: int = number * len(sequence)) -> None:
+                line.update(before + done)
+
+            results[split] = evaluate(file, capture_path(), split=split, progress=report)
+    render_path(file, output / VIDEO, "orbit", size=SIZE, overwrite=True)
+    _write_picture(file, sequence, output / PICTURE)
+    click.echo(_table(results, encoded - began, time.monotonic() - began))
+    click.echo(f"{output / FILE}  {output / VIDEO}  {output / PICTURE}")
+
+
+def settings_of_demo() -> Any:
+    """The demonstration's settings: the preset ``fast`` with fewer steps, for two slow cores and little patience."""
+    return dataclasses.replace(PRESETS["fast"], key_iterations=500, inter_iterations=200)
+
+
+def _write_picture(file: Path, sequence: Any, target: Path) -> None:
+    """Capture, decoded picture and difference of the last frame, seen by the first held-out camera."""
+    from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.demo import side_by_side
+    from taichi_vvc.io.video import write_png
+    from taichi_vvc.metrics import composite
+    from taichi_vvc.render import render
+
+    stream = open_stream(file)
+    last = len(stream) - 1
+    views = sequence.frame(last).views
+    view = next((view for view in views if view.camera.split == "test"), views[0])
+    decoded = render(stream[last], view.camera, stream.background).colour
+    write_png(target, side_by_side(composite(view.image, stream.background), decoded))
+
+
+def _table(results: dict[str, dict[str, Any]], encode_seconds: float, seconds: float) -> str:
+    test = results["test"]
+    rows = [f"{'cameras':16}{'PSNR':>10}{'foreground':>12}{'SSIM':>8}"]
+    for split, name in (("train", "fitted"), ("test", "held out")):
+        found = results[split]
+        rows.append(f"{name:16}{found['psnr']:7.2f} dB{found['psnr_foreground']:9.2f} dB{found['ssim']:8.4f}")
+    rows.append(
+        f"{test['frames']} frames, {test['bytes'] / 1000:.1f} kB in all, "
+        f"{test['bytes_per_frame'] / 1000:.2f} kB/frame, {test['bitrate_kbps']:.0f} kbit/s"
+    )
+    rows.append(f"encoded in {encode_seconds:.0f} s, {seconds:.0f} s in all")
+    return "\n".join(rows)

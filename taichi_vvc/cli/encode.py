@@ -1,0 +1,207 @@
+"""``tvvc encode``: capture in, one file out."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.cli.options import (
+    FiniteRange,
+    backend_option,
+    check_output_file,
+    common_options,
+    frames_option,
+    overwrite_option,
+    start_backend,
+)
+from taichi_vvc.cli.progress import ProgressLine, detail, say, warn
+from taichi_vvc.config import PRESETS, EncoderConfig
+from taichi_vvc.errors import TvvcError
+from taichi_vvc.types import FrameStats
+
+CSV_START = ("frame", "type", "bytes")
+CSV_END = ("estimated_bits", "actual_bits", "psnr", "seconds")
+
+
+@click.command(
+    epilog="Example:  tvvc encode capture/ -o out.tvvc --preset fast --frames 0:25",
+)
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write.")
+@frames_option
+@click.option("--downscale", type=click.IntRange(1), default=1, show_default=True, help="Reduce the pictures K times.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
+)
+@click.option("--lambda", "lambda_rate", type=FiniteRange(0), help="Weight of the rate: larger is smaller and worse.")
+@click.option("--keyint", type=click.IntRange(1), help="Frames from key frame to key frame; default about one second.")
+@backend_option
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write figures of each frame.")
+@click.option("--resume", is_flag=True, help="Go on with a file whose encode was stopped, with the same settings.")
+@overwrite_option
+@common_options
+def command(
+    capture: Path,
+    output: Path,
+    frames: slice | None,
+    downscale: int,
+    preset: str,
+    lambda_rate: float | None,
+    keyint: int | None,
+    backend: str,
+    seed: int,
+    csv_file: Path | None,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Encode CAPTURE, a folder with a transforms.json, into one file.
+
+    A stopped encode (Ctrl-C, power cut) leaves a file that plays up to its last whole frame; --resume goes on with it.
+    """
+    if resume and overwrite:
+        raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
+    check_output_file(output, overwrite or resume, hint="add -y to replace it or --resume to go on with it")
+    if csv_file is not None:
+        if csv_file.resolve() == output.resolve():
+            raise click.UsageError("--csv and -o name the same file")
+        check_output_file(csv_file, overwrite or resume)
+
+    from taichi_vvc.sequence import open_capture
+
+    changes: dict[str, Any] = {"seed": seed}
+    if lambda_rate is not None:
+        changes["lambda_rate"] = lambda_rate
+    if keyint is not None:
+        changes["keyint"] = keyint
+    config = dataclasses.replace(PRESETS[preset], **changes)
+    sequence = open_capture(capture, frames=frames, downscale=downscale)
+    for message in sequence.messages:
+        warn(message)
+    say(describe_capture(sequence))
+    runtime = start_backend(backend)
+    detail(f"backend {runtime.backend}; settings {config.settings()}")
+    encode_with_progress(sequence, config, output, resume=resume, overwrite=overwrite, csv_file=csv_file)
+
+
+def encode_with_progress(
+    sequence: Any,
+    config: EncoderConfig,
+    output: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    csv_file: Path | None = None,
+) -> None:
+    """Runs an encode and says how it goes.
+
+    Raises:
+        click.exceptions.Exit: status 130 after Ctrl-C; the file is closed and playable then.
+    """
+    from taichi_vvc.encode import encode
+
+    done: list[FrameStats] = []
+    total = len(sequence)
+    with ProgressLine(total, "encode") as line:
+
+        def report(progress: Any) -> None:
+            line.update(
+                progress.frame + progress.step / max(progress.steps, 1),
+                _progress_text(progress, total, done, sequence.fps),
+            )
+
+        try:
+            statistics = encode(sequence, config, output, resume=resume, overwrite=overwrite, progress=report)
+            for frame in _with_csv(statistics, csv_file, resume):
+                done.append(frame)
+                line.finish_item(frame.index + 1, _frame_line(frame, total, done, sequence.fps))
+        except KeyboardInterrupt:
+            warn(_interrupted(output))
+            raise click.exceptions.Exit(130) from None
+    _say_result(output, done, total, sequence.fps)
+
+
+def describe_capture(sequence: Any) -> str:
+    """One line about an opened capture."""
+    camera = sequence.cameras[0]
+    held_out = sum(camera.split == "test" for camera in sequence.cameras)
+    cameras = f"{len(sequence.cameras) - held_out} cameras" + (f" and {held_out} held out" if held_out else "")
+    bounds = ", ".join(f"{a:.4g}..{b:.4g}" for a, b in zip(sequence.bounds.lower, sequence.bounds.upper, strict=True))
+    return (
+        f"{sequence.path}: {len(sequence)} frames at {float(sequence.fps):g} fps, {cameras}, "
+        f"{camera.width}x{camera.height}, bounds {bounds} ({sequence.bounds_source})"
+    )
+
+
+def _progress_text(progress: Any, total: int, done: list[FrameStats], fps: Fraction) -> str:
+    parts = [f"frame {progress.frame + 1}/{total}", f"step {progress.step}/{progress.steps}"]
+    if done:
+        parts.append(f"{sum(frame.seconds for frame in done) / len(done):.1f} s/frame")
+    parts.append(f"{progress.psnr:.2f} dB")
+    # The first steps fit without a rate.
+    if progress.bits > 0:
+        parts.append(f"{progress.bits / 8000:.1f} kB")
+    if done:
+        parts.append(f"{_bitrate(done, fps):.0f} kbit/s so far")
+    return "  ".join(parts)
+
+
+def _bitrate(done: list[FrameStats], fps: Fraction) -> float:
+    """kbit/s of the frames so far, played at ``fps``."""
+    return sum(frame.bytes for frame in done) * 8 / 1000 * float(fps) / len(done)
+
+
+def _frame_line(frame: FrameStats, total: int, done: list[FrameStats], fps: Fraction) -> str:
+    return (
+        f"frame {frame.index + 1}/{total}  {frame.type:5}  {frame.bytes / 1000:8.1f} kB  {frame.psnr:6.2f} dB  "
+        f"{frame.seconds:6.1f} s  {_bitrate(done, fps):8.0f} kbit/s so far"
+    )
+
+
+def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool) -> Iterator[FrameStats]:
+    """Passes the figures on, writing each to the CSV file at once, so that a killed encode leaves what it did."""
+    if path is None:
+        yield from statistics
+        return
+    going_on = resume and path.exists() and path.stat().st_size > 0
+    with path.open("a" if going_on else "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        for number, frame in enumerate(statistics):
+            parts = sorted(frame.components)
+            if number == 0 and not going_on:
+                writer.writerow([*CSV_START, *(f"bytes_{part}" for part in parts), *CSV_END])
+            row: list[Any] = [frame.index, frame.type, frame.bytes, *(frame.components[part] for part in parts)]
+            row += [f"{frame.estimated_bits:.1f}", f"{frame.actual_bits:.0f}", f"{frame.psnr:.4f}"]
+            writer.writerow([*row, f"{frame.seconds:.3f}"])
+            file.flush()
+            yield frame
+
+
+def _interrupted(output: Path) -> str:
+    try:
+        with StreamReader(output) as reader:
+            whole = len(reader.frames)
+    except TvvcError:
+        whole = 0
+    if not whole:
+        return f"interrupted before the first frame was whole; {output} holds no picture yet"
+    return f"interrupted; {output} is playable, it holds {whole} whole frames; --resume goes on from there"
+
+
+def _say_result(output: Path, done: list[FrameStats], total: int, fps: Fraction) -> None:
+    size = output.stat().st_size
+    if not done:
+        say(f"{output}: all {total} frames were there already, {size / 1000:.1f} kB")
+        return
+    seconds = sum(frame.seconds for frame in done)
+    psnr = sum(frame.psnr for frame in done) / len(done)
+    say(
+        f"{output}: {total} frames, {size / 1000:.1f} kB, {size / 1000 / total:.2f} kB/frame, "
+        f"{size * 8 / 1000 * float(fps) / total:.0f} kbit/s, {psnr:.2f} dB on training rays, {seconds:.0f} s"
+    )

@@ -1,0 +1,64 @@
+"""``tvvc eval``: a file against the capture it was made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from taichi_vvc.cli.decode import warn_if_incomplete
+from taichi_vvc.cli.options import backend_option, common_options, start_backend
+from taichi_vvc.cli.progress import ProgressLine
+
+
+@click.command(epilog="Example:  tvvc eval out.tvvc capture/ --split test --json")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.option(
+    "--split",
+    type=click.Choice(("test", "train", "all")),
+    help="Cameras to compare: held out, fitted or all; default test, or all where none is held out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+@backend_option
+@common_options
+def command(file: Path, capture: Path, split: str | None, as_json: bool, backend: str) -> None:
+    """Decode FILE, render the cameras of CAPTURE at the coded size, and compare.
+
+    PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures. The size and
+    the frames come from the file.
+    """
+    from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.evaluate import evaluate
+
+    with open_stream(file) as stream:
+        damage = warn_if_incomplete(stream, file)
+        count = len(stream)
+    start_backend(backend)
+    with ProgressLine(count, "eval", keep_lines=False) as line:
+        figures = evaluate(file, capture, split=split, backend=backend, progress=lambda done, _total: line.update(done))
+    click.echo(json.dumps(figures, indent=2) if as_json else as_text(figures))
+    if damage is not None:
+        raise damage
+
+
+def as_text(figures: dict[str, Any]) -> str:
+    """The figures as a table of frames and a summary."""
+    rows = [f"{'frame':>5} {'type':6}{'bytes':>10}{'PSNR':>10}{'foreground':>13}{'SSIM':>9}"]
+    for row in figures["per_frame"]:
+        rows.append(f"{row['frame']:5} {row['type']:6}{row['bytes']:10}{_quality(row)}")
+    rows.append(f"{'all':5} {'':6}{figures['bytes']:10}{_quality(figures)}")
+    rows.append(
+        f"{figures['frames']} frames, cameras: {figures['split']}, {figures['bytes_per_frame'] / 1000:.2f} kB/frame, "
+        f"{figures['bitrate_kbps']:.0f} kbit/s"
+    )
+    return "\n".join(rows)
+
+
+def _quality(row: dict[str, Any]) -> str:
+    def number(key: str, width: int, digits: int, unit: str = "") -> str:
+        return f"{'-' if row[key] is None else f'{row[key]:.{digits}f}{unit}':>{width}}"
+
+    return number("psnr", 10, 2, " dB") + number("psnr_foreground", 13, 2, " dB") + number("ssim", 9, 4)

@@ -1,0 +1,124 @@
+"""``tvvc info``: what is in a file. Needs neither Taichi nor the entropy coder nor a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from taichi_vvc.bitstream import FORMAT_VERSION, StreamReader
+from taichi_vvc.cli.options import common_options
+
+
+@click.command(epilog="Example:  tvvc info out.tvvc --json --frames")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--frames", "with_frames", is_flag=True, help="List every frame with its bytes by component.")
+@common_options
+def command(file: Path, as_json: bool, with_frames: bool) -> None:
+    """Say what is in FILE, without decoding it."""
+    with StreamReader(file) as reader:
+        described = describe(reader, with_frames)
+    click.echo(json.dumps(described, indent=2, ensure_ascii=False) if as_json else _as_text(described))
+
+
+def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
+    """What ``tvvc info --json`` prints, as plain JSON values.
+
+    ``frame_list`` is there only ``with_frames``; its bytes by component sum to a frame's ``bytes``, which include the
+    group's parameters on a key frame.
+
+    Raises:
+        CorruptStream: ``with_frames``, and a frame is damaged.
+    """
+    header, layout = reader.header, reader.header.layout
+    count = len(reader.frames)
+    described: dict[str, Any] = {
+        "version": FORMAT_VERSION,
+        "frames": count,
+        "fps": float(header.fps),
+        "duration": float(count / header.fps),
+        "bytes": reader.size,
+        "gops": [],
+        "complete": reader.complete,
+        "bounds": [
+            list(layout.lower),
+            [low + layout.cell * cells for low, cells in zip(layout.lower, layout.cells, strict=True)],
+        ],
+        "cameras": [],
+        "settings": json.loads(header.settings),
+        "first_frame": header.first_frame,
+        "downscale": header.downscale,
+        "background": list(header.background),
+        "library": header.library,
+        "header_bytes": reader.header_bytes,
+        "layout": {
+            "coefficients": list(layout.coefficients),
+            "levels": [
+                {
+                    "resolution": list(level.resolution),
+                    "channels": level.channels,
+                    "frequency": level.frequency / 256,
+                }
+                for level in layout.levels
+            ],
+            "occupancy": list(layout.cells),
+        },
+    }
+    for camera in header.cameras:
+        lens = header.intrinsics[camera.intrinsics]
+        described["cameras"].append(
+            {"name": camera.name, "split": camera.split, "width": lens.width, "height": lens.height}
+        )
+    for group in reader.groups:
+        own = [frame for frame in reader.frames if frame.group == group.number]
+        size = group.size + sum(frame.size for frame in own)
+        described["gops"].append({"first": group.first_frame, "frames": len(own), "bytes": size})
+    if with_frames:
+        described["frame_list"] = [_frame(reader, number) for number in range(count)]
+    return described
+
+
+def _frame(reader: StreamReader, number: int) -> dict[str, Any]:
+    entry, parts = reader.frames[number], reader.components(number)
+    by_part = {f"bytes_{part}": size for part, size in parts.items()}
+    return {"frame": number, "type": entry.type, "bytes": sum(parts.values()), **by_part, "offset": entry.offset}
+
+
+def _as_text(info: dict[str, Any]) -> str:
+    count, size = info["frames"], info["bytes"]
+    splits = [camera["split"] for camera in info["cameras"]]
+    cameras = f"{splits.count('train')} fitted, {splits.count('test')} held out"
+    sizes = sorted({f"{camera['width']}x{camera['height']}" for camera in info["cameras"]})
+    box = " to ".join("(" + ", ".join(f"{value:.4g}" for value in corner) + ")" for corner in info["bounds"])
+    levels = ", ".join(
+        f"{'x'.join(map(str, level['resolution']))} of {level['channels']} channels"
+        for level in info["layout"]["levels"]
+    )
+    rate = f", {size / 1000 / count:.2f} kB/frame, {size * 8 / 1000 / info['duration']:.0f} kbit/s" if count else ""
+    lines = [
+        f"format      version {info['version']}, written by {info['library']}",
+        f"frames      {count} frames at {info['fps']:g} fps, {info['duration']:.3f} s"
+        + ("" if info["complete"] else "  (incomplete: the encode was stopped, or the index is damaged)"),
+        f"bytes       {size}{rate}",
+        f"groups      {len(info['gops'])}, first frames {_some([str(gop['first']) for gop in info['gops']])}",
+        f"bounds      {box}",
+        f"cameras     {cameras}, {_some(sizes)} pixels",
+        f"capture     from frame {info['first_frame']}, reduced {info['downscale']} times",
+        f"field       coefficients {'x'.join(map(str, info['layout']['coefficients']))}, levels {levels}",
+        f"settings    {', '.join(f'{name} {_plain(value)}' for name, value in info['settings'].items())}",
+    ]
+    for row in info.get("frame_list", []):
+        parts = "  ".join(f"{name.removeprefix('bytes_')} {row[name]}" for name in row if name.startswith("bytes_"))
+        lines.append(f"frame {row['frame']:5}  {row['type']:5}  {row['bytes']:8}  {parts}")
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    return "/".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _some(names: list[str], limit: int = 8) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,216 @@
+"""What the subcommands share: common flags, parameter types, checks of outputs, the version line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from taichi_vvc.doctor import versions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal")
+LARGEST_SIDE = 16384  # pixels; a typing mistake, not a picture, above that
+
+
+@dataclass
+class Settings:
+    """The flags that every command takes; one object for the process, like the terminal that they are about.
+
+    Attributes:
+        verbose: how often ``-v`` was given.
+        quiet: only warnings and errors on stderr.
+        debug: tracebacks for errors.
+    """
+
+    verbose: int = 0
+    quiet: bool = False
+    debug: bool = False
+
+    def reset(self) -> None:
+        """Back to the defaults, for the next command line in the same process."""
+        self.verbose, self.quiet, self.debug = 0, False, False
+
+
+settings = Settings()
+
+
+def _add_verbosity(_ctx: click.Context, _param: click.Parameter, value: int) -> None:
+    settings.verbose += value
+
+
+def _set_quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    settings.quiet |= value
+
+
+def _set_debug(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    settings.debug |= value
+
+
+def common_options(function: F) -> F:
+    """Adds ``-v``, ``--quiet`` and ``--debug``; the group and each command take them, so either place works."""
+    for option in (
+        click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Tracebacks for errors."),
+        click.option(
+            "--quiet",
+            "-q",
+            is_flag=True,
+            expose_value=False,
+            callback=_set_quiet,
+            help="Only warnings and errors on stderr.",
+        ),
+        click.option(
+            "--verbose", "-v", count=True, expose_value=False, callback=_add_verbosity, help="Say more on stderr."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def backend_option(function: F) -> F:
+    """Adds ``--backend``."""
+    return click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default="auto",
+        show_default=True,
+        help="What computes; a named one that does not start is an error, never replaced.",
+    )(function)
+
+
+def overwrite_option(function: F) -> F:
+    """Adds ``-y``."""
+    return click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")(function)
+
+
+def frames_option(function: F) -> F:
+    """Adds ``--frames``."""
+    return click.option(
+        "--frames", type=FrameRange(), metavar="A:B", help="Frames A to B-1; also A:, :B or a single number."
+    )(function)
+
+
+class FrameRange(click.ParamType):
+    """``A:B``, ``A:``, ``:B`` or ``N`` as a slice of non-negative frame numbers with step None."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> slice:
+        """Parses the option's text; a usage error says what was expected."""
+        if isinstance(value, slice):
+            return value
+        match = re.fullmatch(r"\s*(\d{1,9})?\s*(:)?\s*(\d{1,9})?\s*", value, re.ASCII)
+        first, colon, last = match.groups() if match else (None, None, None)
+        if first is None and last is None or (colon is None and last is not None):
+            self.fail(f"expected A:B, A:, :B or N with whole numbers from 0, found '{value}'", param, ctx)
+        start = int(first) if first is not None else 0
+        if colon is None:
+            return slice(start, start + 1)
+        stop = int(last) if last is not None else None
+        if stop is not None and stop <= start:
+            self.fail(f"'{value}' holds no frame: B must be larger than A", param, ctx)
+        return slice(start, stop)
+
+
+class FiniteRange(click.FloatRange):
+    """A float within a range, infinity and NaN refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parses the option's text; a usage error says what was expected."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, found '{value}'", param, ctx)
+        return number
+
+
+class PixelSize(click.ParamType):
+    """``WxH`` as a pair of positive ints, pixels."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Parses the option's text; a usage error says what was expected."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value, re.ASCII | re.IGNORECASE)
+        width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+            self.fail(f"expected WIDTHxHEIGHT in pixels, such as 640x480, found '{value}'", param, ctx)
+        return width, height
+
+
+def start_backend(name: str) -> Any:
+    """Starts a backend for a command, see :func:`taichi_vvc.runtime.start`."""
+    from taichi_vvc.runtime import start
+
+    # Taichi announces itself on stdout, where results belong.
+    with contextlib.redirect_stdout(sys.stderr if settings.verbose else io.StringIO()):
+        return start(name)
+
+
+def select_frames(frames: slice | None, available: int, what: str) -> range:
+    """The frame numbers that ``frames`` selects of ``available``; None selects all.
+
+    Raises:
+        click.UsageError: the range starts or ends beyond what is there. An open end never does.
+    """
+    if frames is None:
+        return range(available)
+    stop = available if frames.stop is None else frames.stop
+    if frames.start >= available or stop > available:
+        asked = f"{frames.start}:{'' if frames.stop is None else frames.stop}"
+        raise click.UsageError(f"--frames {asked}: {what} has {available} frames (0:{available})")
+    return range(frames.start, stop)
+
+
+def check_output_file(path: Path, overwrite: bool, *inputs: Path, hint: str = "add -y to replace it") -> None:
+    """Refuses an output file that cannot or should not be written, before any work is done.
+
+    Raises:
+        click.UsageError: a folder is there, the folder to write into is missing or read-only, the file exists and
+            ``overwrite`` is False, or it is one of the inputs.
+    """
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder; expected a file name to write to")
+    if any(source.exists() and path.exists() and path.samefile(source) for source in inputs):
+        raise click.UsageError(f"{path} is the input; choose another output")
+    if path.exists() and not overwrite:
+        raise click.UsageError(f"{path} exists; {hint}")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"the folder {path.parent} does not exist; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise click.UsageError(f"{path} cannot be written: permission denied")
+
+
+def check_output_folder(path: Path, overwrite: bool) -> None:
+    """Refuses an output folder that cannot or should not be written into, before any work is done.
+
+    Raises:
+        click.UsageError: the path is a file, holds something already and ``overwrite`` is False, or is read-only.
+    """
+    if path.exists() and not path.is_dir():
+        raise click.UsageError(f"{path} is a file; expected a folder, or a name ending in .mp4")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise click.UsageError(f"{path} is not empty; add -y to write into it")
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise click.UsageError(f"{path} cannot be written: permission denied at {existing}")
+
+
+def print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    """Callback of ``--version``."""
+    if value and not ctx.resilient_parsing:
+        click.echo("\n".join(f"{name} {version or 'not installed'}" for name, version in versions().items()))
+        ctx.exit()

@@ -1,0 +1,134 @@
+"""``tvvc render``: a free camera while time runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import click
+import numpy as np
+
+from taichi_vvc.cli.decode import warn_if_incomplete
+from taichi_vvc.cli.options import (
+    FiniteRange,
+    PixelSize,
+    backend_option,
+    common_options,
+    frames_option,
+    overwrite_option,
+    select_frames,
+    start_backend,
+)
+from taichi_vvc.cli.progress import ProgressLine, say
+from taichi_vvc.types import Bounds, Camera
+
+SHORTEST_PATH = 4.0  # seconds that orbit and spiral take at least; a short file plays in a loop meanwhile
+DEFAULT_SIDE = 512  # pixels of the longer side
+FASTEST = 1000.0  # frames per second
+
+
+@click.command(epilog="Example:  tvvc render out.tvvc -o orbit.mp4 --path orbit --size 640x480")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.mp4|DIR")
+@click.option("--path", "path", required=True, metavar="P", help="orbit, spiral, or a file of camera poses (.json).")
+@click.option("--size", type=PixelSize(), help="Size of the pictures; default: the shape of the first camera.")
+@click.option("--fps", type=FiniteRange(0, FASTEST, min_open=True), help="Pictures per second; default: the file's.")
+@click.option("--depth", is_flag=True, help="Depth instead of colour: 16-bit PNG, or grey shades in a video.")
+@frames_option
+@backend_option
+@overwrite_option
+@common_options
+def command(
+    file: Path,
+    output: Path,
+    path: str,
+    size: tuple[int, int] | None,
+    fps: float | None,
+    depth: bool,
+    frames: slice | None,
+    backend: str,
+    overwrite: bool,
+) -> None:
+    """Render FILE from a camera that moves while time runs.
+
+    The path is travelled once: in the duration of the frames, or in four seconds if that is longer, with the frames
+    repeated as often as needed. A picture shows the frame whose time has come, whatever --fps is.
+    """
+    render_path(file, output, path, size, fps, depth, frames, backend, overwrite)
+
+
+def render_path(
+    file: Path,
+    output: Path,
+    path: str,
+    size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    depth: bool = False,
+    frames: slice | None = None,
+    backend: str = "auto",
+    overwrite: bool = False,
+) -> None:
+    """What the command does, for other commands; the parameters are its options."""
+    from taichi_vvc.cli.output import check_output, is_video, open_sink
+    from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.io.paths import camera_path
+    from taichi_vvc.io.video import depth_unit, write_depth_png
+    from taichi_vvc.render import render
+
+    with open_stream(file) as stream:
+        chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
+        check_output(output, [path], overwrite, file)
+        damage = warn_if_incomplete(stream, file)
+        rate = stream.fps if fps is None else Fraction(fps).limit_denominator(1001)
+        width, height = size or _default_size(stream.cameras[0].width, stream.cameras[0].height)
+        shown = timeline(chosen, stream.fps, rate)
+        bounds = stream.header.layout.bounds
+        cameras = camera_path(path, stream.cameras, bounds, len(shown), (width, height))
+        near, far = depth_range(cameras, bounds)
+        start_backend(backend)
+        as_video = is_video(output)
+        line = ProgressLine(len(shown), "render", keep_lines=False)
+        with open_sink(output, [path], rate, flat=True) as sink, line:
+            last, field = None, None
+            for number, (frame, camera) in enumerate(zip(shown, cameras, strict=True)):
+                if field is None or frame != last:
+                    last, field = frame, stream[frame]
+                image = render(field, camera, stream.background)
+                if depth and not as_video:
+                    write_depth_png(output / f"{number:04d}.png", image.depth, depth_unit(far))
+                else:
+                    sink.write(path, number, depth_as_grey(image.depth, near, far) if depth else image.colour)
+                line.update(number + 1, f"picture {number + 1}/{len(shown)}")
+    say(f"{output}: {len(shown)} pictures of {width}x{height} at {float(rate):g} per second")
+    if damage is not None:
+        raise damage
+
+
+def timeline(frames: range, fps: Fraction, rate: Fraction) -> list[int]:
+    """The frame that each picture shows: ``frames`` at ``fps``, looped for the path's duration, sampled at ``rate``."""
+    duration = Fraction(len(frames)) / fps
+    loops = max(1, math.ceil(SHORTEST_PATH / duration))
+    pictures = max(1, round(duration * loops * rate))
+    return [frames[int(number / rate * fps) % len(frames)] for number in range(pictures)]
+
+
+def depth_as_grey(depth: np.ndarray, near: float, far: float) -> np.ndarray:
+    """(H, W, 3) in [0, 1]: white at ``near``, dark grey at ``far``, black where nothing was hit."""
+    grey = np.where(depth > 0.0, 1.0 - 0.8 * np.clip((depth - near) / (far - near), 0.0, 1.0), 0.0)
+    return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
+
+
+def depth_range(cameras: Sequence[Camera], bounds: Bounds) -> tuple[float, float]:
+    """The smallest and largest distance from any of the cameras to a point of the bounds, world units."""
+    lower, upper = np.asarray(bounds.lower), np.asarray(bounds.upper)
+    positions = np.stack([camera.position for camera in cameras])
+    nearest = np.maximum(np.maximum(lower - positions, positions - upper), 0.0)
+    farthest = np.maximum(np.abs(positions - lower), np.abs(positions - upper))
+    return float(np.linalg.norm(nearest, axis=1).min()), float(np.linalg.norm(farthest, axis=1).max())
+
+
+def _default_size(width: int, height: int) -> tuple[int, int]:
+    scale = DEFAULT_SIDE / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
