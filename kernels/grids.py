@@ -240,14 +240,10 @@ def lookup_bwd_tasks(
             if t % 2 == 0:
                 if ints[g * 16] == 4:
                     for s in range(count):
-                        adjoint_of_one(
-                            s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 4
-                        )
+                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 4)
                 else:
                     for s in range(count):
-                        adjoint_of_one(
-                            s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 2
-                        )
+                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 2)
             else:
                 if ints[g * 16] == 4:
                     for s in range(count):

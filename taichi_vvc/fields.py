@@ -34,7 +34,7 @@ class GridMap:
     bases: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def places(self, grid: int, nodes: np.ndarray) -> np.ndarray:
-        """Flat index (int32) of each (node, channel) for flat node numbers of one grid; shape (len(nodes), channels)."""
+        """Flat index of each (node, channel), int32 (len(nodes), channels), for flat node numbers of one grid."""
         base, stride = self.bases[grid]
         return (base[None, :] + nodes[:, None] * stride[None, :]).astype(np.int32)
 
@@ -133,10 +133,10 @@ def flat_values(grid_map: GridMap, layout: FieldLayout, grids: tuple[np.ndarray,
     return flat
 
 
-def field_of_symbols(
-    runtime: Runtime, layout: FieldLayout, parameters: GroupParameters, frame: SymbolFrame
-) -> Field:
+def field_of_symbols(runtime: Runtime, layout: FieldLayout, parameters: GroupParameters, frame: SymbolFrame) -> Field:
     """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown."""
-    grids = tuple(grid_values(s, step, n) for n, (s, step) in enumerate(zip(frame.symbols, parameters.steps, strict=True)))
+    grids = tuple(
+        grid_values(s, step, n) for n, (s, step) in enumerate(zip(frame.symbols, parameters.steps, strict=True))
+    )
     values = flat_values(map_of(layout), layout, grids)
     return make_field(runtime, layout, values, flatten(parameters.mlp), frame.occupancy)

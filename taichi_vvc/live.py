@@ -44,7 +44,9 @@ def live_nodes(layout: FieldLayout, occupancy: np.ndarray) -> tuple[np.ndarray, 
     """
     cells = layout.occupancy
     longest = max(cells)
-    grids = [(layout.coefficients, None)] + [(level.resolution, round(level.frequency * 256)) for level in layout.levels]
+    grids = [(layout.coefficients, None)] + [
+        (level.resolution, round(level.frequency * 256)) for level in layout.levels
+    ]
     live = []
     for resolution, frequency in grids:
         axes = []
@@ -57,6 +59,5 @@ def live_nodes(layout: FieldLayout, occupancy: np.ndarray) -> tuple[np.ndarray, 
         touched = occupancy.astype(np.float32)
         touched = (np.tensordot(axes[0].astype(np.float32), touched, axes=(1, 2)) > 0).astype(np.float32)  # x z y
         touched = (np.tensordot(axes[1].astype(np.float32), touched, axes=(1, 2)) > 0).astype(np.float32)  # y x z
-        touched = np.tensordot(axes[2].astype(np.float32), touched, axes=(1, 2)) > 0  # z y x
-        live.append(np.ascontiguousarray(touched))
+        live.append(np.ascontiguousarray(np.tensordot(axes[2].astype(np.float32), touched, axes=(1, 2)) > 0))  # z y x
     return tuple(live)

@@ -5,6 +5,7 @@ y = relu(x w1 + b1) w2 + b2, rows are samples. The tensors w1, b1, w2, b2 lie be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,14 +88,18 @@ def mlp_forward(runtime: Runtime, rows: int, p: Perceptron, weights: Any, x: Any
         return
     w1, b1, w2, b2 = p.views(weights)
     x, hidden, y = _rows(x, rows, p.inputs), _rows(hidden, rows, p.hidden), _rows(y, rows, p.outputs)
-    for start in range(0, rows, _CHUNK):
-        part = slice(start, min(rows, start + _CHUNK))
-        h = hidden[part]
-        np.matmul(x[part], w1, out=h)
-        h += b1
-        np.maximum(h, 0, out=h)
-        np.matmul(h, w2, out=y[part])
-        y[part] += b2
+
+    def work(first: int, last: int) -> None:
+        for start in range(first, last, _CHUNK):
+            part = slice(start, min(last, start + _CHUNK))
+            h = hidden[part]
+            np.matmul(x[part], w1, out=h)
+            h += b1
+            np.maximum(h, 0, out=h)
+            np.matmul(h, w2, out=y[part])
+            y[part] += b2
+
+    _share(runtime, rows, work)
 
 
 def mlp_backward(
@@ -128,21 +133,45 @@ def mlp_backward(
     w1t, w2t = np.ascontiguousarray(w1.T), np.ascontiguousarray(w2.T)
     x, hidden = _rows(x, rows, p.inputs), _rows(hidden, rows, p.hidden)
     d_y, d_x = _rows(d_y, rows, p.outputs), _rows(d_x, rows, p.inputs)
-    d_hidden = np.empty((min(rows, _CHUNK), p.hidden), np.float32)
     ones = np.ones((1, min(rows, _CHUNK)), np.float32)
-    for start in range(0, rows, _CHUNK):
-        part = slice(start, min(rows, start + _CHUNK))
-        d_h = d_hidden[: part.stop - start]
-        np.matmul(d_y[part], w2t, out=d_h)
-        d_h *= hidden[part] > 0
-        np.matmul(d_h, w1t, out=d_x[part])
-        if gradient is not None:
-            one = ones[:, : part.stop - start]
-            g_w1, g_b1, g_w2, g_b2 = p.views(gradient)
-            g_w1 += x[part].T @ d_h
-            g_b1 += one @ d_h
-            g_w2 += hidden[part].T @ d_y[part]
-            g_b2 += one @ d_y[part]
+
+    def work(first: int, last: int) -> np.ndarray | None:
+        d_hidden = np.empty((min(last - first, _CHUNK), p.hidden), np.float32)
+        total = None if gradient is None else np.zeros(p.end, np.float32)
+        for start in range(first, last, _CHUNK):
+            part = slice(start, min(last, start + _CHUNK))
+            d_h = d_hidden[: part.stop - start]
+            np.matmul(d_y[part], w2t, out=d_h)
+            d_h *= hidden[part] > 0
+            np.matmul(d_h, w1t, out=d_x[part])
+            if total is not None:
+                one = ones[:, : part.stop - start]
+                g_w1, g_b1, g_w2, g_b2 = p.views(total)
+                g_w1 += x[part].T @ d_h
+                g_b1 += one @ d_h
+                g_w2 += hidden[part].T @ d_y[part]
+                g_b2 += one @ d_y[part]
+        return total
+
+    # Summed in the order of the shares, so that the result does not depend on which thread was first.
+    for total in _share(runtime, rows, work):
+        if gradient is not None and total is not None:
+            gradient[p.start : p.end] += total[p.start :]
+
+
+def _share(runtime: Runtime, rows: int, work: Callable[[int, int], Any]) -> list[Any]:
+    """Run ``work(first, last)`` on one share of the rows per thread.
+
+    Each share calls single-threaded BLAS. BLAS threads of its own would meet after every small product, which stalls
+    whenever another program has one of the cores.
+    """
+    count = max(1, min(runtime.threads, rows // _CHUNK))
+    ends = [rows * k // count for k in range(count + 1)]
+    with runtime.single_threaded_blas():
+        if count == 1:
+            return [work(0, rows)]
+        jobs = [runtime.pool.submit(work, a, b) for a, b in zip(ends[1:-1], ends[2:], strict=True)]
+        return [work(0, ends[1]), *(job.result() for job in jobs)]
 
 
 def _rows(flat: np.ndarray, rows: int, width: int) -> np.ndarray:

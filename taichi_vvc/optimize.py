@@ -11,27 +11,26 @@ current symbols (or with one Laplace distribution per channel, the paper's model
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import adam, geometry, quant, shade
+from taichi_vvc.kernels import adam, geometry, quant, rate, shade
 
 from .config import EncoderConfig
 from .fields import Field, flat_values, make_field, map_of
 from .live import live_nodes
-from .livesymbols import LiveSymbols, gather_live, make_live, scatter_live, shrink_live
+from .livesymbols import LiveSymbols, make_live, scatter_live, shrink_live
 from .mlp import flatten, unflatten
-from .problem import FrameProblem, crossing_pixels
+from .occupancy import kept_cells
+from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
-from .rate import RateTables, add_rate_gradient, plan_tables
+from .rate import RateTables, add_rate_gradient, plan_tables, total_bits
 from .render import Workspace, backward, make_rays, measure_opacity, shade_rays, trace
 from .runtime import Runtime
 from .types import FieldLayout, GroupParameters, SymbolFrame
 
-# Cells whose optical depth per edge stays below this at all corners are empty.
-_EMPTY = 0.01
 _BETA1, _BETA2, _EPSILON = 0.9, 0.99, 1e-15
 _PLAN_EVERY = 40
 
@@ -45,6 +44,7 @@ class FitResult:
         occupancy: (nz, ny, nx) bool after pruning.
         parameters: steps and dequantised MLP (those of the group on an inter frame).
         mlp_symbols: integers of the MLP tensors (key frames only).
+        bits: of the grid symbols, as the fit's rate model counts them.
         error: mean squared error per channel over the last batches.
     """
 
@@ -52,6 +52,7 @@ class FitResult:
     occupancy: np.ndarray
     parameters: GroupParameters
     mlp_symbols: tuple[np.ndarray, ...] | None
+    bits: float
     error: float
 
 
@@ -100,14 +101,16 @@ def _start(
         steps = np.array([config.coefficient_step] + [config.basis_step] * len(layout.levels), np.float32)
         ref = tuple(np.zeros(s, np.int32) for s in shapes)
         start = (zeros[0],) + tuple(
-            (rng.standard_normal(s) * 0.1 / step).astype(np.float32) for s, step in zip(shapes[1:], steps[1:], strict=True)
+            (rng.standard_normal(s) * 0.1 / step).astype(np.float32)
+            for s, step in zip(shapes[1:], steps[1:], strict=True)
         )
         mlp = initial_mlp(layout, config.seed)
     else:
         steps = np.array(reference.parameters.steps, np.float32)
         ref, start = reference.frame.symbols, zeros
         mlp = flatten(reference.parameters.mlp)
-    values = flat_values(grid_map, layout, tuple(grid_values(r, s, n) for n, (r, s) in enumerate(zip(ref, steps, strict=True))))
+    grids = tuple(grid_values(r, step, n) for n, (r, step) in enumerate(zip(ref, steps, strict=True)))
+    values = flat_values(grid_map, layout, grids)
     symbols = make_live(runtime, layout, grid_map, live_nodes(layout, mask), start, ref)
     key = reference is None
     return _State(
@@ -148,57 +151,15 @@ def rounded(runtime: Runtime, layout: FieldLayout, s: LiveSymbols) -> tuple[np.n
 
 
 def _prune(ws: Workspace, state: _State, problem: FrameProblem) -> bool:
-    """Drop occupied cells that became transparent or that no training ray reaches; True if the live set shrank."""
+    """Drop cells that turned out empty or hidden from the state; True if any was."""
     f = state.field
-    runtime, layout = f.runtime, f.layout
-    peak = measure_opacity(ws, f)
-    f.measured = True
-    solid = peak > _EMPTY
-    visited = _visited(ws, f, problem)
-    keep = f.mask & _dilate(solid & visited)
-    if keep.all() or keep.sum() == f.mask.sum() or not keep.any():
+    keep = kept_cells(ws, f, problem)
+    if not keep.any() or keep.sum() == f.mask.sum():
         return False
     f.mask = keep
-    runtime.store(f.occupancy, keep.astype(np.int32))
-    live = live_nodes(layout, keep)
-    state.symbols = shrink_live(runtime, layout, f.map, state.symbols, live)
+    f.runtime.store(f.occupancy, keep.astype(np.int32))
+    state.symbols = shrink_live(f.runtime, f.layout, f.map, state.symbols, live_nodes(f.layout, keep))
     return True
-
-
-def _dilate(mask: np.ndarray) -> np.ndarray:
-    """Grow by one cell in the 26 directions."""
-    for axis in range(3):
-        grown = mask.copy()
-        lower, upper = [slice(None)] * 3, [slice(None)] * 3
-        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
-        grown[tuple(lower)] |= mask[tuple(upper)]
-        grown[tuple(upper)] |= mask[tuple(lower)]
-        mask = grown
-    return mask
-
-
-def _visited(ws: Workspace, f: Field, problem: FrameProblem, chunk: int = 1 << 16) -> np.ndarray:
-    from taichi_vvc.kernels import march
-
-    nx, ny, nz = f.layout.occupancy
-    visited = f.runtime.zeros(f.mask.size, np.int32)
-    candidates = f.runtime.download(problem.candidates, problem.count)
-    for start in range(0, problem.count, chunk):
-        part = candidates[start : start + chunk]
-        make_rays(ws, f.layout, problem.table, f.runtime.upload(part), part.size)
-        march.mark_visited(
-            part.size,
-            ws.arrays["rays"],
-            f.occupancy,
-            f.opacity,
-            nx,
-            ny,
-            nz,
-            max(f.layout.occupancy) / f.layout.steps_per_side,
-            5.0,
-            visited,
-        )
-    return f.runtime.download(visited, f.mask.size).reshape(f.mask.shape) != 0
 
 
 def fit_frame(
@@ -210,7 +171,7 @@ def fit_frame(
     reference: Reference | None = None,
     previous: tuple[np.ndarray, ...] | None = None,
     frame: int = 0,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Callable[[int, int, float, float], None] | None = None,
 ) -> FitResult:
     """Fit a key frame (``reference`` None: field and MLPs from scratch) or an inter frame.
 
@@ -221,7 +182,8 @@ def fit_frame(
         reference: decoded predecessor and the group's parameters.
         previous: residuals of the preceding inter frame: contexts of the rate model.
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
-        progress: called now and then with iteration, iterations and the running mean squared error.
+        progress: called now and then with iteration, iterations, the running mean squared error and the
+            estimated bits.
     """
     runtime = ws.runtime
     key = reference is None
@@ -234,7 +196,7 @@ def fit_frame(
     prune_at = {int(total * x) for x in ((0.15, 0.3, 0.5) if key else (0.2, 0.45))}
     freeze_at = int(total * 0.75)
     round_at = int(total * config.rounding_from)
-    error = recent = 0.0
+    recent = bits = 0.0
     background = tuple(c / 255 for c in config.background)
     for iteration in range(total):
         if iteration in prune_at or (iteration % 100 == 50):
@@ -249,14 +211,13 @@ def fit_frame(
         error = _distortion_step(ws, state, config, problem, background, seed, iteration)
         recent = error if iteration == 0 else 0.95 * recent + 0.05 * error
         warm = iteration >= total // 20
-        if warm and config.lambda_rate > 0 and (state.tables is None or iteration % _PLAN_EVERY == 0):
-            state.tables = plan_tables(
-                runtime, rounded(runtime, layout, state.symbols), state.symbols.live, previous, config.rate_model, state.tables
-            )
+        if warm and (state.tables is None or iteration % _PLAN_EVERY == 0):
+            bits = _plan(state, config, previous)
         decay = 0.1 ** (iteration / total)
         _update(state, config, problem, symbol_rates * decay, decay, iteration, key)
         if progress is not None and (iteration % 10 == 9 or iteration == total - 1):
-            progress(iteration + 1, total, recent)
+            progress(iteration + 1, total, recent, bits)
+    bits = _plan(state, config, previous)
     residuals = rounded(runtime, layout, state.symbols)
     if key:
         assert state.mlp_symbols is not None
@@ -266,7 +227,16 @@ def fit_frame(
     else:
         assert reference is not None
         parameters = reference.parameters
-    return FitResult(residuals, state.field.mask, parameters, state.mlp_symbols, recent)
+    return FitResult(residuals, state.field.mask, parameters, state.mlp_symbols, bits, recent)
+
+
+def _plan(state: _State, config: EncoderConfig, previous: tuple[np.ndarray, ...] | None) -> float:
+    """Let the coder choose its tables for the symbols as they would be rounded now; returns their bits."""
+    runtime, layout, s = state.field.runtime, state.field.layout, state.symbols
+    _quantize(state, quant.ROUND, 0, 0)
+    residuals = rounded(runtime, layout, s)
+    state.tables = plan_tables(runtime, residuals, s.live, previous, config.rate_model)
+    return total_bits(s, state.tables)
 
 
 def _freeze_mlp(state: _State, layout: FieldLayout, config: EncoderConfig) -> None:
@@ -334,8 +304,6 @@ def _update(
         # Rounding hides which way a symbol leans; the rate is taken where the parameter really is.
         add_rate_gradient(s, state.tables, config.lambda_rate / problem.rays_per_view)
     if config.lambda_residual > 0 and not key:
-        from taichi_vvc.kernels import rate
-
         for grid, (first, last) in enumerate(s.ranges[1:], 1):
             weight = config.lambda_residual * float(state.steps[grid]) / problem.rays_per_view
             rate.magnitude_bwd(first, last, s.parameters, weight, s.gradient)

@@ -12,7 +12,6 @@ from taichi_vvc.kernels import march
 
 from .errors import DataError
 from .render import CameraTable, Workspace, camera_table, make_rays
-from .runtime import Runtime
 from .types import FieldLayout, View
 
 
@@ -38,20 +37,19 @@ class FrameProblem:
     has_alpha: bool
 
 
-def make_problem(
-    ws: Workspace, runtime: Runtime, layout: FieldLayout, views: Sequence[View], mask: np.ndarray
-) -> FrameProblem:
+def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray) -> FrameProblem:
     """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
 
     Raises:
         DataError: no ray of any view crosses it.
     """
+    runtime = ws.runtime
     views = tuple(v for v in views if v.camera.split == "train")
     if not views:
         raise DataError("expected at least one training view, found none; mark cameras with split = train")
     table = camera_table(runtime, layout, [v.camera for v in views])
     packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
-    candidates = crossing_pixels(ws, runtime, layout, table, mask)
+    candidates = crossing_pixels(ws, layout, table, mask)
     if not candidates.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
     return FrameProblem(
@@ -66,9 +64,10 @@ def make_problem(
 
 
 def crossing_pixels(
-    ws: Workspace, runtime: Runtime, layout: FieldLayout, table: CameraTable, mask: np.ndarray, chunk: int = 1 << 18
+    ws: Workspace, layout: FieldLayout, table: CameraTable, mask: np.ndarray, chunk: int = 1 << 18
 ) -> np.ndarray:
     """Indices (int32) of all pixels whose rays take a sample in the ``mask``."""
+    runtime = ws.runtime
     nx, ny, nz = layout.occupancy
     occupancy = runtime.upload(mask.astype(np.int32))
     # An opacity of 1 per occupied cell and a tiny limit end each ray at its first sample.
@@ -79,8 +78,6 @@ def crossing_pixels(
         count = min(chunk, table.pixels - start)
         make_rays(ws, layout, table, runtime.upload(np.arange(start, start + count, dtype=np.int32)), count)
         counts = ws.get("counts", count, np.int32)
-        march.count_samples(
-            count, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, step, 1e-6, 0, 0, 0, counts
-        )
+        march.count_samples(count, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, step, 1e-6, 0, 0, 0, counts)
         found.append(np.flatnonzero(runtime.download(counts, count)).astype(np.int32) + start)
     return np.concatenate(found).astype(np.int32)

@@ -38,7 +38,6 @@ def plan_tables(
     live: tuple[np.ndarray, ...],
     previous: tuple[np.ndarray, ...] | None,
     model: str,
-    old: RateTables | None,
 ) -> RateTables:
     """Choose the tables for integer residual grids, as the coder would."""
     tables, lengths = [], []
@@ -54,22 +53,11 @@ def plan_tables(
             continue
         plan = plan_rate(residual, mask, None if previous is None else previous[grid], model=model)
         tables.append(plan.table.reshape(-1).astype(np.int32) + base)
-        lengths.append(_unimodal(plan.lengths).reshape(-1))
+        lengths.append(plan.lengths.reshape(-1))
         base += len(plan.lengths)
         largest, slope = (plan.lengths.shape[1] - 1) // 2, plan.slope
     table, flat = np.concatenate(tables).astype(np.int32), np.concatenate(lengths).astype(np.float32)
     return RateTables(model, runtime.upload(table), runtime.upload(flat), largest, slope)
-
-
-def _unimodal(lengths: np.ndarray) -> np.ndarray:
-    """Code lengths that never fall as the magnitude grows.
-
-    A table fitted to symbols that are mostly +-1 makes 0 dear, and a fit that follows it settles in a binary grid.
-    """
-    centre = lengths.shape[1] // 2
-    up = np.maximum.accumulate(lengths[:, centre:], axis=1)
-    down = np.maximum.accumulate(lengths[:, centre::-1], axis=1)
-    return np.concatenate([down[:, :0:-1], up], axis=1).astype(np.float32)
 
 
 def add_rate_gradient(s: LiveSymbols, tables: RateTables, weight: float, symbols: Any = None) -> None:

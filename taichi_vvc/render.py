@@ -60,7 +60,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class CameraTable:
-    """Cameras on the device: rows as ``kernels/geometry.py`` reads them, and the number of each camera's first pixel."""
+    """Cameras on the device: rows as ``kernels/geometry.py`` reads them, and the index of each one's first pixel."""
 
     rows: Any
     first_pixel: Any
@@ -289,7 +289,7 @@ def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:
 def render_pixels(
     ws: Workspace, f: Field, table: CameraTable, background: Sequence[float], chunk: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Render all pixels of all cameras of a table in order, ``chunk`` at a time: colour (n, 3), depth (n), opacity (n)."""
+    """Render all pixels of all cameras in order, ``chunk`` at a time: colour (n, 3), depth (n), opacity (n)."""
     cell = f.cell
     for start in range(0, table.pixels, chunk):
         count = min(chunk, table.pixels - start)

@@ -10,11 +10,15 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from .errors import BackendError
 
@@ -25,10 +29,27 @@ _current: Runtime | None = None
 
 @dataclass(frozen=True)
 class Runtime:
-    """A started backend. ``host_arrays`` is True where device arrays are plain NumPy arrays (the CPU)."""
+    """A started backend. ``host_arrays`` is True where device arrays are plain NumPy arrays (the CPU).
+
+    ``threads``: how many the host has for our own work.
+    """
 
     backend: str
     host_arrays: bool
+    threads: int = 1
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        """Threads for host work that releases the interpreter's lock."""
+        return ThreadPoolExecutor(max(1, self.threads - 1), "taichi_vvc")
+
+    @cached_property
+    def _blas(self) -> ThreadpoolController:
+        return ThreadpoolController()
+
+    def single_threaded_blas(self) -> AbstractContextManager[Any]:
+        """Within this context NumPy's matrix products use one thread each."""
+        return self._blas.limit(limits=1, user_api="blas")
 
     def empty(self, count: int, dtype: Any = np.float32) -> Any:
         """A flat device array of ``count`` elements (float32 or int32), contents undefined.
@@ -145,7 +166,7 @@ def start(backend: str = "auto") -> Runtime:
         running = names.get(ti.cfg.arch, "cpu")
         if backend not in ("auto", running):
             raise BackendError(f"expected backend {backend!r}, but the program already started {running!r} itself")
-        _current = Runtime(running, running == "cpu")
+        _current = Runtime(running, running == "cpu", os.cpu_count() or 1)
         return _current
     chosen = _automatic() if backend == "auto" else backend
     if not _supported(chosen):
@@ -164,5 +185,5 @@ def start(backend: str = "auto") -> Runtime:
         )
     except RuntimeError as error:
         raise BackendError(f"backend {chosen!r} did not start: {str(error).splitlines()[0]}") from error
-    _current = Runtime(chosen, chosen == "cpu")
+    _current = Runtime(chosen, chosen == "cpu", os.cpu_count() or 1)
     return _current

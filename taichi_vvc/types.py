@@ -192,11 +192,13 @@ class SymbolFrame:
             (reference plus residual), in units of the grid's step.
         residuals: the same shapes: what the frame added to its reference (equal to ``symbols`` on a key frame).
         occupancy: (nz, ny, nx) bool, True where samples are taken.
+        key: whether the frame stands alone.
     """
 
     symbols: tuple[np.ndarray, ...]
     residuals: tuple[np.ndarray, ...]
     occupancy: np.ndarray
+    key: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""The decoder: from chunks to integer symbols, and from symbols to a field that can be rendered.
+
+Steps of a frame: (1) read its chunk and check its CRC; (2) decode the occupancy mask; (3) derive the live symbols from
+it; (4) decode the residual of each grid; (5) add the reference symbols: integers, the same on every machine;
+(6) dequantise into a field on the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+
+import numpy as np
+
+from .bitstream.container import StreamReader
+from .bitstream.syntax import FrameData, SequenceHeader
+from .entropy import decode_grid, decode_mask
+from .errors import CorruptStream
+from .fields import Field, field_of_symbols
+from .headers import cameras_of_header, layout_of_header, unpack_group
+from .live import live_nodes
+from .runtime import start
+from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
+
+
+@dataclass(frozen=True)
+class StreamHeader:
+    """What holds for the whole file: ``layout`` of the field, and the ``record`` as the stream states it."""
+
+    layout: FieldLayout
+    record: SequenceHeader
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """What the index tells of a frame: its number, type (``"key"`` or ``"inter"``), group, and all bytes it added."""
+
+    number: int
+    type: str
+    group: int
+    bytes: int
+
+
+def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame | None) -> SymbolFrame:
+    """The integers of one frame.
+
+    Args:
+        data: the frame's chunk.
+        reference: the decoded frame before it; None for a key frame.
+
+    Raises:
+        CorruptStream: a payload does not decode, or symbols leave their range.
+    """
+    shapes = layout.grid_shapes
+    if len(data.grids) != len(shapes):
+        raise CorruptStream(f"frame {data.number}: expected {len(shapes)} grids, found {len(data.grids)}")
+    nx, ny, nz = layout.occupancy
+    before = None if reference is None else reference.occupancy
+    occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
+    live = live_nodes(layout, occupancy)
+    previous = previous_residuals(reference)
+    residuals, symbols = [], []
+    for grid, (payload, shape) in enumerate(zip(data.grids, shapes, strict=True)):
+        residual = decode_grid(payload, shape, live[grid], None if previous is None else previous[grid])
+        total = residual.astype(np.int64) + (0 if reference is None else reference.symbols[grid])
+        if np.abs(total).max(initial=0) >= 2**24:
+            raise CorruptStream(f"frame {data.number}: expected symbols below 2^24 in grid {grid}, found larger ones")
+        residuals.append(residual)
+        symbols.append(total.astype(np.int32))
+    return SymbolFrame(tuple(symbols), tuple(residuals), occupancy, data.type == "key")
+
+
+def previous_residuals(reference: SymbolFrame | None) -> tuple[np.ndarray, ...] | None:
+    """What an inter frame's contexts may look at: its reference's residuals, unless that is a key frame."""
+    return None if reference is None or reference.key else reference.residuals
+
+
+class Stream:
+    """A .tvvc file, opened for playing. Use as a context manager, or close it.
+
+    ``len(stream)`` frames; ``stream[i]`` is frame i as a :class:`~taichi_vvc.fields.Field` on the device. Decoding
+    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer.
+
+    Attributes:
+        header: the field's layout and the sequence header.
+        cameras: the capture's cameras at the coded size.
+        fps, background, first_frame, downscale: frame rate, sRGB in [0, 1], and the part of the capture that was coded.
+        complete: False for a file that was cut off; its whole frames play.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open ``path`` and read header and index.
+
+        Raises:
+            StreamError: it is no .tvvc file, of a newer version, or damaged.
+        """
+        self._reader = StreamReader(path)
+        record = self._reader.header
+        self.header = StreamHeader(layout_of_header(record), record)
+        self.cameras: tuple[Camera, ...] = cameras_of_header(record)
+        self.fps: Fraction = record.fps
+        red, green, blue = (c / 255 for c in record.background)
+        self.background: tuple[float, float, float] = red, green, blue
+        self.first_frame: int = record.first_frame
+        self.downscale: int = record.downscale
+        self.complete: bool = self._reader.complete
+        self._last: tuple[int, SymbolFrame] | None = None
+        self._group: tuple[int, GroupParameters] | None = None
+
+    def __len__(self) -> int:
+        """Number of whole frames."""
+        return len(self._reader.frames)
+
+    def info(self, index: int) -> FrameInfo:
+        """Type and size of a frame, from the index; a key frame's size includes its group's parameters."""
+        entry = self._reader.frames[self._check(index)]
+        size = entry.size + (self._reader.groups[entry.group].size if entry.type == "key" else 0)
+        return FrameInfo(entry.number, entry.type, entry.group, size)
+
+    def symbols(self, index: int) -> SymbolFrame:
+        """The decoded integers of frame ``index``.
+
+        Raises:
+            CorruptStream: this frame or one that it depends on is damaged.
+            IndexError: there is no such frame.
+        """
+        index = self._check(index)
+        first = index
+        while self._reader.frames[first].type != "key":
+            first -= 1
+            if first < 0:
+                raise CorruptStream(f"frame {index}: expected a key frame before it, found none")
+        frame: SymbolFrame | None = None
+        if self._last is not None and first <= self._last[0] <= index:
+            first, frame = self._last[0] + 1, self._last[1]
+        for number in range(first, index + 1):
+            data = self._reader.read_frame(number)
+            frame = decode_symbols(self.header.layout, data, None if data.type == "key" else frame)
+            self._last = number, frame
+        assert frame is not None
+        return frame
+
+    def parameters(self, index: int) -> GroupParameters:
+        """Steps and MLPs of the group that frame ``index`` belongs to."""
+        number = self.info(index).group
+        if self._group is None or self._group[0] != number:
+            self._group = number, unpack_group(self._reader.read_group(number), self.header.layout)
+        return self._group[1]
+
+    def __getitem__(self, index: int) -> Field:
+        """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
+        frame = self.symbols(index)
+        return field_of_symbols(start(), self.header.layout, self.parameters(index), frame)
+
+    def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Field]:
+        """Frames ``first`` to ``stop - 1`` in order."""
+        for index in range(first, len(self) if stop is None else min(stop, len(self))):
+            yield self[index]
+
+    def seek(self, seconds: float) -> int:
+        """Index of the frame that is shown at a time, clamped to the file."""
+        return min(max(int(seconds * self.fps), 0), len(self) - 1)
+
+    def symbol_hash(self) -> str:
+        """SHA-256 (hex) of all decoded symbols: little-endian int32, frame by frame, grid by grid, C order.
+
+        Each frame's occupancy (one byte per cell, C order) goes before its grids, its group's MLP and steps are not
+        part of it. The same on every machine and backend.
+        """
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            self.parameters(index)
+            frame = self.symbols(index)
+            digest.update(np.ascontiguousarray(frame.occupancy, np.uint8).tobytes())
+            for grid in frame.symbols:
+                digest.update(np.ascontiguousarray(grid, "<i4").tobytes())
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"expected a frame in 0..{len(self) - 1}, found {index}")
+        return index % len(self)
+
+
+def open(path: str | os.PathLike[str]) -> Stream:  # noqa: A001 - the public name is taichi_vvc.open
+    """Open a .tvvc file for playing, see :class:`Stream`."""
+    return Stream(path)

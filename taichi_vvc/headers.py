@@ -1,0 +1,153 @@
+"""Between the stream's plain records and the package's types: cameras, field layout, group parameters."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from . import __version__
+from .bitstream import syntax
+from .config import EncoderConfig
+from .entropy import decode_integers, encode_integers
+from .quantize import tensor_values
+from .types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters
+
+
+def quaternion_of(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """Unit quaternion (w, x, y, z) of a (3, 3) rotation matrix, w >= 0; the stable branch of Shepperd's method."""
+    m = np.asarray(rotation, np.float64)
+    traces = np.array([m.trace(), 2 * m[0, 0] - m.trace(), 2 * m[1, 1] - m.trace(), 2 * m[2, 2] - m.trace()])
+    q = np.empty(4)
+    k = int(np.argmax(traces))
+    q[k] = 1 + traces[k]
+    if k == 0:
+        q[1:] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
+    else:
+        a, b, c = k - 1, k % 3, (k + 1) % 3
+        q[0] = m[c, b] - m[b, c]
+        q[1 + b] = m[b, a] + m[a, b]
+        q[1 + c] = m[c, a] + m[a, c]
+    q /= np.linalg.norm(q)
+    q = q if q[0] >= 0 else -q
+    return tuple(float(v) for v in q)  # type: ignore[return-value]
+
+
+def rotation_of(quaternion: tuple[float, float, float, float]) -> np.ndarray:
+    """(3, 3) float64 rotation matrix of a quaternion (w, x, y, z), normalised first."""
+    w, x, y, z = np.asarray(quaternion, np.float64) / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def header_of(
+    layout: FieldLayout,
+    cameras: tuple[Camera, ...],
+    config: EncoderConfig,
+    fps: Fraction,
+    first_frame: int,
+    downscale: int,
+) -> syntax.SequenceHeader:
+    """The sequence header that describes an encode. Intrinsics that cameras share are stored once."""
+    records = []
+    intrinsics: dict[syntax.Intrinsics, int] = {}
+    for c in cameras:
+        entry = syntax.Intrinsics(
+            c.width, c.height, *(float(np.float32(v)) for v in (c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2))
+        )
+        number = intrinsics.setdefault(entry, len(intrinsics))
+        rotation = tuple(float(np.float32(v)) for v in quaternion_of(c.rotation))
+        position = tuple(float(np.float32(v)) for v in c.position)
+        records.append(syntax.CameraRecord(c.name, c.split, number, rotation, position))  # type: ignore[arg-type]
+    plain = syntax.Layout(
+        lower=layout.bounds.lower,
+        cell=layout.bounds.largest_side / max(layout.occupancy),
+        cells=layout.occupancy,
+        coefficients=layout.coefficients,
+        levels=tuple(
+            syntax.Level(level.resolution, level.channels, round(level.frequency * 256)) for level in layout.levels
+        ),
+        projection_hidden=layout.projection_hidden,
+        appearance=layout.appearance,
+        colour_hidden=layout.colour_hidden,
+        view_frequencies=layout.view_frequencies,
+        steps_per_side=layout.steps_per_side,
+    )
+    return syntax.SequenceHeader(
+        layout=plain,
+        background=config.background,
+        fps=fps,
+        first_frame=first_frame,
+        downscale=downscale,
+        intrinsics=tuple(intrinsics),
+        cameras=tuple(records),
+        settings=syntax.settings_text(config.settings()),
+        library=f"taichi_vvc {__version__}",
+    )
+
+
+def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
+    """The field's shape as the stream states it."""
+    h = header.layout
+    upper = tuple(lo + h.cell * n for lo, n in zip(h.lower, h.cells, strict=True))
+    return FieldLayout(
+        bounds=Bounds(h.lower, upper),  # type: ignore[arg-type]
+        coefficients=h.coefficients,
+        levels=tuple(GridLevel(level.resolution, level.channels, level.frequency / 256) for level in h.levels),
+        occupancy=h.cells,
+        projection_hidden=h.projection_hidden,
+        appearance=h.appearance,
+        colour_hidden=h.colour_hidden,
+        view_frequencies=h.view_frequencies,
+        steps_per_side=h.steps_per_side,
+    )
+
+
+def cameras_of_header(header: syntax.SequenceHeader) -> tuple[Camera, ...]:
+    """The capture's cameras as the stream states them."""
+    cameras = []
+    for record in header.cameras:
+        i = header.intrinsics[record.intrinsics]
+        cameras.append(
+            Camera(
+                record.name,
+                i.width,
+                i.height,
+                *(i.fx, i.fy, i.cx, i.cy),
+                rotation_of(record.rotation),
+                np.array(record.position, np.float64),
+                *(i.k1, i.k2, i.p1, i.p2),
+                split=record.split,
+            )
+        )
+    return tuple(cameras)
+
+
+def pack_group(
+    number: int, first_frame: int, steps: tuple[float, ...], mlp_symbols: tuple[np.ndarray, ...], mlp_step: float
+) -> syntax.GroupHeader:
+    """The group chunk of a key frame."""
+    return syntax.GroupHeader(
+        number, first_frame, steps, (mlp_step,) * len(mlp_symbols), encode_integers(list(mlp_symbols))
+    )
+
+
+def unpack_group(group: syntax.GroupHeader, layout: FieldLayout) -> GroupParameters:
+    """Steps and dequantised MLP of a group. Raises :class:`CorruptStream` where the payload makes no sense."""
+    from .errors import CorruptStream
+
+    shapes = layout.mlp_shapes
+    grids = len(layout.levels) + 1
+    if len(group.grid_steps) != grids or len(group.mlp_steps) != len(shapes):
+        raise CorruptStream(
+            f"group {group.number}: expected {grids} grid steps and {len(shapes)} MLP steps, "
+            f"found {len(group.grid_steps)} and {len(group.mlp_steps)}"
+        )
+    symbols = decode_integers(group.mlp, shapes)
+    values = tuple(tensor_values((s,), step)[0] for s, step in zip(symbols, group.mlp_steps, strict=True))
+    return GroupParameters(group.grid_steps, values)

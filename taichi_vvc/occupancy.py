@@ -1,0 +1,64 @@
+"""Where samples are taken: the first guess of a frame, and what is left of it once the field has formed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taichi_vvc.kernels import march
+
+from .fields import Field
+from .hull import visual_hull
+from .problem import FrameProblem
+from .render import Workspace, make_rays, measure_opacity
+from .types import FieldLayout, SymbolFrame, View
+
+# Cells whose optical depth per edge stays below this at all corners are empty.
+_EMPTY = 0.01
+# A cell is hidden if every training ray has passed this optical depth before it gets there.
+_HIDDEN = 5.0
+
+
+def dilate(mask: np.ndarray) -> np.ndarray:
+    """Grow a 3-D mask by one cell in the 26 directions."""
+    for axis in range(3):
+        grown = mask.copy()
+        lower, upper = [slice(None)] * 3, [slice(None)] * 3
+        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
+        grown[tuple(lower)] |= mask[tuple(upper)]
+        grown[tuple(upper)] |= mask[tuple(lower)]
+        mask = grown
+    return mask
+
+
+def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame | None) -> np.ndarray:
+    """Where samples may lie before a frame is fitted, (nz, ny, nx) bool.
+
+    The visual hull where the capture has masks; else everything on a key frame, and on an inter frame what was
+    occupied before, grown by two cells for motion.
+    """
+    nx, ny, nz = layout.occupancy
+    training = [v for v in views if v.camera.split == "train"]
+    if any(int(v.image[..., 3].min(initial=255)) < 255 for v in training):
+        return visual_hull(training, layout.bounds, layout.occupancy)
+    if before is None:
+        return np.ones((nz, ny, nx), bool)
+    return dilate(dilate(before.occupancy))
+
+
+def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, chunk: int = 1 << 16) -> np.ndarray:
+    """The occupied cells worth keeping, (nz, ny, nx) bool: neither empty nor hidden, and their neighbours.
+
+    Measures the field's opacity bounds on the way.
+    """
+    solid = measure_opacity(ws, f) > _EMPTY
+    f.measured = True
+    nx, ny, nz = f.layout.occupancy
+    visited = f.runtime.zeros(f.mask.size, np.int32)
+    candidates = f.runtime.download(problem.candidates, problem.count)
+    step = max(f.layout.occupancy) / f.layout.steps_per_side
+    for start in range(0, problem.count, chunk):
+        part = candidates[start : start + chunk]
+        make_rays(ws, f.layout, problem.table, f.runtime.upload(part), part.size)
+        march.mark_visited(part.size, ws.arrays["rays"], f.occupancy, f.opacity, nx, ny, nz, step, _HIDDEN, visited)
+    seen = f.runtime.download(visited, f.mask.size).reshape(f.mask.shape) != 0
+    return f.mask & dilate(solid & seen)
