@@ -110,6 +110,8 @@ def _supported(backend: str) -> bool:
 
     if backend == "cpu":
         return True
+    # Taichi prints a warning for every driver that it does not find.
+    ti.set_logging_level(ti.ERROR)
     check = getattr(ti._lib.core, f"with_{backend}", None)
     return bool(check and check())
 
