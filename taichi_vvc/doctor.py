@@ -260,7 +260,9 @@ def _answer(arguments: list[str]) -> int:
         print(json.dumps({"works": True, "message": message}))
         return 0
     except Exception as error:
-        print(json.dumps({"works": False, "message": " ".join(str(error).split()) or type(error).__name__}))
+        # What to do about it is the business of the hints.
+        message = " ".join(str(error).split()).split("; ")[0] or type(error).__name__
+        print(json.dumps({"works": False, "message": message}))
         return 1
 
 

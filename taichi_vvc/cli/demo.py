@@ -16,7 +16,7 @@ from taichi_vvc.cli.render import render_path
 from taichi_vvc.config import PRESETS
 
 FILE, VIDEO, PICTURE = "demo.tvvc", "orbit.mp4", "demo.png"
-SIZE = (256, 256)
+SIZE = (192, 192)
 
 
 @click.command(epilog="Example:  tvvc demo -o tvvc_demo")
@@ -70,7 +70,7 @@ def command(output: Path, backend: str) -> None:
 
 def settings_of_demo() -> Any:
     """The demonstration's settings: the preset ``fast`` with fewer steps, for two slow cores and little patience."""
-    return dataclasses.replace(PRESETS["fast"], key_iterations=500, inter_iterations=200)
+    return dataclasses.replace(PRESETS["fast"], key_iterations=500, inter_iterations=300)
 
 
 def _write_picture(file: Path, sequence: Any, target: Path) -> None:
