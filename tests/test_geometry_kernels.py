@@ -1,0 +1,172 @@
+"""Random numbers, pixels to rays, targets and direction encoding, against NumPy twins, on the backend under test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+from backends import down, ints, look_at, runtime, small_layout, unset, up
+from taichi_vvc.kernels import geometry, quant
+
+from taichi_vvc.render import Workspace, camera_table, make_rays
+
+COUNTERS = [(0, 0, 0), (1, 2, 3), (7919, 499, 16383), (2**31 - 1, -1, 12345), (-5, 2**31 - 1, 0)]
+# Upper 24 bits of the hash of each of COUNTERS. A stream is fitted with these numbers, so they may not change.
+PINNED = [0xB888F1, 0x23E905, 0x167CEB, 0xAFDD95, 0x0EBDED]
+
+
+def random_backgrounds(seed: int, step: int, count: int) -> np.ndarray:
+    """uniform(seed, step, 0 ... 3 count - 1), by way of the random background."""
+    background = unset(3 * count)
+    geometry.targets_of_pixels(
+        count, ints(np.zeros(count)), ints([0]), 1, 0.0, 0.0, 0.0, seed, step, background, unset(3 * count)
+    )
+    return down(background, 3 * count)
+
+
+def draw(count: int, candidates: np.ndarray, seed: int, step: int) -> np.ndarray:
+    """``count`` drawn pixels."""
+    pixels = ints(np.full(count, -1))
+    geometry.draw_pixels(count, ints(candidates), len(candidates), seed, step, pixels)
+    return down(pixels, count)
+
+
+@pytest.mark.parametrize(("counters", "bits"), list(zip(COUNTERS, PINNED, strict=True)))
+def test_uniform_is_pinned(counters: tuple[int, int, int], bits: int) -> None:
+    seed, iteration, i = counters
+    assert reference.hash_u32(*counters) >> 8 == bits
+    # The noise of symbol i is uniform(seed, iteration, i) - 1/2, which float32 holds exactly.
+    noise, values = unset(i + 1), unset(1)
+    zeros, place = up(np.zeros(i + 1)), ints(np.zeros(i + 1))
+    quant.quantize_fwd(i, i + 1, quant.NOISE, 1.0, 0.0, seed, iteration, zeros, zeros, place, noise, values)
+    assert (down(noise)[i] + 0.5) * 2**24 == bits
+
+
+def test_uniform_equals_its_twin_and_stays_in_range() -> None:
+    numbers = random_backgrounds(41, 7, 700)
+    assert numbers.tolist() == [reference.uniform(41, 7, i) for i in range(2100)]
+    assert numbers.min() >= 0 and numbers.max() < 1
+    # Mean and variance of 2100 uniform numbers, within five standard errors.
+    assert abs(numbers.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 2100)
+    assert abs(numbers.var() - 1 / 12) < 5 * np.sqrt(1 / 180 / 2100)
+
+
+def test_each_counter_changes_the_numbers() -> None:
+    first = random_backgrounds(1, 2, 100)
+    for other in (random_backgrounds(2, 2, 100), random_backgrounds(1, 3, 100), np.roll(first, 1)):
+        assert np.mean(first == other) < 0.01
+        # The correlation of 300 independent pairs has a standard deviation of 0.06.
+        assert abs(np.corrcoef(first, other)[0, 1]) < 0.3
+
+
+def test_drawn_pixels_are_the_hash_and_repeat() -> None:
+    candidates = np.arange(1 << 16) + 5
+    pixels = draw(500, candidates, 3, 11)
+    assert pixels.tolist() == [5 + reference.hash_u32(3, 11, i) % (1 << 16) for i in range(500)]
+    assert draw(500, candidates, 3, 11).tolist() == pixels.tolist()
+    assert np.mean(draw(500, candidates, 3, 12) == pixels) < 0.05
+
+
+def test_drawn_pixels_come_from_all_candidates_and_no_others() -> None:
+    candidates = np.array([3, 9, 4, 1000, 70])
+    pixels = draw(2000, candidates, 0, 0)
+    numbers, counts = np.unique(pixels, return_counts=True)
+    assert numbers.tolist() == sorted(candidates)
+    # Binomial(2000, 1/5) has a standard deviation of 18.
+    assert np.abs(counts - 400).max() < 90
+
+
+LAYOUT = small_layout()
+CELL = LAYOUT.bounds.largest_side / max(LAYOUT.occupancy)
+CAMERAS = [
+    look_at((3.0, 1.0, 2.4), (0.0, 1.2, 2.5), (7, 5), 9.0, fy=8.0, cx=3.1, name="plain"),
+    look_at((-2.0, -1.0, 4.0), (0.1, 1.0, 2.4), (4, 6), 6.0, k1=-0.2, k2=0.05, p1=0.01, p2=-0.02, name="distorted"),
+    look_at((0.2, 1.0, 2.5), (1.0, 1.1, 2.6), (5, 3), 4.0, k1=0.1, name="inside the bounds"),
+    look_at((5.0, 5.0, 5.0), (9.0, 9.0, 9.0), (3, 3), 9.0, name="looking away"),
+]
+
+
+def all_rays() -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """(n, 8) rays of every pixel of CAMERAS in a shuffled order, and the camera, column and row of each."""
+    where = [(c, x, y) for c, camera in enumerate(CAMERAS) for y in range(camera.height) for x in range(camera.width)]
+    order = np.random.default_rng(0).permutation(len(where))
+    ws = Workspace(runtime())
+    make_rays(ws, LAYOUT, camera_table(ws.runtime, LAYOUT, CAMERAS), ints(order), len(order))
+    return down(ws.arrays["rays"], len(order), 8), [where[i] for i in order]
+
+
+def test_rays_pass_through_their_pixels() -> None:
+    rays, where = all_rays()
+    for ray, (c, column, row) in zip(rays.astype(np.float64), where, strict=True):
+        camera = CAMERAS[c]
+        np.testing.assert_allclose(ray[:3] * CELL + LAYOUT.bounds.lower, camera.position, atol=1e-5)
+        assert np.linalg.norm(ray[3:6]) == pytest.approx(1, abs=1e-6)
+        x, y, z = camera.rotation.T @ ray[3:6]
+        assert z > 0
+        u, v = reference.distort(x / z, y / z, camera.k1, camera.k2, camera.p1, camera.p2)
+        # A thousandth of a pixel: float32 coordinates of order 1, and 20 rounds of a contraction in the inverse.
+        assert u * camera.fx + camera.cx == pytest.approx(column + 0.5, abs=1e-3)
+        assert v * camera.fy + camera.cy == pytest.approx(row + 0.5, abs=1e-3)
+
+
+def test_rays_are_clipped_to_the_bounds() -> None:
+    rays, where = all_rays()
+    size = np.array(LAYOUT.occupancy, np.float64)
+    hits = []
+    for ray, (c, _, _) in zip(rays.astype(np.float64), where, strict=True):
+        near, far = reference.box_interval(ray[:3], ray[3:6], size)
+        hits.append(near < far)
+        assert (ray[6] < ray[7]) == (near < far)
+        if near < far:
+            # Distances of order 10 cells in float32, divided by direction cosines down to 0.01.
+            assert ray[6:] == pytest.approx([near, far], abs=1e-3)
+            assert (ray[6] == 0) == (CAMERAS[c].name == "inside the bounds")
+        assert (CAMERAS[c].name == "looking away") <= (near >= far)
+    assert 10 < sum(hits) < len(hits) - 10
+
+
+def test_axis_parallel_rays() -> None:
+    camera = look_at((0.0, 1.2, 9.0), (0.0, 1.2, 0.0), (1, 1), 5.0)
+    flat = np.round(camera.rotation)
+    beside = camera.position + [0.0, 5.0, 0.0]
+    cameras = [type(camera)(**{**vars(camera), "rotation": flat, "position": p}) for p in (camera.position, beside)]
+    ws = Workspace(runtime())
+    make_rays(ws, LAYOUT, camera_table(ws.runtime, LAYOUT, cameras), ints([0, 1]), 2)
+    inside, outside = down(ws.arrays["rays"], 2, 8)
+    assert inside[6:] * CELL == pytest.approx([6.0, 7.0], abs=1e-5)
+    assert outside[6] > outside[7]
+
+
+@pytest.mark.parametrize("random", [0, 1])
+def test_targets_are_composited_over_their_background(random: int) -> None:
+    rng = np.random.default_rng(2)
+    image = rng.integers(0, 256, (30, 4), np.uint8)
+    image[:2, 3] = 0, 255
+    pixels = rng.integers(0, 30, 50)
+    pixels[:2] = 0, 1
+    background, targets = unset(150), unset(150)
+    packed = ints(image.view("<i4").reshape(-1))
+    geometry.targets_of_pixels(50, ints(pixels), packed, random, 0.2, 0.4, 0.6, 5, 6, background, targets)
+    expected = np.tile(np.array([0.2, 0.4, 0.6], np.float32), (50, 1))
+    if random:
+        expected = np.array([reference.uniform(5, 6, i) for i in range(150)]).reshape(50, 3)
+    np.testing.assert_array_equal(down(background, 50, 3), expected)
+    straight = image[pixels].astype(np.float64) / 255
+    over = straight[:, :3] * straight[:, 3:] + expected * (1 - straight[:, 3:])
+    # Three roundings of numbers of at most 1 (division on a GPU: 2.5 units in the last place).
+    np.testing.assert_allclose(down(targets, 50, 3), over, atol=1e-6)
+    np.testing.assert_allclose(down(targets, 50, 3)[0], expected[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("octaves", [0, 1, 4])
+def test_directions_are_encoded(octaves: int) -> None:
+    rng = np.random.default_rng(3)
+    directions = rng.standard_normal((9, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    rays = np.concatenate([rng.standard_normal((9, 3)), directions, rng.standard_normal((9, 2))], axis=1)
+    width = 3 + 6 * octaves
+    encoded = unset(9 * width)
+    geometry.encode_directions(9, up(rays), octaves, encoded)
+    expected = [reference.encode_direction(d, octaves) for d in directions]
+    # GPU sines of arguments up to 8 are good to 2^-11 by the Vulkan specification; the others are far better.
+    np.testing.assert_allclose(down(encoded, 9, width), expected, atol=6e-4)

@@ -1,0 +1,46 @@
+"""The kernels' tests once more on every other backend of this machine, each in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import backends
+import pytest
+from conftest import child_environment
+
+from taichi_vvc.runtime import BACKENDS, present_backends
+
+# All that launches kernels; the twins decide what is right on every backend.
+FILES = (
+    "test_adam.py",
+    "test_dense.py",
+    "test_geometry_kernels.py",
+    "test_grids.py",
+    "test_live.py",
+    "test_march.py",
+    "test_quant.py",
+    "test_rate_kernels.py",
+    "test_render.py",
+    "test_shade.py",
+)
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "cpu"])
+def test_kernels_on(backend: str, python, root: Path) -> None:
+    if backend not in present_backends():
+        pytest.skip(f"no {backend} on this machine; found {', '.join(present_backends())}")
+    done = python(
+        *("-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings"),
+        *(root / "tests" / name for name in FILES),
+        env=child_environment(**{backends.VARIABLE: backend}),
+        cwd=root,
+        timeout=900,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert " passed" in done.stdout and "failed" not in done.stdout
+
+
+def test_every_file_that_uses_the_backend_is_in_the_list(root: Path) -> None:
+    files = (root / "tests").glob("test_*.py")
+    users = {path.name for path in files if "\nfrom backends import" in path.read_text(encoding="utf-8")}
+    assert users == set(FILES)

@@ -1,0 +1,380 @@
+"""The whole renderer and its adjoint: against the model in torch, NumPy twins, differences and known pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+import pytest
+import reference
+import torch_model
+from backends import (
+    constant_mlp,
+    down,
+    field_of,
+    ints,
+    look_at,
+    random_grids,
+    random_mlp,
+    runtime,
+    slope,
+    small_layout,
+    up,
+)
+from taichi_vvc.kernels import shade
+
+from taichi_vvc.errors import DataError
+from taichi_vvc.fields import Field, flat_values
+from taichi_vvc.mlp import flatten, unflatten
+from taichi_vvc.problem import crossing_pixels, make_problem
+from taichi_vvc.render import (
+    Batch,
+    Workspace,
+    backward,
+    camera_table,
+    make_rays,
+    measure_opacity,
+    render,
+    shade_rays,
+    trace,
+)
+from taichi_vvc.types import FieldLayout, View
+
+# The package's own name "render" is the function.
+renderer = import_module("taichi_vvc.render")
+LAYOUT = small_layout()
+GRIDS, MLP = random_grids(LAYOUT, 0), random_mlp(LAYOUT, 1)
+MASK = np.random.default_rng(2).random(LAYOUT.occupancy[::-1]) < 0.7
+CENTRE = (0.0, 1.25, 2.5)
+CAMERAS = [look_at((2.5, 0.3, 3.6), CENTRE, (5, 4), 6.0), look_at((-1.8, 3.4, 1.2), CENTRE, (4, 4), 6.0, k1=-0.1)]
+RAYS = 36
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A batch of rays that went through :func:`shade_rays`, on the host."""
+
+    ws: Workspace
+    batch: Batch
+    rays: np.ndarray
+    starts: np.ndarray
+    samples: np.ndarray
+    sample_ray: np.ndarray
+    colour: np.ndarray
+
+
+def background() -> np.ndarray:
+    """(rays, 3)."""
+    return np.random.default_rng(3).uniform(0, 1, (RAYS, 3)).astype(np.float32)
+
+
+def shoot(f: Field, seed: int | None = None, ws: Workspace | None = None) -> Shot:
+    """March and shade the rays of all pixels of CAMERAS."""
+    ws = ws or Workspace(runtime())
+    make_rays(ws, f.layout, camera_table(ws.runtime, f.layout, CAMERAS), ints(np.arange(RAYS)), RAYS)
+    total = trace(ws, f, RAYS, seed, 5)
+    ws.arrays["background"] = up(background().reshape(-1))
+    batch = shade_rays(ws, f, RAYS, total)
+    return Shot(
+        ws,
+        batch,
+        down(ws.arrays["rays"], RAYS, 8),
+        down(ws.arrays["starts"], RAYS + 1),
+        down(ws.arrays["samples"], total, 4),
+        down(ws.arrays["sample_ray"], total),
+        down(ws.arrays["colour"], RAYS, 3),
+    )
+
+
+@pytest.fixture
+def colour_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threshold below which samples are not coloured makes the model discontinuous: not for comparisons."""
+    monkeypatch.setattr(renderer, "WEIGHT_THRESHOLD", 0.0)
+
+
+def d_colour() -> np.ndarray:
+    """Gradient of the colours, (rays, 3)."""
+    return np.random.default_rng(4).standard_normal((RAYS, 3)).astype(np.float32)
+
+
+def gradients(f: Field, shot: Shot, frozen: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the flat grid values and of the flat MLP weights."""
+    gradient, mlp_gradient = up(np.zeros(f.map.size)), up(np.zeros(flatten(MLP).size))
+    shot.ws.arrays["d_colour"] = up(d_colour().reshape(-1))
+    backward(shot.ws, f, shot.batch, gradient, None if frozen else mlp_gradient)
+    return down(gradient, f.map.size), down(mlp_gradient, flatten(MLP).size)
+
+
+@pytest.mark.usefixtures("colour_everything")
+def test_colours_equal_those_of_the_twins() -> None:
+    shot = shoot(field_of(LAYOUT, GRIDS, MLP, MASK), seed=9)
+    step = max(LAYOUT.occupancy) / LAYOUT.steps_per_side
+    w1, b1, w2, b2, w3, b3, w4, b4 = (t.astype(np.float64) for t in MLP)
+    coloured = 0
+    for r in range(RAYS):
+        ray = shot.rays[r].astype(np.float64)
+        offset = reference.uniform(9, 5, r)
+        samples, _, margin = reference.march(ray, MASK, np.zeros(MASK.shape), step, 7.0, offset)
+        assert margin > 1e-5, "the scene leaves the choice of a cell to rounding: take another seed"
+        assert len(samples) == shot.starts[r + 1] - shot.starts[r]
+        direction = reference.encode_direction(ray[3:6], LAYOUT.view_frequencies)
+        raw, rgb = [], []
+        for sample in samples:
+            coefficients, basis = reference.lookup(LAYOUT, GRIDS, sample[:3])
+            row = reference.perceptron(coefficients * basis, w1, b1, w2, b2)
+            raw.append(row[0])
+            out = reference.perceptron(np.concatenate([row[1:], direction]), w3, b3, w4, b4)
+            rgb.append(1 / (1 + np.exp(-out)))
+        distances = np.array([s[3] for s in samples])
+        colour = reference.composite_ray(
+            np.array(raw), np.array(rgb), distances, 1 / LAYOUT.steps_per_side, background()[r].astype(np.float64)
+        )[0]
+        # Lookups are good to 1e-5, and the density multiplies errors by up to 50 / 16 per sample.
+        np.testing.assert_allclose(shot.colour[r], colour, atol=2e-4)
+        coloured += bool(samples) and np.abs(colour - background()[r]).max() > 0.1
+    assert coloured > 10
+    assert shot.batch.coloured == shot.batch.samples == shot.starts[-1]
+
+
+@pytest.mark.usefixtures("colour_everything")
+@pytest.mark.parametrize("frozen", [False, True])
+def test_adjoint_equals_torch_autograd(frozen: bool) -> None:
+    f = field_of(LAYOUT, GRIDS, MLP, MASK)
+    shot = shoot(f, seed=9)
+    grids, mlp = torch_model.doubles(GRIDS), torch_model.doubles(MLP)
+    colour = torch_model.rendered(
+        LAYOUT, grids, mlp, shot.rays[:, 3:6], shot.samples[:, :3], shot.sample_ray, shot.starts, background()
+    )
+    np.testing.assert_allclose(shot.colour, colour.detach().numpy(), atol=2e-4)
+    (colour * torch_model.doubles([d_colour()])[0]).sum().backward()
+    found, found_mlp = gradients(f, shot, frozen)
+    expected = flat_values(f.map, LAYOUT, tuple(g.astype(np.float32) for g in torch_model.gradients(grids)))
+    # Float32 against float64: 1e-6 of the largest gradient on the CPU, with room for a GPU's exp and log.
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(expected).max() > 0.01
+    if frozen:
+        assert not found_mlp.any()
+        return
+    for tensor, other in zip(unflatten(LAYOUT, found_mlp), torch_model.gradients(mlp), strict=True):
+        assert np.abs(tensor - other).max() < 1e-4 * np.abs(other).max()
+        assert np.abs(other).max() > 0.01
+
+
+@pytest.mark.usefixtures("colour_everything")
+def test_adjoint_equals_finite_differences() -> None:
+    f = field_of(LAYOUT, GRIDS, MLP, MASK)
+    found, found_mlp = gradients(f, shoot(f, seed=9))
+    values, weights = flat_values(f.map, LAYOUT, GRIDS), flatten(MLP)
+    rng = np.random.default_rng(5)
+
+    def loss(v: np.ndarray) -> float:
+        f.runtime.store(f.values, v[: len(values)].astype(np.float32))
+        f.runtime.store(f.mlp, v[len(values) :].astype(np.float32))
+        return float((shoot(f, seed=9).colour.astype(np.float64) * d_colour()).sum())
+
+    at, gradient = np.concatenate([values, weights]), np.concatenate([found, found_mlp])
+    slopes = []
+    for part in (slice(0, len(values)), slice(len(values), None)):
+        for _ in range(2):
+            direction = np.zeros(len(at))
+            direction[part] = rng.standard_normal(len(direction[part]))
+            # Towards the gradient, so that the slope is far from 0.
+            direction[part] *= np.sign(direction[part] * gradient[part])
+            slopes.append((gradient @ direction, slope(loss, at, direction, 2e-3)))
+    # A ReLU or two among thousands changes sides within the step, and its cubic term is left over.
+    for mine, difference in slopes:
+        assert mine == pytest.approx(difference, rel=0.02)
+        assert abs(difference) > 1
+
+
+def test_uncoloured_samples_change_little() -> None:
+    dense = tuple(tensor + 3 if number == 3 else tensor for number, tensor in enumerate(MLP))
+    f = field_of(LAYOUT, GRIDS, dense, MASK)
+    shot = shoot(f)
+    exact = torch_model.rendered(
+        LAYOUT,
+        torch_model.doubles(GRIDS),
+        torch_model.doubles(dense),
+        shot.rays[:, 3:6],
+        shot.samples[:, :3],
+        shot.sample_ray,
+        shot.starts,
+        background(),
+    )
+    assert 0 < shot.batch.coloured < shot.batch.samples
+    # Each sample left out weighs less than the threshold.
+    bound = renderer.WEIGHT_THRESHOLD * np.diff(shot.starts).max() + 2e-4
+    assert np.abs(shot.colour - exact.detach().numpy()).max() < bound
+
+
+def test_a_workspace_can_be_reused() -> None:
+    full, sparse = field_of(LAYOUT, GRIDS, MLP), field_of(LAYOUT, GRIDS, MLP, MASK & (np.arange(8) % 2 == 0))
+    ws = Workspace(runtime())
+    for f in (sparse, full, sparse):
+        # Batches of another size may take another path through BLAS.
+        np.testing.assert_allclose(shoot(f, ws=ws).colour, shoot(f).colour, atol=1e-5)
+
+
+# Known pictures
+
+COLOUR = (0.8, 0.3, 0.55)
+RAW = 3.0 - 4.0  # below the shift: a thin fog
+
+
+def fog(layout: FieldLayout, raw: float = RAW, mask: np.ndarray | None = None) -> Field:
+    """Constant density and colour."""
+    return field_of(layout, random_grids(layout, 0), constant_mlp(layout, raw, COLOUR), mask)
+
+
+def chords(layout: FieldLayout, camera) -> tuple[np.ndarray, np.ndarray]:
+    """Entry distance and length within the bounds (height, width), world units, for a camera without distortion."""
+    near, length = np.zeros((2, camera.height, camera.width))
+    for row, column in np.ndindex(camera.height, camera.width):
+        direction = camera.rotation @ [
+            (column + 0.5 - camera.cx) / camera.fx, (row + 0.5 - camera.cy) / camera.fy, 1.0
+        ]  # fmt: skip
+        direction /= np.linalg.norm(direction)
+        entry, end = reference.box_interval(camera.position - layout.bounds.lower, direction, layout.bounds.size)
+        near[row, column], length[row, column] = entry, max(0.0, end - entry)
+    return near, length
+
+
+@pytest.mark.parametrize("position", [(2.5, 0.3, 3.6), (0.1, 1.4, 2.6)], ids=["outside", "inside"])
+def test_fog_is_as_deep_as_beer_and_lambert_say(position: tuple[float, float, float]) -> None:
+    layout = small_layout(steps_per_side=64)
+    camera = look_at(position, (0.6, 0.9, 2.2), (11, 9), 7.0)
+    image = render(fog(layout), camera, (0.1, 0.2, 0.9))
+    near, length = chords(layout, camera)
+    side = layout.bounds.largest_side
+    sigma = float(reference.density(np.array(RAW))) / side
+    opacity = 1 - np.exp(-sigma * length)
+    # A chord is rounded to a whole number of steps.
+    step = side / 64
+    assert np.abs(image.opacity - opacity).max() < sigma * step / 2 + 1e-4
+    assert image.opacity.max() > 0.4 and image.colour.dtype == np.float32
+    mixed = opacity[..., None] * COLOUR + (1 - opacity)[..., None] * (0.1, 0.2, 0.9)
+    assert np.abs(image.colour - mixed).max() < sigma * step / 2 + 1e-4
+    hit = length > 2 * step
+    # The mean of an exponential distribution cut off at the end of the chord.
+    mean = 1 / sigma - length[hit] * np.exp(-sigma * length[hit]) / opacity[hit]
+    assert np.abs(image.depth[hit] - near[hit] - mean).max() < step
+    missed = length == 0
+    assert (image.depth[missed] == 0).all() and (image.opacity[missed] == 0).all()
+    np.testing.assert_allclose(image.colour[missed], np.tile([0.1, 0.2, 0.9], (missed.sum(), 1)), atol=1e-6)
+    assert missed.any() == (position[0] == 2.5)
+
+
+def test_the_picture_does_not_depend_on_the_chunk() -> None:
+    f = field_of(LAYOUT, GRIDS, MLP, MASK)
+    camera = look_at((2.5, 0.3, 3.6), CENTRE, (9, 7), 8.0)
+    whole = render(f, camera)
+    assert whole.opacity.max() > 0.5 > whole.opacity.min()
+    for chunk in (7, 30):
+        parts = render(f, camera, chunk=chunk)
+        # Batches of another size may take another path through BLAS.
+        np.testing.assert_allclose(parts.colour, whole.colour, atol=1e-5)
+        np.testing.assert_allclose(parts.opacity, whole.opacity, atol=1e-5)
+        np.testing.assert_allclose(parts.depth, whole.depth, atol=1e-4)
+
+
+def test_nothing_occupied_shows_the_background() -> None:
+    f = fog(LAYOUT, mask=np.zeros(LAYOUT.occupancy[::-1], bool))
+    image = render(f, CAMERAS[0], (0.25, 0.5, 0.75))
+    assert (image.colour == np.array([0.25, 0.5, 0.75], np.float32)).all()
+    assert not image.opacity.any() and not image.depth.any()
+
+
+def test_measured_opacity_bounds_the_cells() -> None:
+    f = field_of(LAYOUT, GRIDS, MLP, MASK)
+    peak = measure_opacity(Workspace(runtime()), f)
+    lowest = down(f.opacity, *MASK.shape)
+    w1, b1, w2, b2 = (t.astype(np.float64) for t in MLP[:4])
+    for cell in np.ndindex(*MASK.shape):
+        if not MASK[cell]:
+            assert peak[cell] == 0 and lowest[cell] == 0
+            continue
+        depths = []
+        for corner in np.ndindex(2, 2, 2):
+            point = np.minimum(np.add(cell, corner)[::-1], np.array(LAYOUT.occupancy) - 1e-3)
+            coefficients, basis = reference.lookup(LAYOUT, GRIDS, point.astype(np.float32).astype(np.float64))
+            raw = reference.perceptron(coefficients * basis, w1, b1, w2, b2)[0]
+            depths.append(float(reference.density(raw)) / max(LAYOUT.occupancy))
+        # Lookups are good to 1e-5 and the density's slope is 50 / 8.
+        assert lowest[cell] == pytest.approx(min(depths), abs=1e-3)
+        assert peak[cell] == pytest.approx(max(depths), abs=1e-3)
+
+
+def test_rays_end_early_where_nothing_behind_can_be_seen() -> None:
+    f = fog(LAYOUT, raw=4.0)
+    free, unmeasured = shoot(f), render_unmeasured(f)
+    measure_opacity(free.ws, f)
+    ended = shoot(f)
+    sigma = float(reference.density(np.array(4.0)))
+    most = int(np.ceil(renderer.DEPTH_LIMIT / (sigma / LAYOUT.steps_per_side))) + 1
+    assert np.diff(ended.starts).max() <= most < np.diff(free.starts).max()
+    # What is left out is seen through an optical depth of 7, and coloured samples end at weights of 0.001.
+    assert np.abs(ended.colour - free.colour).max() < np.exp(-renderer.DEPTH_LIMIT) + 1e-5
+    f.measured = False
+    image = render(f, CAMERAS[0])
+    assert f.measured
+    assert np.abs(image.colour - unmeasured).max() < np.exp(-renderer.DEPTH_LIMIT) + 1e-5
+
+
+def render_unmeasured(f: Field) -> np.ndarray:
+    """A picture without early ends of rays."""
+    f.measured = True
+    return render(f, CAMERAS[0]).colour
+
+
+# What a fit is measured against
+
+
+def views(alpha: int = 255, split: str = "train") -> list[View]:
+    """One picture of random colours per camera."""
+    rng = np.random.default_rng(6)
+    found = []
+    for n, camera in enumerate(CAMERAS):
+        image = rng.integers(0, 256, (camera.height, camera.width, 4), np.uint8)
+        image[..., 3] = alpha
+        own = type(camera)(**{**vars(camera), "split": split if n == 0 else "train" if split == "train" else "test"})
+        found.append(View(own, image))
+    return found
+
+
+def test_crossing_pixels_are_those_whose_rays_take_a_sample() -> None:
+    mask = np.zeros(MASK.shape, bool)
+    mask[1:3, 2:4, 3:6] = True
+    ws = Workspace(runtime())
+    table = camera_table(runtime(), LAYOUT, CAMERAS)
+    found = crossing_pixels(ws, LAYOUT, table, mask)
+    assert found.dtype == np.int32
+    shot = shoot(field_of(LAYOUT, GRIDS, MLP, mask))
+    assert found.tolist() == np.flatnonzero(np.diff(shot.starts)).tolist()
+    assert 3 < len(found) < RAYS
+    np.testing.assert_array_equal(crossing_pixels(ws, LAYOUT, table, mask, chunk=10), found)
+
+
+def test_problem_holds_the_training_pixels() -> None:
+    mask = np.ones(MASK.shape, bool)
+    problem = make_problem(Workspace(runtime()), LAYOUT, views(), mask)
+    assert problem.count == len(down(problem.candidates, problem.count)) <= RAYS
+    assert problem.rays_per_view == problem.count / 2
+    assert not problem.has_alpha and make_problem(Workspace(runtime()), LAYOUT, views(alpha=9), mask).has_alpha
+    pixels = down(problem.images, RAYS).view(np.uint8).reshape(RAYS, 4)
+    np.testing.assert_array_equal(pixels, np.concatenate([v.image.reshape(-1, 4) for v in views()]))
+
+
+def test_problem_without_views_or_rays_is_refused() -> None:
+    with pytest.raises(DataError, match="training view"):
+        make_problem(Workspace(runtime()), LAYOUT, views(split="test"), np.ones(MASK.shape, bool))
+    with pytest.raises(DataError, match="none"):
+        make_problem(Workspace(runtime()), LAYOUT, views(), np.zeros(MASK.shape, bool))
+
+
+def test_loss_of_a_rendered_batch_is_that_of_its_colours() -> None:
+    shot = shoot(field_of(LAYOUT, GRIDS, MLP, MASK))
+    targets = np.random.default_rng(7).uniform(0, 1, (RAYS, 3)).astype(np.float32)
+    errors = up(np.zeros(RAYS))
+    shade.loss_fwd(RAYS, shot.ws.arrays["colour"], up(targets.reshape(-1)), errors)
+    np.testing.assert_allclose(down(errors, RAYS), ((shot.colour - targets) ** 2).sum(axis=1), atol=1e-6)
