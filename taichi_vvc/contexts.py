@@ -284,9 +284,26 @@ def base_activity(features: list[np.ndarray], weights: Weights, means: np.ndarra
     return activity
 
 
-_ZERO = (80, 74, 70, 66, 62, 59, 57, 54, 51, 48, 46, 43, 40, 36, 32, 27, 21, 16)
-DEFAULT_INDICES = np.array([(zero, max(32 - k, 18), max(36 - k, 20)) for k, zero in enumerate(_ZERO)], np.int64)
-"""(18, 3) probability indices (zero, first, later) that tables are stated relative to."""
+DEFAULT_INDICES = (
+    np.array(
+        [
+            (72, 68, 66, 64, 62, 61, 59, 57, 54, 51, 49, 46, 43, 39, 34, 28, 21, 14),
+            (21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 20, 20, 19, 18, 16),
+            (22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 21, 21, 20, 18, 16),
+        ],
+        np.int64,
+    ).T,
+    np.array(
+        [
+            (75, 67, 65, 62, 59, 57, 54, 52, 48, 46, 43, 39, 35, 31, 27, 21, 15, 8),
+            (28, 28, 28, 28, 28, 28, 28, 28, 28, 28, 28, 27, 27, 26, 24, 22, 20, 18),
+            (32, 32, 31, 31, 31, 31, 30, 30, 30, 30, 30, 30, 29, 27, 24, 22, 19, 17),
+        ],
+        np.int64,
+    ).T,
+)
+"""(18, 3) probability indices (zero, first, later) that tables are stated relative to: without and with a previous
+residual."""
 
-DEFAULT_SIGNS = np.array((35, 37, 40, 43, 47, 52, 58), np.int64)
+DEFAULT_SIGNS = np.array((34, 36, 38, 39, 42, 47, 54), np.int64)
 """Probability indices of the predicted sign, for sign classes 1 to 7, that those of a stream are stated relative to."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import contexts, integers, masks, side, tables
 from .errors import CorruptStream
-from .plan import MODELS, RatePlan, before_parts, check, choose, plan_rate, weight_sets
+from .plan import MODELS, RatePlan, before_parts, check, choose, default_indices, plan_rate, weight_sets
 from .side import ESCAPE
 
 __all__ = [
@@ -145,8 +145,8 @@ def encode_grid(
     side.write_side(writer, np.array([shift]))
     side.write_side(writer, np.diff(choice.statistics, prepend=contexts.FIRST_MEAN))
     if model == "context":
-        side.write_side(writer, (choice.indices - contexts.DEFAULT_INDICES).reshape(-1))
-        side.write_side(writer, choice.signs - contexts.DEFAULT_SIGNS)
+        side.write_side(writer, (choice.indices - default_indices(previous)).reshape(-1), tables.SPARSE_TABLE)
+        side.write_side(writer, choice.signs - contexts.DEFAULT_SIGNS, tables.SPARSE_TABLE)
     right = _sign_tables(choice.signs)
     for part in choice.passes:
         for channel, values in enumerate(part.values):
@@ -208,8 +208,8 @@ def decode_grid(
     if model == _LAPLACE:
         clipped = _decode_laplace(reader, nodes, statistics)
     else:
-        indices = side.read_indices(reader, contexts.DEFAULT_INDICES, tables.LEVELS, "probability indices")
-        signs = side.read_indices(reader, contexts.DEFAULT_SIGNS, tables.LEVELS, "probability indices")
+        indices = _read_indices(reader, default_indices(previous))
+        signs = _read_indices(reader, contexts.DEFAULT_SIGNS)
         models = [exact_model(row) for row in tables.context_tables(indices)]
         right = [exact_model(row) for row in _sign_tables(signs)]
         weights = contexts.WEIGHT_SETS[chosen][1]
@@ -219,6 +219,11 @@ def decode_grid(
     symbols[live] = np.sign(clipped) * magnitudes.reshape(nodes, channels)
     reader.finish()
     return symbols
+
+
+def _read_indices(reader: RangeReader, default: np.ndarray) -> np.ndarray:
+    """Probability indices stated as differences to ``default``."""
+    return side.read_indices(reader, default, tables.LEVELS, "probability indices", tables.SPARSE_TABLE)
 
 
 def _decode_laplace(reader: RangeReader, nodes: int, scales: np.ndarray) -> np.ndarray:

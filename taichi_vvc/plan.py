@@ -145,7 +145,7 @@ def _histograms(passes: list[Pass]) -> tuple[np.ndarray, np.ndarray]:
     return magnitudes.reshape(-1, tables.ALPHABET), signs.reshape(-1, 2)
 
 
-_SIDE_BITS = tables.PRECISION - np.log2(tables.SIDE_TABLE)
+_SIDE_BITS = tables.PRECISION - np.log2(tables.SPARSE_TABLE)
 
 
 def _worth(default: np.ndarray, fitted: np.ndarray, hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
@@ -158,10 +158,10 @@ def _worth(default: np.ndarray, fitted: np.ndarray, hits: np.ndarray, misses: np
     return np.where(bits(default) - bits(fitted) > cost, fitted, default)
 
 
-def _choose_indices(magnitudes: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _choose_indices(magnitudes: np.ndarray, signs: np.ndarray, default: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(18, 3) and (7,) probability indices for the counts of :func:`_histograms`."""
     hits, misses = tables.decisions(magnitudes)
-    indices = _worth(contexts.DEFAULT_INDICES, tables.best_index(hits, misses), hits, misses)
+    indices = _worth(default, tables.best_index(hits, misses), hits, misses)
     wrong, right = signs[1:].T
     fitted = tables.best_index(right, wrong)
     return tables.nonincreasing(indices), _worth(contexts.DEFAULT_SIGNS, fitted, right, wrong)
@@ -175,6 +175,11 @@ def _laplace_scales(values: np.ndarray) -> np.ndarray:
     counts = np.bincount(keys.reshape(-1), minlength=channels * tables.ALPHABET).reshape(channels, -1)
     lengths = tables.PRECISION - np.log2(tables.laplace_tables(np.arange(tables.LEVELS)))
     return np.argmin(counts @ lengths.T, 1)
+
+
+def default_indices(previous: np.ndarray | None) -> np.ndarray:
+    """The entry of ``contexts.DEFAULT_INDICES`` that holds."""
+    return contexts.DEFAULT_INDICES[previous is not None]
 
 
 def weight_sets(previous: np.ndarray | None) -> list[int]:
@@ -200,7 +205,7 @@ def choose(
     for chosen in weight_sets(previous):
         passes = _context_passes(residual, at, previous, chosen, means)
         magnitudes, signs = _histograms(passes)
-        indices, right = _choose_indices(magnitudes, signs)
+        indices, right = _choose_indices(magnitudes, signs, default_indices(previous))
         frequencies = tables.context_tables(indices)
         bits = -(magnitudes * np.log2(frequencies)).sum()
         found.append((bits, Choice(chosen, passes, means, indices, right, frequencies)))

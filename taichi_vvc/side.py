@@ -79,25 +79,27 @@ def read_escapes(reader: Reader, magnitudes: np.ndarray, shift: int) -> np.ndarr
     return values
 
 
-def write_side(writer: Writer, values: np.ndarray) -> None:
-    """Small signed integers of a header: magnitudes by the side table, escapes of order 0, signs as raw bits."""
+def write_side(writer: Writer, values: np.ndarray, frequencies: np.ndarray = tables.SIDE_TABLE) -> None:
+    """Small signed integers of a header: magnitudes by a fixed table, escapes of order 0, signs as raw bits."""
     magnitudes = np.abs(values)
-    writer.symbols(np.minimum(magnitudes, ESCAPE), tables.SIDE_TABLE)
+    writer.symbols(np.minimum(magnitudes, ESCAPE), frequencies)
     write_escapes(writer, magnitudes, 0)
     writer.raw((values[values != 0] < 0).astype(np.int64), 1)
 
 
-def read_side(reader: Reader, count: int) -> np.ndarray:
+def read_side(reader: Reader, count: int, frequencies: np.ndarray = tables.SIDE_TABLE) -> np.ndarray:
     """The inverse of :func:`write_side`: (count,) int64."""
-    values = read_escapes(reader, reader.symbols(count, tables.SIDE_TABLE), 0).astype(np.int64)
+    values = read_escapes(reader, reader.symbols(count, frequencies), 0).astype(np.int64)
     nonzero = values != 0
     values[nonzero] *= 1 - 2 * reader.raw(int(nonzero.sum()), 1)
     return values
 
 
-def read_indices(reader: Reader, expected: np.ndarray, limit: int, what: str) -> np.ndarray:
+def read_indices(
+    reader: Reader, expected: np.ndarray, limit: int, what: str, frequencies: np.ndarray = tables.SIDE_TABLE
+) -> np.ndarray:
     """Integers in ``[0, limit)`` stated as differences to ``expected``."""
-    values = expected + read_side(reader, expected.size).reshape(expected.shape)
+    values = expected + read_side(reader, expected.size, frequencies).reshape(expected.shape)
     if values.min(initial=0) < 0 or values.max(initial=0) >= limit:
         raise CorruptStream(f"expected {what} in 0..{limit - 1}, found {int(values.min())}..{int(values.max())}")
     return values

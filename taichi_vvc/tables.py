@@ -82,8 +82,8 @@ def binary_table(index: int) -> np.ndarray:
     return np.array([TOTAL - present, present], np.int64)
 
 
-SIDE_TABLE = context_tables(np.array([[32, 33, 30]]))[0]
-"""The table of the magnitudes of small signed integers in headers."""
+SIDE_TABLE, SPARSE_TABLE = context_tables(np.array([[32, 33, 30], [44, 24, 26]]))
+"""The tables of the magnitudes of small signed integers in headers, and of such as are mostly zero."""
 
 
 def nearest_index(p: np.ndarray) -> np.ndarray:

@@ -1,0 +1,164 @@
+"""A reader of the container written from docs/bitstream.md alone: it imports nothing of the package.
+
+``python tests/independent_reader.py FILE`` prints what a file contains.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+
+class Damaged(Exception):
+    """The file does not follow the document."""
+
+
+class Bytes:
+    """Reads numbers off a byte string."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def bytes(self, count: int) -> bytes:
+        if self.at + count > len(self.data):
+            raise Damaged("value beyond the end")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def count(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.bytes(1)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return value
+
+    def blob(self) -> bytes:
+        return self.bytes(self.count())
+
+    def text(self) -> str:
+        return self.blob().decode("utf-8")
+
+    def f32(self) -> float:
+        return struct.unpack("<f", self.bytes(4))[0]
+
+    def f64(self) -> float:
+        return struct.unpack("<d", self.bytes(8))[0]
+
+    def end(self) -> None:
+        if self.at != len(self.data):
+            raise Damaged("bytes left over")
+
+
+def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
+    """(type, offset, payload) of each chunk, checksums verified."""
+    if data[:4] != b"TVVC" or data[4:8] != b"\x01\x00\x00\x00":
+        raise Damaged("preamble")
+    found, at = [], 8
+    while at < len(data):
+        kind, length = struct.unpack("<4sI", data[at : at + 8])
+        end = at + 8 + length
+        before = int.from_bytes(data[at - 4 : at], "little")
+        if zlib.crc32(data[at:end], before) != int.from_bytes(data[end : end + 4], "little"):
+            raise Damaged(f"checksum at {at}")
+        found.append((kind, at, data[at + 8 : end]))
+        at = end + 4
+    return found
+
+
+def read_header(payload: bytes) -> dict:
+    """The sequence header as plain values."""
+    b = Bytes(zlib.decompress(payload))
+    h: dict = {"lower": [b.f64() for _ in range(3)], "cell": b.f64(), "cells": [b.count() for _ in range(3)]}
+    h["coefficients"] = [b.count() for _ in range(3)]
+    h["levels"] = [
+        {"resolution": [b.count() for _ in range(3)], "channels": b.count(), "frequency": b.count() / 256}
+        for _ in range(b.count())
+    ]
+    for name in ("projection_hidden", "appearance", "colour_hidden", "view_frequencies", "steps_per_side"):
+        h[name] = b.count()
+    h["background"] = [b.count() for _ in range(3)]
+    h["fps"] = (b.count(), b.count())
+    h["first_frame"], h["downscale"] = b.count(), b.count()
+    h["intrinsics"] = [[b.count(), b.count(), *(b.f32() for _ in range(8))] for _ in range(b.count())]
+    h["cameras"] = []
+    for _ in range(b.count()):
+        camera: dict = {"name": b.text(), "split": ("train", "test")[b.bytes(1)[0]], "intrinsics": b.count()}
+        camera["rotation"] = [b.f32() for _ in range(4)]
+        camera["position"] = [b.f32() for _ in range(3)]
+        h["cameras"].append(camera)
+    h["settings"], h["library"] = json.loads(b.text()), b.text()
+    b.end()
+    return h
+
+
+def read_file(data: bytes) -> dict:
+    """Everything in a file up to the entropy-coded payloads."""
+    parts = chunks(data)
+    if parts[0][0] != b"HEAD":
+        raise Damaged("no header")
+    out: dict = {"header": read_header(parts[0][2]), "groups": [], "frames": [], "index": None}
+    for kind, _, payload in parts[1:]:
+        b = Bytes(payload)
+        if kind == b"GRUP":
+            group: dict = {"number": b.count(), "first_frame": b.count()}
+            group["grid_steps"] = [b.f32() for _ in range(b.count())]
+            group["mlp_steps"] = [b.f32() for _ in range(b.count())]
+            group["mlp"] = b.blob()
+            out["groups"].append(group)
+        elif kind == b"FRAM":
+            frame: dict = {"number": b.count(), "group": b.count(), "type": ("key", "inter")[b.bytes(1)[0]]}
+            frame["occupancy"] = b.blob()
+            frame["grids"] = [b.blob() for _ in range(b.count())]
+            out["frames"].append(frame)
+        elif kind == b"INDX":
+            index: dict = {"first": b.count()}
+            index["entries"] = [
+                (("group", "key", "inter")[b.bytes(1)[0]], b.count(), b.count()) for _ in range(b.count())
+            ]
+            index["frames"] = b.count()
+            if struct.unpack("<I", b.bytes(4))[0] != len(payload) + 12:
+                raise Damaged("size of the index")
+            out["index"] = index
+        else:
+            raise Damaged(f"type {kind!r}")
+        b.end()
+    return out
+
+
+class RangeDecoder:
+    """The range decoder of the document, one symbol at a time in plain integers."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.words = list(struct.unpack(f"<{len(payload) // 4}I", payload))
+        self.low, self.range, self.point = 0, 2**64 - 1, 0
+        for _ in range(2):
+            self.point = self.point << 32 | self._next()
+
+    def _next(self) -> int:
+        return self.words.pop(0) if self.words else 0
+
+    def symbol(self, frequencies: list[int]) -> int:
+        scale = self.range >> 24
+        place = ((self.point - self.low) % 2**64) // scale
+        if place >= 2**24:
+            raise Damaged("range")
+        symbol = below = 0
+        while place >= below + frequencies[symbol]:
+            below += frequencies[symbol]
+            symbol += 1
+        self.low = (self.low + scale * below) % 2**64
+        self.range = scale * frequencies[symbol]
+        if self.range < 2**32:
+            self.low = self.low << 32 & 2**64 - 1
+            self.range <<= 32
+            self.point = (self.point << 32 & 2**64 - 1) | self._next()
+        return symbol
+
+
+if __name__ == "__main__":
+    print(json.dumps(read_file(Path(sys.argv[1]).read_bytes()), indent=1, default=bytes.hex, ensure_ascii=False))

@@ -1,0 +1,101 @@
+"""Small .tvvc files and symbol grids for tests."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from taichi_vvc.bitstream import (
+    CameraRecord,
+    FrameData,
+    GroupHeader,
+    Intrinsics,
+    Layout,
+    Level,
+    SequenceHeader,
+    StreamWriter,
+    settings_text,
+)
+
+
+def header(**settings: object) -> SequenceHeader:
+    """A header with two cameras that share intrinsics; all floats are exact in 32 bits."""
+    return SequenceHeader(
+        layout=Layout(
+            lower=(-1.0, -1.5, 0.0),
+            cell=0.25,
+            cells=(8, 12, 16),
+            coefficients=(4, 6, 8),
+            levels=(Level((4, 4, 4), 2, 256), Level((6, 6, 6), 2, 640)),
+            projection_hidden=16,
+            appearance=7,
+            colour_hidden=16,
+            view_frequencies=2,
+            steps_per_side=64,
+        ),
+        background=(255, 128, 0),
+        fps=Fraction(30000, 1001),
+        first_frame=5,
+        downscale=2,
+        intrinsics=(Intrinsics(64, 48, 60.0, 60.5, 32.0, 24.0, 0.125, 0.0, 0.0, -0.25),),
+        cameras=(
+            CameraRecord("front", "train", 0, (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, -3.0)),
+            CameraRecord("bäck", "test", 0, (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 3.0)),
+        ),
+        settings=settings_text({"preset": "fast", **settings}),
+        library="test 1",
+    )
+
+
+def group(number: int, first_frame: int) -> GroupHeader:
+    """Three grid steps (coefficients and two levels), two MLP steps."""
+    return GroupHeader(number, first_frame, (0.25, 0.5, 0.125), (0.0625, 0.03125), bytes(range(8)))
+
+
+def frame(number: int, group: int, key: bool) -> FrameData:
+    """A frame whose payloads are recognisable bytes, not entropy-coded ones."""
+    parts = tuple(bytes([16 * number + k] * (3 + k)) for k in range(3))
+    return FrameData(number, group, "key" if key else "inter", b"occ", parts)
+
+
+def write(path: Path, frames: int = 5, per_group: int = 2, finish: bool = True) -> bytes:
+    """Writes a small file and returns its bytes."""
+    with StreamWriter.create(path, header()) as writer:
+        for number in range(frames):
+            if number % per_group == 0:
+                writer.add_group(group(number // per_group, number))
+            writer.add_frame(frame(number, number // per_group, number % per_group == 0))
+        if finish:
+            writer.finish()
+    return path.read_bytes()
+
+
+def blob(shape: tuple[int, int, int], shift: float = 0.0) -> np.ndarray:
+    """(nz, ny, nx) bool: an upright ellipsoid with an arm, moved by ``shift`` of the half-width along x."""
+    z, y, x = np.meshgrid(*((np.arange(n) + 0.5) / n * 2 - 1 for n in shape), indexing="ij")
+    body = ((x - shift) / 0.4) ** 2 + (y / 0.3) ** 2 + (z / 0.8) ** 2 < 1
+    arm = ((x - shift - 0.4) / 0.4) ** 2 + (y / 0.15) ** 2 + ((z - 0.3 - shift) / 0.15) ** 2 < 1
+    return body | arm
+
+
+def residual(
+    shape: tuple[int, int, int, int], seed: int, strength: float = 1.0, previous: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(symbols, live, previous): zero-heavy, clustered, smooth in sign, correlated between channels and frames."""
+    rng = np.random.default_rng(seed)
+    activity = np.exp(1.2 * _smooth(rng, (*shape[:3], 1)) + 0.5 * _smooth(rng, shape)) * strength * 0.3
+    sign = _smooth(rng, shape)
+    live = blob(shape[:3]) if min(shape[:3]) > 3 else np.ones(shape[:3], bool)
+    now = np.rint(activity * (0.7 * sign + rng.laplace(size=shape)) * 0.8).astype(np.int32) * live[..., None]
+    before = np.rint(activity * rng.laplace(size=shape)).astype(np.int32) * live[..., None] if previous else None
+    return now, live, before
+
+
+def _smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    noise = rng.standard_normal(shape)
+    for axis in range(3):
+        for _ in range(2):
+            noise = noise + np.roll(noise, 1, axis) + np.roll(noise, -1, axis)
+    return noise / noise.std()
