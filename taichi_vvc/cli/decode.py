@@ -48,7 +48,7 @@ def command(
 
     from taichi_vvc.cli.output import check_output, open_sink
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.render import render
+    from taichi_vvc.render import Workspace, render
 
     with open_stream(file) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
@@ -56,12 +56,13 @@ def command(
         names = [camera.name for camera in views]
         check_output(output, names, overwrite, file)
         damage = warn_if_incomplete(stream, file)
-        start_backend(backend)
+        workspace = Workspace(start_backend(backend))
         line = ProgressLine(len(chosen), "decode", keep_lines=False)
         with open_sink(output, names, stream.fps) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
                 for view, camera in enumerate(views):
-                    sink.write(camera.name, number, render(field, camera, stream.background).colour)
+                    image = render(field, camera, stream.background, workspace=workspace)
+                    sink.write(camera.name, number, image.colour)
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
     say(f"{output}: {len(chosen)} frames of {len(views)} cameras")
     if damage is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -26,6 +27,7 @@ from taichi_vvc.types import Bounds, Camera
 
 SHORTEST_PATH = 4.0  # seconds that orbit and spiral take at least; a short file plays in a loop meanwhile
 DEFAULT_SIDE = 512  # pixels of the longer side
+KEPT_FIELDS = 8  # decoded frames kept in memory
 FASTEST = 1000.0  # frames per second
 
 
@@ -75,7 +77,7 @@ def render_path(
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.io.paths import camera_path
     from taichi_vvc.io.video import depth_unit, write_depth_png
-    from taichi_vvc.render import render
+    from taichi_vvc.render import Workspace, render
 
     with open_stream(file) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
@@ -87,15 +89,14 @@ def render_path(
         bounds = stream.header.layout.bounds
         cameras = camera_path(path, stream.cameras, bounds, len(shown), (width, height))
         near, far = depth_range(cameras, bounds)
-        start_backend(backend)
+        workspace = Workspace(start_backend(backend))
+        # A short file is looped; what is decoded once need not be decoded again for that.
+        field_of = functools.lru_cache(maxsize=KEPT_FIELDS)(stream.__getitem__)
         as_video = is_video(output)
         line = ProgressLine(len(shown), "render", keep_lines=False)
         with open_sink(output, [path], rate, flat=True) as sink, line:
-            last, field = None, None
             for number, (frame, camera) in enumerate(zip(shown, cameras, strict=True)):
-                if field is None or frame != last:
-                    last, field = frame, stream[frame]
-                image = render(field, camera, stream.background)
+                image = render(field_of(frame), camera, stream.background, workspace=workspace)
                 if depth and not as_video:
                     write_depth_png(output / f"{number:04d}.png", image.depth, depth_unit(far))
                 else:
