@@ -97,39 +97,33 @@ def before_parts(previous: np.ndarray | None, at: contexts.Lattice) -> tuple[np.
 
 
 def _context_passes(
-    residual: np.ndarray, at: contexts.Lattice, previous: np.ndarray | None, chosen: int, means: np.ndarray
-) -> list[Pass]:
-    """All symbols with their contexts, as an encoder knows them: whole passes at once."""
+    residual: np.ndarray, at: contexts.Lattice, previous: np.ndarray | None, means: np.ndarray
+) -> list[tuple[int, list[Pass]]]:
+    """All symbols with their contexts, as an encoder knows them, whole passes at once: for each usable weight set."""
     channels = residual.shape[3]
     values = contexts.split(np.clip(residual, -ESCAPE, ESCAPE).astype(np.int8), at)
     signed = np.clip(values, -contexts.CAP, contexts.CAP).astype(np.int16)
     parts = np.abs(signed).astype(np.uint8)
     totals = contexts.node_totals(parts)
     before = before_parts(previous, at)
-    weights = contexts.WEIGHT_SETS[chosen][1]
     channel = np.arange(channels, dtype=np.int32)[:, None]
-    passes = []
+    found: list[tuple[int, list[Pass]]] = [(chosen, []) for chosen in weight_sets(previous)]
     for position, parity in enumerate(contexts.ORDER):
         places = at.places[parity]
         if not places.size:
             continue
-        kind = weights[contexts.KINDS[position]]
         features = contexts.known_features(parts, totals, before, at, position)
         magnitudes = parts[parity].take(places, axis=1).astype(np.int32)
         prefix = np.cumsum(magnitudes, 0, dtype=np.int32) - magnitudes
-        activity = contexts.base_activity(features, kind, contexts.MEANS[means])
-        activity = activity + contexts.prefix_feature(prefix, channel) * np.int32(kind.prefix)
+        prefix = contexts.prefix_feature(prefix, channel)
         predicted = contexts.predictions(signed, at, position)
-        passes.append(
-            Pass(
-                parity,
-                values[parity].take(places, axis=1),
-                contexts.table_of(activity),
-                contexts.sign_class(predicted),
-                predicted < 0,
-            )
-        )
-    return passes
+        here = values[parity].take(places, axis=1)
+        classes, flipped = contexts.sign_class(predicted), predicted < 0
+        for chosen, passes in found:
+            kind = contexts.WEIGHT_SETS[chosen][1][contexts.KINDS[position]]
+            activity = contexts.base_activity(features, kind, contexts.MEANS[means]) + prefix * np.int32(kind.prefix)
+            passes.append(Pass(parity, here, contexts.table_of(activity), classes, flipped))
+    return found
 
 
 def _histograms(passes: list[Pass]) -> tuple[np.ndarray, np.ndarray]:
@@ -202,8 +196,7 @@ def choose(
         return Choice(0, passes, scales, empty.reshape(0, 3), empty, tables.laplace_tables(scales))
     means = _mean_indices(values)
     found = []
-    for chosen in weight_sets(previous):
-        passes = _context_passes(residual, at, previous, chosen, means)
+    for chosen, passes in _context_passes(residual, at, previous, means):
         magnitudes, signs = _histograms(passes)
         indices, right = _choose_indices(magnitudes, signs, default_indices(previous))
         frequencies = tables.context_tables(indices)
