@@ -40,7 +40,12 @@ CSV_END = ("estimated_bits", "actual_bits", "psnr", "seconds")
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
 )
-@click.option("--lambda", "lambda_rate", type=FiniteRange(0), help="Weight of the rate: larger is smaller and worse.")
+@click.option(
+    "--lambda",
+    "lambda_rate",
+    type=FiniteRange(0),
+    help="Weight of the rate: larger is smaller and worse; default the preset's.",
+)
 @click.option("--keyint", type=click.IntRange(1), help="Frames from key frame to key frame; default about one second.")
 @backend_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
