@@ -40,19 +40,19 @@ class EncoderConfig:
     """
 
     preset: str = "medium"
-    lambda_rate: float = 1e-4
+    lambda_rate: float = 5e-4
     lambda_residual: float = 0.0
     keyint: int = 0
     seed: int = 0
     background: tuple[int, int, int] = (255, 255, 255)
-    coefficients: int = 16
-    level_nodes: tuple[int, ...] = (16, 24, 32)
+    coefficients: int = 24
+    level_nodes: tuple[int, ...] = (24, 40, 64)
     level_channels: tuple[int, ...] = (4, 4, 4)
-    level_frequencies: tuple[float, ...] = (1.0, 2.0, 4.0)
+    level_frequencies: tuple[float, ...] = (1.0, 1.0, 1.0)
     occupancy_cells: int = 64
     steps_per_side: int = 128
     projection_hidden: int = 64
-    appearance: int = 15
+    appearance: int = 7
     colour_hidden: int = 64
     view_frequencies: int = 2
     rays: int = 2048
@@ -61,8 +61,8 @@ class EncoderConfig:
     grid_rate: float = 0.2
     mlp_rate: float = 0.01
     inter_rate: float = 0.5
-    coefficient_step: float = 0.2
-    basis_step: float = 0.2
+    coefficient_step: float = 0.1
+    basis_step: float = 0.1
     rounding_from: float = 0.6
     rate_model: str = "context"
     random_background: bool = True

@@ -15,8 +15,17 @@ import numpy as np
 
 from . import contexts, integers, masks, side, tables
 from .errors import CorruptStream
-from .plan import MODELS, RatePlan, before_parts, check, choose, default_indices, plan_rate, weight_sets
-from .side import ESCAPE
+from .plan import (
+    MODELS,
+    RatePlan,
+    before_parts,
+    check,
+    choose,
+    default_indices,
+    plan_rate,
+    weight_sets,
+    write_choice,
+)
 
 __all__ = [
     "EncodedGrid",
@@ -141,12 +150,7 @@ def encode_grid(
     choice = choose(residual, contexts.lattice(live), live, previous, model)
     writer = RangeWriter()
     magnitudes = np.abs(residual[live].reshape(-1))
-    shift = side.best_escape_shift(magnitudes[magnitudes >= ESCAPE].astype(np.int64) - ESCAPE)
-    side.write_side(writer, np.array([shift]))
-    side.write_side(writer, np.diff(choice.statistics, prepend=contexts.FIRST_MEAN))
-    if model == "context":
-        side.write_side(writer, (choice.indices - default_indices(previous)).reshape(-1), tables.SPARSE_TABLE)
-        side.write_side(writer, choice.signs - contexts.DEFAULT_SIGNS, tables.SPARSE_TABLE)
+    shift = write_choice(writer, choice, magnitudes, previous, model)
     right = _sign_tables(choice.signs)
     for part in choice.passes:
         for channel, values in enumerate(part.values):

@@ -26,7 +26,7 @@ from .mlp import flatten, unflatten
 from .occupancy import kept_cells
 from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
-from .rate import RateTables, add_rate_gradient, plan_tables, total_bits
+from .rate import RateTables, add_rate_gradient, plan_tables
 from .render import Workspace, backward, make_rays, measure_opacity, shade_rays, trace
 from .runtime import Runtime
 from .types import FieldLayout, GroupParameters, SymbolFrame
@@ -233,10 +233,9 @@ def fit_frame(
 def _plan(state: _State, config: EncoderConfig, previous: tuple[np.ndarray, ...] | None) -> float:
     """Let the coder choose its tables for the symbols as they would be rounded now; returns their bits."""
     runtime, layout, s = state.field.runtime, state.field.layout, state.symbols
-    _quantize(state, quant.ROUND, 0, 0)
     residuals = rounded(runtime, layout, s)
     state.tables = plan_tables(runtime, residuals, s.live, previous, config.rate_model)
-    return total_bits(s, state.tables)
+    return state.tables.bits
 
 
 def _freeze_mlp(state: _State, layout: FieldLayout, config: EncoderConfig) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import contexts, tables
+from . import contexts, side, tables
 from .errors import ConfigError
 from .side import ESCAPE
 
@@ -25,11 +25,13 @@ class RatePlan:
         table: (live nodes, channels) uint16, the table of each live symbol in C order.
         lengths: (tables, 31) float32, bits of the residual value ``k - 15``.
         slope: bits per unit of magnitude beyond 15.
+        bits: code length of the symbols themselves, side information included.
     """
 
     table: np.ndarray
     lengths: np.ndarray
     slope: float
+    bits: float
 
 
 @dataclass(frozen=True)
@@ -205,19 +207,42 @@ def choose(
     return min(found, key=lambda pair: pair[0])[1]
 
 
+def write_choice(
+    writer: side.Writer, choice: Choice, magnitudes: np.ndarray, previous: np.ndarray | None, model: str
+) -> int:
+    """Writes the side information of a grid and returns the Exp-Golomb order of its escapes."""
+    shift = side.best_escape_shift(magnitudes[magnitudes >= ESCAPE].astype(np.int64) - ESCAPE)
+    side.write_side(writer, np.array([shift]))
+    side.write_side(writer, np.diff(choice.statistics, prepend=contexts.FIRST_MEAN))
+    if model == "context":
+        side.write_side(writer, (choice.indices - default_indices(previous)).reshape(-1), tables.SPARSE_TABLE)
+        side.write_side(writer, choice.signs - contexts.DEFAULT_SIGNS, tables.SPARSE_TABLE)
+    return shift
+
+
+def _bits(choice: Choice, values: np.ndarray, symbols: np.ndarray, previous: np.ndarray | None, model: str) -> float:
+    """Code length of a grid; ``symbols`` are the bits of the values without their escapes."""
+    if not values.any():
+        return 8.0
+    counter = side.BitCounter()
+    magnitudes = np.abs(values.reshape(-1))
+    side.write_escapes(counter, magnitudes, write_choice(counter, choice, magnitudes, previous, model))
+    return 8.0 + counter.bits + float(symbols.sum(dtype=np.float64))
+
+
 def _lengths(choice: Choice) -> np.ndarray:
-    """(tables * 15, 31) float32 bits: each magnitude table with each sign class, first unflipped 0 .. 7, then flipped
+    """(tables * 15, 33) float32 bits: each magnitude table with each sign class, first unflipped 0 .. 7, then flipped
     1 .. 7."""
-    magnitude = tables.PRECISION - np.log2(choice.frequencies[:, :-1])
+    magnitude = tables.PRECISION - np.log2(choice.frequencies)
     wrong = np.concatenate([[1.0], tables.MISS_BITS[choice.signs]])
     right = np.concatenate([[1.0], tables.HIT_BITS[choice.signs]])
     positive = np.concatenate([right, wrong[1:]])
     negative = np.concatenate([wrong, right[1:]])
-    lengths = np.empty((len(magnitude), positive.size, 2 * tables.LARGEST + 1))
-    lengths[:, :, tables.LARGEST] = magnitude[:, :1]
-    lengths[:, :, tables.LARGEST + 1 :] = magnitude[:, None, 1:] + positive[:, None]
-    lengths[:, :, : tables.LARGEST] = magnitude[:, None, :0:-1] + negative[:, None]
-    return lengths.reshape(-1, 2 * tables.LARGEST + 1).astype(np.float32)
+    lengths = np.empty((len(magnitude), positive.size, 2 * ESCAPE + 1))
+    lengths[:, :, ESCAPE] = magnitude[:, :1]
+    lengths[:, :, ESCAPE + 1 :] = magnitude[:, None, 1:] + positive[:, None]
+    lengths[:, :, :ESCAPE] = magnitude[:, None, :0:-1] + negative[:, None]
+    return lengths.reshape(-1, 2 * ESCAPE + 1).astype(np.float32)
 
 
 def plan_rate(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | None, model: str = "context") -> RatePlan:
@@ -228,7 +253,8 @@ def plan_rate(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | Non
     check(residual, live, previous, model)
     nodes, channels = int(np.count_nonzero(live)), residual.shape[3]
     if not nodes or not channels:
-        return RatePlan(np.zeros((nodes, channels), np.uint16), np.zeros((1, 2 * tables.LARGEST + 1), np.float32), 0.0)
+        lengths = np.zeros((1, 2 * tables.LARGEST + 1), np.float32)
+        return RatePlan(np.zeros((nodes, channels), np.uint16), lengths, 0.0, 8.0)
     at = contexts.lattice(live)
     choice = choose(residual, at, live, previous, model)
     lengths = _lengths(choice)
@@ -241,4 +267,6 @@ def plan_rate(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | Non
             table[:] = joint
         else:
             table[at.ranks[part.parity]] = joint
-    return RatePlan(table, lengths, 0.25)
+    values = residual[live]
+    symbols = lengths[table, np.clip(values, -ESCAPE, ESCAPE) + ESCAPE]
+    return RatePlan(table, lengths[:, 1:-1], 0.25, _bits(choice, values, symbols, previous, model))

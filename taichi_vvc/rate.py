@@ -23,6 +23,7 @@ class RateTables:
         table: (live symbols,) int32, the table of each symbol.
         lengths: context: (tables * (2 * largest + 1),) bits; laplace: (tables,) scales in symbols.
         largest, slope: alphabet bound, and bits per unit beyond it.
+        bits: what the coder would need for the symbols that the tables were chosen for, as it counts them.
     """
 
     model: str
@@ -30,6 +31,7 @@ class RateTables:
     lengths: Any
     largest: int
     slope: float
+    bits: float
 
 
 def plan_tables(
@@ -41,8 +43,10 @@ def plan_tables(
 ) -> RateTables:
     """Choose the tables for integer residual grids, as the coder would."""
     tables, lengths = [], []
-    largest, slope, base = 0, 0.0, 0
+    largest, slope, base, bits = 0, 0.0, 0, 0.0
     for grid, (residual, mask) in enumerate(zip(residuals, live, strict=True)):
+        plan = plan_rate(residual, mask, None if previous is None else previous[grid], model=model)
+        bits += plan.bits
         if model == "laplace":
             symbols = residual[mask]
             # Maximum likelihood for a Laplace distribution, kept away from 0 so that a symbol can come back.
@@ -51,13 +55,12 @@ def plan_tables(
             lengths.append(scale.astype(np.float32))
             base += residual.shape[3]
             continue
-        plan = plan_rate(residual, mask, None if previous is None else previous[grid], model=model)
         tables.append(plan.table.reshape(-1).astype(np.int32) + base)
         lengths.append(_even(plan.lengths).reshape(-1))
         base += len(plan.lengths)
         largest, slope = (plan.lengths.shape[1] - 1) // 2, plan.slope
     table, flat = np.concatenate(tables).astype(np.int32), np.concatenate(lengths).astype(np.float32)
-    return RateTables(model, runtime.upload(table), runtime.upload(flat), largest, slope)
+    return RateTables(model, runtime.upload(table), runtime.upload(flat), largest, slope, bits)
 
 
 def _even(lengths: np.ndarray) -> np.ndarray:
@@ -69,21 +72,11 @@ def _even(lengths: np.ndarray) -> np.ndarray:
     return (1 - np.logaddexp2(-lengths, -lengths[:, ::-1])).astype(np.float32)
 
 
-def add_rate_gradient(s: LiveSymbols, tables: RateTables, weight: float, symbols: Any = None) -> None:
+def add_rate_gradient(s: LiveSymbols, tables: RateTables, weight: float) -> None:
     """Add ``weight`` times the derivative of the bits to the gradient of the live symbols."""
-    y = s.parameters if symbols is None else symbols
     if tables.model == "laplace":
-        kernels.laplace_rate_bwd(s.count, y, tables.table, tables.lengths, weight, s.gradient)
+        kernels.laplace_rate_bwd(s.count, s.parameters, tables.table, tables.lengths, weight, s.gradient)
     else:
         kernels.table_rate_bwd(
-            s.count, y, tables.table, tables.lengths, tables.largest, tables.slope, weight, s.gradient
+            s.count, s.parameters, tables.table, tables.lengths, tables.largest, tables.slope, weight, s.gradient
         )
-
-
-def total_bits(s: LiveSymbols, tables: RateTables) -> float:
-    """Bits of the quantised symbols under the tables."""
-    if tables.model == "laplace":
-        return float(kernels.laplace_rate_fwd(s.count, s.quantized, tables.table, tables.lengths))
-    return float(
-        kernels.table_rate_fwd(s.count, s.quantized, tables.table, tables.lengths, tables.largest, tables.slope)
-    )

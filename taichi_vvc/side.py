@@ -29,6 +29,22 @@ class Writer(Protocol):
     def raw(self, values: np.ndarray, count: int) -> None: ...
 
 
+class BitCounter:
+    """A :class:`Writer` that only counts."""
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def symbols(self, values: np.ndarray, frequencies: np.ndarray) -> None:
+        """Counts integers in ``[0, len(frequencies))``."""
+        counts = np.bincount(values, minlength=frequencies.size)
+        self.bits += float(counts @ (tables.PRECISION - np.log2(frequencies)))
+
+    def raw(self, values: np.ndarray, count: int) -> None:
+        """Counts ``count`` bits per value."""
+        self.bits += values.size * count
+
+
 class Reader(Protocol):
     """What this module needs of :class:`taichi_vvc.entropy.RangeReader`."""
 
