@@ -67,10 +67,10 @@ def gradient_of(function: Callable[[np.ndarray], float], at: np.ndarray, width: 
 def small_layout(**changes: Any) -> FieldLayout:
     """A field of a few hundred symbols: unequal axes, groups of width 4 and 2, a frequency that is no integer."""
     settings: dict[str, Any] = {
-        "bounds": Bounds((-1.0, 0.5, 2.0), (1.0, 2.0, 3.0)),
+        "bounds": Bounds((-1.0, 0.5, 2.0), (0.5, 2.5, 3.0)),
         "coefficients": (4, 3, 5),
         "levels": (GridLevel((5, 4, 3), 4, 1.0), GridLevel((3, 4, 4), 6, 2.5)),
-        "occupancy": (8, 6, 4),
+        "occupancy": (6, 8, 4),
         "projection_hidden": 8,
         "appearance": 3,
         "colour_hidden": 8,

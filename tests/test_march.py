@@ -96,6 +96,20 @@ def test_no_sample_lies_in_an_empty_cell_or_outside_its_ray() -> None:
     assert misses.sum() > 2 and (np.diff(starts)[misses] == 0).all()
 
 
+def test_writing_ends_even_if_more_was_counted_than_is_met() -> None:
+    rays, mask, opacity = scene(SEED)
+    ray = rays[rays[:, 6] < rays[:, 7]][:1]
+    samples, sample_ray = unset(5 * 4), ints(np.full(5, -1))
+    empty = ints(np.zeros(mask.shape))
+    march.write_samples(
+        1, up(ray.reshape(-1)), empty, up(opacity), *CELLS, STEP, 1e9, 0, 0, 0, ints([0, 5]), samples, sample_ray
+    )
+    t = down(samples, 5, 4)[:, 3]
+    assert t[0] >= ray[0, 7] > t[0] - STEP
+    np.testing.assert_allclose(np.diff(t), STEP, atol=1e-5)
+    assert (down(sample_ray, 5) == 0).all()
+
+
 def test_an_empty_mask_takes_no_samples() -> None:
     rays, mask, opacity = scene(SEED)
     starts, _, _ = marched(rays, np.zeros_like(mask), opacity, 1e9, 0, 0, 0)

@@ -9,7 +9,7 @@ from backends import down, ints, up
 from taichi_vvc.kernels import rate
 
 LARGEST, SLOPE = 4, 2.5
-SCALES = np.array([0.01, 0.05, 0.3, 1.0, 20.0], np.float32)
+SCALES = np.array([0.005, 0.05, 0.3, 1.0, 20.0], np.float32)
 
 
 def lengths() -> np.ndarray:

@@ -46,7 +46,7 @@ renderer = import_module("taichi_vvc.render")
 LAYOUT = small_layout()
 GRIDS, MLP = random_grids(LAYOUT, 0), random_mlp(LAYOUT, 1)
 MASK = np.random.default_rng(2).random(LAYOUT.occupancy[::-1]) < 0.7
-CENTRE = (0.0, 1.25, 2.5)
+CENTRE = (-0.25, 1.5, 2.5)
 CAMERAS = [look_at((2.5, 0.3, 3.6), CENTRE, (5, 4), 6.0), look_at((-1.8, 3.4, 1.2), CENTRE, (4, 4), 6.0, k1=-0.1)]
 RAYS = 36
 
@@ -102,6 +102,8 @@ def gradients(f: Field, shot: Shot, frozen: bool = False) -> tuple[np.ndarray, n
     """Gradients of the flat grid values and of the flat MLP weights."""
     gradient, mlp_gradient = up(np.zeros(f.map.size)), up(np.zeros(flatten(MLP).size))
     shot.ws.arrays["d_colour"] = up(d_colour().reshape(-1))
+    # What an earlier batch left behind must not matter.
+    shot.ws.get("d_projection", shot.batch.samples * (1 + LAYOUT.appearance)).fill(float("nan"))
     backward(shot.ws, f, shot.batch, gradient, None if frozen else mlp_gradient)
     return down(gradient, f.map.size), down(mlp_gradient, flatten(MLP).size)
 
@@ -137,14 +139,17 @@ def test_colours_equal_those_of_the_twins() -> None:
     assert shot.batch.coloured == shot.batch.samples == shot.starts[-1]
 
 
-@pytest.mark.usefixtures("colour_everything")
+@pytest.mark.parametrize("threshold", [0.0, 0.1])
 @pytest.mark.parametrize("frozen", [False, True])
-def test_adjoint_equals_torch_autograd(frozen: bool) -> None:
+def test_adjoint_equals_torch_autograd(frozen: bool, threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renderer, "WEIGHT_THRESHOLD", threshold)
     f = field_of(LAYOUT, GRIDS, MLP, MASK)
     shot = shoot(f, seed=9)
+    coloured = down(shot.ws.arrays["weights"], shot.batch.samples) > threshold
+    assert coloured.sum() == shot.batch.coloured and coloured.all() == (threshold == 0)
     grids, mlp = torch_model.doubles(GRIDS), torch_model.doubles(MLP)
     colour = torch_model.rendered(
-        LAYOUT, grids, mlp, shot.rays[:, 3:6], shot.samples[:, :3], shot.sample_ray, shot.starts, background()
+        LAYOUT, grids, mlp, shot.rays[:, 3:6], shot.samples[:, :3], shot.sample_ray, shot.starts, background(), coloured
     )
     np.testing.assert_allclose(shot.colour, colour.detach().numpy(), atol=2e-4)
     (colour * torch_model.doubles([d_colour()])[0]).sum().backward()
@@ -209,7 +214,7 @@ def test_uncoloured_samples_change_little() -> None:
 
 
 def test_a_workspace_can_be_reused() -> None:
-    full, sparse = field_of(LAYOUT, GRIDS, MLP), field_of(LAYOUT, GRIDS, MLP, MASK & (np.arange(8) % 2 == 0))
+    full, sparse = field_of(LAYOUT, GRIDS, MLP), field_of(LAYOUT, GRIDS, MLP, MASK & (np.arange(6) % 2 == 0))
     ws = Workspace(runtime())
     for f in (sparse, full, sparse):
         # Batches of another size may take another path through BLAS.
@@ -252,7 +257,7 @@ def test_fog_is_as_deep_as_beer_and_lambert_say(position: tuple[float, float, fl
     # A chord is rounded to a whole number of steps.
     step = side / 64
     assert np.abs(image.opacity - opacity).max() < sigma * step / 2 + 1e-4
-    assert image.opacity.max() > 0.4 and image.colour.dtype == np.float32
+    assert image.opacity.max() > 0.3 and image.colour.dtype == np.float32
     mixed = opacity[..., None] * COLOUR + (1 - opacity)[..., None] * (0.1, 0.2, 0.9)
     assert np.abs(image.colour - mixed).max() < sigma * step / 2 + 1e-4
     hit = length > 2 * step

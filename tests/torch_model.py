@@ -63,11 +63,17 @@ def rendered(
     sample_ray: np.ndarray,
     starts: np.ndarray,
     background: np.ndarray,
+    coloured: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """Colours (rays, 3) of the whole model; ``directions`` (rays, 3), ``samples`` (n, 3) in cells."""
+    """Colours (rays, 3) of the whole model; ``directions`` (rays, 3), ``samples`` (n, 3) in cells.
+
+    Samples that are not ``coloured`` (n,) are black: what the renderer leaves out.
+    """
     w1, b1, w2, b2, w3, b3, w4, b4 = mlp
     projection = torch.relu(features(layout, grids, samples) @ w1 + b1) @ w2 + b2
     encoded = np.stack([reference.encode_direction(d, layout.view_frequencies) for d in directions.astype(np.float64)])
     inputs = torch.cat([projection[:, 1:], torch.from_numpy(encoded)[torch.from_numpy(sample_ray.astype(np.int64))]], 1)
     rgb = torch.sigmoid(torch.relu(inputs @ w3 + b3) @ w4 + b4)
+    if coloured is not None:
+        rgb = rgb * torch.from_numpy(coloured.astype(np.float64))[:, None]
     return composited(projection[:, 0], rgb, starts, 1 / layout.steps_per_side, background)
