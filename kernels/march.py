@@ -80,6 +80,7 @@ def write_samples(
         if jitter == 1:
             offset = uniform(seed, iteration, i)
         t = rays[r + 6] + offset * step
+        far = rays[r + 7]
         at = starts[i]
         end = starts[i + 1]
         while at < end:
@@ -87,7 +88,9 @@ def write_samples(
             y = rays[r + 1] + t * rays[r + 4]
             z = rays[r + 2] + t * rays[r + 5]
             cell = cell_at(x, y, z, nx, ny, nz)
-            if occupancy[cell] != 0:
+            # A device may round this kernel and count_samples differently: a sample that is not met again is put at the
+            # far end, where the loop would never end without it.
+            if occupancy[cell] != 0 or t >= far:
                 samples[at * 4] = x
                 samples[at * 4 + 1] = y
                 samples[at * 4 + 2] = z
