@@ -22,7 +22,8 @@ class EncoderConfig:
         lambda_residual: weight of the L1 norm of an inter frame's basis residual, same scale.
         keyint: frames from one key frame to the next; 0 stands for about one second.
         seed: of everything random.
-        background: sRGB 8-bit colour behind the coded content.
+        background: sRGB 8-bit colour behind the coded content; None: white where the capture has alpha, else what
+            most of the pictures show at their edges.
         coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
         level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
         occupancy_cells: cells of the occupancy mask along the longest side.
@@ -44,7 +45,7 @@ class EncoderConfig:
     lambda_residual: float = 0.0
     keyint: int = 0
     seed: int = 0
-    background: tuple[int, int, int] = (255, 255, 255)
+    background: tuple[int, int, int] | None = None
     coefficients: int = 24
     level_nodes: tuple[int, ...] = (24, 40, 64)
     level_channels: tuple[int, ...] = (4, 4, 4)
@@ -80,6 +81,10 @@ class EncoderConfig:
             raise ConfigError(f"expected even level_channels, found {self.level_channels}")
         if not 0 <= self.lambda_rate < math.inf or not 0 <= self.lambda_residual < math.inf:
             raise ConfigError(f"expected a lambda of 0 or more, found {self.lambda_rate}, {self.lambda_residual}")
+        if self.background is not None and (
+            len(self.background) != 3 or not all(0 <= c <= 255 for c in self.background)
+        ):
+            raise ConfigError(f"expected a background of three values in 0..255, found {self.background}")
         if self.keyint < 0:
             raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
         if self.rate_model not in ("context", "laplace"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,7 @@ def encode(
         raise DataError(f"{sequence.path}: expected at least one frame, found none; check --frames")
     if path.exists() and not (resume or overwrite):
         raise ConfigError(f"{path}: expected no such file, found one; overwrite it or resume")
+    config = settle_background(config, sequence)
     ws = Workspace(start())
     header = header_of(
         layout_of(config, sequence.bounds),
@@ -123,6 +124,20 @@ def encode(
                 seconds=time.monotonic() - began,
             )
         writer.finish()
+
+
+def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> EncoderConfig:
+    """``config`` with a background: its own, white for captures with alpha, else the pictures' median edge colour."""
+    if config.background is not None:
+        return config
+    if sequence.has_alpha:
+        return replace(config, background=(255, 255, 255))
+    edges = []
+    for view in sequence.frame(0, split="train").views:
+        rgb = view.image[..., :3]
+        edges += [rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]
+    red, green, blue = (int(c) for c in np.median(np.concatenate(edges), axis=0))
+    return replace(config, background=(red, green, blue))
 
 
 def _fit(
@@ -196,8 +211,8 @@ def _training_psnr(
     field = field_of_symbols(ws.runtime, layout, decoded.parameters, decoded.frame)
     training = [v for v in views if v.camera.split == "train"]
     pixels = sum(v.camera.width * v.camera.height for v in training)
-    red, green, blue = (c / 255 for c in config.background)
-    background = red, green, blue
+    assert config.background is not None
+    background = [c / 255 for c in config.background]
     values = [
         psnr(render(field, v.camera, background, workspace=ws).colour, composite(v.image, background))
         for v in training[:: max(1, -(-pixels // _CHECKED_PIXELS))]

@@ -10,6 +10,7 @@ from . import __version__
 from .bitstream import syntax
 from .config import EncoderConfig
 from .entropy import decode_integers, encode_integers
+from .errors import ConfigError, CorruptStream
 from .quantize import tensor_values
 from .types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters
 
@@ -54,6 +55,8 @@ def header_of(
     downscale: int,
 ) -> syntax.SequenceHeader:
     """The sequence header that describes an encode. Intrinsics that cameras share are stored once."""
+    if config.background is None:
+        raise ConfigError("expected a settled background colour, found none; see settle_background")
     records = []
     intrinsics: dict[syntax.Intrinsics, int] = {}
     for c in cameras:
@@ -139,8 +142,6 @@ def pack_group(
 
 def unpack_group(group: syntax.GroupHeader, layout: FieldLayout) -> GroupParameters:
     """Steps and dequantised MLP of a group. Raises :class:`CorruptStream` where the payload makes no sense."""
-    from .errors import CorruptStream
-
     shapes = layout.mlp_shapes
     grids = len(layout.levels) + 1
     if len(group.grid_steps) != grids or len(group.mlp_steps) != len(shapes):

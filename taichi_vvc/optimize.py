@@ -197,6 +197,7 @@ def fit_frame(
     freeze_at = int(total * 0.75)
     round_at = int(total * config.rounding_from)
     recent = bits = 0.0
+    assert config.background is not None
     background = tuple(c / 255 for c in config.background)
     for iteration in range(total):
         if iteration in prune_at or (iteration % 100 == 50):

@@ -11,9 +11,10 @@ import glob
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -177,14 +178,16 @@ def start(backend: str = "auto") -> Runtime:
             "choose one of these or install its driver (tvvc doctor tells more)"
         )
     try:
-        ti.init(
-            arch=getattr(ti, chosen),
-            enable_fallback=False,
-            log_level=ti.ERROR,
-            offline_cache=True,
-            offline_cache_file_path=_cache_folder(),
-            cpu_max_num_threads=os.cpu_count() or 1,
-        )
+        # Taichi prints a line about its start, which has no place among a program's results.
+        with redirect_stdout(StringIO()):
+            ti.init(
+                arch=getattr(ti, chosen),
+                enable_fallback=False,
+                log_level=ti.ERROR,
+                offline_cache=True,
+                offline_cache_file_path=_cache_folder(),
+                cpu_max_num_threads=os.cpu_count() or 1,
+            )
     except RuntimeError as error:
         raise BackendError(f"backend {chosen!r} did not start: {str(error).splitlines()[0]}") from error
     _current = Runtime(chosen, chosen == "cpu", os.cpu_count() or 1)

@@ -13,6 +13,7 @@ import click
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli.options import (
+    Colour,
     FiniteRange,
     backend_option,
     check_output_file,
@@ -46,6 +47,13 @@ CSV_END = ("estimated_bits", "actual_bits", "psnr", "seconds")
     type=FiniteRange(0),
     help="Weight of the rate: larger is smaller and worse; default the preset's.",
 )
+@click.option(
+    "--background",
+    type=Colour(),
+    metavar="COLOUR",
+    help="What lies behind: R,G,B, #rrggbb, white or black. Default: white for captures with masks, else the colour "
+    "that the pictures mostly show at their edges.",
+)
 @click.option("--keyint", type=click.IntRange(1), help="Frames from key frame to key frame; default about one second.")
 @backend_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
@@ -60,6 +68,7 @@ def command(
     downscale: int,
     preset: str,
     lambda_rate: float | None,
+    background: tuple[int, int, int] | None,
     keyint: int | None,
     backend: str,
     seed: int,
@@ -84,6 +93,8 @@ def command(
     changes: dict[str, Any] = {"seed": seed}
     if lambda_rate is not None:
         changes["lambda_rate"] = lambda_rate
+    if background is not None:
+        changes["background"] = background
     if keyint is not None:
         changes["keyint"] = keyint
     config = dataclasses.replace(PRESETS[preset], **changes)

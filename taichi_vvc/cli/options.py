@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +130,26 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class Colour(click.ParamType):
+    """``R,G,B`` (0..255), ``#rrggbb``, ``white`` or ``black`` as three ints."""
+
+    name = "colour"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int]:
+        """Parses the option's text; a usage error says what was expected."""
+        if isinstance(value, tuple):
+            return value
+        text = {"white": "255,255,255", "black": "0,0,0"}.get(value.lower(), value)
+        if match := re.fullmatch(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", text):
+            red, green, blue = (int(part, 16) for part in match.groups())
+        else:
+            match = re.fullmatch(r"(\d{1,3}),(\d{1,3}),(\d{1,3})", text, re.ASCII)
+            red, green, blue = (int(part) for part in match.groups()) if match else (256, 0, 0)
+        if max(red, green, blue) > 255:
+            self.fail(f"expected R,G,B of 0 to 255, #rrggbb, white or black, found '{value}'", param, ctx)
+        return red, green, blue
+
+
 class PixelSize(click.ParamType):
     """``WxH`` as a pair of positive ints, pixels."""
 
@@ -153,9 +170,7 @@ def start_backend(name: str) -> Any:
     """Starts a backend for a command, see :func:`taichi_vvc.runtime.start`."""
     from taichi_vvc.runtime import start
 
-    # Taichi announces itself on stdout, where results belong.
-    with contextlib.redirect_stdout(sys.stderr if settings.verbose else io.StringIO()):
-        return start(name)
+    return start(name)
 
 
 def select_frames(frames: slice | None, available: int, what: str) -> range:
