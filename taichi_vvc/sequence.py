@@ -15,7 +15,7 @@ from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_came
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
-from taichi_vvc.io.transforms import read_transforms
+from taichi_vvc.io.layouts import find_layout
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
 
 DEFAULT_FPS = Fraction(25)
@@ -40,6 +40,7 @@ class MultiViewSequence:
         messages: one-line warnings for the user.
         indices: the capture's frame numbers of the selection.
         entries: ``entries[frame][camera]``: where the pictures are, with their cameras at full size.
+        layout: the name of the layout on disk, see :mod:`taichi_vvc.io.layouts`.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class MultiViewSequence:
     messages: tuple[str, ...]
     indices: range
     entries: tuple[tuple[ImageEntry, ...], ...] = field(repr=False)
+    layout: str = "transforms"
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -75,25 +77,34 @@ class MultiViewSequence:
 
 
 def open_capture(
-    path: str | Path, *, frames: slice | None = None, downscale: int = 1, bounds: Bounds | None = None
+    path: str | Path,
+    *,
+    frames: slice | None = None,
+    downscale: int = 1,
+    bounds: Bounds | None = None,
+    format: str | None = None,
+    strict: bool = True,
 ) -> MultiViewSequence:
-    """Open a capture: a folder with a ``transforms.json``, or such a file (docs/capture.md describes the layout).
+    """Open a capture: a folder, or the file that describes it. docs/capture.md describes the layouts.
 
     Args:
         frames: which frames of the capture, as a slice of their numbers; a step above 1 lowers the frame rate.
         downscale: reduce pictures by this factor (area averaging, alpha-weighted).
         bounds: the box to be coded, world units, instead of the file's or the found one.
+        format: the layout's name, see :data:`taichi_vvc.io.layouts.LAYOUTS`; None recognises it.
+        strict: whether a camera that sees nothing of the bounds is an error; if not, it is one of the messages.
 
     Raises:
         DataError: the capture cannot be used; the line names the file, what was found and what was expected.
-        ConfigError: ``downscale`` or ``bounds`` is out of range.
+        ConfigError: ``downscale`` or ``bounds`` is out of range, or there is no layout of the name ``format``.
     """
     if isinstance(downscale, bool) or not isinstance(downscale, int) or downscale < 1:
         raise ConfigError(f"expected downscale to be a whole number of 1 or more, found {downscale!r}")
     if bounds is not None and not (np.isfinite([bounds.lower, bounds.upper]).all() and (bounds.size > 0).all()):
         raise ConfigError(f"expected bounds with lower < upper in x, y and z, found {bounds.lower} and {bounds.upper}")
     path = Path(path)
-    index = read_transforms(find_layout(path), frames)
+    layout, file = find_layout(path, format)
+    index = layout.read(file, frames)
     cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
 
     first = read_views(index.entries[0], downscale)
@@ -114,7 +125,12 @@ def open_capture(
     else:
         bounds, source, note = _find_bounds(index, has_alpha)
         messages.append(note)
-    check_cameras_see(bounds, (entry.camera for entry in index.entries[0]), str(index.source))
+    try:
+        check_cameras_see(bounds, (entry.camera for entry in index.entries[0]), str(index.source))
+    except DataError as error:
+        if strict:
+            raise
+        messages.append(str(error))
     return MultiViewSequence(
         path=path,
         cameras=cameras,
@@ -128,24 +144,7 @@ def open_capture(
         messages=tuple(messages),
         indices=index.indices,
         entries=index.entries,
-    )
-
-
-def find_layout(path: Path) -> Path:
-    """The file that describes the capture at ``path``. Raises DataError saying what was looked for."""
-    if path.is_file():
-        if path.suffix.lower() == ".json":
-            return path
-        raise DataError(f"{path}: expected a capture folder or its transforms.json, found another file")
-    if not path.is_dir():
-        raise DataError(f"{path}: expected a capture folder or its transforms.json, found nothing there")
-    file = path / "transforms.json"
-    if file.is_file():
-        return file
-    content = sorted(item.name + ("/" if item.is_dir() else "") for item in path.iterdir())
-    raise DataError(
-        f"{path}: unknown capture layout: looked for transforms.json, found {_some(content) or 'an empty folder'};"
-        " see docs/capture.md for how to write one"
+        layout=index.layout,
     )
 
 
@@ -160,6 +159,8 @@ def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...
                 f"{entry.image}: expected {entry.camera.width}x{entry.camera.height} pixels as when the capture was"
                 f" opened, found {width}x{height}"
             )
+        if entry.undistortion is not None:
+            image = entry.undistortion(image)
         return View(_reduced(entry.camera, downscale), area_reduce(image, downscale))
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
@@ -184,12 +185,16 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
             return found, "masks", f"bounds found from the masks of {count} frames: {_box(found)}"
         why = "the masks have no common visual hull (calibration or masks are off); "
     found = bounds_from_cameras([entry.camera for entry in rows[0]])
+    better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"
+    if found is None and index.bounds_hint is not None:
+        note = f"{why}bounds guessed from the depths that the file states: {_box(index.bounds_hint)}"
+        return index.bounds_hint, "cameras", f"{note}; {better} is better"
     if found is None:
         raise DataError(
-            f'{index.source}: {why}cannot find bounds: expected cameras whose axes meet, found none; add "aabb"'
-            " [[x, y, z], [x, y, z]] around what is to be coded"
+            f"{index.source}: {why}cannot find bounds: expected cameras whose axes meet, found none; give the box"
+            f" around what is to be coded, [[x, y, z], [x, y, z]], as {better}"
         )
-    return found, "cameras", f'{why}bounds guessed from the cameras: {_box(found)}; "aabb" in the file is better'
+    return found, "cameras", f"{why}bounds guessed from the cameras: {_box(found)}; {better} is better"
 
 
 def _box(bounds: Bounds) -> str:

@@ -389,10 +389,12 @@ def test_json_that_is_not_text(tmp_path: Path) -> None:
 
 
 def test_unknown_layout_says_what_was_looked_for(tmp_path: Path) -> None:
-    (tmp_path / "sparse").mkdir()
-    (tmp_path / "poses_bounds.npy").write_bytes(b"")
-    fails(tmp_path, "looked for transforms.json", "poses_bounds.npy", "sparse/")
-    fails(tmp_path / "poses_bounds.npy", "expected a capture folder")
+    (tmp_path / "footage").mkdir()
+    (tmp_path / "notes.txt").write_bytes(b"")
+    fails(tmp_path, "looked for transforms.json", "poses_bounds.npy", "notes.txt", "footage/")
+    fails(tmp_path / "notes.txt", "expected a capture folder")
+    fails(tmp_path, "no capture of the layout nhr", "CamPose.inf", format="nhr")
+    fails(tmp_path, "transforms", "colmap", "'maya'", format="maya", error=ConfigError)
     fails(tmp_path / "nowhere", "nothing there")
 
 

@@ -2,48 +2,119 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from taichi_vvc.errors import DataError
 
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
+LOSSY_MARGIN = 16  # of 255: lossy coding leaves values that far from black and white where a mask is flat
 
-def image_size(path: Path) -> tuple[int, int]:
+
+class Picture(Protocol):
+    """A picture that is no image file of its own: a frame of a video, an item of a container. ``str()`` says where.
+
+    ``lossy`` tells whether values near 0 and 255 may be noise of the coding.
+    """
+
+    lossy: bool
+
+    @property
+    def name(self) -> str: ...
+
+    def size(self) -> tuple[int, int]: ...
+
+    def read(self) -> np.ndarray: ...
+
+
+Source = Path | Picture
+
+
+@dataclass(frozen=True)
+class LabelMask:
+    """A mask file whose pixels are labels, such as body parts: everything but 0 is subject. See :class:`Picture`."""
+
+    path: Path
+    lossy = False
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def size(self) -> tuple[int, int]:
+        """(width, height), pixels."""
+        return image_size(self.path)
+
+    def read(self) -> np.ndarray:
+        """(height, width, 4) uint8: 255 where the label is not 0."""
+        # The labels themselves, not the colours of a palette: its first colour need not be black.
+        with _open(self.path) as picture, _decoding(self.path):
+            labels = np.asarray(picture)
+        subject = labels.reshape(*labels.shape[:2], -1)[..., :3].max(axis=2) > 0
+        return np.repeat(subject[..., None].astype(np.uint8) * np.uint8(255), 4, axis=2)
+
+
+def image_size(source: Source) -> tuple[int, int]:
     """(width, height) in pixels from the file's header; nothing is decoded.
 
     Raises:
         DataError: the file is missing or is no image.
     """
-    with _open(path) as picture:
+    if not isinstance(source, Path):
+        return source.size()
+    with _open(source) as picture:
         return picture.size
 
 
-def read_rgba(path: Path, mask: Path | None = None) -> np.ndarray:
+def read_rgba(source: Source, mask: Source | None = None) -> np.ndarray:
     """One picture as (height, width, 4) uint8, sRGB with straight alpha.
 
-    Pictures without alpha get 255. A mask file's brightness (its largest channel; 0 and 1 count as 0 and 255)
-    multiplies the alpha. 16-bit pictures are reduced to 8 bit. EXIF orientation is not applied: the calibration
-    belongs to the pixels as they are stored.
+    Pictures without alpha get 255. A mask's brightness (its largest channel; 0 and 1 count as 0 and 255) multiplies
+    the alpha; from JPEG and video masks, values within 16 of black and white are taken for black and white. 16-bit
+    pictures are reduced to 8 bit. EXIF orientation is not applied: the calibration belongs to the pixels as stored.
 
     Raises:
         DataError: a file is missing, damaged or no image, or the mask's size differs from the picture's.
     """
-    rgba = _decode(path)
+    rgba = _read(source)
     if mask is not None:
-        drawn = _decode(mask)
+        drawn = _read(mask)
         if drawn.shape != rgba.shape:
             raise DataError(
-                f"{mask}: expected a mask of the size of its picture {path.name}, {_wh(rgba)}, found {_wh(drawn)}"
+                f"{mask}: expected a mask of the size of its picture {source.name}, {_wh(rgba)}, found {_wh(drawn)}"
             )
         weight = drawn[..., :3].max(axis=2)
         if weight.max(initial=0) == 1:
             weight = weight * np.uint8(255)
+        elif mask.suffix.lower() in LOSSY_SUFFIXES if isinstance(mask, Path) else mask.lossy:
+            stretched = (weight.astype(np.float32) - LOSSY_MARGIN) * (255.0 / (255 - 2 * LOSSY_MARGIN))
+            weight = np.rint(np.clip(stretched, 0.0, 255.0)).astype(np.uint8)
         alpha = rgba[..., 3].astype(np.uint16) * weight
         rgba[..., 3] = (alpha + 127) // 255
     return rgba
+
+
+def encoded_size(data: bytes, where: str) -> tuple[int, int]:
+    """As :func:`image_size`, of an encoded picture (PNG, JPEG ...) in memory; ``where`` names it in errors."""
+    with _open(io.BytesIO(data), where) as picture:
+        return picture.size
+
+
+def decode_rgba(data: bytes, where: str) -> np.ndarray:
+    """As :func:`read_rgba`, of an encoded picture (PNG, JPEG ...) in memory; ``where`` names it in errors."""
+    return _decode(io.BytesIO(data), where)
 
 
 def reduced_size(width: int, height: int, factor: int) -> tuple[int, int]:
@@ -99,27 +170,38 @@ def _wh(image: np.ndarray) -> str:
     return f"{image.shape[1]}x{image.shape[0]}"
 
 
-def _open(path: Path) -> Image.Image:
+def _read(source: Source) -> np.ndarray:
+    return _decode(source, source) if isinstance(source, Path) else source.read()
+
+
+def _open(file: Path | io.BytesIO, where: object = None) -> Image.Image:
+    where = file if where is None else where
     try:
-        return Image.open(path)
+        return Image.open(file)
     except FileNotFoundError:
-        raise DataError(f"{path}: expected an image, found no such file") from None
+        raise DataError(f"{where}: expected an image, found no such file") from None
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: expected an image (PNG, JPEG ...), cannot read it: {_line(error)}") from None
+        raise DataError(f"{where}: expected an image (PNG, JPEG ...), cannot read it: {_line(error)}") from None
 
 
-def _decode(path: Path) -> np.ndarray:
-    with _open(path) as picture, warnings.catch_warnings():
+@contextmanager
+def _decoding(where: object) -> Iterator[None]:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-                grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                rgba = np.full((*grey.shape, 4), 255, np.uint8)
-                rgba[..., :3] = grey[..., None]
-                return rgba
-            return np.array(picture.convert("RGBA"))
+            yield
         except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"{path}: expected a whole image, found a damaged one: {_line(error)}") from None
+            raise DataError(f"{where}: expected a whole image, found a damaged one: {_line(error)}") from None
+
+
+def _decode(file: Path | io.BytesIO, where: object) -> np.ndarray:
+    with _open(file, where) as picture, _decoding(where):
+        if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+            grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            rgba = np.full((*grey.shape, 4), 255, np.uint8)
+            rgba[..., :3] = grey[..., None]
+            return rgba
+        return np.array(picture.convert("RGBA"))
 
 
 def _line(error: BaseException) -> str:

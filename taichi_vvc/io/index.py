@@ -7,16 +7,25 @@ from fractions import Fraction
 from pathlib import Path
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.io.images import Source
+from taichi_vvc.io.lens import Undistortion
 from taichi_vvc.types import Bounds, Camera
 
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One picture that is still on disk. ``camera`` has the size of the file's picture; ``mask`` is optional."""
+    """One picture that is still on disk.
+
+    Attributes:
+        camera: with the size of the stored picture.
+        image, mask: where the picture and its optional mask are.
+        undistortion: what turns the stored picture into that of ``camera``, for lenses that Camera cannot describe.
+    """
 
     camera: Camera
-    image: Path
-    mask: Path | None = None
+    image: Source
+    mask: Source | None = None
+    undistortion: Undistortion | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,8 @@ class CaptureIndex:
         bounds: of the file, or None.
         fps: of the whole capture (before selection), or None.
         messages: one-line warnings for the user.
+        layout: the name of the layout, see :mod:`taichi_vvc.io.layouts`.
+        bounds_hint: a box to fall back to if none can be found otherwise.
     """
 
     source: Path
@@ -40,6 +51,8 @@ class CaptureIndex:
     bounds: Bounds | None
     fps: Fraction | None
     messages: tuple[str, ...] = ()
+    layout: str = "transforms"
+    bounds_hint: Bounds | None = None
 
 
 def select_frames(count: int, frames: slice | None, source: Path) -> tuple[range, tuple[str, ...]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import project
-from taichi_vvc.io.transforms import finite_number, load_json, parse_intrinsics, parse_pose
+from taichi_vvc.io.parse import finite_number, load_json, parse_intrinsics, parse_pose
 from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled

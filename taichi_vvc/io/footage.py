@@ -1,0 +1,255 @@
+"""All pictures of one camera: a video that is decoded when a frame is asked for, or a folder of image files."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.errors import DataError
+from taichi_vvc.io.images import Source
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+
+
+def is_video(name: str | Path) -> bool:
+    """Whether a file's name is that of a video."""
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which ``cam2`` comes before ``cam10``."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The pictures of one camera in the order of time.
+
+    Attributes:
+        pictures: image files, or a :class:`VideoFile`.
+        stems: the file names without suffix; empty for a video.
+        fps: of a video.
+    """
+
+    pictures: Sequence[Source]
+    stems: tuple[str, ...] = ()
+    fps: Fraction | None = None
+
+
+def video_clip(path: Path) -> Clip:
+    """The clip of a video file. Raises DataError if it is none."""
+    video = VideoFile(path)
+    return Clip(video, (), video.fps)
+
+
+def folder_clip(folder: Path) -> Clip | None:
+    """The clip of the image files that lie in ``folder``, in natural order; None if there are none."""
+    return image_clip(sorted(images_in(folder), key=lambda file: natural(file.name)))
+
+
+def image_clip(files: Sequence[Path]) -> Clip | None:
+    """The clip of image files in the order given; None for no files."""
+    return Clip(tuple(files), tuple(file.stem for file in files)) if files else None
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files in ``folder``, in no order; nothing if there is no such folder."""
+    return [file for file in _content(folder) if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+
+
+def find_clips(folder: Path) -> dict[str, Clip]:
+    """One clip per camera by name, in natural order: the videos in ``folder``, else its subfolders with images."""
+    videos = [file for file in _content(folder) if is_video(file) and file.is_file()]
+    if videos:
+        return {file.stem: video_clip(file) for file in sorted(videos, key=lambda file: natural(file.name))}
+    folders = sorted((item for item in _content(folder) if item.is_dir()), key=lambda item: natural(item.name))
+    return {item.name: clip for item in folders if (clip := folder_clip(item)) is not None}
+
+
+def _content(folder: Path) -> list[Path]:
+    return [item for item in folder.iterdir() if not item.name.startswith(".")] if folder.is_dir() else []
+
+
+@dataclass(frozen=True)
+class VideoPicture:
+    """One frame of a video, counted from 0; see :class:`taichi_vvc.io.images.Picture`."""
+
+    video: VideoFile
+    number: int
+    lossy = True
+
+    @property
+    def name(self) -> str:
+        """The video's file name and the frame's number."""
+        return f"{self.video.path.name}#{self.number}"
+
+    def __str__(self) -> str:
+        return f"{self.video.path}#{self.number}"
+
+    def size(self) -> tuple[int, int]:
+        """(width, height), pixels."""
+        return self.video.size
+
+    def read(self) -> np.ndarray:
+        """(height, width, 4) uint8; alpha is 255 unless the video has alpha."""
+        return self.video.read(self.number)
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """Where frames are: presentation times in order (empty if the container has none), numbers of the key frames."""
+
+    count: int
+    times: tuple[int, ...]
+    keys: tuple[int, ...]
+
+
+class VideoFile(Sequence):
+    """The frames of a video as pictures. The decoder opens at the first read and stays where it is.
+
+    The next frame costs one decoding step, any other frame those from the key frame before it; the frame that was
+    read last is at hand. Frames are numbered by presentation time, which is found by walking through the packets once.
+    May be used from several threads.
+
+    Raises:
+        DataError: the file is missing, is no video or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._container: Any = None
+        self._frames: Iterator[Any] = iter(())
+        self._at = -1  # number of the frame in self._frame
+        self._frame: Any = None
+        with self._open() as container:
+            stream = container.streams.video[0]
+            self.size: tuple[int, int] = (stream.codec_context.width, stream.codec_context.height)
+            rate = stream.average_rate or stream.guessed_rate
+            self.fps: Fraction | None = Fraction(rate).limit_denominator(100_000) if rate else None
+
+    def __len__(self) -> int:
+        return self._timeline.count
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [VideoPicture(self, i) for i in range(len(self))[number]]
+        return VideoPicture(self, range(len(self))[number])
+
+    def read(self, number: int) -> np.ndarray:
+        """Frame ``number`` as (height, width, 4) uint8. Raises DataError if it cannot be decoded."""
+        with self._lock:
+            if number != self._at:
+                self._go_to(number)
+            return self._frame.to_ndarray(format="rgba")
+
+    def _open(self) -> Any:
+        import av  # heavy, and only wanted for videos
+
+        try:
+            container = av.open(str(self.path))
+        except FileNotFoundError:
+            raise DataError(f"{self.path}: expected a video, found no such file") from None
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise DataError(f"{self.path}: expected a video, cannot read it: {_line(error)}") from None
+        if not container.streams.video:
+            container.close()
+            raise DataError(f"{self.path}: expected a video, found a file without a picture track")
+        # Cameras are decoded side by side in threads; threads within each decoder would only be in the way.
+        container.streams.video[0].codec_context.thread_count = 1
+        return container
+
+    @cached_property
+    def _timeline(self) -> _Timeline:
+        times: list[int] = []
+        keys: list[int] = []
+        count, complete = 0, True
+        with self._open() as container:
+            for packet in container.demux(container.streams.video[0]):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                count += 1
+                if packet.pts is None:
+                    complete = False
+                    continue
+                times.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+        if count == 0:
+            raise DataError(f"{self.path}: expected a video with at least one frame, found none")
+        if not complete or len(set(times)) != count:
+            return _Timeline(count, (), (0,))
+        times.sort()
+        number = {time: i for i, time in enumerate(times)}
+        return _Timeline(count, tuple(times), tuple(sorted(number[key] for key in keys)) or (0,))
+
+    def _go_to(self, number: int) -> None:
+        import av
+
+        timeline = self._timeline
+        key = bisect.bisect_right(timeline.keys, number) - 1  # the last key frame that is not after the frame
+        skips = number != self._at + 1 and key >= 0 and timeline.keys[key] > self._at
+        try:
+            if self._container is not None and number > self._at and not skips and self._forward(number):
+                return
+            while key >= 0:
+                self._restart(timeline.keys[key])
+                if self._forward(number):
+                    return
+                key -= 1  # a stream may name a place to start from where not everything after it can be decoded
+            self._restart(0)
+            if self._forward(number):
+                return
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._drop()
+            raise DataError(f"{self.path}: frame {number} cannot be decoded: {_line(error)}") from None
+        self._drop()
+        raise DataError(f"{self.path}: expected {timeline.count} frames, found none with number {number}")
+
+    def _restart(self, key: int) -> None:
+        """Sets the decoder to the key frame ``key``."""
+        timeline = self._timeline
+        if key == 0 or not timeline.times:
+            self._drop()
+            self._container = self._open()
+        else:
+            if self._container is None:
+                self._container = self._open()
+            stream = self._container.streams.video[0]
+            self._container.seek(timeline.times[key], stream=stream, backward=True)
+        self._at, self._frame = -1, None
+        self._frames = self._container.decode(self._container.streams.video[0])
+
+    def _forward(self, number: int) -> bool:
+        """Decodes up to frame ``number``; False if it does not come."""
+        timeline = self._timeline
+        for frame in self._frames:
+            at = self._at + 1
+            if timeline.times:
+                at = bisect.bisect_left(timeline.times, frame.pts) if frame.pts is not None else -1
+            if at > number:
+                return False
+            if at == number and (not timeline.times or frame.pts == timeline.times[number]):
+                self._at, self._frame = number, frame
+                return True
+            self._at = at
+        return False
+
+    def _drop(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._container, self._frame, self._at, self._frames = None, None, -1, iter(())
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
