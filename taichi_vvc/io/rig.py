@@ -110,8 +110,7 @@ def _frame_count(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> in
     counts = {camera.name: len(camera.clip.pictures) for camera in rig}
     least, most = min(counts.values()), max(counts.values())
     if least == most:
-        stems = {camera.clip.stems for camera in rig}
-        if len(stems) > 1 and len({len(camera.clip.stems) for camera in rig}) == 1:
+        if len({camera.clip.stems for camera in rig}) > 1:
             _check_numbers(source, rig)
         return least
     short = [name for name, count in counts.items() if count < most]
@@ -125,24 +124,26 @@ def _frame_count(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> in
 
 
 def _check_numbers(source: Path, rig: Sequence[RigCamera]) -> None:
-    """File names may differ between cameras, their trailing numbers must not: a frame would be missing in between."""
-
-    def numbers(camera: RigCamera) -> list[str]:
-        return [stem[len(stem.rstrip("0123456789")) :] for stem in camera.clip.stems]
-
-    first = numbers(rig[0])
-    if not all(first):
-        return
-    for camera in rig[1:]:
-        other = numbers(camera)
-        if not all(other):
-            return
-        for a, b in zip(first, other, strict=True):
-            if int(a) != int(b):
+    """File names may differ between cameras, the frame numbers at their ends must not: one would be a frame late."""
+    counters = {camera.name: numbers for camera in rig if (numbers := _counter(camera.clip.stems))}
+    first = next(iter(counters), "")
+    for name, numbers in counters.items():
+        for a, b in zip(counters[first], numbers, strict=True):
+            if a != b:
                 raise DataError(
-                    f"{source}: expected the same frame numbers of every camera, found {a} of camera {rig[0].name}"
-                    f" where camera {camera.name} has {b}; add what is missing or remove those frames"
+                    f"{source}: expected the same frame numbers of every camera, found {a} of camera {first} where"
+                    f" camera {name} has {b}; add what is missing or remove those frames"
                 )
+
+
+def _counter(stems: Sequence[str]) -> list[int]:
+    """The numbers at the ends of file names if they count frames; nothing if they are time stamps or missing."""
+    ends = [stem[len(stem.rstrip("0123456789")) :] for stem in stems]
+    if len(ends) < 2 or not all(ends):
+        return []
+    numbers = [int(end) for end in ends]
+    rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    return numbers if rising and numbers[-1] - numbers[0] < 2 * len(numbers) else []
 
 
 def _camera(taken: RigCamera, picture: Source, source: Path) -> tuple[Camera, Undistortion | None]:

@@ -1,0 +1,106 @@
+"""Scenes calibrated with COLMAP: ``sparse/0`` beside videos, folders per camera, or folders per frame.
+
+COLMAP sees single pictures; here each stands for a camera. Its name in the model, ``cam00.png``, ``cam00/0000.png`` or
+``images/cam00.png``, is matched with the names of the clips.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from taichi_vvc.errors import DataError
+from taichi_vvc.io.colmap_model import ModelImage, read_model
+from taichi_vvc.io.footage import natural
+from taichi_vvc.io.index import CaptureIndex
+from taichi_vvc.io.parse import some
+from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
+from taichi_vvc.io.scenes import FRAME_FOLDER, scene_clips, scene_masks
+
+MOVED = 1e-3  # radians, and share of the rig's size: more is a camera that moves
+
+
+def read_colmap(model: Path, frames: slice | None = None) -> CaptureIndex:
+    """Index the scene whose COLMAP model lies in the folder ``model``. All cameras are training cameras.
+
+    Raises:
+        DataError: the model cannot be read, or none of its images is a camera of the scene.
+    """
+    scene = _scene(model)
+    images = read_model(model)
+    clips, masks = scene_clips(scene), scene_masks(scene)
+    taken: dict[str, list[ModelImage]] = {}
+    unmatched = []
+    for image in images:
+        camera = _match(image.name, set(clips))
+        if camera is None:
+            unmatched.append(image.name)
+        else:
+            taken.setdefault(camera, []).append(image)
+    if not taken:
+        raise DataError(
+            f"{model}: expected images named like the cameras {some(list(clips))}, found {some(unmatched)}; COLMAP's"
+            " images must be called <camera>.png or <camera>/<frame>.png"
+        )
+    messages = []
+    without = [name for name in clips if name not in taken]
+    if without:
+        messages.append(f"not registered in the COLMAP model and left out: camera {some(without, 6)}")
+    if unmatched:
+        messages.append(f"in the COLMAP model but without pictures: {some(unmatched, 6)}")
+    moving = [name for name, found in taken.items() if _moves(found, images)]
+    if moving:
+        messages.append(f"more than one pose in the COLMAP model, the first is used: camera {some(moving, 6)}")
+    rig = [_rig_camera(name, taken[name][0], clips, masks) for name in sorted(taken, key=natural)]
+    return index_rig(model, "colmap", rig, frames, messages=messages)
+
+
+def _rig_camera(name: str, image: ModelImage, clips: dict, masks: dict) -> RigCamera:
+    rotation, position = from_world_to_camera(image.rotation, image.translation)
+    fx, fy, cx, cy, *distortion = image.camera.lens
+    return RigCamera(
+        name,
+        rotation,
+        position,
+        fx=fx,
+        fy=fy,
+        cx=cx,
+        cy=cy,
+        clip=clips[name],
+        distortion=tuple(distortion),
+        masks=masks.get(name),
+        size=(image.camera.width, image.camera.height),
+    )
+
+
+def _scene(model: Path) -> Path:
+    """The folder of the scene: above ``sparse/0``, ``colmap/`` and a folder of one frame."""
+    scene = model.resolve()
+    if scene.name.isdecimal() and scene.parent.name in ("sparse", "distorted"):
+        scene = scene.parent
+    if scene.name == "sparse":
+        scene = scene.parent
+    if scene.name == "colmap" or FRAME_FOLDER.fullmatch(scene.name):
+        scene = scene.parent
+    return scene
+
+
+def _match(name: str, cameras: set[str]) -> str | None:
+    """The camera that a picture's name in the model stands for: the file's name, else one of its folders' names."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    for part in (path.stem, path.name, *reversed(path.parts[:-1])):
+        if part in cameras:
+            return part
+    return None
+
+
+def _moves(found: list[ModelImage], images: list[ModelImage]) -> bool:
+    if len(found) == 1:
+        return False
+    centres = np.array([-image.rotation.T @ image.translation for image in images])
+    size = float(np.ptp(centres, axis=0).max()) or 1.0
+    first = found[0]
+    own = np.array([-image.rotation.T @ image.translation for image in found])
+    turned = max(float(np.abs(image.rotation - first.rotation).max()) for image in found)
+    return turned > MOVED or float(np.abs(own - own[0]).max()) > MOVED * size
