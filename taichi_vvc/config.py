@@ -35,6 +35,8 @@ class EncoderConfig:
         inter_rate: factor of grid_rate on inter frames.
         coefficient_step, basis_step: quantisation steps; on the key frame only their start.
         rounding_from: fraction of the iterations after which symbols are really rounded while fitting.
+        joint: False fits without rate and quantisation and rounds afterwards, with the given steps: the baseline that
+            joint optimisation is measured against.
         rate_model: "context" (what the coder does by default) or "laplace" (the paper's: one per channel).
         random_background: composite captures with alpha over random colours while fitting.
         mlp_step: quantisation step of the MLP weights.
@@ -65,6 +67,7 @@ class EncoderConfig:
     coefficient_step: float = 0.1
     basis_step: float = 0.1
     rounding_from: float = 0.6
+    joint: bool = True
     rate_model: str = "context"
     random_background: bool = True
     mlp_step: float = 1.0 / 32.0

@@ -207,10 +207,11 @@ def fit_frame(
                 measure_opacity(ws, state.field)
         if key and iteration == freeze_at:
             _freeze_mlp(state, layout, config)
-        rounding = iteration >= round_at
-        _quantize(state, quant.ROUND if rounding else quant.NOISE, seed, iteration)
+        mode = quant.ROUND if iteration >= round_at else quant.NOISE
+        _quantize(state, mode if config.joint else quant.IDENTITY, seed, iteration)
         error = _distortion_step(ws, state, config, problem, background, seed, iteration)
-        recent = error if iteration == 0 else 0.95 * recent + 0.05 * error
+        if error is not None:
+            recent = error if iteration == 0 else 0.95 * recent + 0.05 * error
         warm = iteration >= total // 20
         if warm and (state.tables is None or iteration % _PLAN_EVERY == 0):
             bits = _plan(state, config, previous)
@@ -256,8 +257,11 @@ def _distortion_step(
     background: tuple[float, ...],
     seed: int,
     iteration: int,
-) -> float:
-    """Draw rays, render them and leave the distortion's gradient in the state; returns the mean squared error."""
+) -> float | None:
+    """Draw rays, render them and leave the distortion's gradient in the state.
+
+    Returns the mean squared error; on a GPU only now and then, since reading it back waits for the device.
+    """
     f, rays = state.field, config.rays
     pixels = ws.get("pixels", rays, np.int32)
     geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
@@ -284,7 +288,7 @@ def _distortion_step(
     backward(ws, f, batch, state.gradient, state.mlp_gradient)
     if f.runtime.host_arrays or iteration % 10 == 0:
         return float(f.runtime.download(errors, rays).mean()) / 3
-    return float("nan")
+    return None
 
 
 def _update(
@@ -300,7 +304,7 @@ def _update(
     s, runtime = state.symbols, state.field.runtime
     for grid, (first, last) in enumerate(s.ranges):
         quant.quantize_bwd(first, last, float(state.steps[grid]), s.place, state.gradient, s.gradient)
-    if state.tables is not None:
+    if state.tables is not None and config.joint:
         # Rounding hides which way a symbol leans; the rate is taken where the parameter really is.
         add_rate_gradient(s, state.tables, config.lambda_rate / problem.rays_per_view)
     if config.lambda_residual > 0 and not key:
@@ -309,7 +313,7 @@ def _update(
             rate.magnitude_bwd(first, last, s.parameters, weight, s.gradient)
     t = iteration + 1
     correction1, correction2 = 1 / (1 - _BETA1**t), 1 / (1 - _BETA2**t)
-    if key:
+    if key and config.joint:
         _update_steps(state, decay, correction1, correction2)
     for grid, (first, last) in enumerate(s.ranges):
         adam.adam_step(
