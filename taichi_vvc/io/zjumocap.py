@@ -1,0 +1,130 @@
+"""ZJU-MoCap's layout (also LightStage): ``annots.npy`` with cameras and file names, pictures in folders per camera.
+
+``annots["cams"]`` has lists ``K``, ``R``, ``T``, ``D``, one item per camera: world to camera with OpenCV axes, **T in
+millimetres**; the world here is in metres. ``annots["ims"]`` has for each frame the file names of all cameras.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.errors import DataError
+from taichi_vvc.io.footage import Clip
+from taichi_vvc.io.images import LabelMask, Source
+from taichi_vvc.io.index import CaptureIndex
+from taichi_vvc.io.parse import some
+from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
+from taichi_vvc.io.safepickle import load_npy_object
+
+METRES = 1e-3  # per unit of T
+MASK_FOLDERS = ("mask", "mask_cihp", "masks")
+
+
+def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
+    """Index the capture whose ``annots.npy`` is ``file``. All cameras are training cameras.
+
+    The file is a pickle; it is read without running code (see :mod:`taichi_vvc.io.safepickle`). Masks are labels of
+    body parts or 0 and 1: everything but 0 is subject.
+
+    Raises:
+        DataError: the file is damaged or has not what is expected, or pictures are missing.
+    """
+    annotations = load_npy_object(file)
+    cams = annotations.get("cams") if isinstance(annotations, dict) else None
+    rows = annotations.get("ims") if isinstance(annotations, dict) else None
+    if not isinstance(cams, dict) or not isinstance(rows, list) or not rows:
+        raise DataError(f'{file}: expected a dictionary with "cams" and "ims", found none')
+    count = _lengths(cams, file)
+    paths = [_paths(row, count, file) for row in rows]
+    present = [c for c in range(count) if (file.parent / paths[0][c]).is_file()]
+    if not present:
+        raise DataError(
+            f"{file}: expected the picture {paths[0][0]} beside it, found no such file, nor any other camera's"
+        )
+    names = _names([paths[0][c] for c in range(count)])
+    messages = []
+    if len(present) < count:
+        left = [names[c] for c in range(count) if c not in present]
+        messages.append(f"annotated but without pictures: {some(left, 6)}")
+    rig = []
+    for c in present:
+        where = f"{file}: camera {names[c]}"
+        k, r, t = (_numbers(cams[key][c], shape, where, key) for key, shape in (("K", 9), ("R", 9), ("T", 3)))
+        rotation, position = from_world_to_camera(r, t * METRES)
+        rig.append(
+            RigCamera(
+                names[c],
+                rotation,
+                position,
+                fx=k[0],
+                fy=k[4],
+                cx=k[2],
+                cy=k[5],
+                clip=Clip(tuple(file.parent / row[c] for row in paths)),
+                distortion=tuple(_numbers(cams["D"][c], 5, where, "D")) if "D" in cams else (),
+                masks=_masks(file.parent, [row[c] for row in paths]),
+            )
+        )
+    index = index_rig(file, "zju-mocap", rig, frames, messages=messages)
+    missing = [e.image for row in index.entries for e in row if isinstance(e.image, Path) and not e.image.is_file()]
+    if missing:
+        total = len(index.entries) * len(rig)
+        raise DataError(f"{file}: {len(missing)} of {total} images are missing, the first is {missing[0]}")
+    return index
+
+
+def _lengths(cams: dict[str, Any], file: Path) -> int:
+    lengths = {key: len(cams[key]) if hasattr(cams.get(key), "__len__") else 0 for key in ("K", "R", "T")}
+    if "D" in cams:
+        lengths["D"] = len(cams["D"])
+    if len(set(lengths.values())) != 1 or not lengths["K"]:
+        raise DataError(f'{file}: expected "cams" to have K, R, T of every camera, found {lengths}')
+    return lengths["K"]
+
+
+def _paths(row: Any, count: int, file: Path) -> list[str]:
+    paths = row.get("ims") if isinstance(row, dict) else None
+    paths = [str(path) for path in paths] if isinstance(paths, (list, np.ndarray)) else []
+    if len(paths) != count:
+        raise DataError(f'{file}: expected a file name for each of {count} cameras in "ims", found {len(paths)}')
+    if any(PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts for path in paths):
+        raise DataError(f'{file}: expected file names below its folder in "ims", found {paths[0]}')
+    return [path.replace("\\", "/") for path in paths]
+
+
+def _names(paths: list[str]) -> list[str]:
+    """The folders' names where these are distinct, else numbers."""
+    folders = [PurePosixPath(path).parent.name for path in paths]
+    return folders if all(folders) and len(set(folders)) == len(folders) else [f"{c:02d}" for c in range(len(paths))]
+
+
+def _numbers(value: Any, count: int, where: str, key: str) -> np.ndarray:
+    try:
+        numbers = np.array(value, np.float64).ravel()
+    except (TypeError, ValueError):
+        numbers = np.zeros(0)
+    if numbers.size != count and not (key == "D" and 0 < numbers.size < count):
+        raise DataError(f"{where}: expected {key} to be {count} numbers, found {numbers.size}")
+    return numbers
+
+
+def _masks(folder: Path, paths: list[str]) -> Clip | None:
+    """The masks of one camera from the first folder that has them; its tree is that of the pictures, in PNG."""
+    for name in MASK_FOLDERS:
+        masks: list[Source] = []
+        for path in paths:
+            # Some scenes keep pictures in images/, with masks/ in its place.
+            below = PurePosixPath(path)
+            parts = [below.with_suffix(".png")]
+            if below.parts[0] == "images":
+                parts.append(PurePosixPath(*below.parts[1:]).with_suffix(".png"))
+            found = next((folder / name / part for part in parts if (folder / name / part).is_file()), None)
+            if found is None:
+                break
+            masks.append(LabelMask(found))
+        if len(masks) == len(paths):
+            return Clip(tuple(masks))
+    return None
