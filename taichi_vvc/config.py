@@ -48,7 +48,7 @@ class EncoderConfig:
     keyint: int = 0
     seed: int = 0
     background: tuple[int, int, int] | None = None
-    coefficients: int = 24
+    coefficients: int = 32
     level_nodes: tuple[int, ...] = (24, 40, 64)
     level_channels: tuple[int, ...] = (4, 4, 4)
     level_frequencies: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -57,12 +57,12 @@ class EncoderConfig:
     projection_hidden: int = 64
     appearance: int = 7
     colour_hidden: int = 64
-    view_frequencies: int = 2
+    view_frequencies: int = 3
     rays: int = 2048
     key_iterations: int = 1500
     inter_iterations: int = 600
     grid_rate: float = 0.2
-    mlp_rate: float = 0.01
+    mlp_rate: float = 0.02
     inter_rate: float = 0.5
     coefficient_step: float = 0.1
     basis_step: float = 0.1
@@ -108,14 +108,21 @@ class EncoderConfig:
 
 PRESETS: dict[str, EncoderConfig] = {
     "ultrafast": EncoderConfig(
-        preset="ultrafast", rays=1024, key_iterations=300, inter_iterations=120, steps_per_side=96, occupancy_cells=48
+        preset="ultrafast",
+        coefficients=20,
+        level_nodes=(16, 24, 40),
+        occupancy_cells=48,
+        steps_per_side=96,
+        rays=1024,
+        key_iterations=300,
+        inter_iterations=120,
     ),
     "fast": EncoderConfig(preset="fast", rays=1536, key_iterations=800, inter_iterations=350),
     "medium": EncoderConfig(preset="medium", rays=2048, key_iterations=2000, inter_iterations=800),
     "slow": EncoderConfig(
         preset="slow",
-        coefficients=24,
-        level_nodes=(24, 36, 48),
+        coefficients=40,
+        level_nodes=(32, 56, 96),
         occupancy_cells=96,
         steps_per_side=192,
         rays=3072,
@@ -124,16 +131,13 @@ PRESETS: dict[str, EncoderConfig] = {
     ),
     "placebo": EncoderConfig(
         preset="placebo",
-        coefficients=32,
-        level_nodes=(25, 39, 54, 69, 84, 99),
-        level_channels=(4, 4, 4, 2, 2, 2),
-        level_frequencies=(1.94, 3.1, 4.27, 5.43, 6.6, 7.76),
+        coefficients=48,
+        level_nodes=(32, 64, 128),
         occupancy_cells=128,
-        steps_per_side=384,
-        appearance=31,
+        steps_per_side=256,
         rays=4096,
-        key_iterations=12000,
-        inter_iterations=4000,
+        key_iterations=10000,
+        inter_iterations=3000,
     ),
 }
 
