@@ -1,0 +1,31 @@
+"""The codec's differentiable kernels as torch functions, to optimise other representations jointly (extra ``torch``).
+
+Every function runs the same Taichi kernels as the codec on contiguous tensors, whose memory the kernels use directly:
+CPU tensors with the ``cpu`` backend, tensors of the first CUDA device with the ``cuda`` backend. The device that is
+used first starts its backend; a process has one. docs/torch.md shows a whole fit.
+
+All functions raise :class:`~taichi_vvc.errors.ConfigError` for a wrong type, shape or layout and
+:class:`~taichi_vvc.errors.BackendError` for a device that does not go with the running backend. Gradients are of first
+order.
+"""
+
+from __future__ import annotations
+
+from .coding import compress, decompress
+from .lookup import grid_lookup
+from .symbols import CoderTables, coder_tables, entropy_bits, laplace_bits, quantize_noise
+from .volume import march_rays, pixel_rays, volume_render
+
+__all__ = [
+    "CoderTables",
+    "coder_tables",
+    "compress",
+    "decompress",
+    "entropy_bits",
+    "grid_lookup",
+    "laplace_bits",
+    "march_rays",
+    "pixel_rays",
+    "quantize_noise",
+    "volume_render",
+]

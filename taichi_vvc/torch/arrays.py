@@ -1,0 +1,66 @@
+"""Tensors as kernel arguments: what is accepted, and how a kernel gets at their memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import BackendError, ConfigError
+from ..runtime import Runtime, start
+
+_WARM: set[str] = set()
+
+
+def runtime_of(device: torch.device) -> Runtime:
+    """The backend whose kernels can use the memory of a device's tensors."""
+    if device.type not in ("cpu", "cuda") or device.index:
+        raise BackendError(f"expected tensors on cpu or cuda:0, found {device}; move them with .to('cpu')")
+    try:
+        return start(device.type)
+    except BackendError as error:
+        raise BackendError(f"tensors on {device} need the {device.type} backend: {error}") from error
+
+
+def check(name: str, tensor: Any, shape: str, like: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
+    """One-line errors; ``shape`` such as ``"n 4"`` has a word per dimension, numbers are exact."""
+    if not isinstance(tensor, Tensor):
+        raise ConfigError(f"{name}: expected a tensor, found {type(tensor).__name__}")
+    words = shape.split()
+    if shape != "..." and (
+        tensor.ndim != len(words) or any(w.isdigit() and int(w) != s for w, s in zip(words, tensor.shape, strict=True))
+    ):
+        raise ConfigError(f"{name}: expected shape ({', '.join(words)}), found {tuple(tensor.shape)}")
+    if tensor.dtype != dtype:
+        raise ConfigError(f"{name}: expected {dtype}, found {tensor.dtype}; convert it with .to({dtype})")
+    if like is not None and tensor.device != like.device:
+        raise BackendError(f"{name}: expected a tensor on {like.device} as the others, found one on {tensor.device}")
+    if tensor.layout != torch.strided or not tensor.is_contiguous():
+        raise ConfigError(f"{name}: expected a contiguous tensor, found strides; call .contiguous()")
+    if tensor.numel() >= 2**29:
+        raise ConfigError(f"{name}: expected fewer than 2^29 elements, found {tensor.numel()}; split the batch")
+
+
+def raw(tensor: Tensor) -> Any:
+    """A flat array over the tensor's own memory for a kernel; detached, since Taichi gives others a ``.grad``."""
+    flat = tensor.detach().view(-1)
+    return flat.numpy() if flat.device.type == "cpu" else flat
+
+
+def launch(device: torch.device, kernel: Any, *arguments: Any) -> Any:
+    """Run a kernel, in order with the torch stream in use: Taichi has the default stream only."""
+    if device.type == "cpu":
+        return kernel(*arguments)
+    torch.cuda.current_stream(device).synchronize()
+    result = kernel(*arguments)
+    runtime_of(device).sync()
+    return result
+
+
+def warm(device: torch.device, kernel: Any, *arguments: Any) -> None:
+    """Compile a backward kernel now: torch calls backward on threads of its own, on which Taichi cannot compile."""
+    name = f"{kernel.__name__} {device.type}"
+    if name not in _WARM:
+        launch(device, kernel, 0, *arguments)
+        _WARM.add(name)

@@ -1,0 +1,160 @@
+"""Quantisation noise and bit counts of symbols, with gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from taichi_vvc.kernels import quant, rate
+
+from ..errors import ConfigError
+from ..rate import RateTables, plan_tables
+from .arrays import check, launch, raw, runtime_of, warm
+
+_SMALLEST_SCALE = 0.05
+
+
+class _Quantize(Function):
+    @staticmethod
+    def forward(ctx: Any, symbols: Tensor, mode: int, seed: int, iteration: int) -> Tensor:
+        n, device = symbols.numel(), symbols.device
+        out = torch.empty_like(symbols)
+        place = torch.arange(n, dtype=torch.int32, device=device)
+        # The kernel also dequantises onto a reference; with step 1 and reference 0 that gives the same numbers again.
+        arrays = [raw(t) for t in (symbols, torch.zeros_like(symbols), place, out, torch.empty_like(symbols))]
+        launch(device, quant.quantize_fwd, 0, n, mode, 1.0, 0.0, seed, iteration, *arrays)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> Any:
+        return d_out, None, None, None
+
+
+def quantize_noise(symbols: Tensor, *, seed: int = 0, iteration: int = 0, rounded: bool = False) -> Tensor:
+    """Symbols as a decoder would see them, or a stand-in that can be optimised.
+
+    Args:
+        symbols: any shape, in units of the quantisation step.
+        seed, iteration: the noise of each element depends on these and its place only.
+        rounded: really round to the nearest integer (ties up) instead of adding uniform noise on [-1/2, 1/2).
+
+    Returns:
+        The same shape. The gradient passes unchanged: exact for noise, straight-through for rounding.
+    """
+    check("symbols", symbols, "...")
+    runtime_of(symbols.device)
+    return _Quantize.apply(symbols, quant.ROUND if rounded else quant.NOISE, seed, iteration)
+
+
+class _Bits(Function):
+    """Total bits of symbols under a pair of kernels, which take ``count, symbols, *tables``."""
+
+    @staticmethod
+    def forward(ctx: Any, symbols: Tensor, kernels: tuple[Any, Any], tables: tuple[Any, ...]) -> Tensor:
+        ctx.save_for_backward(symbols)
+        ctx.kernel, ctx.tables = kernels[1], tables
+        warm(symbols.device, ctx.kernel, raw(symbols), *tables, 1.0, raw(symbols))
+        total = launch(symbols.device, kernels[0], symbols.numel(), raw(symbols), *tables) if symbols.numel() else 0.0
+        return torch.tensor(total, dtype=torch.float32, device=symbols.device)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_bits: Tensor) -> Any:
+        (symbols,) = ctx.saved_tensors
+        gradient = torch.zeros_like(symbols)
+        tables = (*ctx.tables, float(d_bits))
+        launch(symbols.device, ctx.kernel, symbols.numel(), raw(symbols), *tables, raw(gradient))
+        return gradient, None, None
+
+
+def laplace_bits(symbols: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Bits of (noisy) symbols under one Laplace distribution per channel: the mass of each unit interval.
+
+    Args:
+        symbols: (..., C), in units of the quantisation step.
+        scale: (C,) above 0, in symbols, taken as constant; None for that of maximum likelihood, at least 0.05.
+
+    Returns:
+        A scalar, summed in float32. Differentiable in ``symbols``.
+    """
+    check("symbols", symbols, "...")
+    runtime_of(symbols.device)
+    if not symbols.ndim or not symbols.shape[-1]:
+        raise ConfigError(f"symbols: expected shape (..., C), found {tuple(symbols.shape)}")
+    channels, device = symbols.shape[-1], symbols.device
+    if scale is None:
+        mean = symbols.detach().abs().reshape(-1, channels).mean(0)
+        scale = torch.nan_to_num(mean, nan=1.0).clamp(min=_SMALLEST_SCALE)
+    check("scale", scale, str(channels), symbols)
+    if scale.requires_grad:
+        raise ConfigError("scale: expected a tensor without gradient, found requires_grad; call .detach()")
+    if not bool((scale > 0).all()):
+        raise ConfigError("scale: expected values above 0, found others; clamp them")
+    table = torch.arange(channels, dtype=torch.int32, device=device).repeat(symbols.numel() // channels)
+    return _Bits.apply(symbols, (rate.laplace_rate_fwd, rate.laplace_rate_bwd), (raw(table), raw(scale)))
+
+
+@dataclass(frozen=True)
+class CoderTables:
+    """The code lengths that the entropy coder would use for a grid as it was rounded, see :func:`coder_tables`.
+
+    Attributes:
+        shape: of the symbols that they are for: the grid's, or (live nodes, channels).
+        device: of those symbols.
+        rate: the tables themselves.
+        bits: what the coder would need for the grid, side information included.
+    """
+
+    shape: tuple[int, ...]
+    device: torch.device
+    rate: RateTables
+    bits: float
+
+
+@torch.no_grad()
+def coder_tables(grid: Tensor, live: Tensor | None = None) -> CoderTables:
+    """Choose contexts and tables for a grid's symbols, rounded, as :func:`~taichi_vvc.torch.compress` would.
+
+    Takes the symbols to the host, so a fit calls it every few dozen steps, not in each.
+
+    Args:
+        grid: (nz, ny, nx, C) float32, in units of the quantisation step.
+        live: (nz, ny, nx) bool, the nodes that are sent; None for all.
+    """
+    check("grid", grid, "nz ny nx C")
+    runtime = runtime_of(grid.device)
+    rounded = torch.floor(grid + 0.5).to(torch.int32).cpu()
+    if live is None:
+        live = torch.ones(grid.shape[:3], dtype=torch.bool)
+        shape = tuple(grid.shape)
+    else:
+        check("live", live, " ".join(map(str, grid.shape[:3])), grid, torch.bool)
+        shape = (int(live.sum()), grid.shape[3])
+        live = live.cpu()
+        rounded *= live[..., None]
+    tables = plan_tables(runtime, (rounded.numpy(),), (live.numpy(),), None, "context")
+    return CoderTables(shape, grid.device, tables, tables.bits)
+
+
+def entropy_bits(symbols: Tensor, tables: CoderTables) -> Tensor:
+    """Bits of symbols under the entropy coder's own code lengths, linear between integers, both signs alike.
+
+    Args:
+        symbols: the grid that the tables were chosen for, (nz, ny, nx, C), or its live nodes ``grid[live]``, (n, C).
+        tables: contexts are taken as constant until they are chosen anew.
+
+    Returns:
+        A scalar, summed in float32, without side information. Differentiable in ``symbols``.
+    """
+    check("symbols", symbols, " ".join(map(str, tables.shape)))
+    runtime_of(symbols.device)
+    if symbols.device != tables.device:
+        raise ConfigError(f"expected symbols on {tables.device} as their tables, found {symbols.device}")
+    r = tables.rate
+    return _Bits.apply(symbols, (rate.table_rate_fwd, rate.table_rate_bwd), (r.table, r.lengths, r.largest, r.slope))

@@ -1,0 +1,157 @@
+"""Rays of cameras, their samples, and volume rendering with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from taichi_vvc.kernels import geometry, march, shade
+
+from ..errors import ConfigError
+from ..types import Bounds, Camera
+from .arrays import check, launch, raw, runtime_of, warm
+
+
+def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], device: Any = "cpu") -> Tensor:
+    """The rays of all pixels of all cameras, row by row: (pixels, 8), in cells of ``bounds`` from its lower corner.
+
+    A row is origin, unit direction, entry and exit distance (entry > exit where a ray misses the bounds). ``cells``:
+    (x, y, z); cells are cubes of the longest side divided by the largest number.
+    """
+    device = torch.device(device)
+    runtime_of(device)
+    edge = bounds.largest_side / max(cells)
+    rows = [
+        [*np.reshape(c.rotation, 9), *((np.asarray(c.position) - bounds.lower) / edge)]
+        + [c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2, c.width, c.height]
+        for c in cameras
+    ]
+    first = np.cumsum([0, *(c.width * c.height for c in cameras)])
+    count = int(first[-1])
+    table = torch.tensor(rows, dtype=torch.float32, device=device)
+    pixels = torch.arange(count, dtype=torch.int32, device=device)
+    firsts = torch.tensor(first, dtype=torch.int32, device=device)
+    rays = torch.empty((count, geometry.RAY_ROW), device=device)
+    sides = [float(s) for s in bounds.size / edge]
+    given = [raw(t) for t in (pixels, table, firsts)]
+    launch(device, geometry.rays_of_pixels, count, *given, len(cameras), *sides, raw(rays))
+    return rays
+
+
+def march_rays(
+    rays: Tensor, occupancy: Tensor, step: float, *, seed: int | None = None, iteration: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Packed samples of rays in the occupied cells; without gradient.
+
+    Args:
+        rays: (rays, 8), see :func:`pixel_rays`.
+        occupancy: (nz, ny, nx) bool.
+        step: distance of samples, cells.
+        seed: jitters the start of each ray, by ``seed`` and ``iteration`` only; None for the middle of a step.
+
+    Returns:
+        samples (n, 4): x, y, z and distance along the ray, cells; the ray of each, (n,) int32; starts (rays + 1,)
+        int32.
+    """
+    check("rays", rays, "rays 8")
+    check("occupancy", occupancy, "nz ny nx", rays, torch.bool)
+    if not step > 0:
+        raise ConfigError(f"expected a step above 0, found {step}")
+    device, count = rays.device, len(rays)
+    runtime_of(device)
+    nz, ny, nx = occupancy.shape
+    # Taichi has no boolean arrays on every backend.
+    where = [raw(t) for t in (rays, occupancy.to(torch.int32), torch.zeros(occupancy.shape, device=device))]
+    rest = (nx, ny, nz, float(step), 1e30, 0 if seed is None else 1, seed or 0, iteration)
+    starts = torch.zeros(count + 1, dtype=torch.int32, device=device)
+    counts = torch.empty(count, dtype=torch.int32, device=device)
+    launch(device, march.count_samples, count, *where, *rest, raw(counts))
+    torch.cumsum(counts, 0, dtype=torch.int32, out=starts[1:])
+    total = int(starts[-1])
+    samples = torch.empty((total, 4), device=device)
+    owner = torch.empty(total, dtype=torch.int32, device=device)
+    launch(device, march.write_samples, count, *where, *rest, *map(raw, (starts, samples, owner)))
+    return samples, owner, starts
+
+
+class _VolumeRender(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, density: Tensor, colours: Tensor, samples: Tensor, starts: Tensor, background: Tensor, step: float
+    ) -> Any:
+        device, rays = density.device, len(starts) - 1
+        weights = torch.empty_like(density)
+        passed, depth = torch.empty(rays, device=device), torch.empty(rays, device=device)
+        out = torch.empty((rays, 3), device=device)
+        arrays = [raw(t) for t in (starts, density, samples)]
+        launch(device, shade.weights_fwd, rays, *arrays, 1, step, *map(raw, (weights, passed, depth)))
+        arrays = [raw(t) for t in (starts, weights, colours, passed, background, out)]
+        launch(device, shade.composite_fwd, rays, *arrays)
+        ctx.save_for_backward(density, colours, samples, starts, background, weights, passed)
+        ctx.step = step
+        ctx.set_materialize_grads(False)
+        before, after = map(raw, (starts, density)), map(raw, (weights, colours, passed, background, out, colours))
+        warm(device, shade.composite_bwd, *before, 1, step, *after, raw(density))
+        return out, passed, depth
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor | None, d_passed: Tensor | None, d_depth: Tensor | None) -> Any:
+        density, colours, samples, starts, background, weights, passed = ctx.saved_tensors
+        d_density: Any = None
+        d_colours = d_background = None
+
+        def adjoint(colour: Tensor, behind: Tensor, d_colour: Tensor) -> tuple[Tensor, Tensor]:
+            d_rgb, d_raw = torch.empty_like(colour), torch.empty_like(density)
+            arrays = [raw(t) for t in (weights, colour, passed, behind, d_colour, d_rgb, d_raw)]
+            kernel = shade.composite_bwd
+            launch(density.device, kernel, len(passed), raw(starts), raw(density), 1, ctx.step, *arrays)
+            return d_rgb, d_raw
+
+        if d_out is not None:
+            d_colours, d_density = adjoint(colours, background, d_out.contiguous())
+            d_background = d_out * passed[:, None]
+        if d_passed is not None or d_depth is not None:
+            # Depth and transmittance are colours too: that of a sample is its distance, that of the background is 1.
+            zero = torch.zeros_like(passed)
+            d = torch.stack([zero if t is None else t for t in (d_depth, d_passed, zero)], dim=1)
+            distance = torch.zeros_like(colours)
+            distance[:, 0] = samples[:, 3]
+            _, more = adjoint(distance, torch.tensor([0.0, 1.0, 0.0], device=d.device).repeat(len(d), 1), d)
+            d_density = more if d_density is None else d_density + more
+        return d_density, d_colours, None, None, d_background, None
+
+
+def volume_render(
+    density: Tensor, colours: Tensor, samples: Tensor, starts: Tensor, background: Tensor, step: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Composite packed samples front to back (NeRF eq. 3).
+
+    Args:
+        density: (n,) before the activation ``50 softplus(density - 3)``, which is per unit of ``step``.
+        colours: (n, 3).
+        samples: (n, 4), of which the last, the distance along the ray, goes into the depth.
+        starts: (rays + 1,) int32, first sample of each ray, from 0 to n. As :func:`march_rays` gives them.
+        background: (rays, 3).
+        step: length of a sample; the codec counts it in longest sides of the bounds.
+
+    Returns:
+        Colour (rays, 3), transmittance (rays,), and depth (rays,), the weighted sum of distances (not divided by
+        opacity). Differentiable in density, colours and background.
+    """
+    check("density", density, "n")
+    runtime_of(density.device)
+    n = len(density)
+    check("colours", colours, f"{n} 3", density)
+    check("samples", samples, f"{n} 4", density)
+    check("starts", starts, "rays+1", density, torch.int32)
+    check("background", background, f"{len(starts) - 1} 3", density)
+    if not len(starts) or int(starts[0]) or int(starts[-1]) != n or bool((starts[1:] < starts[:-1]).any()):
+        raise ConfigError(f"starts: expected numbers that rise from 0 to {n}, found others; see march_rays")
+    return _VolumeRender.apply(density, colours, samples, starts, background, float(step))
