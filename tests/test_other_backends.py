@@ -14,7 +14,9 @@ from taichi_vvc.runtime import BACKENDS, present_backends
 FILES = (
     "test_adam.py",
     "test_dense.py",
+    "test_encode.py",
     "test_geometry_kernels.py",
+    "test_golden.py",
     "test_grids.py",
     "test_live.py",
     "test_march.py",

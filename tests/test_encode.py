@@ -1,0 +1,148 @@
+"""The encoder on tiny captures: closed loop, honest figures, resuming, captures without masks."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import captures
+import numpy as np
+import pytest
+from backends import runtime
+
+import taichi_vvc as tv
+from taichi_vvc.encode import settle_background
+from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.evaluate import evaluate
+
+TINY = dataclasses.replace(
+    tv.PRESETS["ultrafast"],
+    coefficients=8,
+    level_nodes=(8, 12),
+    level_channels=(4, 2),
+    level_frequencies=(1.0, 2.0),
+    occupancy_cells=16,
+    steps_per_side=48,
+    projection_hidden=16,
+    colour_hidden=16,
+    view_frequencies=1,
+    rays=256,
+    key_iterations=60,
+    inter_iterations=30,
+    keyint=2,
+)
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return captures.write_capture(tmp_path_factory.mktemp("capture"), cameras=6, frames=3, size=32)
+
+
+@pytest.fixture(scope="module")
+def encoded(capture: Path, tmp_path_factory: pytest.TempPathFactory):
+    runtime()
+    path = tmp_path_factory.mktemp("encoded") / "a.tvvc"
+    reports = []
+    statistics = list(tv.encode(tv.open_capture(capture), TINY, path, progress=reports.append))
+    return path, statistics, reports
+
+
+def test_statistics_account_for_every_byte(encoded) -> None:
+    path, statistics, _ = encoded
+    assert [s.type for s in statistics] == ["key", "inter", "key"]
+    with tv.open(path) as stream:
+        assert [s.bytes for s in statistics] == [stream.info(i).bytes for i in range(3)]
+    for s in statistics:
+        assert s.bytes == sum(s.components.values())
+        assert (s.components["mlp"] > 0) == (s.type == "key")
+
+
+def test_estimated_bits_are_the_actual_ones(encoded) -> None:
+    # The coder ends each of the three grids with up to two 32-bit words that no symbol needed.
+    for s in encoded[1]:
+        assert abs(s.estimated_bits - s.actual_bits) <= 0.02 * s.actual_bits + 3 * 64
+
+
+def test_reported_psnr_is_that_of_the_file(encoded, capture: Path) -> None:
+    path, statistics, _ = encoded
+    result = evaluate(path, capture, split="train", backend="auto")
+    for s, frame in zip(statistics, result["per_frame"], strict=True):
+        assert abs(s.psnr - frame["psnr"]) < 0.01
+
+
+def test_the_fit_improves_the_picture(encoded) -> None:
+    _, statistics, reports = encoded
+    first = [r for r in reports if r.frame == 0]
+    assert first[-1].psnr > first[0].psnr + 2
+    assert first[-1].step == first[-1].steps == TINY.key_iterations
+    assert statistics[0].psnr > 16
+
+
+def test_resuming_gives_the_file_that_an_unbroken_encode_gives(encoded, capture: Path, tmp_path: Path) -> None:
+    whole, statistics, _ = encoded
+    path = tmp_path / "b.tvvc"
+    some = tv.encode(tv.open_capture(capture), TINY, path)
+    next(some)
+    some.close()
+    with path.open("ab") as file:
+        file.write(b"FRAM\x00\x01half a chunk")
+    rest = list(tv.encode(tv.open_capture(capture), TINY, path, resume=True))
+    assert [s.index for s in rest] == [1, 2]
+    with tv.open(path) as stream, tv.open(whole) as other:
+        assert stream.complete and len(stream) == 3
+        if runtime().host_arrays:
+            # On the CPU a fit is reproducible, so even the bytes agree; a GPU adds up gradients in any order.
+            assert stream.symbol_hash() == other.symbol_hash()
+            assert path.read_bytes() == whole.read_bytes()
+
+
+def test_resuming_with_other_settings_is_refused(encoded, capture: Path) -> None:
+    other = dataclasses.replace(TINY, lambda_rate=1e-2)
+    before = encoded[0].read_bytes()
+    with pytest.raises(ConfigError, match="lambda_rate"):
+        list(tv.encode(tv.open_capture(capture), other, encoded[0], resume=True))
+    assert encoded[0].read_bytes() == before
+
+
+def test_an_existing_file_is_not_replaced_unasked(encoded, capture: Path) -> None:
+    with pytest.raises(ConfigError, match="overwrite"):
+        list(tv.encode(tv.open_capture(capture), TINY, encoded[0]))
+
+
+def test_a_larger_lambda_takes_fewer_bytes(encoded, capture: Path, tmp_path: Path) -> None:
+    dear = dataclasses.replace(TINY, lambda_rate=TINY.lambda_rate * 30)
+    sequence = tv.open_capture(capture, frames=slice(0, 1))
+    (statistics,) = tv.encode(sequence, dear, tmp_path / "dear.tvvc")
+    assert statistics.estimated_bits < 0.7 * encoded[1][0].estimated_bits
+
+
+@pytest.mark.parametrize("change", [{"rate_model": "laplace"}, {"joint": False}, {"lambda_residual": 1e-3}])
+def test_other_rate_settings(change: dict, capture: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, **change)
+    statistics = list(tv.encode(tv.open_capture(capture, frames=slice(0, 2)), config, tmp_path / "c.tvvc"))
+    assert all(s.psnr > 14 for s in statistics)
+    with tv.open(tmp_path / "c.tvvc") as stream:
+        assert len(stream.symbol_hash()) == 64
+
+
+def test_a_capture_without_masks(tmp_path: Path) -> None:
+    folder = captures.write_capture(tmp_path / "plain", cameras=6, frames=2, size=32, masks=None)
+    sequence = tv.open_capture(folder)
+    config = settle_background(TINY, sequence)
+    assert config.background == pytest.approx((64, 76, 89), abs=2)
+    statistics = list(tv.encode(sequence, TINY, tmp_path / "d.tvvc"))
+    assert statistics[0].psnr > 16
+    with tv.open(tmp_path / "d.tvvc") as stream:
+        np.testing.assert_allclose(stream.background, np.array(config.background) / 255)
+        # What turned out empty is no longer sampled.
+        assert stream.symbols(0).occupancy.mean() < 0.8
+
+
+def test_a_capture_with_nothing_inside_the_bounds(capture: Path, tmp_path: Path) -> None:
+    empty = tv.open_capture(capture, bounds=None)
+    far = dataclasses.replace(
+        empty,
+        bounds=dataclasses.replace(empty.bounds, lower=(50.0, 50.0, 50.0), upper=(51.0, 51.0, 51.0)),
+    )
+    with pytest.raises(DataError):
+        list(tv.encode(far, TINY, tmp_path / "e.tvvc"))
