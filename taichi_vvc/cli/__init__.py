@@ -22,8 +22,11 @@ COMMANDS = {
     "encode": "Encode a multi-view capture into one .tvvc file.",
     "decode": "Decode a file and render the capture's own cameras.",
     "render": "Render a file along a free camera path while time runs.",
+    "view": "Play a file in the browser.",
     "eval": "Decode a file and compare it with the capture it was made from.",
     "info": "Say what is in a file, without decoding it.",
+    "inspect": "Say what a capture holds and what will make trouble, and draw it.",
+    "convert": "Write a capture of any layout as pictures with a transforms.json.",
     "doctor": "Find out what works on this machine.",
     "demo": "Encode, decode and render the small capture that comes with the package.",
 }

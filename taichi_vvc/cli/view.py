@@ -1,0 +1,47 @@
+"""``tvvc view``: a player in the browser."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from taichi_vvc.cli.decode import warn_if_incomplete
+from taichi_vvc.cli.options import backend_option, common_options, start_backend
+from taichi_vvc.cli.progress import say, warn
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command(epilog="Example:  tvvc view out.tvvc --port 8080")
+@click.argument("file", type=click.Path(path_type=Path))
+@backend_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is everyone.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port to listen on.")
+@common_options
+def command(file: Path, backend: str, host: str, port: int) -> None:
+    """Play FILE in a browser: orbit, seek, look at depth and opacity, record a camera path.
+
+    The address is printed when the player is ready; Ctrl-C ends it. Needs the extra "view".
+    """
+    from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.playback import Playback
+    from taichi_vvc.viewer import Viewer, require_viser
+
+    require_viser()
+    with open_stream(file) as stream:
+        damage = warn_if_incomplete(stream, file)
+        runtime = start_backend(backend)
+        with Playback(file) as playback:
+            viewer = Viewer(stream, playback, runtime, host, port)
+            if viewer.server.get_port() != port:
+                warn(f"port {port} is in use; listening on {viewer.server.get_port()}")
+            if host not in LOCAL:
+                warn(f"anyone who can reach {host} can control this player; there is no password")
+            click.echo(viewer.url)
+            say("open this address in a browser; Ctrl-C ends the player")
+            with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+                viewer.run()
+    if damage is not None:
+        raise damage

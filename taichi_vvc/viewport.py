@@ -1,0 +1,97 @@
+"""What a player needs of cameras and pictures: views, sizes, what is shown of a picture, recorded paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .fields import Field
+from .render import Image, Workspace, camera_table, measure_opacity, render_pixels
+from .types import Camera
+
+SHOWN = ("colour", "depth", "opacity")
+SMALLEST = 64  # pixels of the longer side of a moving picture
+
+
+def camera_of_view(name: str, position: Any, wxyz: Any, fov: float, width: int, height: int) -> Camera:
+    """A camera from a position, a camera-to-world quaternion (OpenCV axes) and a vertical angle of view (radians)."""
+    w, x, y, z = np.asarray(wxyz, np.float64) / np.linalg.norm(wxyz)
+    rotation = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    focal = 0.5 * height / math.tan(0.5 * fov)
+    return Camera(name, width, height, focal, focal, width / 2, height / 2, rotation, np.asarray(position, np.float64))
+
+
+def quaternion(rotation: np.ndarray) -> np.ndarray:
+    """(4,) w, x, y, z of a rotation matrix (3, 3); w is not negative."""
+    m = np.asarray(rotation, np.float64)
+    # The largest eigenvector of this symmetric matrix is the quaternion, without a case for each sign.
+    k = np.array(
+        [
+            [m[0, 0] + m[1, 1] + m[2, 2], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
+            [m[2, 1] - m[1, 2], m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
+            [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], m[1, 2] + m[2, 1]],
+            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1]],
+        ]
+    )
+    q = np.linalg.eigh(k)[1][:, -1]
+    return q if q[0] >= 0 else -q
+
+
+def path_document(keys: list[Camera], closed: bool = False) -> dict[str, Any]:
+    """Recorded cameras as the JSON that ``tvvc render --path`` takes, see docs/capture.md."""
+    rows = []
+    for camera in keys:
+        pose = np.eye(4)
+        pose[:3, :3] = camera.rotation * np.array([1.0, -1.0, -1.0])  # OpenGL axes, as transforms.json has them
+        pose[:3, 3] = camera.position
+        lens = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+        rows.append({"w": camera.width, "h": camera.height, **lens, "transform_matrix": pose.tolist()})
+    return {"cameras": rows, "closed": closed}
+
+
+def fitted_size(width: int, height: int, pixels: float) -> tuple[int, int]:
+    """A size of about ``pixels`` in the shape of ``width`` x ``height``, between :data:`SMALLEST` and the size."""
+    scale = math.sqrt(max(pixels, 1.0) / (width * height))
+    scale = min(1.0, max(scale, SMALLEST / max(width, height)))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def as_picture(image: Image, shown: str) -> np.ndarray:
+    """(height, width, 3) uint8: colour, opacity as grey, or depth as grey: near is light, and black is nothing."""
+    if shown == "colour":
+        values = image.colour
+    elif shown == "opacity":
+        values = np.repeat(image.opacity[..., None], 3, axis=2)
+    else:
+        hit = image.opacity > 0.5
+        near, far = (image.depth[hit].min(), image.depth[hit].max()) if hit.any() else (0.0, 1.0)
+        grey = 1.0 - 0.8 * np.clip((image.depth - near) / max(far - near, 1e-9), 0.0, 1.0)
+        values = np.repeat(np.where(hit, grey, 0.0)[..., None], 3, axis=2)
+    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def draw(
+    workspace: Workspace, shown: Field, camera: Camera, background: tuple[float, ...], stale: Callable[[], bool]
+) -> Image | None:
+    """As :func:`taichi_vvc.render.render`, but given up with None once ``stale`` says that nobody waits for it."""
+    if not shown.measured:
+        measure_opacity(workspace, shown)
+        shown.measured = True
+    parts = []
+    table = camera_table(workspace.runtime, shown.layout, [camera])
+    for part in render_pixels(workspace, shown, table, background, 8192):
+        parts.append(part)
+        if stale():
+            return None
+    colour, depth, opacity = (np.concatenate(p).astype(np.float32) for p in zip(*parts, strict=True))
+    shape = (camera.height, camera.width)
+    return Image(np.clip(colour, 0, 1).reshape(*shape, 3), depth.reshape(shape), opacity.reshape(shape))
