@@ -37,8 +37,10 @@ def evaluate(
     capture: str | Path,
     *,
     split: str | None = None,
+    format: str | None = None,
     backend: str = "auto",
     progress: Callable[[float, int], None] | None = None,
+    observe: Callable[[int, View, Figures], None] | None = None,
 ) -> dict[str, Any]:
     """Compares a file with the capture it was made from, at the coded size, over the frames it holds.
 
@@ -51,8 +53,10 @@ def evaluate(
         file: the .tvvc file.
         capture: the capture, see :func:`taichi_vvc.sequence.open_capture`.
         split: ``"test"`` (held-out cameras), ``"train"`` or ``"all"``; None means test if there are such, else all.
+        format: the capture's layout, see :func:`taichi_vvc.sequence.open_capture`.
         backend: what renders, see :func:`taichi_vvc.runtime.start`.
         progress: called with (frames done, frames in all); fractions count pictures.
+        observe: called with the frame's number, the view and the figures of every picture.
 
     Returns:
         JSON values, numbers that cannot be told being None: ``psnr`` (dB), ``psnr_foreground`` (dB), ``ssim``,
@@ -69,7 +73,7 @@ def evaluate(
         count, fps, background = len(stream), stream.fps, stream.background
         if not count:
             raise TruncatedStream(f"{file}: expected at least one whole frame, found none; encode it again")
-        sequence = coded_part(stream, capture)
+        sequence = coded_part(stream, capture, format)
         split = split or ("test" if any(camera.split == "test" for camera in sequence.cameras) else "all")
         chosen = [i for i, camera in enumerate(sequence.cameras) if split in ("all", camera.split)]
         if not chosen:
@@ -82,10 +86,12 @@ def evaluate(
             for done, i in enumerate(chosen):
                 picture = render(field, views[i].camera, background, workspace=workspace).colour
                 figures.append(compare(views[i], picture, background))
+                if observe is not None:
+                    observe(number, views[i], figures[-1])
                 if progress is not None:
                     progress(number + (done + 1) / len(chosen), count)
             size = sum(reader.components(number).values())
-            per_frame.append({"frame": number, "type": stream.info(number).type, "bytes": size, **_means(figures)})
+            per_frame.append({"frame": number, "type": stream.info(number).type, "bytes": size, **means(figures)})
     size = Path(file).stat().st_size
     return {
         **{key: _mean([row[key] for row in per_frame]) for key in ("psnr", "psnr_foreground", "ssim")},
@@ -99,14 +105,18 @@ def evaluate(
     }
 
 
-def coded_part(stream: Stream, capture: str | Path) -> MultiViewSequence:
+def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -> MultiViewSequence:
     """The frames and the size of ``capture`` that a file was made from.
 
     Raises:
         DataError: the capture cannot be read or does not have the cameras, the frames or the size that the file states.
     """
     first, count, downscale = stream.first_frame, len(stream), stream.downscale
-    sequence = open_capture(capture, frames=slice(first, first + count), downscale=downscale)
+    # The file's own bounds spare a search; captures that do not state any were encoded with --bounds, perhaps.
+    bounds = stream.header.layout.bounds
+    sequence = open_capture(
+        capture, frames=slice(first, first + count), downscale=downscale, format=format, bounds=bounds
+    )
     if len(sequence) != count:
         raise DataError(
             f"{capture}: expected the coded frames {first}:{first + count}, found only {len(sequence)} of them; "
@@ -135,7 +145,8 @@ def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> F
     )
 
 
-def _means(figures: list[Figures]) -> dict[str, float | None]:
+def means(figures: list[Figures]) -> dict[str, float | None]:
+    """``psnr``, ``psnr_foreground`` and ``ssim`` averaged over pictures, None where no picture has a finite one."""
     return {key: _mean([getattr(f, key) for f in figures]) for key in ("psnr", "psnr_foreground", "ssim")}
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from taichi_vvc.cli.capture import format_option
 from taichi_vvc.cli.decode import warn_if_incomplete
-from taichi_vvc.cli.options import backend_option, common_options, start_backend
-from taichi_vvc.cli.progress import ProgressLine
+from taichi_vvc.cli.options import backend_option, check_output_file, common_options, overwrite_option, start_backend
+from taichi_vvc.cli.progress import ProgressLine, say
 
 
 @click.command(epilog="Example:  tvvc eval out.tvvc capture/ --split test --json")
@@ -22,23 +23,51 @@ from taichi_vvc.cli.progress import ProgressLine
     help="Cameras to compare: held out, fitted or all; default test, or all where none is held out.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="OUT.html", help="Write a page with pictures too.")
 @backend_option
+@format_option
+@overwrite_option
 @common_options
-def command(file: Path, capture: Path, split: str | None, as_json: bool, backend: str) -> None:
+def command(
+    file: Path,
+    capture: Path,
+    split: str | None,
+    as_json: bool,
+    report: Path | None,
+    backend: str,
+    layout: str | None,
+    overwrite: bool,
+) -> None:
     """Decode FILE, render the cameras of CAPTURE at the coded size, and compare.
 
     PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures. The size and
     the frames come from the file.
     """
+    if report is not None:
+        check_output_file(report, overwrite, file)
+
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.evaluate import evaluate
+    from taichi_vvc.report import Report
 
     with open_stream(file) as stream:
         damage = warn_if_incomplete(stream, file)
         count = len(stream)
     start_backend(backend)
     with ProgressLine(count, "eval", keep_lines=False) as line:
-        figures = evaluate(file, capture, split=split, backend=backend, progress=lambda done, _total: line.update(done))
+        pictures = Report(file, capture)
+        figures = evaluate(
+            file,
+            capture,
+            split=split,
+            format=layout,
+            backend=backend,
+            progress=lambda done, _total: line.update(done),
+            observe=pictures.add,
+        )
+    if report is not None:
+        pictures.write(report, figures)
+        say(f"{report}: report")
     click.echo(json.dumps(figures, indent=2) if as_json else as_text(figures))
     if damage is not None:
         raise damage
