@@ -12,11 +12,13 @@ from typing import Any
 import click
 
 from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.cli.capture import bounds_option, format_option
 from taichi_vvc.cli.options import (
     Colour,
     FiniteRange,
     backend_option,
     check_output_file,
+    check_output_folder,
     common_options,
     frames_option,
     overwrite_option,
@@ -58,7 +60,16 @@ CSV_END = ("estimated_bits", "actual_bits", "psnr", "seconds")
 @backend_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write figures of each frame.")
+@click.option(
+    "--preview",
+    "preview_folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write a held-out view beside the truth: every few seconds, and of each finished frame.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a file whose encode was stopped, with the same settings.")
+@format_option
+@bounds_option
 @overwrite_option
 @common_options
 def command(
@@ -74,9 +85,11 @@ def command(
     seed: int,
     csv_file: Path | None,
     resume: bool,
+    layout: str | None,
+    bounds: Any,
     overwrite: bool,
 ) -> None:
-    """Encode CAPTURE, a folder with a transforms.json, into one file.
+    """Encode CAPTURE, a folder in any of the layouts of docs/capture.md, into one file.
 
     A stopped encode (Ctrl-C, power cut) leaves a file that plays up to its last whole frame; --resume goes on with it.
     """
@@ -87,6 +100,8 @@ def command(
         if csv_file.resolve() == output.resolve():
             raise click.UsageError("--csv and -o name the same file")
         check_output_file(csv_file, overwrite or resume)
+    if preview_folder is not None:
+        check_output_folder(preview_folder, overwrite or resume)
 
     from taichi_vvc.sequence import open_capture
 
@@ -98,13 +113,20 @@ def command(
     if keyint is not None:
         changes["keyint"] = keyint
     config = dataclasses.replace(PRESETS[preset], **changes)
-    sequence = open_capture(capture, frames=frames, downscale=downscale)
+    sequence = open_capture(capture, frames=frames, downscale=downscale, format=layout, bounds=bounds)
     for message in sequence.messages:
         warn(message)
     say(describe_capture(sequence))
     runtime = start_backend(backend)
     detail(f"backend {runtime.backend}; settings {config.settings()}")
-    encode_with_progress(sequence, config, output, resume=resume, overwrite=overwrite, csv_file=csv_file)
+    preview = None
+    if preview_folder is not None:
+        from taichi_vvc.preview import PreviewWriter
+
+        preview = PreviewWriter(preview_folder)
+    encode_with_progress(
+        sequence, config, output, resume=resume, overwrite=overwrite, csv_file=csv_file, preview=preview
+    )
 
 
 def encode_with_progress(
@@ -114,6 +136,7 @@ def encode_with_progress(
     resume: bool = False,
     overwrite: bool = False,
     csv_file: Path | None = None,
+    preview: Any = None,
 ) -> None:
     """Runs an encode and says how it goes.
 
@@ -133,7 +156,9 @@ def encode_with_progress(
             )
 
         try:
-            statistics = encode(sequence, config, output, resume=resume, overwrite=overwrite, progress=report)
+            statistics = encode(
+                sequence, config, output, resume=resume, overwrite=overwrite, progress=report, preview=preview
+            )
             for frame in _with_csv(statistics, csv_file, resume):
                 done.append(frame)
                 line.finish_item(frame.index + 1, _frame_line(frame, total, done, sequence.fps))
