@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 from .errors import ConfigError
-from .types import Bounds, FieldLayout, GridLevel
+from .types import Bounds, Camera, FieldLayout, GridLevel
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class EncoderConfig:
         coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
         level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
         occupancy_cells: cells of the occupancy mask along the longest side.
-        steps_per_side: ray-march steps along the longest side.
+        steps_per_side: ray-march steps along the longest side, at most; fewer where that is more than one per pixel.
         projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
         rays: rays per optimisation step.
         key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
@@ -53,7 +56,7 @@ class EncoderConfig:
     level_channels: tuple[int, ...] = (4, 4, 4)
     level_frequencies: tuple[float, ...] = (1.0, 1.0, 1.0)
     occupancy_cells: int = 64
-    steps_per_side: int = 128
+    steps_per_side: int = 192
     projection_hidden: int = 64
     appearance: int = 7
     colour_hidden: int = 64
@@ -117,14 +120,21 @@ PRESETS: dict[str, EncoderConfig] = {
         key_iterations=300,
         inter_iterations=120,
     ),
-    "fast": EncoderConfig(preset="fast", rays=1536, key_iterations=800, inter_iterations=350),
-    "medium": EncoderConfig(preset="medium", rays=2048, key_iterations=2000, inter_iterations=800),
+    "fast": EncoderConfig(preset="fast", rays=1536, key_iterations=900, inter_iterations=400),
+    "medium": EncoderConfig(
+        preset="medium",
+        level_nodes=(24, 48, 80),
+        steps_per_side=256,
+        rays=2048,
+        key_iterations=2000,
+        inter_iterations=800,
+    ),
     "slow": EncoderConfig(
         preset="slow",
         coefficients=40,
         level_nodes=(32, 56, 96),
         occupancy_cells=96,
-        steps_per_side=192,
+        steps_per_side=384,
         rays=3072,
         key_iterations=4000,
         inter_iterations=1500,
@@ -134,7 +144,7 @@ PRESETS: dict[str, EncoderConfig] = {
         coefficients=48,
         level_nodes=(32, 64, 128),
         occupancy_cells=128,
-        steps_per_side=256,
+        steps_per_side=512,
         rays=4096,
         key_iterations=10000,
         inter_iterations=3000,
@@ -142,11 +152,22 @@ PRESETS: dict[str, EncoderConfig] = {
 }
 
 
-def layout_of(config: EncoderConfig, bounds: Bounds) -> FieldLayout:
+def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
+    """How many pixels the longest side of the bounds spans, facing the median camera."""
+    centre = (np.asarray(bounds.lower) + np.asarray(bounds.upper)) / 2
+    spans = [c.fx * bounds.largest_side / max(float(np.linalg.norm(c.position - centre)), 1e-9) for c in cameras]
+    return float(np.median(spans))
+
+
+def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = ()) -> FieldLayout:
     """The field's shape for a capture: bounds grown to whole cubic cells, a coefficient grid of near-cubic voxels.
 
+    The march takes one step per pixel of the ``cameras``, within a quarter of the preset's number and all of it.
     Frequencies are kept in 1/256, in which the stream stores them.
     """
+    steps = config.steps_per_side
+    if cameras:
+        steps = max(steps // 4, min(steps, round(pixels_per_side(bounds, cameras))))
     size = bounds.size
     cell = bounds.largest_side / config.occupancy_cells
     cells = [max(1, math.ceil(s / cell - 1e-6)) for s in size]
@@ -165,5 +186,5 @@ def layout_of(config: EncoderConfig, bounds: Bounds) -> FieldLayout:
         appearance=config.appearance,
         colour_hidden=config.colour_hidden,
         view_frequencies=config.view_frequencies,
-        steps_per_side=config.steps_per_side,
+        steps_per_side=steps,
     )

@@ -21,7 +21,7 @@ from .decode import decode_symbols, previous_residuals
 from .decode import open as open_stream
 from .entropy import encode_grid, encode_mask
 from .errors import ConfigError, DataError
-from .fields import field_of_symbols
+from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
 from .metrics import composite, psnr
@@ -48,6 +48,24 @@ class Progress:
     bits: float
 
 
+@dataclass(frozen=True)
+class Glimpse:
+    """What an encode lets others look at: the ``field`` of a frame, and the ``views`` that it is fitted to.
+
+    Attributes:
+        number: of the frame within the file.
+        background: sRGB in [0, 1].
+        finished: True for the decoded frame as it is in the file, False for a fit under way. The field of a fit is
+            the fit's own: it may be rendered through a copy with other opacity bounds, and is not to be changed.
+    """
+
+    number: int
+    field: Field
+    views: FrameViews
+    background: tuple[float, float, float]
+    finished: bool
+
+
 def encode(
     sequence: MultiViewSequence,
     config: EncoderConfig,
@@ -56,6 +74,7 @@ def encode(
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    preview: Callable[[Glimpse], None] | None = None,
 ) -> Iterator[FrameStats]:
     """Encode a capture into a file, yielding the figures of each frame once it is safely written.
 
@@ -69,6 +88,7 @@ def encode(
         resume: go on behind the last whole frame of an existing file.
         overwrite: replace an existing file.
         progress: called several times a second with :class:`Progress`.
+        preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame.
 
     Raises:
         ConfigError: the file exists, or ``resume`` finds other settings in it.
@@ -83,7 +103,7 @@ def encode(
     config = settle_background(config, sequence)
     ws = Workspace(start())
     header = header_of(
-        layout_of(config, sequence.bounds),
+        layout_of(config, sequence.bounds, [c for c in sequence.cameras if c.split == "train"]),
         sequence.cameras,
         config,
         sequence.fps,
@@ -108,11 +128,15 @@ def encode(
             if number % group_length == 0:
                 reference = None
             views = sequence.frame(number)
-            fit = _fit(ws, layout, config, views, reference, number, progress)
+            fit = _fit(ws, layout, config, views, reference, number, progress, preview)
             reference, sizes, estimated, actual = _write(
                 writer, layout, config, fit, reference, number, number // group_length
             )
-            quality = _training_psnr(ws, layout, config, reference, views.views)
+            field = field_of_symbols(ws.runtime, layout, reference.parameters, reference.frame)
+            background = _background(config)
+            quality = _training_psnr(ws, field, background, views.views)
+            if preview is not None:
+                preview(Glimpse(number, field, views, background, True))
             yield FrameStats(
                 index=number,
                 type="key" if reference.frame.key else "inter",
@@ -148,6 +172,7 @@ def _fit(
     reference: Reference | None,
     number: int,
     progress: Callable[[Progress], None] | None,
+    preview: Callable[[Glimpse], None] | None,
 ) -> FitResult:
     mask = first_mask(layout, views.views, None if reference is None else reference.frame)
     if not mask.any():
@@ -158,8 +183,12 @@ def _fit(
         if progress is not None:
             progress(Progress(number, step, steps, -10 * float(np.log10(max(error, 1e-10))), bits))
 
+    def look(field: Field) -> None:
+        if preview is not None:
+            preview(Glimpse(number, field, views, _background(config), False))
+
     previous = previous_residuals(None if reference is None else reference.frame)
-    return fit_frame(ws, layout, config, problem, mask, reference, previous, number, report)
+    return fit_frame(ws, layout, config, problem, mask, reference, previous, number, report, look)
 
 
 def _write(
@@ -204,15 +233,18 @@ def _write(
     return Reference(decoded, fit.parameters), sizes, fit.bits, actual
 
 
+def _background(config: EncoderConfig) -> tuple[float, float, float]:
+    assert config.background is not None
+    red, green, blue = (c / 255 for c in config.background)
+    return red, green, blue
+
+
 def _training_psnr(
-    ws: Workspace, layout: FieldLayout, config: EncoderConfig, decoded: Reference, views: tuple[View, ...]
+    ws: Workspace, field: Field, background: tuple[float, float, float], views: tuple[View, ...]
 ) -> float:
     """Mean PSNR of the decoded frame over training views, all of them unless they have very many pixels."""
-    field = field_of_symbols(ws.runtime, layout, decoded.parameters, decoded.frame)
     training = [v for v in views if v.camera.split == "train"]
     pixels = sum(v.camera.width * v.camera.height for v in training)
-    assert config.background is not None
-    background = [c / 255 for c in config.background]
     values = [
         psnr(render(field, v.camera, background, workspace=ws).colour, composite(v.image, background))
         for v in training[:: max(1, -(-pixels // _CHECKED_PIXELS))]
