@@ -172,6 +172,7 @@ def fit_frame(
     previous: tuple[np.ndarray, ...] | None = None,
     frame: int = 0,
     progress: Callable[[int, int, float, float], None] | None = None,
+    look: Callable[[Field], None] | None = None,
 ) -> FitResult:
     """Fit a key frame (``reference`` None: field and MLPs from scratch) or an inter frame.
 
@@ -184,6 +185,7 @@ def fit_frame(
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         progress: called now and then with iteration, iterations, the running mean squared error and the
             estimated bits.
+        look: called as often with the field as it is rendered for the fit; not to be changed.
     """
     runtime = ws.runtime
     key = reference is None
@@ -219,6 +221,8 @@ def fit_frame(
         _update(state, config, problem, symbol_rates * decay, decay, iteration, key)
         if progress is not None and (iteration % 10 == 9 or iteration == total - 1):
             progress(iteration + 1, total, recent, bits)
+        if look is not None and iteration % 10 == 9:
+            look(state.field)
     bits = _plan(state, config, previous)
     residuals = rounded(runtime, layout, state.symbols)
     if key:

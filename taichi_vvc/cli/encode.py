@@ -84,6 +84,7 @@ def command(
     backend: str,
     seed: int,
     csv_file: Path | None,
+    preview_folder: Path | None,
     resume: bool,
     layout: str | None,
     bounds: Any,
