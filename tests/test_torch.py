@@ -214,7 +214,7 @@ def grid_of_symbols(seed: int = 6) -> torch.Tensor:
 def test_entropy_bits_state_what_the_coder_needs() -> None:
     grid = grid_of_symbols().float().requires_grad_()
     tables = tvt.coder_tables(grid)
-    bits = float(tvt.entropy_bits(grid, tables))
+    bits = float(tvt.entropy_bits(grid, tables).detach())
     coded = 8 * len(tvt.compress(grid.detach().to(torch.int32)))
     assert tables.bits <= coded <= tables.bits + 8 * 40
     assert abs(bits - tables.bits) < 0.1 * tables.bits
@@ -313,3 +313,13 @@ def test_devices_that_no_kernel_reaches_are_refused() -> None:
     with pytest.raises(BackendError, match="cuda") as caught:
         tvt.pixel_rays(ring_cameras(2, 4), BOUNDS, (4, 4, 4), "cuda")  # the cpu backend runs here already
     assert "\n" not in str(caught.value)
+
+
+def test_without_torch_the_import_says_what_to_install(python) -> None:
+    done = python("-c", "import sys; sys.modules['torch'] = None; import taichi_vvc.torch")
+    assert done.returncode == 1
+    assert 'install it with pip install "taichi_vvc[torch]"' in done.stderr.splitlines()[-1]
+
+
+def test_the_name_torch_still_means_torch() -> None:
+    assert tvt.arrays.torch is torch and tvt is not torch

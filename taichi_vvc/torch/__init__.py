@@ -11,6 +11,13 @@ order.
 
 from __future__ import annotations
 
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        'taichi_vvc.torch: expected torch, found none; install it with pip install "taichi_vvc[torch]"', name="torch"
+    ) from error
+
 from .coding import compress, decompress
 from .lookup import grid_lookup
 from .symbols import CoderTables, coder_tables, entropy_bits, laplace_bits, quantize_noise
