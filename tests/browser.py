@@ -61,9 +61,9 @@ class Page:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 90) -> Any:
-        """Waits until an expression is true, and returns its value."""
-        return wait_for(lambda: self.evaluate(expression), expression, seconds)
+    def wait_for(self, expression: str, seconds: float = 90) -> None:
+        """Waits until an expression is true."""
+        wait_for(lambda: self.evaluate(f"!!({expression})"), expression, seconds)
 
     def click(self, element: str) -> None:
         """Clicks the middle of the element that an expression names, once it stays where it is."""

@@ -33,7 +33,8 @@ def command(file: Path, backend: str, host: str, port: int) -> None:
     with open_stream(file) as stream:
         damage = warn_if_incomplete(stream, file)
         runtime = start_backend(backend)
-        with Playback(file) as playback:
+        # Entropy decoding is many small matrix products, which several BLAS threads make several times slower.
+        with runtime.single_threaded_blas(), Playback(file) as playback:
             viewer = Viewer(stream, playback, runtime, host, port)
             if viewer.server.get_port() != port:
                 warn(f"port {port} is in use; listening on {viewer.server.get_port()}")

@@ -1,0 +1,340 @@
+"""The player: decoding ahead, the clock, views and paths; and the whole of it in a headless browser."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import Page, open_page, wait_for
+from captures import ring_cameras, write_capture
+from conftest import child_environment
+from PIL import Image as Picture
+
+import taichi_vvc as tv
+from taichi_vvc import charts
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.cli import run
+from taichi_vvc.errors import ConfigError, CorruptStream
+from taichi_vvc.io.paths import keyframe_path
+from taichi_vvc.playback import Clock, Playback, pack, unpack
+from taichi_vvc.render import Image, Workspace, render
+from taichi_vvc.runtime import start
+from taichi_vvc.viewport import as_picture, camera_of_view, draw, fitted_size, path_document, quaternion
+
+FRAMES = 7
+TINY = tv.EncoderConfig(
+    preset="tiny",
+    coefficients=8,
+    level_nodes=(8,),
+    level_channels=(4,),
+    level_frequencies=(1.0,),
+    occupancy_cells=16,
+    steps_per_side=32,
+    rays=256,
+    key_iterations=40,
+    inter_iterations=10,
+    keyint=4,
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    """Seven frames in two groups."""
+    folder = tmp_path_factory.mktemp("view")
+    capture = write_capture(folder / "capture", cameras=4, frames=FRAMES, size=24)
+    list(tv.encode(tv.open_capture(capture), TINY, folder / "a.tvvc"))
+    return folder / "a.tvvc"
+
+
+def same(a, b) -> bool:
+    arrays = zip((*a.symbols, *a.residuals, a.occupancy), (*b.symbols, *b.residuals, b.occupancy), strict=True)
+    return a.key == b.key and all(x.dtype == y.dtype and (x == y).all() for x, y in arrays)
+
+
+# ---- decoding ahead
+
+
+def test_packed_frames_come_back_exactly(file) -> None:
+    with tv.open(file) as stream:
+        for index in (0, 1):
+            frame = stream.symbols(index)
+            assert same(unpack(pack(frame), stream.header.layout), frame)
+        large = stream.symbols(0)
+        for grids in (large.symbols, large.residuals):
+            grids[0][0, 0, 0, :3] = (-(2**24) + 1, 127, -128)
+        assert same(unpack(pack(large), stream.header.layout), large)
+
+
+@pytest.mark.parametrize("memory", [1, 20_000, 2**28])
+def test_any_order_of_seeking_gives_the_decoder_s_frames(file, memory) -> None:
+    with tv.open(file) as stream, Playback(file, memory) as playback:
+        for index in (6, 0, 3, 2, 5, 5, 1, 4):
+            found = playback.get(index, timeout=60)
+            assert found is not None and same(found[0], stream.symbols(index))
+            assert found[1].steps == stream.parameters(index).steps
+
+
+def test_the_rest_of_the_file_is_decoded_unasked(file) -> None:
+    with Playback(file) as playback:
+        wait_for(lambda: playback.ready == tuple(range(FRAMES)), "all frames", 60)
+
+
+def test_memory_is_bounded_and_keeps_what_comes_next(file) -> None:
+    with tv.open(file) as stream:
+        sizes = [pack(stream.symbols(index)).size for index in range(FRAMES)]
+    budget = 3 * max(sizes)
+    with Playback(file, budget) as playback:
+        playback.get(4, timeout=60)
+        wait_for(lambda: {4, 5, 6} <= set(playback.ready), "the frames after the one at hand", 60)
+        assert playback.used <= budget
+        playback.get(1, timeout=60)
+        wait_for(lambda: {1, 2} <= set(playback.ready), "the frames after the one at hand", 60)
+        assert playback.used <= budget
+
+
+def test_a_damaged_frame_is_told_to_who_asks_and_the_next_group_plays(file, tmp_path) -> None:
+    with StreamReader(file) as reader:
+        entry = reader.frames[2]
+    data = bytearray(file.read_bytes())
+    data[entry.offset + entry.size // 2] ^= 255
+    (tmp_path / "bad.tvvc").write_bytes(data)
+    with tv.open(file) as stream, Playback(tmp_path / "bad.tvvc") as playback:
+        for index in (2, 3):
+            with pytest.raises(CorruptStream):
+                playback.get(index, timeout=60)
+        for index in (1, 5):
+            found = playback.get(index, timeout=60)
+            assert found is not None and same(found[0], stream.symbols(index))
+
+
+def test_there_is_no_frame_beyond_the_file(file) -> None:
+    with Playback(file) as playback, pytest.raises(IndexError, match="0..6"):
+        playback.get(FRAMES)
+    with pytest.raises(ConfigError, match="positive"):
+        Playback(file, 0)
+
+
+def test_closing_ends_the_thread(file) -> None:
+    before = threading.active_count()
+    Playback(file).close()
+    assert threading.active_count() == before
+
+
+# ---- the clock
+
+
+def test_the_clock_plays_loops_and_stops() -> None:
+    clock = Clock(10, Fraction(25))
+    assert clock.frame(100.0) == 0
+    clock.play(100.0)
+    assert [clock.frame(100.0 + t) for t in (0.0, 0.05, 0.21, 0.39)] == [0, 1, 5, 9]
+    assert clock.frame(100.41) == 0, "from the last frame to the first"
+    clock.loop = False
+    assert clock.frame(200.0) == 9 and not clock.playing
+    clock.play(300.0)
+    assert clock.frame(300.05) == 1, "played from the start again"
+
+
+def test_the_clock_keeps_its_place_when_the_speed_changes() -> None:
+    clock = Clock(100, 10)
+    clock.play(0.0)
+    clock.set_speed(0.5, 2.0)
+    assert clock.frame(2.0) == 20 and clock.frame(4.1) == 30
+    clock.pause(4.1)
+    assert clock.frame(50.0) == 30
+
+
+def test_steps_pause_and_wrap_around() -> None:
+    clock = Clock(5, 25)
+    clock.play(0.0)
+    clock.step(-1, 0.0)
+    assert clock.frame(9.0) == 4 and not clock.playing
+    clock.loop = False
+    clock.step(1, 9.0)
+    assert clock.frame(9.0) == 4
+    clock.seek(-3, 9.0)
+    assert clock.frame(9.0) == 0
+
+
+# ---- views, sizes, paths, pictures
+
+
+def test_views_are_the_cameras_they_came_from() -> None:
+    turns = [np.diag([1.0, -1.0, -1.0]), np.diag([-1.0, -1.0, 1.0]), np.eye(3)]
+    for rotation in [camera.rotation for camera in ring_cameras(5, (40, 30))] + turns:
+        q = quaternion(rotation)
+        view = camera_of_view("v", (1, 2, 3), -2.5 * q, math.pi / 2, 40, 30)
+        np.testing.assert_allclose(view.rotation, rotation, atol=1e-12)
+    assert view.fy == pytest.approx(15.0) and view.fx == pytest.approx(15.0) and (view.cx, view.cy) == (20, 15)
+
+
+def test_recorded_paths_are_what_render_takes(tmp_path) -> None:
+    keys = ring_cameras(4, (40, 30))[:3]
+    (tmp_path / "cameras.json").write_text(json.dumps(path_document(keys)), encoding="utf-8")
+    path = keyframe_path(tmp_path / "cameras.json", 3, (40, 30))
+    for camera, key in zip(path, keys, strict=True):
+        np.testing.assert_allclose(camera.rotation, key.rotation, atol=1e-9)
+        np.testing.assert_allclose(camera.position, key.position, atol=1e-9)
+        assert camera.fy == pytest.approx(key.fy)
+
+
+def test_moving_pictures_fit_their_budget() -> None:
+    assert fitted_size(1000, 500, 125_000) == (500, 250)
+    assert fitted_size(1000, 500, 1e9) == (1000, 500)
+    assert fitted_size(1000, 500, 1) == (64, 32)
+    assert fitted_size(40, 20, 1) == (40, 20)
+
+
+def test_depth_is_light_where_it_is_near() -> None:
+    depth = np.array([[1.0, 3.0], [2.0, 0.0]], np.float32)
+    opacity = np.array([[1.0, 1.0], [0.9, 0.0]], np.float32)
+    image = Image(np.full((2, 2, 3), 0.5, np.float32), depth, opacity)
+    shades = as_picture(image, "depth")[..., 0]
+    assert shades[0, 0] == 255 and shades[0, 0] > shades[1, 0] > shades[0, 1] > 0 and shades[1, 1] == 0
+    assert as_picture(image, "opacity")[1, 0].tolist() == [230] * 3
+    assert as_picture(image, "colour")[0, 0].tolist() == [128] * 3
+
+
+def test_drawing_is_rendering_unless_nobody_waits(file) -> None:
+    start("cpu")
+    with tv.open(file) as stream:
+        field, camera = stream[0], stream.cameras[0]
+        workspace = Workspace(field.runtime)
+        drawn = draw(workspace, field, camera, stream.background, lambda: False)
+        expected = render(field, camera, stream.background)
+        assert drawn is not None
+        for part in ("colour", "depth", "opacity"):
+            np.testing.assert_array_equal(getattr(drawn, part), getattr(expected, part))
+        assert draw(workspace, field, camera, stream.background, lambda: True) is None
+
+
+def test_the_timeline_marks_keys_and_the_frame() -> None:
+    text = charts.timeline([1000, 100, 500], [True, False, False], 2)
+    assert 'data-frame="2"' in text and "frame 2 (inter): 4.0 kbit" in text
+    inter, keys = text.split("<path")[1:3]
+    assert inter.count("M") == 2 and keys.count("M") == 1
+    long = charts.timeline([1] * 5000, [k % 25 == 0 for k in range(5000)], 4999)
+    assert len(long) < 20_000
+
+
+# ---- the command
+
+
+def test_without_viser_one_line_says_what_to_install(file, monkeypatch, capfd) -> None:
+    monkeypatch.setitem(sys.modules, "viser", None)
+    assert run(["view", str(file)]) == 2
+    err = capfd.readouterr().err
+    assert 'pip install "taichi_vvc[view]"' in err and err.count("\n") == 1
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def player(file):
+    """The address of a running player."""
+    pytest.importorskip("viser", reason='no package viser: pip install "taichi_vvc[view]"')
+    command = [sys.executable, "-m", "taichi_vvc", "view", str(file), "--backend", "cpu", "--port", str(free_port())]
+    # A group of its own on Windows, where Ctrl-C would reach the tests too.
+    flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=child_environment(), **flags
+    )
+    try:
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:"), process.stderr.read()
+        yield url
+        assert process.poll() is None, process.stderr.read()
+        if sys.platform != "win32":
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            assert process.returncode == 0 and out == "" and "Traceback" not in err, err
+    finally:
+        process.kill()
+        process.communicate()
+
+
+FRAME = "Number((document.querySelector('.tvvc-timeline') || {dataset: {}}).dataset.frame)"
+STATUS = "(document.querySelector('.tvvc-status') || {}).innerText"
+
+
+def button(text: str) -> str:
+    return f"[...document.querySelectorAll('button')].find(b => b.innerText === '{text}')"
+
+
+def canvas(page: Page, path: Path) -> np.ndarray:
+    """The left part of the page, where no controls are, once the player is at rest."""
+    drawn = ""
+    while drawn != (drawn := page.evaluate(STATUS)):
+        time.sleep(1.0)
+    return np.asarray(Picture.open(page.picture(path)).convert("RGB")).astype(int)[:, :800]
+
+
+def test_the_player_listens_to_this_machine_only(player) -> None:
+    with urllib.request.urlopen(player, timeout=30) as answer:
+        assert b"<html" in answer.read().lower()
+    if sys.platform == "linux":
+        # All of 127.0.0.0/8 is this machine; a server on every address would answer here too.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", int(player.rsplit(":", 1)[1])), timeout=10)
+
+
+def test_a_browser_plays_seeks_orbits_and_records(player, tmp_path) -> None:
+    with open_page(tmp_path) as page:
+        page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        page.open(player)
+        page.wait_for(STATUS)
+        page.wait_for(button("last"))
+        first = canvas(page, tmp_path / "first.png")
+        assert first.std() > 10, "something is to be seen"
+
+        page.click(button("last"))
+        page.wait_for(f"{FRAME} === {FRAMES - 1} && ({STATUS}).startsWith('frame {FRAMES - 1} ')")
+        page.click(button("first"))
+        page.wait_for(f"{FRAME} === 0")
+
+        page.click(button("Play"))
+        seen = set()
+        wait_for(lambda: seen.add(page.evaluate(FRAME)) or len(seen) > 2, "three different frames")
+        page.click(button("Pause"))
+        page.wait_for(button("Play"))
+
+        page.click(button("add"))
+        before = canvas(page, tmp_path / "before.png")
+        page.drag([(300 + 6 * k, 400 - 2 * k) for k in range(20)])
+        after = canvas(page, tmp_path / "after.png")
+        assert np.abs(before - after).mean() > 2, "the view has turned"
+        page.click(button("add"))
+        page.click(button("Save cameras.json"))
+        saved = tmp_path / "cameras.json"
+        wait_for(saved.is_file, "the download")
+        one, two = keyframe_path(saved, 2, (64, 48))
+        assert np.linalg.norm(one.position - two.position) > 0.1
+        assert page.errors == []
+
+
+def test_a_second_player_takes_another_port(player, file) -> None:
+    from taichi_vvc.viewer import Viewer
+
+    port = int(player.rsplit(":", 1)[1])
+    with tv.open(file) as stream, Playback(file) as playback:
+        viewer = Viewer(stream, playback, start("cpu"), port=port)
+        try:
+            assert viewer.url.startswith("http://127.0.0.1:") and viewer.server.get_port() != port
+        finally:
+            viewer.stop()
+            viewer.run()
