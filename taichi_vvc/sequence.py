@@ -116,7 +116,8 @@ def open_capture(
     if any(a.camera is not b.camera for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
         messages.append("cameras move during the capture: each frame is fitted with its own, the file keeps the first")
     if index.fps is None and len(index.entries) > 1:
-        messages.append(f'no "fps" in {index.source.name}: {DEFAULT_FPS} frames per second assumed')
+        where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
+        messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed')
 
     if bounds is not None:
         source = "argument"

@@ -178,3 +178,23 @@ def test_a_dropped_frame_is_named_even_if_the_counts_agree(tmp_path: Path) -> No
     (tmp_path / "images/cam01/cam01_0002.png").unlink()
     with pytest.raises(DataError, match="found 3 of most and 2 of camera cam01"):
         layouts.opened(tmp_path)
+
+
+@pytest.mark.parametrize("scene", ["colmap", "sparse", "0", "frame000007"])
+def test_a_scene_may_be_called_like_a_part_of_one(tmp_path: Path, scene: str) -> None:
+    rig = layouts.rig()
+    folder = tmp_path / scene
+    write_model(folder / "sparse/0", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
+    for camera in rig:
+        for time, frame in enumerate(layouts.pictures(camera)):
+            layouts.save(folder / f"images/{camera.name}/{time:04d}.png", frame)
+    layouts.assert_reads_back(layouts.opened(folder), rig, layout="colmap", masks=True, tolerance=0.01)
+
+
+def test_the_model_itself_may_be_named(tmp_path: Path) -> None:
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
+    for camera in rig:
+        layouts.save(tmp_path / f"images/{camera.name}/0.png", layouts.pictures(camera, 1)[0])
+    for path in (tmp_path / "sparse/0", tmp_path / "sparse/0/cameras.bin"):
+        layouts.assert_reads_back(layouts.opened(path), rig, layout="colmap", masks=True, tolerance=0.01, frames=1)

@@ -16,18 +16,21 @@ from taichi_vvc.io.footage import natural
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.parse import some
 from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
-from taichi_vvc.io.scenes import FRAME_FOLDER, scene_clips, scene_masks
+from taichi_vvc.io.scenes import scene_clips, scene_masks
 
 MOVED = 1e-3  # radians, and share of the rig's size: more is a camera that moves
 
 
-def read_colmap(model: Path, frames: slice | None = None) -> CaptureIndex:
-    """Index the scene whose COLMAP model lies in the folder ``model``. All cameras are training cameras.
+def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> CaptureIndex:
+    """Index a scene whose COLMAP model lies in the folder ``model``. All cameras are training cameras.
+
+    Args:
+        scene: the folder with the pictures; if it is the model itself, the one above ``sparse/0`` is taken.
 
     Raises:
         DataError: the model cannot be read, or none of its images is a camera of the scene.
     """
-    scene = _scene(model)
+    scene = _scene_of(model) if scene.resolve() == model.resolve() else scene
     images = read_model(model)
     clips, masks = scene_clips(scene), scene_masks(scene)
     taken: dict[str, list[ModelImage]] = {}
@@ -74,15 +77,12 @@ def _rig_camera(name: str, image: ModelImage, clips: dict, masks: dict) -> RigCa
     )
 
 
-def _scene(model: Path) -> Path:
-    """The folder of the scene: above ``sparse/0``, ``colmap/`` and a folder of one frame."""
+def _scene_of(model: Path) -> Path:
+    """The folder of the scene: above ``sparse/0`` and ``colmap``."""
     scene = model.resolve()
-    if scene.name.isdecimal() and scene.parent.name in ("sparse", "distorted"):
-        scene = scene.parent
-    if scene.name == "sparse":
-        scene = scene.parent
-    if scene.name == "colmap" or FRAME_FOLDER.fullmatch(scene.name):
-        scene = scene.parent
+    for names in (("0",), ("sparse",), ("colmap",)):
+        if scene.name in names:
+            scene = scene.parent
     return scene
 
 

@@ -26,7 +26,7 @@ class Layout:
     Attributes:
         name: as ``--format`` takes it.
         looks_for: what it is recognised by, in words.
-        find: the file (for COLMAP the folder of the model) that describes the capture at a path, None if not there.
+        find: the file (for COLMAP the scene's folder) that describes the capture at a path, None if not there.
         read: the index of the capture that such a file describes, for a selection of frames.
     """
 
@@ -73,13 +73,19 @@ def _find_dna(path: Path) -> Path | None:
 
 
 def _find_colmap(path: Path) -> Path | None:
+    """The scene and not its model: the scene's folder may be called anything, ``sparse`` and ``colmap`` included."""
     if path.is_file():
         return path.parent if path.name in ("cameras.bin", "cameras.txt") else None
-    frames = sorted(item for item in path.iterdir() if item.is_dir() and item.name.startswith(("frame", "colmap_")))
-    for scene in (path, *frames[:1]):
+    return path if find_model(path) is not None else None
+
+
+def find_model(scene: Path) -> Path | None:
+    """The folder of the COLMAP model of a scene, or of its first frame's folder."""
+    frames = sorted(item for item in scene.iterdir() if item.is_dir() and item.name.startswith(("frame", "colmap_")))
+    for place in (scene, *frames[:1]):
         for name in MODEL_FOLDERS:
-            if any((scene / name / f"cameras.{kind}").is_file() for kind in ("bin", "txt")):
-                return scene / name
+            if any((place / name / f"cameras.{kind}").is_file() for kind in ("bin", "txt")):
+                return place / name
     return None
 
 
@@ -125,10 +131,10 @@ def _read_llff(file: Path, frames: slice | None) -> CaptureIndex:
     return read_llff(file, frames)
 
 
-def _read_colmap(model: Path, frames: slice | None) -> CaptureIndex:
+def _read_colmap(scene: Path, frames: slice | None) -> CaptureIndex:
     from taichi_vvc.io.colmap import read_colmap
 
-    return read_colmap(model, frames)
+    return read_colmap(scene, find_model(scene) or scene, frames)
 
 
 # In the order in which they are tried: what says most comes first.
