@@ -6,6 +6,8 @@ every machine, since only integers are involved; see docs/bitstream.md, "Live se
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .types import FieldLayout
@@ -14,6 +16,7 @@ from .types import FieldLayout
 _UNITS = 64
 
 
+@lru_cache(maxsize=256)
 def _touched(cells: int, nodes: int, tile: int, scale: int) -> np.ndarray:
     """(nodes, cells) bool: which nodes of a tile a sample in each cell can touch along one axis.
 
@@ -29,6 +32,29 @@ def _touched(cells: int, nodes: int, tile: int, scale: int) -> np.ndarray:
             first = start * (nodes - 1) // tile
             last = min(nodes - 1, end * (nodes - 1) // tile + 1)
             result[first : last + 1, cell] = True
+    result.setflags(write=False)
+    return result
+
+
+def _any_touched(mask: np.ndarray, axis: int, touched: np.ndarray) -> np.ndarray:
+    """Replace an axis of cells by one of nodes: True where any cell that touches the node is True.
+
+    The cells of a node are a few runs, so differences of a running count answer it.
+    """
+    shape = list(mask.shape)
+    shape[axis] = 1
+    counts = np.concatenate([np.zeros(shape, np.int32), np.cumsum(mask, axis=axis, dtype=np.int32)], axis=axis)
+    edges = np.diff(np.pad(touched.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    starts, ends = (np.argwhere(edges == sign) for sign in (1, -1))
+    rank = np.concatenate([np.arange(n) for n in np.bincount(starts[:, 0], minlength=len(touched))])
+    shape[axis] = len(touched)
+    result = np.zeros(shape, bool)
+    for run in range(int(rank.max(initial=-1)) + 1):
+        nodes, low, high = starts[rank == run, 0], starts[rank == run, 1], ends[rank == run, 1]
+        found = np.take(counts, high, axis) > np.take(counts, low, axis)
+        index: list[slice | np.ndarray] = [slice(None)] * 3
+        index[axis] = nodes
+        result[tuple(index)] |= found
     return result
 
 
@@ -55,9 +81,8 @@ def live_nodes(layout: FieldLayout, occupancy: np.ndarray) -> tuple[np.ndarray, 
                 axes.append(_touched(cells[axis], resolution[axis], _UNITS * cells[axis], 1))
             else:
                 axes.append(_touched(cells[axis], resolution[axis], _UNITS * 256 * longest, frequency))
-        # Counting touches with exact small integers; a separable product per axis.
-        touched = occupancy.astype(np.float32)
-        touched = (np.tensordot(axes[0].astype(np.float32), touched, axes=(1, 2)) > 0).astype(np.float32)  # x z y
-        touched = (np.tensordot(axes[1].astype(np.float32), touched, axes=(1, 2)) > 0).astype(np.float32)  # y x z
-        live.append(np.ascontiguousarray(np.tensordot(axes[2].astype(np.float32), touched, axes=(1, 2)) > 0))  # z y x
+        touched = occupancy
+        for axis, touches in zip((2, 1, 0), axes, strict=True):
+            touched = _any_touched(touched, axis, touches)
+        live.append(np.ascontiguousarray(touched))
     return tuple(live)
