@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import imageio.v3 as imageio
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -64,7 +65,7 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
         DataError: the file cannot be written.
     """
     with atomic(path) as temporary, one_line(path):
-        Image.fromarray(to_bytes(image)).save(temporary, format="PNG")
+        imageio.imwrite(temporary, to_bytes(image), plugin="pillow", extension=".png")
 
 
 def depth_unit(farthest: float) -> float:
