@@ -199,6 +199,7 @@ def fit_frame(
     freeze_at = int(total * 0.75)
     round_at = int(total * config.rounding_from)
     recent = bits = 0.0
+    heard = 0
     assert config.background is not None
     background = tuple(c / 255 for c in config.background)
     for iteration in range(total):
@@ -213,7 +214,9 @@ def fit_frame(
         _quantize(state, mode if config.joint else quant.IDENTITY, seed, iteration)
         error = _distortion_step(ws, state, config, problem, background, seed, iteration)
         if error is not None:
-            recent = error if iteration == 0 else 0.95 * recent + 0.05 * error
+            # The average fades by 5 % per iteration, also where the error is not read back at each of them.
+            kept = 0.95 ** (iteration - heard) if iteration else 0.0
+            recent, heard = kept * recent + (1 - kept) * error, iteration
         warm = iteration >= total // 20
         if warm and (state.tables is None or iteration % _PLAN_EVERY == 0):
             bits = _plan(state, config, previous)
