@@ -78,7 +78,7 @@ def gather(
 
 
 @ti.func
-def scatter_plain(
+def scatter(
     gradient: ti.template(),
     base: ti.i32,
     node: ti.i32,
@@ -89,8 +89,9 @@ def scatter_plain(
     fz: ti.f32,
     g: ti.template(),
     width: ti.template(),
+    atomic: ti.template(),
 ):
-    """Adjoint of :func:`gather` with plain stores: for one writer per array region."""
+    """Adjoint of :func:`gather`: atomic additions for many writers, or plain stores for one writer per region."""
     for corner in ti.static(range(8)):
         cx = ti.static(corner & 1)
         cy = ti.static((corner >> 1) & 1)
@@ -101,34 +102,11 @@ def scatter_plain(
         weight = wx * wy * wz
         at = base + (node + cx + cy * sy + cz * sz) * width
         for lane in ti.static(range(width)):
-            gradient[at + lane] = gradient[at + lane] + weight * g[lane]
-
-
-@ti.func
-def scatter_atomic(
-    gradient: ti.template(),
-    base: ti.i32,
-    node: ti.i32,
-    sy: ti.i32,
-    sz: ti.i32,
-    fx: ti.f32,
-    fy: ti.f32,
-    fz: ti.f32,
-    g: ti.template(),
-    width: ti.template(),
-):
-    """Adjoint of :func:`gather` with atomic additions: for many writers."""
-    for corner in ti.static(range(8)):
-        cx = ti.static(corner & 1)
-        cy = ti.static((corner >> 1) & 1)
-        cz = ti.static(corner >> 2)
-        wx = fx if cx else 1.0 - fx
-        wy = fy if cy else 1.0 - fy
-        wz = fz if cz else 1.0 - fz
-        weight = wx * wy * wz
-        at = base + (node + cx + cy * sy + cz * sz) * width
-        for lane in ti.static(range(width)):
-            ti.atomic_add(gradient[at + lane], weight * g[lane])
+            if ti.static(atomic):
+                ti.atomic_add(gradient[at + lane], weight * g[lane])
+            else:
+                # Not `+=`, which Taichi compiles to an atomic operation on arrays.
+                gradient[at + lane] = gradient[at + lane] + weight * g[lane]
 
 
 @ti.func
@@ -210,10 +188,7 @@ def adjoint_of_one(
     if half == 1:
         node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
         base = ints[g * 16 + 6]
-    if ti.static(atomic):
-        scatter_atomic(gradient, base, node, sy, sz, fx, fy, fz, d, width)
-    else:
-        scatter_plain(gradient, base, node, sy, sz, fx, fy, fz, d, width)
+    scatter(gradient, base, node, sy, sz, fx, fy, fz, d, width, atomic)
 
 
 @ti.kernel

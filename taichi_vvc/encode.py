@@ -26,7 +26,7 @@ from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
 from .metrics import composite, psnr
 from .occupancy import first_mask
-from .optimize import FitResult, Reference, fit_frame
+from .optimize import FitResult, Reference, fit_frame, unchanged
 from .problem import make_problem
 from .render import Workspace, render
 from .runtime import start
@@ -113,11 +113,14 @@ def encode(
     # The layout as the decoder will read it, so that not even its rounding differs.
     layout = layout_of_header(header)
     reference: Reference | None = None
+    group = first_of_group = 0
     if resume and path.exists():
         writer, done = StreamWriter.resume(path, header)
         if done:
             with open_stream(path) as stream:
                 reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
+                group = stream.info(done - 1).group
+                first_of_group = max(i for i in range(done) if stream.info(i).type == "key")
     else:
         path.unlink(missing_ok=True)
         writer, done = StreamWriter.create(path, header), 0
@@ -125,13 +128,14 @@ def encode(
     with writer:
         for number in range(done, len(sequence)):
             began = time.monotonic()
-            if number % group_length == 0:
-                reference = None
             views = sequence.frame(number)
-            fit = _fit(ws, layout, config, views, reference, number, progress, preview)
-            reference, sizes, estimated, actual = _write(
-                writer, layout, config, fit, reference, number, number // group_length
-            )
+            mask = first_mask(layout, views.views, None if reference is None else reference.frame)
+            # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
+            if reference is not None and number - first_of_group >= group_length and mask.any():
+                mask = first_mask(layout, views.views, None)
+                reference, group, first_of_group = None, group + 1, number
+            fit = _fit(ws, layout, config, views, mask, reference, number, progress, preview)
+            reference, sizes, estimated, actual = _write(writer, layout, config, fit, reference, number, group)
             field = field_of_symbols(ws.runtime, layout, reference.parameters, reference.frame)
             background = _background(config)
             quality = _training_psnr(ws, field, background, views.views)
@@ -169,14 +173,19 @@ def _fit(
     layout: FieldLayout,
     config: EncoderConfig,
     views: FrameViews,
+    mask: np.ndarray,
     reference: Reference | None,
     number: int,
     progress: Callable[[Progress], None] | None,
     preview: Callable[[Glimpse], None] | None,
 ) -> FitResult:
-    mask = first_mask(layout, views.views, None if reference is None else reference.frame)
     if not mask.any():
-        raise DataError(f"frame {number}: expected something inside the bounds, found empty masks; check the bounds")
+        if reference is None:
+            raise DataError(
+                f"frame {number}: expected something inside the bounds, found empty masks; check masks and bounds, "
+                "or start at a later frame"
+            )
+        return unchanged(reference, mask)
     problem = make_problem(ws, layout, views.views, mask)
 
     def report(step: int, steps: int, error: float, bits: float) -> None:

@@ -64,6 +64,12 @@ class Reference:
     parameters: GroupParameters
 
 
+def unchanged(reference: Reference, mask: np.ndarray) -> FitResult:
+    """The result for a frame in which nothing is to be fitted: no residual, occupancy as given."""
+    residuals = tuple(np.zeros_like(s) for s in reference.frame.symbols)
+    return FitResult(residuals, mask, reference.parameters, None, 8.0 * len(residuals), 0.0)
+
+
 @dataclass
 class _State:
     """Everything that changes while a frame is fitted."""
