@@ -24,6 +24,8 @@ COMMANDS = {
     "render": "Render a file along a free camera path while time runs.",
     "view": "Play a file in the browser.",
     "eval": "Decode a file and compare it with the capture it was made from.",
+    "bench": "Measure rate-distortion curves of several configurations on a capture.",
+    "compare": "Compare the curves of two benches: BD-rate and BD-PSNR.",
     "info": "Say what is in a file, without decoding it.",
     "inspect": "Say what a capture holds and what will make trouble, and draw it.",
     "convert": "Write a capture of any layout as pictures with a transforms.json.",

@@ -1,0 +1,394 @@
+"""``tvvc bench``: rate-distortion points of several configurations on one capture, kept on disk point by point.
+
+Each point is a JSON file of its own, and each fitted file stays beside it, so that a stopped run goes on where it was.
+A point is taken over only if the capture, the frames, the size and every setting are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import baselines, curves
+from .baseline_fits import independent_frames, transformed_frames
+from .bitstream import StreamWriter
+from .config import EncoderConfig, layout_of
+from .decode import open as open_stream
+from .doctor import version_of, versions
+from .encode import encode, settle_background
+from .errors import ConfigError, DataError
+from .evaluate import Figures, means
+from .evaluate import compare as compare_picture
+from .fields import Field
+from .headers import header_of, layout_of_header
+from .io.video import atomic, to_bytes, write_png
+from .metrics import composite
+from .render import Workspace, render
+from .runtime import start
+from .sequence import MultiViewSequence
+from .types import FieldLayout
+
+DEFAULT_CONFIGS = ("full", "paper", "posthoc")
+_SPREAD = 2.5  # between the lambdas of neighbouring points
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one point of a configuration shows and costs.
+
+    Attributes:
+        fields: the decoded frames, in order.
+        sizes: bytes that add up to all that is sent; complete once ``fields`` has come to its end.
+        seconds: of fitting, the same.
+    """
+
+    fields: Iterator[Field]
+    sizes: list[int]
+    seconds: list[float]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One curve.
+
+    Attributes:
+        text: what it is.
+        unit: what its points differ in.
+        values: (points, config) to the value of each point.
+        run: makes a point; None for pictures that are sent as they are.
+    """
+
+    text: str
+    unit: str
+    values: Callable[[int, EncoderConfig], list[float]]
+    run: Callable[[Bench, float], Outcome] | None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all points of a run share: the capture, the settings (background settled), and where results lie."""
+
+    sequence: MultiViewSequence
+    config: EncoderConfig
+    folder: Path
+    workspace: Workspace
+
+    def key(self, *more: Any) -> str:
+        """What a kept result must agree with."""
+        s = self.sequence
+        what = [str(s.path.resolve()), list(s.indices), s.downscale, list(s.bounds.lower), list(s.bounds.upper)]
+        return hashlib.sha256(json.dumps([what, self.config.settings(), *more]).encode()).hexdigest()[:16]
+
+    def layout(self, config: EncoderConfig) -> tuple[FieldLayout, int]:
+        """The field's shape as a file would state it, and the bytes of a file that holds no frame."""
+        s = self.sequence
+        layout = layout_of(config, s.bounds, [c for c in s.cameras if c.split == "train"])
+        header = header_of(layout, s.cameras, config, s.fps, s.first_index, s.downscale)
+        path = self.folder / "files" / "empty.tvvc"
+        path.unlink(missing_ok=True)
+        with StreamWriter.create(path, header) as writer:
+            writer.finish()
+        size = path.stat().st_size
+        path.unlink()
+        return layout_of_header(header), size
+
+
+def _geometric(first: float, last: float) -> Callable[[int, EncoderConfig], list[float]]:
+    return lambda n, _config: [float(f"{v:.3g}") for v in np.geomspace(first, last, n)]
+
+
+def _lambdas(points: int, config: EncoderConfig) -> list[float]:
+    middle = (points - 1) / 2
+    return [float(f"{config.lambda_rate * _SPREAD ** (i - middle):.3g}") for i in range(points)]
+
+
+def _qualities(points: int, _config: EncoderConfig) -> list[float]:
+    return [float(min(99, round(100 - 50 * f))) for f in np.geomspace(0.02, 0.4, points)]
+
+
+def _encoded(bench: Bench, name: str, config: EncoderConfig) -> tuple[Path, float]:
+    """The .tvvc file of an encode, made now or by an earlier run, and the seconds that it took."""
+    stem = f"{name}-{bench.key(config.settings())}"
+    path, note = (bench.folder / "files" / f"{stem}{ending}" for ending in (".tvvc", ".json"))
+    if not (path.exists() and note.exists()):
+        began = time.monotonic()
+        with atomic(path) as temporary:
+            for _ in encode(bench.sequence, config, temporary, overwrite=True):
+                pass
+        _write_json(note, {"seconds": time.monotonic() - began, "settings": config.settings()})
+    return path, float(json.loads(note.read_text(encoding="utf-8"))["seconds"])
+
+
+def _file(
+    name: str,
+    change: Callable[[EncoderConfig, float], EncoderConfig],
+    count: Callable[[Path], int] = lambda path: path.stat().st_size,
+) -> Callable[[Bench, float], Outcome]:
+    """A configuration whose pictures come from a .tvvc file; ``count`` says what its bytes are."""
+
+    def run(bench: Bench, value: float) -> Outcome:
+        path, seconds = _encoded(bench, name, change(bench.config, value))
+
+        def fields() -> Iterator[Field]:
+            with open_stream(path) as stream:
+                yield from stream.frames()
+
+        return Outcome(fields(), [count(path)], [seconds])
+
+    return run
+
+
+def _from_fields(bench: Bench, header: int, frames: Iterator[tuple[Field, int]]) -> Outcome:
+    outcome = Outcome(iter(()), [header], [])
+
+    def fields() -> Iterator[Field]:
+        began = time.monotonic()
+        for field, size in frames:
+            outcome.sizes.append(size)
+            outcome.seconds.append(time.monotonic() - began)
+            yield field
+            began = time.monotonic()
+
+    return replace(outcome, fields=fields())
+
+
+def _intra(bench: Bench, value: float) -> Outcome:
+    config = baselines.scaled(bench.config, value)
+    layout, header = bench.layout(config)
+    return _from_fields(bench, header, independent_frames(bench.workspace, layout, config, bench.sequence))
+
+
+def _transformed(bench: Bench, value: float) -> Outcome:
+    layout, header = bench.layout(bench.config)
+    frames = transformed_frames(bench.workspace, layout, bench.config, bench.sequence, round(value))
+    return _from_fields(bench, header, frames)
+
+
+def _with_lambda(config: EncoderConfig, value: float) -> EncoderConfig:
+    return replace(config, lambda_rate=value)
+
+
+def _with_laplace(config: EncoderConfig, value: float) -> EncoderConfig:
+    return replace(config, lambda_rate=value, rate_model="laplace")
+
+
+def _with_step(config: EncoderConfig, value: float) -> EncoderConfig:
+    return replace(config, joint=False, coefficient_step=value, basis_step=value)
+
+
+_STEPS = _geometric(1.6, 12.8)
+
+CONFIGURATIONS: dict[str, Configuration] = {
+    "full": Configuration("the default: joint fit, context coder", "lambda", _lambdas, _file("full", _with_lambda)),
+    "laplace": Configuration(
+        "joint fit and coding by one Laplace distribution per grid and channel",
+        "lambda",
+        _lambdas,
+        _file("laplace", _with_laplace),
+    ),
+    "paper": Configuration(
+        "the same files, with the coefficient grid of inter frames counted as sent whole",
+        "lambda",
+        _lambdas,
+        _file("laplace", _with_laplace, baselines.bytes_with_whole_coefficients),
+    ),
+    "posthoc": Configuration(
+        "fit without rate, rounded afterwards, context coder", "step", _STEPS, _file("posthoc", _with_step)
+    ),
+    "dynamic": Configuration(
+        "the same symbols, packed by LZMA", "step", _STEPS, _file("posthoc", _with_step, baselines.bytes_with_lzma)
+    ),
+    "dif-intra": Configuration(
+        "every frame a field of its own, float32, LZMA", "grid scale", _geometric(0.35, 1.0), _intra
+    ),
+    "rerf-like": Configuration(
+        "fit without rate, residuals by 3-D DCT and a quality-scaled table", "quality", _qualities, _transformed
+    ),
+    "simulcast": Configuration(
+        "the training cameras as HEVC; no free viewpoint",
+        "CRF",
+        lambda n, _config: [float(round(v)) for v in np.linspace(18, 42, n)],
+        None,
+    ),
+}
+
+
+def run_bench(
+    sequence: MultiViewSequence,
+    config: EncoderConfig,
+    folder: str | Path,
+    names: Sequence[str] = DEFAULT_CONFIGS,
+    points: int = 4,
+    *,
+    backend: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Measures configurations on a capture and writes points, table, plot and crops into ``folder``.
+
+    Args:
+        sequence: the capture, its frames and its size.
+        config: the settings that the configurations vary.
+        folder: made if missing; what lies there of an earlier run of the same settings is taken over.
+        names: of :data:`CONFIGURATIONS`.
+        points: per curve, at least 4.
+        backend: see :func:`taichi_vvc.runtime.start`.
+        progress: called with the points done, those in all, and a line about the last one.
+
+    Returns:
+        What ``results.json`` holds: ``points`` by configuration, and what they were measured with.
+
+    Raises:
+        ConfigError: unknown names, too few points, or a missing package (bjontegaard, matplotlib, libx265).
+        DataError: the capture cannot be used.
+    """
+    unknown = [name for name in names if name not in CONFIGURATIONS]
+    if unknown or not names:
+        raise ConfigError(f"expected configurations of {', '.join(CONFIGURATIONS)}, found {', '.join(unknown) or '-'}")
+    if points < curves.ENOUGH_POINTS:
+        raise ConfigError(f"expected {curves.ENOUGH_POINTS} or more points per curve, found {points}")
+    curves.require("bjontegaard", "matplotlib")
+    if not len(sequence):
+        raise DataError(f"{sequence.path}: expected at least one frame, found none; check --frames")
+    folder = Path(folder)
+    for part in ("points", "files", "pictures"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    runtime = start(backend)
+    bench = Bench(sequence, settle_background(config, sequence), folder, Workspace(runtime))
+    found: dict[str, list[dict[str, Any]]] = {}
+    total = len(set(names)) * points
+    for name in dict.fromkeys(names):
+        found[name] = []
+        for number, value in enumerate(CONFIGURATIONS[name].values(points, bench.config)):
+            point = _point(bench, name, number, value)
+            found[name].append(point)
+            if progress is not None:
+                quality = "-" if point["psnr"] is None else f"{point['psnr']:.2f} dB"
+                progress(
+                    sum(map(len, found.values())),
+                    total,
+                    f"{name}  {point['setting']}  {point['bytes_per_frame'] / 1000:.2f} kB/frame  {quality}",
+                )
+    results = {
+        "capture": sequence.path.name,
+        "frames": [sequence.indices.start, sequence.indices.stop],
+        "downscale": sequence.downscale,
+        "preset": config.preset,
+        "settings": bench.config.settings(),
+        "date": date.today().isoformat(),
+        "machine": {"system": platform.platform(), "backend": runtime.backend},
+        "versions": {**versions(), **{name: version_of(name) for name in ("bjontegaard", "av")}},
+        "points": found,
+    }
+    _write_json(folder / "results.json", results)
+    write_summary(bench, results)
+    return results
+
+
+def _point(bench: Bench, name: str, number: int, value: float) -> dict[str, Any]:
+    """One point, measured now or by an earlier run."""
+    configuration = CONFIGURATIONS[name]
+    path = bench.folder / "points" / f"{name}-{value:g}.json"
+    key = bench.key(name, value)
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept.get("key") == key:
+            return kept
+    point: dict[str, Any] = {
+        "key": key,
+        "config": name,
+        "setting": f"{configuration.unit} {value:g}",
+        "frames": len(bench.sequence),
+        "picture": f"pictures/{name}-{value:g}.png",
+        "free_viewpoint": configuration.run is not None,
+    }
+    if configuration.run is None:
+        point |= _simulcast(bench, round(value))
+    else:
+        outcome = configuration.run(bench, value)
+        point |= _measure(bench, outcome.fields, bench.folder / point["picture"])
+        point |= {"bytes": sum(outcome.sizes), "seconds": sum(outcome.seconds)}
+    point["bytes_per_frame"] = point["bytes"] / point["frames"]
+    _write_json(path, point)
+    return point
+
+
+def _background(bench: Bench) -> tuple[float, float, float]:
+    assert bench.config.background is not None
+    red, green, blue = (c / 255 for c in bench.config.background)
+    return red, green, blue
+
+
+def _measure(bench: Bench, fields: Iterable[Field], picture: Path) -> dict[str, Any]:
+    """Figures over held-out views (training views where none is held out), and the PSNR of training views."""
+    background = _background(bench)
+    figures: dict[str, list[Figures]] = {"test": [], "train": []}
+    for number, field in enumerate(fields):
+        views = sorted(bench.sequence.frame(number).views, key=lambda v: v.camera.split != "test")
+        for i, view in enumerate(views):
+            colour = render(field, view.camera, background, workspace=bench.workspace).colour
+            if number == i == 0:
+                write_png(picture, colour)
+            figures[view.camera.split].append(compare_picture(view, colour, background))
+    return _figures(figures)
+
+
+def _figures(figures: dict[str, list[Figures]]) -> dict[str, Any]:
+    split = "test" if figures["test"] else "train"
+    return {"split": split, **means(figures[split]), "psnr_train": means(figures["train"])["psnr"]}
+
+
+def _simulcast(bench: Bench, crf: int) -> dict[str, Any]:
+    """The training cameras' pictures as one HEVC stream each."""
+    background, began = _background(bench), time.monotonic()
+    frames = [bench.sequence.frame(n, "train").views for n in range(len(bench.sequence))]
+    size, found = 0, []
+    for row in zip(*frames, strict=True):
+        sent = [to_bytes(composite(view.image, background)) for view in row]
+        coded, pictures = baselines.hevc(sent, bench.sequence.fps, crf)
+        size += coded
+        shown = [(p / np.float32(255)).astype(np.float32) for p in pictures]
+        found += [compare_picture(v, p, background) for v, p in zip(row, shown, strict=True)]
+    return {"bytes": size, "seconds": time.monotonic() - began, **_figures({"test": [], "train": found})}
+
+
+def write_summary(bench: Bench, results: dict[str, Any]) -> None:
+    """Table, plot and crops from results and the pictures beside them."""
+    points, folder = results["points"], bench.folder
+    first, last = results["frames"]
+    title = (
+        f"{results['capture']}, frames {first}:{last}, downscale {results['downscale']}, preset {results['preset']}, "
+        f"{results['machine']['backend']}, {results['date']}"
+    )
+    lines = [f"# {title}", "", curves.points_table(points), "", curves.delta_table(points), ""]
+    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
+    for ending in ("svg", "png"):
+        curves.plot(points, folder / f"curves.{ending}", title)
+    free = {name: found for name, found in points.items() if found[0]["free_viewpoint"]}
+    if not free:
+        return
+    from PIL import Image
+
+    middle = next(iter(free.values()))
+    target = math.exp(float(np.mean([math.log(p["bytes_per_frame"]) for p in middle])))
+    view = min(bench.sequence.frame(0).views, key=lambda v: v.camera.split != "test")
+    pictures = {f"{view.camera.name}, truth": composite(view.image, _background(bench))}
+    for name, point in curves.equal_rate(free, target).items():
+        with Image.open(folder / point["picture"]) as image:
+            label = f"{name}, {point['bytes_per_frame'] / 1000:.1f} kB/frame"
+            pictures[label] = np.asarray(image.convert("RGB")) / np.float32(255)
+    curves.crops(pictures, curves.crop_around(view.image[..., 3] > 0), folder / "crops.png")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
