@@ -1,0 +1,169 @@
+"""Decoding a file: milliseconds per frame by part, and general-purpose compressors on the same symbols.
+
+python benchmarks/decode.py FILE --json decode.json      (without FILE: the packaged capture is encoded first)
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import lzma
+import tempfile
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
+
+from taichi_vvc import PRESETS, encode
+from taichi_vvc.decode import open as open_stream
+from taichi_vvc.decode import previous_residuals
+from taichi_vvc.entropy import decode_grid, decode_mask
+from taichi_vvc.fields import field_of_symbols
+from taichi_vvc.live import live_nodes
+from taichi_vvc.livesymbols import gather_live
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import SymbolFrame
+
+PARTS = ("read, CRC", "occupancy", "live set", "entropy", "add reference", "dequantise, upload")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A frame's symbols, its live nodes, and the bytes of its coded grids."""
+
+    frame: SymbolFrame
+    live: tuple[np.ndarray, ...]
+    size: int
+
+
+def decode_once(runtime: Runtime, file: Path, frames: int) -> tuple[dict[str, float], list[Decoded]]:
+    """Milliseconds per frame of each part in one pass over a file, and what came out."""
+    seconds: dict[str, float] = defaultdict(float)
+    decoded: list[Decoded] = []
+
+    @contextmanager
+    def clock(part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        seconds[part] += time.perf_counter() - start
+
+    with open_stream(file) as stream:
+        layout, frame = stream.header.layout, None
+        nx, ny, nz = layout.occupancy
+        count = min(len(stream), frames)
+        for number in range(count):
+            with clock("read, CRC"):
+                data = stream._reader.read_frame(number)
+            before = None if data.type == "key" else frame
+            with clock("occupancy"):
+                mask = decode_mask(data.occupancy, (nz, ny, nx), None if before is None else before.occupancy)
+            with clock("live set"):
+                live = live_nodes(layout, mask)
+            previous = previous_residuals(before) or (None,) * len(live)
+            with clock("entropy"):
+                parts = zip(data.grids, layout.grid_shapes, live, previous, strict=True)
+                residuals = tuple(decode_grid(*part) for part in parts)
+            symbols = residuals
+            with clock("add reference"):
+                if before is not None:
+                    symbols = tuple(r + b for r, b in zip(residuals, before.symbols, strict=True))
+            frame = SymbolFrame(symbols, residuals, mask, data.type == "key")
+            parameters = stream.parameters(number)
+            with clock("dequantise, upload"):
+                field_of_symbols(runtime, layout, parameters, frame)
+                runtime.sync()
+            decoded.append(Decoded(frame, live, sum(len(grid) for grid in data.grids)))
+    return {part: 1000 * seconds[part] / count for part in PARTS}, decoded
+
+
+def others() -> dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]]:
+    """Compressors that are installed: compress and decompress."""
+    found = {
+        "zlib -9": (lambda data: zlib.compress(data, 9), zlib.decompress),
+        "LZMA -9": (lambda data: lzma.compress(data, preset=9), lzma.decompress),
+    }
+    try:
+        zstd = importlib.import_module("zstandard")
+    except ImportError:
+        print("zstd: skipped, pip install zstandard")
+        return found
+    return found | {
+        "zstd -19": (zstd.ZstdCompressor(level=19).compress, zstd.ZstdDecompressor().decompress),
+    }
+
+
+def packed(decoded: list[Decoded]) -> list[bytes]:
+    """Each frame's live residuals as one byte each where they fit, else two: what a compressor is given."""
+    result = []
+    for part in decoded:
+        values = gather_live(part.frame.residuals, part.live)
+        result.append(values.astype(np.int8 if np.abs(values).max(initial=0) < 128 else np.int16).tobytes())
+    return result
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure and print."""
+    runtime = begin(options.backend, threads_of(options)[0])
+    with tempfile.TemporaryDirectory() as folder:
+        file = options.file or Path(folder) / "benchmark.tvvc"
+        if options.file is None:
+            config = PRESETS[options.preset]
+            for _ in encode(capture_of(options, slice(0, options.frames)), config, file):
+                pass
+        passes = [decode_once(runtime, file, options.frames) for _ in range(options.repeats)]
+    parts, decoded = min(passes, key=lambda one: sum(one[0].values()))
+    count = len(decoded)
+    channels = [shape.shape[3] for shape in decoded[0].frame.symbols]
+    symbols = sum(int(m.sum()) * c for part in decoded for m, c in zip(part.live, channels, strict=True))
+    total = sum(parts.values())
+    result: dict[str, Any] = {
+        "frames": count,
+        "symbols_per_frame": symbols / count,
+        "parts_ms": parts,
+        "total_ms": total,
+        "msymbols_per_s": symbols / count / (parts["entropy"] / 1000) / 1e6,
+        "bytes_per_frame": sum(part.size for part in decoded) / count,
+    }
+    print(f"{count} frames, {symbols / count:.0f} live symbols each")
+    table(["part", "ms per frame"], [*parts.items(), ("total", total)])
+    rows = [["this codec", result["bytes_per_frame"], None, parts["entropy"]]]
+    data = packed(decoded)
+    for name, (compress, decompress) in others().items():
+        payloads: list[bytes] = []
+
+        def shrink(compress: Any = compress, payloads: list[bytes] = payloads) -> None:
+            payloads[:] = [compress(part) for part in data]
+
+        encode_ms = 1000 * best(shrink, 1) / count
+        decode_ms = 1000 * best(lambda d=decompress, p=payloads: [d(part) for part in p], options.repeats) / count
+        rows.append([name, sum(map(len, payloads)) / count, encode_ms, decode_ms])
+    result["others"] = {
+        name: {"bytes_per_frame": size, "encode_ms": encode_ms, "decode_ms": decode_ms, "times_ours": size / rows[0][1]}
+        for name, size, encode_ms, decode_ms in rows[1:]
+    }
+    print(f"entropy decoding: {result['msymbols_per_s']:.1f} Msymbol/s")
+    heads = ["grid symbols", "bytes per frame", "encode ms", "decode ms"]
+    table(heads, [[name, float(size), "-" if e is None else e, d] for name, size, e, d in rows])
+    return result
+
+
+def main() -> None:
+    """Read the arguments and measure."""
+    options_of = parser(__doc__)
+    options_of.add_argument("file", type=Path, nargs="?", help="a .tvvc file; default: encode the capture first")
+    options_of.add_argument("--preset", default="fast", choices=PRESETS, help="of that encode")
+    options_of.add_argument("--frames", type=int, default=4)
+    options_of.add_argument("--repeats", type=int, default=5)
+    options = options_of.parse_args()
+    write(options, per_threads(options, run))
+
+
+if __name__ == "__main__":
+    main()

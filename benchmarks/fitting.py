@@ -1,0 +1,153 @@
+"""One optimisation step of the encoder, set up so that it can be timed whole and by stage."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from taichi_vvc.kernels import adam, geometry, grids, quant, shade
+
+from taichi_vvc import optimize
+from taichi_vvc.config import EncoderConfig, layout_of
+from taichi_vvc.encode import settle_background
+from taichi_vvc.occupancy import first_mask
+from taichi_vvc.problem import FrameProblem, make_problem
+from taichi_vvc.render import Workspace, measure_opacity
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.sequence import MultiViewSequence
+from taichi_vvc.types import FieldLayout
+
+# Not `from taichi_vvc import render`, which is the function.
+render = importlib.import_module("taichi_vvc.render")
+
+STAGES: dict[str, list[tuple[Any, str]]] = {
+    "rays, targets": [
+        (geometry, name) for name in ("draw_pixels", "rays_of_pixels", "targets_of_pixels", "encode_directions")
+    ],
+    "march": [(optimize, "trace")],
+    "grids forward": [(grids, "lookup_fwd")],
+    "grids backward": [(grids, "lookup_bwd_tasks"), (grids, "lookup_bwd_samples")],
+    "MLPs forward": [(render, "mlp_forward")],
+    "MLPs backward": [(render, "mlp_backward")],
+    "compositing": [
+        *((shade, name) for name in ("weights_fwd", "composite_fwd", "composite_bwd", "loss_fwd", "loss_bwd")),
+        *((shade, f"colour_{part}_{way}") for part in ("inputs", "outputs") for way in ("fwd", "bwd")),
+        (render, "_select"),
+    ],
+    "quantiser": [(quant, name) for name in ("quantize_fwd", "quantize_bwd", "step_bwd")],
+    "rate": [(optimize, "add_rate_gradient")],
+    "Adam": [(adam, "adam_step")],
+}
+
+
+@dataclass
+class Case:
+    """A key frame's fit under way; ``iteration`` numbers the batches."""
+
+    ws: Workspace
+    layout: FieldLayout
+    config: EncoderConfig
+    problem: FrameProblem
+    state: Any
+    background: tuple[float, ...]
+    seed: int = 1
+    iteration: int = 0
+
+    @property
+    def runtime(self) -> Runtime:
+        """Where it runs."""
+        return self.ws.runtime
+
+    def step(self, batch: int | None = None, mode: int = quant.NOISE) -> None:
+        """One step as :func:`taichi_vvc.optimize.fit_frame` takes it; ``batch`` repeats a certain batch of rays."""
+        self.iteration += 1
+        number = self.iteration if batch is None else batch
+        optimize._quantize(self.state, mode, self.seed, number)
+        self.distortion(number)
+        rates = self.config.grid_rate / self.state.steps
+        optimize._update(self.state, self.config, self.problem, rates, 1.0, self.iteration, True)
+
+    def distortion(self, batch: int) -> float | None:
+        """Render one batch and go back through it; mean squared error where it was read."""
+        parts = self.ws, self.state, self.config, self.problem, self.background, self.seed, batch
+        return optimize._distortion_step(*parts)
+
+    def plan(self) -> None:
+        """Let the coder choose its tables."""
+        optimize._plan(self.state, self.config, None)
+
+    @property
+    def samples(self) -> int:
+        """Samples of the last batch."""
+        return int(self.runtime.download(self.ws.arrays["starts"])[self.config.rays])
+
+
+def prepare(runtime: Runtime, config: EncoderConfig, sequence: MultiViewSequence, warm: int) -> Case:
+    """The fit of the first frame after ``warm`` steps, with cells pruned as an encode does along its way."""
+    config = settle_background(config, sequence)
+    assert config.background is not None
+    layout = layout_of(config, sequence.bounds, [c for c in sequence.cameras if c.split == "train"])
+    views = sequence.frame(0)
+    mask = first_mask(layout, views.views, None)
+    ws = Workspace(runtime)
+    problem = make_problem(ws, layout, views.views, mask)
+    state = optimize._start(runtime, layout, config, mask, None)
+    case = Case(ws, layout, config, problem, state, tuple(c / 255 for c in config.background))
+    prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} - {0}
+    for iteration in range(warm):
+        if iteration in prune_at and optimize._prune(ws, state, problem):
+            state.tables = None
+        if state.tables is None and iteration > warm // 4:
+            case.plan()
+        case.step()
+    measure_opacity(ws, state.field)
+    case.plan()
+    return case
+
+
+@contextmanager
+def stage_clock(runtime: Runtime) -> Iterator[dict[str, float]]:
+    """Within this context the seconds spent in each stage add up in the dictionary."""
+    seconds: dict[str, float] = defaultdict(float)
+    originals = []
+
+    def timed(stage: str, function: Any) -> Any:
+        def run(*arguments: Any, **named: Any) -> Any:
+            runtime.sync()
+            start = time.perf_counter()
+            result = function(*arguments, **named)
+            runtime.sync()
+            seconds[stage] += time.perf_counter() - start
+            return result
+
+        return run
+
+    for stage, parts in STAGES.items():
+        for module, name in parts:
+            originals.append((module, name, getattr(module, name)))
+            setattr(module, name, timed(stage, getattr(module, name)))
+    try:
+        yield seconds
+    finally:
+        for module, name, function in originals:
+            setattr(module, name, function)
+
+
+def by_stage(case: Case, repeats: int) -> dict[str, float]:
+    """Milliseconds of each stage in the quickest of ``repeats`` steps, and ``other``: what lies between them."""
+    rows = []
+    for _ in range(repeats):
+        with stage_clock(case.runtime) as seconds:
+            start = time.perf_counter()
+            case.step()
+            total = time.perf_counter() - start
+        row = {stage: 1000 * seconds[stage] for stage in STAGES}
+        rows.append(row | {"other": 1000 * total - sum(row.values())})
+    keys = rows[0]
+    return {key: float(np.median([row[key] for row in rows])) for key in keys}

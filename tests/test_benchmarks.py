@@ -1,0 +1,60 @@
+"""The benchmarks as a user starts them, at their smallest settings: that they run and write what they promise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = {"measure", "fitting", "torch_reference"}  # imported by others
+ELSEWHERE = {"cut_capture"}
+SMALL = ["--preset", "ultrafast", "--downscale", "4"]
+RUNS = {
+    "step": (
+        [*SMALL, "--rays", "64", "--warm", "4", "--repeats", "1", "--threads", "1,2"],
+        {"stages_ms", "step_ms", "rays_per_s", "samples_per_s", "torch_ms", "ratio", "ratio_with_tables", "threads"},
+    ),
+    "decode": (
+        ["{file}", "--repeats", "1"],
+        {"parts_ms", "total_ms", "msymbols_per_s", "bytes_per_frame", "others", "symbols_per_frame"},
+    ),
+    "render": (
+        ["--presets", "ultrafast", "--sizes", "32x24", "--warm", "2", "--repeats", "1", "--downscale", "4"],
+        {"rows", "threads"},
+    ),
+    "scaling": (
+        [*SMALL, "--grids", "0.5", "--batches", "64", "--warm", "2", "--repeats", "1"],
+        {"scale", "rays", "step_ms", "tables_ms", "peak_mib", "symbols", "grid_values", "samples"},
+    ),
+}
+
+
+def test_every_benchmark_is_run_by_a_test() -> None:
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == SHARED | ELSEWHERE | RUNS.keys()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_benchmark_runs(name: str, python, tmp_path) -> None:
+    if name == "step":
+        pytest.importorskip("torch")
+    arguments, keys = RUNS[name]
+    arguments = [argument.format(file=ROOT / "tests" / "data" / "golden_v1.tvvc") for argument in arguments]
+    # Started elsewhere: a benchmark must not depend on where it is run, nor leave anything there.
+    here, file = tmp_path / "here", tmp_path / "figures.json"
+    here.mkdir()
+    done = python(ROOT / "benchmarks" / f"{name}.py", *arguments, "--json", file, cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout and list(here.iterdir()) == []
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document["surroundings"].keys() >= {"date", "backend", "processor", "cores", "python", "versions"}
+    assert document["results"] and all(result.keys() >= keys for result in document["results"])
+    if name == "step":
+        assert [result["threads"] for result in document["results"]] == [1, 2]
+        assert all(result["loss_difference"] < 1e-3 for result in document["results"])
+        assert all(result["ratio"] > 0 for result in document["results"])
+    if name == "decode":
+        assert {"zlib -9", "LZMA -9"} <= document["results"][0]["others"].keys()
+    if name == "render":
+        assert [(row["width"], row["height"]) for row in document["results"][0]["rows"]] == [(32, 24)]
