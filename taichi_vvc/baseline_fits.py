@@ -79,7 +79,7 @@ def independent_frames(
 
 
 def transformed_frames(
-    ws: Workspace, layout: FieldLayout, config: EncoderConfig, sequence: MultiViewSequence, quality: int
+    ws: Workspace, layout: FieldLayout, config: EncoderConfig, sequence: MultiViewSequence, quality: float
 ) -> Iterator[tuple[Field, int]]:
     """Fits without rate, whose residual grids are coded by :func:`~taichi_vvc.baselines.code_blocks`, closed loop.
 

@@ -117,14 +117,14 @@ def _zigzag() -> tuple[np.ndarray, np.ndarray]:
     return order, total[order]
 
 
-def quantisation_table(quality: int) -> np.ndarray:
+def quantisation_table(quality: float) -> np.ndarray:
     """(8, 8, 8) steps: 16 at frequency 0, rising evenly with the frequency to 120, scaled by quality as in JPEG.
 
     Raises:
-        ConfigError: quality is not 1..99.
+        ConfigError: quality is not from 1 to below 100, fractions included.
     """
-    if not 1 <= quality <= 99:
-        raise ConfigError(f"expected a quality of 1 to 99, found {quality}")
+    if not 1 <= quality < 100:
+        raise ConfigError(f"expected a quality from 1 to below 100, found {quality}")
     scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
     return scale * (16 + (120 - 16) * np.indices((BLOCK,) * 3).sum(0) / (3 * (BLOCK - 1)))
 
@@ -149,7 +149,7 @@ def _merged(blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return parts.reshape(nz * BLOCK, ny * BLOCK, nx * BLOCK, shape[3])[: shape[0], : shape[1], : shape[2]]
 
 
-def code_blocks(grids: Sequence[np.ndarray], live: Sequence[np.ndarray], quality: int) -> CodedBlocks:
+def code_blocks(grids: Sequence[np.ndarray], live: Sequence[np.ndarray], quality: float) -> CodedBlocks:
     """Codes float grids as ReRF does its residuals: blocks of 8^3, orthonormal 3-D DCT per channel, a quality-scaled
     table, coefficients in zigzag order.
 
@@ -173,7 +173,7 @@ def code_blocks(grids: Sequence[np.ndarray], live: Sequence[np.ndarray], quality
 
 
 def decode_blocks(
-    payload: bytes, shapes: Sequence[tuple[int, ...]], live: Sequence[np.ndarray], quality: int
+    payload: bytes, shapes: Sequence[tuple[int, ...]], live: Sequence[np.ndarray], quality: float
 ) -> tuple[np.ndarray, ...]:
     """The inverse of :func:`code_blocks` up to rounding: float32 grids of these shapes, zero where not live."""
     order, sums = _zigzag()

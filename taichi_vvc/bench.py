@@ -39,7 +39,6 @@ from .sequence import MultiViewSequence
 from .types import FieldLayout
 
 DEFAULT_CONFIGS = ("full", "paper", "posthoc")
-_SPREAD = 2.5  # between the lambdas of neighbouring points
 
 
 @dataclass(frozen=True)
@@ -107,13 +106,13 @@ def _geometric(first: float, last: float) -> Callable[[int, EncoderConfig], list
     return lambda n, _config: [float(f"{v:.3g}") for v in np.geomspace(first, last, n)]
 
 
-def _lambdas(points: int, config: EncoderConfig) -> list[float]:
-    middle = (points - 1) / 2
-    return [float(f"{config.lambda_rate * _SPREAD ** (i - middle):.3g}") for i in range(points)]
+def _lambdas(lowest: float, highest: float) -> Callable[[int, EncoderConfig], list[float]]:
+    """Multiples of the preset's lambda."""
+    return lambda n, config: [float(f"{config.lambda_rate * f:.3g}") for f in np.geomspace(lowest, highest, n)]
 
 
 def _qualities(points: int, _config: EncoderConfig) -> list[float]:
-    return [float(min(99, round(100 - 50 * f))) for f in np.geomspace(0.02, 0.4, points)]
+    return [float(f"{100 - 50 * f:.4g}") for f in np.geomspace(0.004, 0.1, points)]
 
 
 def _encoded(bench: Bench, name: str, config: EncoderConfig) -> tuple[Path, float]:
@@ -170,7 +169,7 @@ def _intra(bench: Bench, value: float) -> Outcome:
 
 def _transformed(bench: Bench, value: float) -> Outcome:
     layout, header = bench.layout(bench.config)
-    frames = transformed_frames(bench.workspace, layout, bench.config, bench.sequence, round(value))
+    frames = transformed_frames(bench.workspace, layout, bench.config, bench.sequence, value)
     return _from_fields(bench, header, frames)
 
 
@@ -186,20 +185,24 @@ def _with_step(config: EncoderConfig, value: float) -> EncoderConfig:
     return replace(config, joint=False, coefficient_step=value, basis_step=value)
 
 
-_STEPS = _geometric(1.6, 12.8)
+# Ranges that lead the curves over about the same quality: else there is nothing to compare.
+_LAPLACE_LAMBDAS = _lambdas(2.5**-1.5, 2.5**1.5)
+_STEPS = _geometric(0.4, 3.2)
 
 CONFIGURATIONS: dict[str, Configuration] = {
-    "full": Configuration("the default: joint fit, context coder", "lambda", _lambdas, _file("full", _with_lambda)),
+    "full": Configuration(
+        "the default: joint fit, context coder", "lambda", _lambdas(0.25, 16), _file("full", _with_lambda)
+    ),
     "laplace": Configuration(
         "joint fit and coding by one Laplace distribution per grid and channel",
         "lambda",
-        _lambdas,
+        _LAPLACE_LAMBDAS,
         _file("laplace", _with_laplace),
     ),
     "paper": Configuration(
         "the same files, with the coefficient grid of inter frames counted as sent whole",
         "lambda",
-        _lambdas,
+        _LAPLACE_LAMBDAS,
         _file("laplace", _with_laplace, baselines.bytes_with_whole_coefficients),
     ),
     "posthoc": Configuration(
