@@ -31,8 +31,8 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
         (geometry, name) for name in ("draw_pixels", "rays_of_pixels", "targets_of_pixels", "encode_directions")
     ],
     "march": [(optimize, "trace")],
-    "grids forward": [(grids, "lookup_fwd")],
-    "grids backward": [(grids, "lookup_bwd_tasks"), (grids, "lookup_bwd_samples")],
+    "grids forward": [(grids, "lookup_fwd"), (grids, "lookup_fwd_fours")],
+    "grids backward": [(grids, "lookup_bwd_tasks"), (grids, "lookup_bwd_samples"), (grids, "lookup_bwd_fours")],
     "MLPs forward": [(render, "mlp_forward")],
     "MLPs backward": [(render, "mlp_backward")],
     "compositing": [

@@ -7,7 +7,7 @@ basis tile length in cells, basis nodes per cell (x, y, z). The coefficient grid
 tile that repeats (sawtooth coordinates, paper's gamma), with a node on either border of the tile.
 """
 
-from ._taichi import F32, I32, ti
+from ._taichi import F32, F32X4, I32, ti
 
 GROUP_INTS = 16
 GROUP_FLOATS = 8
@@ -254,3 +254,103 @@ def lookup_bwd_samples(
             else:
                 adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, True, 2)
                 adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, True, 2)
+
+
+@ti.func
+def gather_four(values: ti.template(), base: ti.i32, sy: ti.i32, sz: ti.i32, fx: ti.f32, fy: ti.f32, fz: ti.f32):
+    """:func:`gather` of nodes of four channels, each read at once."""
+    result = ti.Vector([0.0, 0.0, 0.0, 0.0])
+    for corner in ti.static(range(8)):
+        cx = ti.static(corner & 1)
+        cy = ti.static((corner >> 1) & 1)
+        cz = ti.static(corner >> 2)
+        wx = fx if cx else 1.0 - fx
+        wy = fy if cy else 1.0 - fy
+        wz = fz if cz else 1.0 - fz
+        result += wx * wy * wz * values[base + cx + cy * sy + cz * sz]
+    return result
+
+
+@ti.func
+def scatter_four(
+    gradient: ti.template(),
+    base: ti.i32,
+    sy: ti.i32,
+    sz: ti.i32,
+    fx: ti.f32,
+    fy: ti.f32,
+    fz: ti.f32,
+    g: ti.template(),
+):
+    """Adjoint of :func:`gather_four` with plain stores."""
+    for corner in ti.static(range(8)):
+        cx = ti.static(corner & 1)
+        cy = ti.static((corner >> 1) & 1)
+        cz = ti.static(corner >> 2)
+        wx = fx if cx else 1.0 - fx
+        wy = fy if cy else 1.0 - fy
+        wz = fz if cz else 1.0 - fz
+        at = base + cx + cy * sy + cz * sz
+        gradient[at] = gradient[at] + wx * wy * wz * g
+
+
+@ti.kernel
+def lookup_fwd_fours(
+    count: ti.i32,
+    groups: ti.i32,
+    samples: F32X4,  # (count,) of 4
+    values: F32X4,  # all grids
+    ints: I32,
+    floats: F32,
+    coefficients: F32X4,  # out (count * groups,)
+    basis: F32X4,  # out
+    features: F32X4,  # out
+):
+    """:func:`lookup_fwd` for the CPU where all groups have four channels.
+
+    Vector arrays give vector loads, which the compiler does not find in the other; the groups share one place in the
+    coefficient grid.
+    """
+    for s in range(count):
+        p = samples[s]
+        c_node, c_sy, c_sz, cx, cy, cz = coefficient_corner(0, p[0], p[1], p[2], ints, floats)
+        for g in range(groups):
+            c = gather_four(values, ints[g * 16 + 2] // 4 + c_node, c_sy, c_sz, cx, cy, cz)
+            node, sy, sz, fx, fy, fz = basis_corner(g, p[0], p[1], p[2], ints, floats)
+            b = gather_four(values, ints[g * 16 + 6] // 4 + node, sy, sz, fx, fy, fz)
+            at = s * groups + g
+            coefficients[at] = c
+            basis[at] = b
+            features[at] = c * b
+
+
+@ti.kernel
+def lookup_bwd_fours(
+    count: ti.i32,
+    groups: ti.i32,
+    samples: F32X4,
+    ints: I32,
+    floats: F32,
+    coefficients: F32X4,
+    basis: F32X4,
+    d_features: F32X4,  # (count * groups,)
+    gradient: F32X4,  # in/out, as values
+):
+    """:func:`lookup_bwd_tasks` where all groups have four channels."""
+    for task in range(groups * 2 * 512):
+        if task % 512 == 0:
+            g = task // 1024
+            if task % 1024 == 0:
+                for s in range(count):
+                    p = samples[s]
+                    at = s * groups + g
+                    node, sy, sz, fx, fy, fz = coefficient_corner(g, p[0], p[1], p[2], ints, floats)
+                    d = d_features[at] * basis[at]
+                    scatter_four(gradient, ints[g * 16 + 2] // 4 + node, sy, sz, fx, fy, fz, d)
+            else:
+                for s in range(count):
+                    p = samples[s]
+                    at = s * groups + g
+                    node, sy, sz, fx, fy, fz = basis_corner(g, p[0], p[1], p[2], ints, floats)
+                    d = d_features[at] * coefficients[at]
+                    scatter_four(gradient, ints[g * 16 + 6] // 4 + node, sy, sz, fx, fy, fz, d)

@@ -133,20 +133,16 @@ def project(ws: Workspace, f: Field, samples: int) -> None:
     """Grid lookups and projection MLP at the workspace's ``samples``: raw density and appearance of each."""
     channels = f.layout.channels
     projection, _ = perceptrons(f.layout)
-    grids.lookup_fwd(
-        samples,
-        f.map.groups,
-        channels,
-        ws.arrays["samples"],
-        f.values,
-        *f.tables,
-        ws.get("coefficients", samples * channels),
-        ws.get("basis", samples * channels),
-        ws.get("features", samples * channels),
-    )
+    out = [ws.get(name, samples * channels) for name in ("coefficients", "basis", "features")]
+    if _in_fours(f):
+        places = _fours(ws.arrays["samples"], samples * 4)
+        found = (_fours(array, samples * channels) for array in out)
+        grids.lookup_fwd_fours(samples, f.map.groups, places, _fours(f.values), *f.tables, *found)
+    else:
+        grids.lookup_fwd(samples, f.map.groups, channels, ws.arrays["samples"], f.values, *f.tables, *out)
     hidden = ws.get("hidden", samples * projection.hidden)
-    out = ws.get("projection", samples * projection.outputs)
-    mlp_forward(f.runtime, samples, projection, f.mlp, ws.arrays["features"], hidden, out)
+    raw = ws.get("projection", samples * projection.outputs)
+    mlp_forward(f.runtime, samples, projection, f.mlp, ws.arrays["features"], hidden, raw)
 
 
 def _select(ws: Workspace, f: Field, samples: int) -> int:
@@ -233,7 +229,12 @@ def backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient:
     mlp_backward(
         f.runtime, n, projection, f.mlp, a["features"], a["hidden"], d_projection, d_features, mlp_gradient, scratch
     )
-    # One function, two implementations: plain stores per (group, grid) on the CPU, atomics per sample on a GPU.
+    # One function, several implementations: plain stores per (group, grid) on the CPU, atomics per sample on a GPU.
+    if _in_fours(f):
+        places = _fours(a["samples"], n * 4)
+        stored = (_fours(a[name], n * layout.channels) for name in ("coefficients", "basis", "d_features"))
+        grids.lookup_bwd_fours(n, f.map.groups, places, *f.tables, *stored, _fours(gradient))
+        return
     lookup_bwd = grids.lookup_bwd_tasks if f.runtime.host_arrays else grids.lookup_bwd_samples
     lookup_bwd(
         n,
@@ -246,6 +247,15 @@ def backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient:
         d_features,
         gradient,
     )
+
+
+def _in_fours(f: Field) -> bool:
+    """Whether lookups may use vectors: on the CPU, with every group of four channels."""
+    return f.runtime.host_arrays and f.layout.channels == 4 * f.map.groups
+
+
+def _fours(array: np.ndarray, count: int | None = None) -> np.ndarray:
+    return array[:count].reshape(-1, 4)
 
 
 def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:

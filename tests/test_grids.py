@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,3 +172,28 @@ def test_adjoint_of_tasks_is_reproducible() -> None:
     values = flat_values(MAP, LAYOUT, GRIDS)
     first = adjoint(kernels.lookup_bwd_tasks, values, x, d_features)
     assert all(np.array_equal(first, adjoint(kernels.lookup_bwd_tasks, values, x, d_features)) for _ in range(3))
+
+
+@pytest.mark.skipif(BACKEND != "cpu", reason="vector lookups are for the CPU")
+def test_lookups_in_fours_equal_the_general_ones() -> None:
+    layout = replace(LAYOUT, levels=(GridLevel((5, 6, 4), 8, 1.0), GridLevel((4, 4, 7), 4, 2.0)))
+    grid_map, x = map_of(layout), points(layout)
+    values = flat_values(grid_map, layout, random_grids(layout, 5)).astype(np.float32)
+    samples = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1).astype(np.float32)
+    tables = ints(grid_map.ints), up(grid_map.floats)
+    general = [down(up(o.reshape(-1)), len(x) * layout.channels) for o in looked_up(values, x, layout)]
+    shape = len(x) * grid_map.groups, 4
+    found = [np.full(shape, np.nan, np.float32) for _ in range(3)]
+    kernels.lookup_fwd_fours(len(x), grid_map.groups, samples, values.reshape(-1, 4), *tables, *found)
+    for ours, theirs in zip(found, general, strict=True):
+        np.testing.assert_allclose(ours.reshape(-1), theirs, atol=1e-5)
+    d_features = np.random.default_rng(6).standard_normal(shape).astype(np.float32)
+    gradients = np.full(grid_map.size, 2.0, np.float32), np.full(grid_map.size, 2.0, np.float32)
+    stored = found[0], found[1], d_features
+    kernels.lookup_bwd_fours(len(x), grid_map.groups, samples, *tables, *stored, gradients[0].reshape(-1, 4))
+    flat = [array.reshape(-1) for array in stored]
+    kernels.lookup_bwd_tasks(
+        len(x), grid_map.groups, layout.channels, samples.reshape(-1), *tables, *flat, gradients[1]
+    )
+    np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-4)
+    assert np.abs(gradients[0] - 2).max() > 1
