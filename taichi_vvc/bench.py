@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -311,13 +310,13 @@ def _point(bench: Bench, name: str, number: int, value: float) -> dict[str, Any]
         "config": name,
         "setting": f"{configuration.unit} {value:g}",
         "frames": len(bench.sequence),
-        "picture": f"pictures/{name}-{value:g}.png",
         "free_viewpoint": configuration.run is not None,
     }
     if configuration.run is None:
         point |= _simulcast(bench, round(value))
     else:
         outcome = configuration.run(bench, value)
+        point["picture"] = f"pictures/{name}-{value:g}.png"
         point |= _measure(bench, outcome.fields, bench.folder / point["picture"])
         point |= {"bytes": sum(outcome.sizes), "seconds": sum(outcome.seconds)}
     point["bytes_per_frame"] = point["bytes"] / point["frames"]
@@ -376,16 +375,14 @@ def write_summary(bench: Bench, results: dict[str, Any]) -> None:
     (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
     for ending in ("svg", "png"):
         curves.plot(points, folder / f"curves.{ending}", title)
-    free = {name: found for name, found in points.items() if found[0]["free_viewpoint"]}
-    if not free:
+    chosen = curves.equal_rate(points)
+    if not chosen:
         return
     from PIL import Image
 
-    middle = next(iter(free.values()))
-    target = math.exp(float(np.mean([math.log(p["bytes_per_frame"]) for p in middle])))
     view = min(bench.sequence.frame(0).views, key=lambda v: v.camera.split != "test")
     pictures = {f"{view.camera.name}, truth": composite(view.image, _background(bench))}
-    for name, point in curves.equal_rate(free, target).items():
+    for name, point in chosen.items():
         with Image.open(folder / point["picture"]) as image:
             label = f"{name}, {point['bytes_per_frame'] / 1000:.1f} kB/frame"
             pictures[label] = np.asarray(image.convert("RGB")) / np.float32(255)

@@ -219,13 +219,19 @@ def plot(curves: Curves, path: str | Path, title: str) -> None:
     figure.savefig(path, dpi=110)
 
 
-def equal_rate(curves: Curves, target: float) -> dict[str, Point]:
-    """Of each curve with a free viewpoint the point whose rate is nearest to ``target`` bytes/frame, by ratio."""
-    return {
-        name: min(points, key=lambda p: abs(math.log(p["bytes_per_frame"] / target)))
-        for name, points in curves.items()
-        if points and points[0]["free_viewpoint"]
-    }
+def equal_rate(curves: Curves) -> dict[str, Point]:
+    """One point of each curve with a free viewpoint, such that their rates differ as little as the points allow."""
+    free = {name: points for name, points in curves.items() if points and points[0]["free_viewpoint"]}
+
+    def nearest(target: float) -> dict[str, Point]:
+        return {name: min(points, key=lambda p: distance(p, target)) for name, points in free.items()}
+
+    def distance(point: Point, target: float) -> float:
+        return abs(math.log(point["bytes_per_frame"] / target))
+
+    targets = [float(p["bytes_per_frame"]) for points in free.values() for p in points]
+    best = min(targets, key=lambda t: sum(distance(p, t) for p in nearest(t).values()), default=0.0)
+    return nearest(best)
 
 
 def crop_around(alpha: np.ndarray) -> tuple[slice, slice]:

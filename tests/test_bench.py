@@ -78,6 +78,13 @@ def test_tables_compare_each_pair_once_and_only_the_same_pictures() -> None:
     assert points.count("30.00 dB") == 4 and "| - |" in points
 
 
+def test_pictures_are_shown_at_about_equal_rate() -> None:
+    sent = [{**p, "free_viewpoint": False} for p in curve()]
+    chosen = curves.equal_rate({"a": curve(), "b": curve((3900.0, 9000.0)), "sent": sent})
+    assert {name: p["bytes_per_frame"] for name, p in chosen.items()} == {"a": 4000.0, "b": 3900.0}
+    assert curves.equal_rate({"sent": sent}) == {}
+
+
 def test_crop_is_the_upper_half_of_the_subject() -> None:
     alpha = np.zeros((40, 60), bool)
     alpha[10:30, 20:30] = True
