@@ -7,11 +7,13 @@ imported only when it runs, so that ``tvvc info`` loads neither Taichi nor the e
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 
 import click
 
@@ -49,7 +51,9 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"no command '{args[0]}'; there are {', '.join(COMMANDS)}")
+            near = difflib.get_close_matches(args[0].lower(), COMMANDS, n=2, cutoff=0.5)
+            meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command '{args[0]}'; {meant}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -82,6 +86,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line (default ``sys.argv[1:]``) and returns its exit status; never raises."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     settings.reset()
+    # What is wrong with a command line is said in the form that it asks for, though it was never parsed to the end.
+    settings.json = "--progress=json" in arguments or ("--progress", "json") in pairwise(arguments)
     try:
         result = tvvc.main(args=arguments, prog_name="tvvc", standalone_mode=False)
         sys.stdout.flush()
@@ -89,8 +95,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted; what was finished is on disk, and a .tvvc file stays playable", file=sys.stderr)
-        return 130
+        message = "interrupted; what was finished is on disk, and a .tvvc file stays playable"
+        return _say_error(message, 130, prefix="")
     except BrokenPipeError:
         # The reader of stdout went away (`tvvc info F | head -1`): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,27 +113,33 @@ def main() -> None:
 
 
 def _report_usage(error: click.ClickException) -> int:
+    status = error.exit_code if error.exit_code != 1 else 2
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 2
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context is not None else ""
-    print(f"error: {_one_line(error.format_message())}{hint}", file=sys.stderr)
-    return error.exit_code if error.exit_code != 1 else 2
+    return _say_error(f"{_one_line(error.format_message())}{hint}", status)
 
 
 def _report(error: Exception, debug: bool) -> int:
-    if debug:
-        traceback.print_exception(error)
+    trace = "".join(traceback.format_exception(error)) if debug else None
     if isinstance(error, TvvcError):
-        print(f"error: {_one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
+        return _say_error(_one_line(str(error)), error.exit_code, trace)
     hint = "" if debug else "; run with --debug for the traceback"
-    if isinstance(error, MemoryError):
-        print(f"error: out of memory{hint}", file=sys.stderr)
+    what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {_one_line(str(error))}"
+    return _say_error(f"{what}{hint}", 1, trace)
+
+
+def _say_error(message: str, status: int, trace: str | None = None, prefix: str = "error: ") -> int:
+    """The last thing on stderr; returns ``status``."""
+    if settings.json:
+        from taichi_vvc.cli.progress import emit
+
+        emit("error", text=message, exit_code=status, **({"traceback": trace} if trace else {}))
     else:
-        print(f"error: {type(error).__name__}: {_one_line(str(error))}{hint}", file=sys.stderr)
-    return 1
+        print(f"{trace or ''}{prefix}{message}", file=sys.stderr)
+    return status
 
 
 def _one_line(message: str) -> str:

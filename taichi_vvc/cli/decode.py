@@ -17,7 +17,7 @@ from taichi_vvc.cli.options import (
     select_frames,
     start_backend,
 )
-from taichi_vvc.cli.progress import ProgressLine, say, warn
+from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import StreamError, TruncatedStream
 from taichi_vvc.types import Camera
 
@@ -64,7 +64,8 @@ def command(
                     image = render(field, camera, stream.background, workspace=workspace)
                     sink.write(camera.name, number, image.colour)
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
-    say(f"{output}: {len(chosen)} frames of {len(views)} cameras")
+    text = f"{output}: {len(chosen)} frames of {len(views)} cameras"
+    say_result(text, output=str(output), frames=len(chosen), cameras=len(views))
     if damage is not None:
         raise damage
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -24,13 +26,14 @@ from taichi_vvc.cli.options import (
     overwrite_option,
     start_backend,
 )
-from taichi_vvc.cli.progress import ProgressLine, detail, say, warn
+from taichi_vvc.cli.progress import ProgressLine, detail, say, say_result, warn
 from taichi_vvc.config import PRESETS, EncoderConfig
 from taichi_vvc.errors import TvvcError
 from taichi_vvc.types import FrameStats
 
 CSV_START = ("frame", "type", "bytes")
 CSV_END = ("estimated_bits", "actual_bits", "psnr", "seconds")
+STDOUT = Path("-")
 
 
 @click.command(
@@ -59,7 +62,9 @@ CSV_END = ("estimated_bits", "actual_bits", "psnr", "seconds")
 @click.option("--keyint", type=click.IntRange(1), help="Frames from key frame to key frame; default about one second.")
 @backend_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write figures of each frame.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Figures of each frame; - is stdout."
+)
 @click.option(
     "--preview",
     "preview_folder",
@@ -97,7 +102,7 @@ def command(
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
     check_output_file(output, overwrite or resume, hint="add -y to replace it or --resume to go on with it")
-    if csv_file is not None:
+    if csv_file is not None and csv_file != STDOUT:
         if csv_file.resolve() == output.resolve():
             raise click.UsageError("--csv and -o name the same file")
         check_output_file(csv_file, overwrite or resume)
@@ -154,6 +159,11 @@ def encode_with_progress(
             line.update(
                 progress.frame + progress.step / max(progress.steps, 1),
                 _progress_text(progress, total, done, sequence.fps),
+                frame=progress.frame,
+                step=progress.step,
+                steps=progress.steps,
+                psnr=progress.psnr,
+                bits=progress.bits,
             )
 
         try:
@@ -162,7 +172,8 @@ def encode_with_progress(
             )
             for frame in _with_csv(statistics, csv_file, resume):
                 done.append(frame)
-                line.finish_item(frame.index + 1, _frame_line(frame, total, done, sequence.fps))
+                text = _frame_line(frame, total, done, sequence.fps)
+                line.finish_item(frame.index + 1, text, **_frame_fields(frame))
         except KeyboardInterrupt:
             warn(_interrupted(output))
             raise click.exceptions.Exit(130) from None
@@ -206,14 +217,29 @@ def _frame_line(frame: FrameStats, total: int, done: list[FrameStats], fps: Frac
     )
 
 
+def _frame_fields(frame: FrameStats) -> dict[str, Any]:
+    """A finished frame for programs, in plain JSON values."""
+    return {
+        "frame": frame.index,
+        "type": frame.type,
+        "bytes": frame.bytes,
+        "components": dict(frame.components),
+        "psnr": float(frame.psnr),
+        "seconds": float(frame.seconds),
+    }
+
+
 def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool) -> Iterator[FrameStats]:
     """Passes the figures on, writing each to the CSV file at once, so that a killed encode leaves what it did."""
     if path is None:
         yield from statistics
         return
-    going_on = resume and path.exists() and path.stat().st_size > 0
-    with path.open("a" if going_on else "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    going_on = path != STDOUT and resume and path.exists() and path.stat().st_size > 0
+    with contextlib.ExitStack() as stack:
+        file: Any = sys.stdout
+        if path != STDOUT:
+            file = stack.enter_context(path.open("a" if going_on else "w", newline="", encoding="utf-8"))
+        writer = csv.writer(file, lineterminator="\n" if path == STDOUT else "\r\n")
         for number, frame in enumerate(statistics):
             parts = sorted(frame.components)
             if number == 0 and not going_on:
@@ -238,12 +264,15 @@ def _interrupted(output: Path) -> str:
 
 def _say_result(output: Path, done: list[FrameStats], total: int, fps: Fraction) -> None:
     size = output.stat().st_size
-    if not done:
-        say(f"{output}: all {total} frames were there already, {size / 1000:.1f} kB")
-        return
     seconds = sum(frame.seconds for frame in done)
-    psnr = sum(frame.psnr for frame in done) / len(done)
-    say(
+    fields = {"output": str(output), "frames": total, "encoded": len(done), "bytes": size, "seconds": float(seconds)}
+    if not done:
+        say_result(f"{output}: all {total} frames were there already, {size / 1000:.1f} kB", **fields, psnr=None)
+        return
+    psnr = float(sum(frame.psnr for frame in done) / len(done))
+    say_result(
         f"{output}: {total} frames, {size / 1000:.1f} kB, {size / 1000 / total:.2f} kB/frame, "
-        f"{size * 8 / 1000 * float(fps) / total:.0f} kbit/s, {psnr:.2f} dB on training rays, {seconds:.0f} s"
+        f"{size * 8 / 1000 * float(fps) / total:.0f} kbit/s, {psnr:.2f} dB on training rays, {seconds:.0f} s",
+        **fields,
+        psnr=psnr,
     )

@@ -28,15 +28,17 @@ class Settings:
         verbose: how often ``-v`` was given.
         quiet: only warnings and errors on stderr.
         debug: tracebacks for errors.
+        json: everything on stderr as JSON, one object per line.
     """
 
     verbose: int = 0
     quiet: bool = False
     debug: bool = False
+    json: bool = False
 
     def reset(self) -> None:
         """Back to the defaults, for the next command line in the same process."""
-        self.verbose, self.quiet, self.debug = 0, False, False
+        self.verbose, self.quiet, self.debug, self.json = 0, False, False, False
 
 
 settings = Settings()
@@ -54,10 +56,23 @@ def _set_debug(_ctx: click.Context, _param: click.Parameter, value: bool) -> Non
     settings.debug |= value
 
 
+def _set_progress(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        settings.json = value == "json"
+
+
 def common_options(function: F) -> F:
-    """Adds ``-v``, ``--quiet`` and ``--debug``; the group and each command take them, so either place works."""
+    """Adds ``-v``, ``--quiet``, ``--progress`` ``--debug``; the group and each command take them."""
     for option in (
         click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Tracebacks for errors."),
+        click.option(
+            "--progress",
+            type=click.Choice(("text", "json")),
+            is_eager=True,
+            expose_value=False,
+            callback=_set_progress,
+            help="Form of what goes to stderr: for people (the default), or one JSON object per line.",
+        ),
         click.option(
             "--quiet",
             "-q",

@@ -2,10 +2,15 @@
 
 On a terminal, progress is one live line (rich, which honours ``NO_COLOR``); elsewhere it is plain lines, one per
 finished item and one now and then in between, so that a log stays readable. ``--quiet`` leaves warnings and errors.
+
+``--progress json`` writes one JSON object per line instead, for programs. Its keys are promised in
+``docs/quickstart.md``: ``event`` is progress, item, message, warning, result or error, and says which others follow.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sys
 import time
@@ -15,23 +20,44 @@ from typing import Any
 from taichi_vvc.cli.options import settings
 
 PLAIN_INTERVAL = 15.0  # seconds between plain lines about an unfinished item
+JSON_INTERVAL = 0.5  # seconds between JSON lines about an unfinished item
+
+
+def emit(event: str, **fields: Any) -> None:
+    """One JSON object on stderr; values that JSON has no number for (infinity, NaN) become null."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
+    print(json.dumps({"event": event, **finite}, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def say(message: str) -> None:
     """A message for the user, unless ``--quiet``."""
-    if not settings.quiet:
+    if settings.json and not settings.quiet:
+        emit("message", text=message)
+    elif not settings.quiet:
         print(message, file=sys.stderr, flush=True)
 
 
 def detail(message: str) -> None:
     """A message that only ``-v`` shows."""
-    if settings.verbose and not settings.quiet:
-        print(message, file=sys.stderr, flush=True)
+    if settings.verbose:
+        say(message)
 
 
 def warn(message: str) -> None:
     """A warning, shown even with ``--quiet``."""
-    print(f"warning: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    text = " ".join(message.split())
+    if settings.json:
+        emit("warning", text=text)
+    else:
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def say_result(message: str, **fields: Any) -> None:
+    """What a command made: ``message`` for people, ``fields`` for programs. Nothing with ``--quiet``."""
+    if settings.json and not settings.quiet:
+        emit("result", **fields)
+    else:
+        say(message)
 
 
 def clock(seconds: float) -> str:
@@ -55,12 +81,13 @@ class ProgressLine:
     def __init__(self, total: int, label: str, keep_lines: bool = True) -> None:
         self.total, self.label, self.keep_lines = total, label, keep_lines
         self._start = self._last_plain = time.monotonic()
+        self._last_json = -math.inf
         self._live: Any = None
         self._task: Any = None
 
     def __enter__(self) -> ProgressLine:
         self._start = self._last_plain = time.monotonic()
-        if not settings.quiet and is_interactive():
+        if not settings.quiet and not settings.json and is_interactive():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
@@ -78,12 +105,34 @@ class ProgressLine:
 
     def remaining(self, done: float) -> str:
         """The expected time to the end as text; empty while nothing is known."""
-        elapsed = time.monotonic() - self._start
-        return f"ETA {clock(elapsed / done * (self.total - done))}" if done > 0 and elapsed > 0.5 else ""
+        seconds = self._remaining_seconds(done)
+        return "" if seconds is None else f"ETA {clock(seconds)}"
 
-    def update(self, done: float, text: str = "") -> None:
-        """The work is at ``done`` of ``total`` items; ``text`` says what is going on."""
+    def _remaining_seconds(self, done: float) -> float | None:
+        elapsed = time.monotonic() - self._start
+        return elapsed / done * (self.total - done) if done > 0 and elapsed > 0.5 else None
+
+    def _emit(self, event: str, done: float, text: str, fields: dict[str, Any]) -> None:
+        remaining = self._remaining_seconds(done)
+        emit(
+            event,
+            task=self.label,
+            done=round(done, 4),
+            total=self.total,
+            elapsed_s=round(time.monotonic() - self._start, 3),
+            eta_s=None if remaining is None else round(remaining, 1),
+            text=text,
+            **fields,
+        )
+
+    def update(self, done: float, text: str = "", **fields: Any) -> None:
+        """The work is at ``done`` of ``total`` items; ``text`` says what is going on, ``fields`` say it to programs."""
         if settings.quiet:
+            return
+        if settings.json:
+            if time.monotonic() - self._last_json >= JSON_INTERVAL:
+                self._last_json = time.monotonic()
+                self._emit("progress", done, text, fields)
             return
         parts = [part for part in (text, self.remaining(done)) if part]
         if self._live is not None:
@@ -92,9 +141,12 @@ class ProgressLine:
             self._last_plain = time.monotonic()
             print("  ".join((self.label, *parts)), file=sys.stderr, flush=True)
 
-    def finish_item(self, done: int, text: str) -> None:
-        """Item number ``done`` (counted from 1) is complete; ``text`` is its line."""
+    def finish_item(self, done: int, text: str, **fields: Any) -> None:
+        """Item number ``done`` (counted from 1) is complete; ``text`` is its line, ``fields`` are for programs."""
         if settings.quiet:
+            return
+        if settings.json:
+            self._emit("item", done, text, fields)
             return
         if self._live is not None:
             self._live.update(self._task, completed=done)

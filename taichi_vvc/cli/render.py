@@ -22,7 +22,7 @@ from taichi_vvc.cli.options import (
     select_frames,
     start_backend,
 )
-from taichi_vvc.cli.progress import ProgressLine, say
+from taichi_vvc.cli.progress import ProgressLine, say_result
 from taichi_vvc.types import Bounds, Camera
 
 SHORTEST_PATH = 4.0  # seconds that orbit and spiral take at least; a short file plays in a loop meanwhile
@@ -102,7 +102,14 @@ def render_path(
                 else:
                     sink.write(path, number, depth_as_grey(image.depth, near, far) if depth else image.colour)
                 line.update(number + 1, f"picture {number + 1}/{len(shown)}")
-    say(f"{output}: {len(shown)} pictures of {width}x{height} at {float(rate):g} per second")
+    say_result(
+        f"{output}: {len(shown)} pictures of {width}x{height} at {float(rate):g} per second",
+        output=str(output),
+        pictures=len(shown),
+        width=width,
+        height=height,
+        fps=float(rate),
+    )
     if damage is not None:
         raise damage
 

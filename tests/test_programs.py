@@ -1,0 +1,143 @@
+"""What programs and shells use of the command line: JSON progress, CSV on stdout, suggestions, completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from captures import write_capture
+from conftest import child_environment
+
+from taichi_vvc.cli import COMMANDS, run
+from taichi_vvc.cli.progress import emit
+
+SMALLEST = dict(
+    preset="smallest",
+    coefficients=6,
+    level_nodes=(6,),
+    level_channels=(2,),
+    level_frequencies=(1.0,),
+    occupancy_cells=12,
+    steps_per_side=24,
+    rays=128,
+    key_iterations=20,
+    inter_iterations=10,
+)
+
+
+# A child process that knows the preset: taichi looks at sys.stdout, which is not what it seems under pytest.
+CHILD = (
+    "import sys; from taichi_vvc import config; "
+    f"config.PRESETS['smallest'] = config.EncoderConfig(**{SMALLEST!r}); "
+    "from taichi_vvc.cli import main; main()"
+)
+
+
+def child(status: int, *arguments: object, code: str = CHILD, **environment: str) -> tuple[str, str]:
+    """Runs the command line in a child process, which must end with ``status``; returns stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**child_environment(), **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr
+
+
+def events(text: str) -> list[dict]:
+    """The events on stderr; anything that is no JSON object fails."""
+    found = [json.loads(line) for line in text.splitlines()]
+    assert found and all(isinstance(event, dict) and "event" in event for event in found)
+    return found
+
+
+def test_progress_as_json(tmp_path) -> None:
+    capture, output = write_capture(tmp_path / "capture", cameras=4, frames=2, size=24), tmp_path / "a.tvvc"
+    arguments = ["encode", capture, "-o", output, "--preset", "smallest", "--backend", "cpu", "--csv", "-"]
+    out, err = child(0, *arguments, "--progress", "json")
+    found = events(err)
+    assert [event["event"] for event in found][-1] == "result"
+    progress = [event for event in found if event["event"] == "progress"]
+    assert progress[0] | {"task": "encode", "total": 2, "frame": 0, "steps": 20} == progress[0]
+    assert {"done", "elapsed_s", "eta_s", "step", "psnr", "bits", "text"} <= set(progress[0])
+    items = [event for event in found if event["event"] == "item"]
+    assert [(item["frame"], item["type"], item["done"]) for item in items] == [(0, "key", 1), (1, "inter", 2)]
+    assert all(sum(item["components"].values()) == item["bytes"] for item in items)
+    result = found[-1]
+    assert (result["output"], result["frames"], result["encoded"]) == (str(output), 2, 2)
+    assert result["bytes"] == output.stat().st_size
+    # The same figures went to stdout as CSV, and nothing else did.
+    header, *rows = (line.split(",") for line in out.splitlines())
+    assert header[:3] == ["frame", "type", "bytes"]
+    assert [int(row[2]) for row in rows] == [item["bytes"] for item in items]
+
+    err = child(0, "decode", output, "-o", tmp_path / "pictures", "--backend", "cpu", "--progress=json")[1]
+    result = events(err)[-1]
+    assert result == {"event": "result", "output": str(tmp_path / "pictures"), "frames": 2, "cameras": 4}
+
+    (event,) = events(child(2, "--progress", "json", *arguments)[1])
+    assert event["event"] == "error" and event["exit_code"] == 2 and "exists" in event["text"]
+
+
+@pytest.mark.parametrize("arguments", [["info", "missing.tvvc"], ["info"], ["nothing"], ["info", "--nonsense"]])
+def test_errors_as_json(capfd, tmp_path, monkeypatch, arguments: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = run(["--progress", "json", *arguments])
+    (event,) = events(capfd.readouterr().err)
+    assert status > 1 and event["event"] == "error" and event["exit_code"] == status and event["text"]
+    run(arguments)
+    assert capfd.readouterr().err.startswith("error: "), "the form must not last"
+
+
+def test_json_has_no_infinity(capfd) -> None:
+    emit("progress", psnr=float("inf"), bits=1.5)
+    assert events(capfd.readouterr().err) == [{"event": "progress", "psnr": None, "bits": 1.5}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["encoed"], "did you mean encode or decode?"),
+        (["rendr"], "did you mean render"),
+        (["INFO"], "did you mean info?"),
+        (["encode", "--presset", "fast"], "--preset"),
+        (["eval", "--jsn"], "--json"),
+    ],
+)
+def test_typing_mistakes_get_a_suggestion(capfd, arguments: list[str], meant: str) -> None:
+    assert run(arguments) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert meant in line
+
+
+def test_no_suggestion_where_nothing_is_near(capfd) -> None:
+    assert run(["xyzzy"]) == 2
+    said = capfd.readouterr().err
+    assert all(name in said for name in COMMANDS)
+
+
+def complete(words: str) -> set[str]:
+    """What bash would be offered after ``words``, asked as its completion script asks."""
+    code = "import sys; from taichi_vvc.cli import run; status = run([]); sys.exit(status or 'taichi' in sys.modules)"
+    words_and_place = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    out, _err = child(0, code=code, _TVVC_COMPLETE="bash_complete", **words_and_place)
+    return {line.split(",", 1)[1] for line in out.splitlines()}
+
+
+def test_shell_completion() -> None:
+    assert complete("tvvc en") == {"encode"}
+    assert complete("tvvc encode --pre") == {"--preset", "--preview"}
+    assert {"fast", "medium"} <= complete("tvvc encode --preset ")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_scripts(capfd, monkeypatch, shell: str) -> None:
+    monkeypatch.setitem(os.environ, "_TVVC_COMPLETE", f"{shell}_source")
+    assert run([]) == 0
+    assert "_TVVC_COMPLETE" in capfd.readouterr().out
