@@ -66,7 +66,7 @@ class EncoderConfig:
     inter_iterations: int = 600
     grid_rate: float = 0.2
     mlp_rate: float = 0.02
-    inter_rate: float = 0.5
+    inter_rate: float = 1.0
     coefficient_step: float = 0.1
     basis_step: float = 0.1
     rounding_from: float = 0.6
