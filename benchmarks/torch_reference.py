@@ -1,32 +1,33 @@
 """The same field, renderer and loss in plain torch: grid_sample, nn.Linear, autograd and torch.optim.Adam.
 
-It is given the batch's rays and samples ready-made, keeps only live symbols as parameters, evaluates colours only
-where a sample carries weight, composites packed samples with a cumulative sum, and updates with the fused Adam:
-nothing is done in a slower way than torch offers. Its rate is a Laplace distribution per channel with given scales.
+It is given the batch's rays ready-made (and, if asked, the samples), keeps only live symbols as parameters, evaluates
+colours only where a sample carries weight, composites packed samples with a cumulative sum, and updates with the fused
+Adam: nothing is done in a needlessly slow way. Its rate is a Laplace distribution per channel with given scales.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from fitting import Case
 from taichi_vvc.kernels import shade
+from taichi_vvc.kernels.rate import LOG2E
 from torch import Tensor, nn
 from torch.nn import functional
 
 from taichi_vvc.mlp import unflatten
 from taichi_vvc.quantize import grid_offset
-from taichi_vvc.render import WEIGHT_THRESHOLD
+from taichi_vvc.render import DEPTH_LIMIT, WEIGHT_THRESHOLD
 
 
 @dataclass(frozen=True)
 class TorchBatch:
-    """Rays and samples: directions (rays, 3), samples (n, 3) in cells, the ray of each, starts (rays + 1,)."""
+    """Rays (rays, 8) as the encoder makes them, samples (n, 3) in cells, the ray of each, starts (rays + 1,)."""
 
-    directions: Tensor
+    rays: Tensor
     samples: Tensor
     sample_ray: Tensor
     starts: Tensor
@@ -43,7 +44,7 @@ def batch_of(case: Case, device: str = "cpu") -> TorchBatch:
         return torch.from_numpy(host.reshape(count, width) if width > 1 else host).to(device)
 
     return TorchBatch(
-        tensor("rays", rays, 8)[:, 3:6].contiguous(),
+        tensor("rays", rays, 8),
         tensor("samples", n, 4)[:, :3].contiguous(),
         tensor("sample_ray", n, 1).long(),
         tensor("starts", rays + 1, 1).long(),
@@ -82,8 +83,30 @@ class TorchField(nn.Module):
         self.register_buffer("cells", cells)
         self.register_buffer("octaves", 2.0 ** torch.arange(self.layout.view_frequencies))
         self.register_buffer("scales", torch.cat([q.detach().abs().mean(1).clamp_min(0.05) for q in self.symbols]))
+        field = state.field
+        self.register_buffer("occupied", torch.from_numpy(field.mask.reshape(-1).copy()))
+        opacity = np.array(case.runtime.download(field.opacity, field.mask.size))
+        self.register_buffer("opacity", torch.from_numpy(opacity))
         self.rate_weight = config.lambda_rate / case.problem.rays_per_view
         self.to(device)
+
+    @torch.no_grad()
+    def marched(self, batch: TorchBatch) -> TorchBatch:
+        """The batch with samples of its own: all steps of all rays at once, then those that count."""
+        step = float(self.cells.max()) / self.layout.steps_per_side
+        near, far = batch.rays[:, 6:7], batch.rays[:, 7:8]
+        most = int(((far - near).max() / step).ceil().clamp_min(1))
+        steps = torch.arange(most, device=near.device) + torch.rand_like(near)
+        t = near + steps * step
+        places = batch.rays[:, None, :3] + t[..., None] * batch.rays[:, None, 3:6]
+        i, j, k = places.int().clamp_min(0).minimum(self.cells.int() - 1).unbind(2)
+        nx, ny, _ = self.layout.occupancy
+        cell = (k * ny + j) * nx + i
+        taken = self.occupied[cell] & (t < far)
+        depth = (self.opacity[cell] * taken * step).cumsum(1)
+        taken[:, 1:] &= depth[:, :-1] < DEPTH_LIMIT
+        starts = functional.pad(taken.sum(1).cumsum(0), (1, 0))
+        return replace(batch, samples=places[taken], sample_ray=taken.nonzero()[:, 0], starts=starts)
 
     def grids(self, noise: bool) -> list[Tensor]:
         """Dense grids (1, channels, nz, ny, nx) of the (noisy) symbols."""
@@ -120,7 +143,7 @@ class TorchField(nn.Module):
         weights = torch.exp(-before) * -torch.expm1(-tau)
         shown = torch.nonzero(weights.detach() > WEIGHT_THRESHOLD)[:, 0]
         rays = batch.sample_ray[shown]
-        inputs = torch.cat([raw[shown, 1:], self.encoded(batch.directions)[rays]], dim=1)
+        inputs = torch.cat([raw[shown, 1:], self.encoded(batch.rays[:, 3:6])[rays]], dim=1)
         rgb = torch.sigmoid(self.colour(inputs))
         passed = torch.exp(-(depth[batch.starts[1:]] - depth[batch.starts[:-1]])).float()
         return (passed[:, None] * batch.background).index_add(0, rays, weights[shown, None] * rgb)
@@ -130,10 +153,11 @@ class TorchField(nn.Module):
         total: Any = 0.0
         for q, b in zip(self.symbols, self.scales.split([len(q) for q in self.symbols]), strict=True):
             magnitude, inverse = q.abs(), 1 / b[:, None]
-            upper = 0.5 - magnitude
-            above = 0.5 - 0.5 * torch.sign(upper) * torch.expm1(-upper.abs() * inverse)
-            mass = above - 0.5 * torch.exp((-0.5 - magnitude) * inverse)
-            total = total - torch.log2(mass.clamp_min(1e-12)).sum()
+            tail = (magnitude - 0.5) * inverse * LOG2E - torch.log2(0.5 * (1 - torch.exp(-inverse)))
+            inner = magnitude.clamp_max(0.5)
+            outside = torch.exp((inner - 0.5) * inverse) + torch.exp((-inner - 0.5) * inverse)
+            central = -torch.log2((1 - 0.5 * outside).clamp_min(1e-12))
+            total = total + torch.where(magnitude >= 0.5, tail, central).sum()
         return total
 
     def optimizer(self, case: Case) -> torch.optim.Optimizer:
@@ -153,10 +177,10 @@ def _sampled(grid: Tensor, place: Tensor) -> Tensor:
     return found[0, :, 0, 0].T
 
 
-def torch_step(field: TorchField, optimizer: torch.optim.Optimizer, batch: TorchBatch) -> Tensor:
-    """One optimisation step; returns the loss."""
+def torch_step(field: TorchField, optimizer: torch.optim.Optimizer, batch: TorchBatch, march: bool = True) -> Tensor:
+    """One optimisation step, with samples of its own or (``march`` False) those of the batch; returns the loss."""
     optimizer.zero_grad(set_to_none=True)
-    error = (field(batch) - batch.targets).square().sum(1).mean()
+    error = (field(field.marched(batch) if march else batch) - batch.targets).square().sum(1).mean()
     loss = error + field.rate_weight * field.bits()
     loss.backward()
     optimizer.step()

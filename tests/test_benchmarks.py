@@ -14,7 +14,18 @@ SMALL = ["--preset", "ultrafast", "--downscale", "4"]
 RUNS = {
     "step": (
         [*SMALL, "--rays", "64", "--warm", "4", "--repeats", "1", "--threads", "1,2"],
-        {"stages_ms", "step_ms", "rays_per_s", "samples_per_s", "torch_ms", "ratio", "ratio_with_tables", "threads"},
+        {
+            "stages_ms",
+            "step_ms",
+            "rays_per_s",
+            "samples_per_s",
+            "torch_ms",
+            "ratio",
+            "ratio_median",
+            "ratio_given_samples",
+            "ratio_with_tables",
+            "threads",
+        },
     ),
     "decode": (
         ["{file}", "--repeats", "1"],
@@ -54,6 +65,8 @@ def test_benchmark_runs(name: str, python, tmp_path) -> None:
         assert [result["threads"] for result in document["results"]] == [1, 2]
         assert all(result["loss_difference"] < 1e-3 for result in document["results"])
         assert all(result["ratio"] > 0 for result in document["results"])
+        # Both march the same rays, each with a random start of its own.
+        assert all(abs(result["torch_samples"] / result["samples"] - 1) < 0.1 for result in document["results"])
     if name == "decode":
         assert {"zlib -9", "LZMA -9"} <= document["results"][0]["others"].keys()
     if name == "render":
