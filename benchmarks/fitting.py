@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from taichi_vvc.kernels import adam, geometry, grids, quant, shade
 
 from taichi_vvc import optimize
