@@ -96,8 +96,9 @@ def test_errors_as_json(capfd, tmp_path, monkeypatch, arguments: list[str]) -> N
 
 
 def test_json_has_no_infinity(capfd) -> None:
-    emit("progress", psnr=float("inf"), bits=1.5)
-    assert events(capfd.readouterr().err) == [{"event": "progress", "psnr": None, "bits": 1.5}]
+    emit("progress", psnr=float("inf"), bits=1.5, text="é\n")
+    err = capfd.readouterr().err
+    assert err.isascii() and events(err) == [{"event": "progress", "psnr": None, "bits": 1.5, "text": "é\n"}]
 
 
 @pytest.mark.parametrize(

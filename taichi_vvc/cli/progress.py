@@ -26,7 +26,8 @@ JSON_INTERVAL = 0.5  # seconds between JSON lines about an unfinished item
 def emit(event: str, **fields: Any) -> None:
     """One JSON object on stderr; values that JSON has no number for (infinity, NaN) become null."""
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
-    print(json.dumps({"event": event, **finite}, ensure_ascii=False), file=sys.stderr, flush=True)
+    # ASCII: on a stderr of a narrower encoding other characters would come out as escapes that JSON does not have.
+    print(json.dumps({"event": event, **finite}, allow_nan=False), file=sys.stderr, flush=True)
 
 
 def say(message: str) -> None:
