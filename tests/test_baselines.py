@@ -7,10 +7,10 @@ import lzma
 from fractions import Fraction
 from pathlib import Path
 
+import backends
 import captures
 import numpy as np
 import pytest
-from backends import runtime
 
 import taichi_vvc as tv
 from taichi_vvc import baselines
@@ -48,7 +48,7 @@ def sequence(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def coded(sequence, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runtime()
+    backends.runtime()
     path = tmp_path_factory.mktemp("coded") / "a.tvvc"
     assert len(list(tv.encode(sequence, TINY, path))) == 2
     return path
@@ -124,7 +124,7 @@ def _quality(ws: Workspace, sequence, field, number: int, background) -> float:
 
 
 def test_independent_frames_hold_their_floats(sequence, monkeypatch) -> None:
-    ws = Workspace(runtime())
+    ws = Workspace(backends.runtime())
     config = settle_background(TINY, sequence)
     layout = layout_of(config, sequence.bounds)
     kept: list[bytes] = []
@@ -152,7 +152,7 @@ def test_independent_frames_hold_their_floats(sequence, monkeypatch) -> None:
 
 
 def test_transformed_frames_lose_more_where_they_send_less(sequence) -> None:
-    ws = Workspace(runtime())
+    ws = Workspace(backends.runtime())
     config = settle_background(TINY, sequence)
     layout = layout_of(config, sequence.bounds)
     found = {}
