@@ -7,7 +7,6 @@ distance of the bounds (cells; entry > exit where the ray misses them).
 
 from ._taichi import F32, I32, ti
 
-CAMERA_ROW = 22
 RAY_ROW = 8
 
 

@@ -9,9 +9,6 @@ tile that repeats (sawtooth coordinates, paper's gamma), with a node on either b
 
 from ._taichi import F32, F32X4, I32, ti
 
-GROUP_INTS = 16
-GROUP_FLOATS = 8
-
 
 @ti.func
 def node_below(coordinate: ti.f32, nodes: ti.i32):
@@ -50,6 +47,18 @@ def basis_corner(g: ti.i32, x: ti.f32, y: ti.f32, z: ti.f32, ints: ti.template()
 
 
 @ti.func
+def corner_of(corner: ti.template(), sy: ti.i32, sz: ti.i32, fx: ti.f32, fy: ti.f32, fz: ti.f32):
+    """Trilinear weight of corner 0 .. 7 (x in bit 0, y in bit 1, z in bit 2), and its offset from corner 0 in nodes."""
+    cx = ti.static(corner & 1)
+    cy = ti.static((corner >> 1) & 1)
+    cz = ti.static(corner >> 2)
+    wx = fx if cx else 1.0 - fx
+    wy = fy if cy else 1.0 - fy
+    wz = fz if cz else 1.0 - fz
+    return wx * wy * wz, cx + cy * sy + cz * sz
+
+
+@ti.func
 def gather(
     values: ti.template(),
     base: ti.i32,
@@ -64,14 +73,8 @@ def gather(
     """Trilinear interpolation of ``width`` channels."""
     result = ti.Vector([0.0] * width)
     for corner in ti.static(range(8)):
-        cx = ti.static(corner & 1)
-        cy = ti.static((corner >> 1) & 1)
-        cz = ti.static(corner >> 2)
-        wx = fx if cx else 1.0 - fx
-        wy = fy if cy else 1.0 - fy
-        wz = fz if cz else 1.0 - fz
-        weight = wx * wy * wz
-        at = base + (node + cx + cy * sy + cz * sz) * width
+        weight, offset = corner_of(corner, sy, sz, fx, fy, fz)
+        at = base + (node + offset) * width
         for lane in ti.static(range(width)):
             result[lane] += weight * values[at + lane]
     return result
@@ -93,14 +96,8 @@ def scatter(
 ):
     """Adjoint of :func:`gather`: atomic additions for many writers, or plain stores for one writer per region."""
     for corner in ti.static(range(8)):
-        cx = ti.static(corner & 1)
-        cy = ti.static((corner >> 1) & 1)
-        cz = ti.static(corner >> 2)
-        wx = fx if cx else 1.0 - fx
-        wy = fy if cy else 1.0 - fy
-        wz = fz if cz else 1.0 - fz
-        weight = wx * wy * wz
-        at = base + (node + cx + cy * sy + cz * sz) * width
+        weight, offset = corner_of(corner, sy, sz, fx, fy, fz)
+        at = base + (node + offset) * width
         for lane in ti.static(range(width)):
             if ti.static(atomic):
                 ti.atomic_add(gradient[at + lane], weight * g[lane])
@@ -261,13 +258,8 @@ def gather_four(values: ti.template(), base: ti.i32, sy: ti.i32, sz: ti.i32, fx:
     """:func:`gather` of nodes of four channels, each read at once."""
     result = ti.Vector([0.0, 0.0, 0.0, 0.0])
     for corner in ti.static(range(8)):
-        cx = ti.static(corner & 1)
-        cy = ti.static((corner >> 1) & 1)
-        cz = ti.static(corner >> 2)
-        wx = fx if cx else 1.0 - fx
-        wy = fy if cy else 1.0 - fy
-        wz = fz if cz else 1.0 - fz
-        result += wx * wy * wz * values[base + cx + cy * sy + cz * sz]
+        weight, offset = corner_of(corner, sy, sz, fx, fy, fz)
+        result += weight * values[base + offset]
     return result
 
 
@@ -284,14 +276,9 @@ def scatter_four(
 ):
     """Adjoint of :func:`gather_four` with plain stores."""
     for corner in ti.static(range(8)):
-        cx = ti.static(corner & 1)
-        cy = ti.static((corner >> 1) & 1)
-        cz = ti.static(corner >> 2)
-        wx = fx if cx else 1.0 - fx
-        wy = fy if cy else 1.0 - fy
-        wz = fz if cz else 1.0 - fz
-        at = base + cx + cy * sy + cz * sz
-        gradient[at] = gradient[at] + wx * wy * wz * g
+        weight, offset = corner_of(corner, sy, sz, fx, fy, fz)
+        at = base + offset
+        gradient[at] = gradient[at] + weight * g
 
 
 @ti.kernel

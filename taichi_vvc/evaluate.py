@@ -20,8 +20,6 @@ from .runtime import start
 from .sequence import MultiViewSequence, open_capture
 from .types import View
 
-SPLITS = ("test", "train", "all")
-
 
 @dataclass(frozen=True)
 class Figures:

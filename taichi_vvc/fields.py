@@ -96,11 +96,6 @@ class Field:
     tables: tuple[Any, Any]
     measured: bool = False
 
-    @property
-    def cell(self) -> float:
-        """Edge of an occupancy cell, world units."""
-        return self.layout.bounds.largest_side / max(self.layout.occupancy)
-
 
 def make_field(
     runtime: Runtime,

@@ -69,7 +69,7 @@ def header_of(
         records.append(syntax.CameraRecord(c.name, c.split, number, rotation, position))  # type: ignore[arg-type]
     plain = syntax.Layout(
         lower=layout.bounds.lower,
-        cell=layout.bounds.largest_side / max(layout.occupancy),
+        cell=layout.cell,
         cells=layout.occupancy,
         coefficients=layout.coefficients,
         levels=tuple(

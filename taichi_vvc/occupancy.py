@@ -55,7 +55,7 @@ def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, chunk: int = 1 <<
     nx, ny, nz = f.layout.occupancy
     visited = f.runtime.zeros(f.mask.size, np.int32)
     candidates = f.runtime.download(problem.candidates, problem.count)
-    step = max(f.layout.occupancy) / f.layout.steps_per_side
+    step = f.layout.march_step
     for start in range(0, problem.count, chunk):
         part = candidates[start : start + chunk]
         make_rays(ws, f.layout, problem.table, f.runtime.upload(part), part.size)

@@ -72,12 +72,13 @@ def crossing_pixels(
     occupancy = runtime.upload(mask.astype(np.int32))
     # An opacity of 1 per occupied cell and a tiny limit end each ray at its first sample.
     opacity = runtime.upload(mask.astype(np.float32))
-    step = max(layout.occupancy) / layout.steps_per_side
     found = []
     for start in range(0, table.pixels, chunk):
         count = min(chunk, table.pixels - start)
         make_rays(ws, layout, table, runtime.upload(np.arange(start, start + count, dtype=np.int32)), count)
         counts = ws.get("counts", count, np.int32)
-        march.count_samples(count, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, step, 1e-6, 0, 0, 0, counts)
+        march.count_samples(
+            count, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, layout.march_step, 1e-6, 0, 0, 0, counts
+        )
         found.append(np.flatnonzero(runtime.download(counts, count)).astype(np.int32) + start)
     return np.concatenate(found).astype(np.int32)

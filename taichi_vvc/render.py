@@ -70,11 +70,10 @@ class CameraTable:
 
 def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera]) -> CameraTable:
     """Upload cameras in cell units of the layout's bounds."""
-    cell = layout.bounds.largest_side / max(layout.occupancy)
     rows = [
         [
             *np.asarray(c.rotation, np.float64).reshape(9),
-            *((np.asarray(c.position, np.float64) - np.asarray(layout.bounds.lower)) / cell),
+            *((np.asarray(c.position, np.float64) - np.asarray(layout.bounds.lower)) / layout.cell),
             *(c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2, c.width, c.height),
         ]
         for c in cameras
@@ -104,18 +103,25 @@ class Batch:
     coloured: int
 
 
-def _ray_step(layout: FieldLayout) -> float:
-    return max(layout.occupancy) / layout.steps_per_side
-
-
 def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration: int = 0) -> int:
     """March the workspace's rays into packed samples and return their number; ``seed`` jitters the ray starts."""
     runtime = f.runtime
     nx, ny, nz = f.layout.occupancy
     jitter, seed = (0, 0) if seed is None else (1, seed)
-    step = _ray_step(f.layout)
     counts, starts = ws.get("counts", rays, np.int32), ws.get("starts", rays + 1, np.int32)
-    where = (ws.arrays["rays"], f.occupancy, f.opacity, nx, ny, nz, step, DEPTH_LIMIT, jitter, seed, iteration)
+    where = (
+        ws.arrays["rays"],
+        f.occupancy,
+        f.opacity,
+        nx,
+        ny,
+        nz,
+        f.layout.march_step,
+        DEPTH_LIMIT,
+        jitter,
+        seed,
+        iteration,
+    )
     march.count_samples(rays, *where, counts)
     if runtime.host_arrays:
         starts[0] = 0
@@ -300,7 +306,6 @@ def render_pixels(
     ws: Workspace, f: Field, table: CameraTable, background: Sequence[float], chunk: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Render all pixels of all cameras in order, ``chunk`` at a time: colour (n, 3), depth (n), opacity (n)."""
-    cell = f.cell
     for start in range(0, table.pixels, chunk):
         count = min(chunk, table.pixels - start)
         pixels = f.runtime.upload(np.arange(start, start + count, dtype=np.int32))
@@ -312,7 +317,7 @@ def render_pixels(
         samples = trace(ws, f, count)
         shade_rays(ws, f, count, samples)
         opacity = 1.0 - f.runtime.download(ws.arrays["transmittance"], count)
-        depth = f.runtime.download(ws.arrays["depth"], count) * cell / np.maximum(opacity, 1e-6)
+        depth = f.runtime.download(ws.arrays["depth"], count) * f.layout.cell / np.maximum(opacity, 1e-6)
         colour = f.runtime.download(ws.arrays["colour"], count * 3).reshape(count, 3)
         yield colour.copy(), np.where(opacity > 1e-3, depth, 0), opacity
 

@@ -134,6 +134,16 @@ class FieldLayout:
     steps_per_side: int = 128
 
     @property
+    def cell(self) -> float:
+        """Edge of an occupancy cell, world units."""
+        return self.bounds.largest_side / max(self.occupancy)
+
+    @property
+    def march_step(self) -> float:
+        """Distance between samples of a ray, cells."""
+        return max(self.occupancy) / self.steps_per_side
+
+    @property
     def channels(self) -> int:
         """Feature channels: those of all basis levels together."""
         return sum(level.channels for level in self.levels)
