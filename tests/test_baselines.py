@@ -11,6 +11,7 @@ import backends
 import captures
 import numpy as np
 import pytest
+from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc import baselines
@@ -24,21 +25,7 @@ from taichi_vvc.metrics import composite, psnr
 from taichi_vvc.render import Workspace, render
 
 RNG = np.random.default_rng(4)
-TINY = dataclasses.replace(
-    tv.PRESETS["ultrafast"],
-    coefficients=8,
-    level_nodes=(8, 12),
-    level_channels=(4, 2),
-    level_frequencies=(1.0, 1.0),
-    occupancy_cells=16,
-    steps_per_side=48,
-    projection_hidden=16,
-    colour_hidden=16,
-    view_frequencies=1,
-    rays=256,
-    key_iterations=60,
-    inter_iterations=30,
-)
+TINY = tv.EncoderConfig(**TWO_LEVELS)
 
 
 @pytest.fixture(scope="module")

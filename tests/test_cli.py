@@ -18,6 +18,7 @@ import pytest
 from captures import write_capture
 from conftest import child_environment
 from PIL import Image
+from tiny import ONE_LEVEL
 
 import taichi_vvc
 from taichi_vvc.cli import COMMANDS, run
@@ -28,19 +29,7 @@ from taichi_vvc.cli.render import timeline
 from taichi_vvc.config import PRESETS, EncoderConfig
 
 FRAMES, CAMERAS, SIZE = 3, 6, 32
-TINY = dict(
-    preset="tiny",
-    coefficients=8,
-    level_nodes=(8,),
-    level_channels=(4,),
-    level_frequencies=(1.0,),
-    occupancy_cells=16,
-    steps_per_side=32,
-    rays=256,
-    key_iterations=60,
-    inter_iterations=30,
-    keyint=2,
-)
+TINY = {**ONE_LEVEL, "key_iterations": 60, "inter_iterations": 30, "keyint": 2}
 # A child process that knows the tiny preset; the command line itself has only the real ones.
 CHILD = (
     "import sys; from taichi_vvc import config; "

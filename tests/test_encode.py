@@ -9,28 +9,15 @@ import captures
 import numpy as np
 import pytest
 from backends import runtime
+from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.encode import settle_background
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.evaluate import evaluate
 
-TINY = dataclasses.replace(
-    tv.PRESETS["ultrafast"],
-    coefficients=8,
-    level_nodes=(8, 12),
-    level_channels=(4, 2),
-    level_frequencies=(1.0, 2.0),
-    occupancy_cells=16,
-    steps_per_side=48,
-    projection_hidden=16,
-    colour_hidden=16,
-    view_frequencies=1,
-    rays=256,
-    key_iterations=60,
-    inter_iterations=30,
-    keyint=2,
-)
+# Frequency 2 repeats a level: the sawtooth takes part.
+TINY = tv.EncoderConfig(**{**TWO_LEVELS, "level_frequencies": (1.0, 2.0), "keyint": 2})
 
 
 @pytest.fixture(scope="module")

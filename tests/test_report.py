@@ -11,6 +11,7 @@ import pytest
 from browser import open_page
 from captures import write_capture
 from PIL import Image
+from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
 from taichi_vvc import charts
@@ -21,18 +22,7 @@ from taichi_vvc.io.video import write_png
 from taichi_vvc.preview import PreviewWriter
 from taichi_vvc.report import Report
 
-TINY = tv.EncoderConfig(
-    preset="tiny",
-    coefficients=8,
-    level_nodes=(8,),
-    level_channels=(4,),
-    level_frequencies=(1.0,),
-    occupancy_cells=16,
-    steps_per_side=32,
-    rays=256,
-    key_iterations=40,
-    inter_iterations=20,
-)
+TINY = tv.EncoderConfig(**ONE_LEVEL)
 FRAMES = 2
 
 

@@ -20,6 +20,7 @@ from browser import Page, open_page, wait_for
 from captures import ring_cameras, write_capture
 from conftest import child_environment
 from PIL import Image as Picture
+from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
 from taichi_vvc import charts
@@ -33,19 +34,7 @@ from taichi_vvc.runtime import start
 from taichi_vvc.viewport import as_picture, camera_of_view, draw, fitted_size, path_document, quaternion
 
 FRAMES = 7
-TINY = tv.EncoderConfig(
-    preset="tiny",
-    coefficients=8,
-    level_nodes=(8,),
-    level_channels=(4,),
-    level_frequencies=(1.0,),
-    occupancy_cells=16,
-    steps_per_side=32,
-    rays=256,
-    key_iterations=40,
-    inter_iterations=10,
-    keyint=4,
-)
+TINY = tv.EncoderConfig(**{**ONE_LEVEL, "inter_iterations": 10, "keyint": 4})
 
 
 @pytest.fixture(scope="module")
