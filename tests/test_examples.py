@@ -21,7 +21,7 @@ RUNS = {
     "torch_triplane": (["--steps", "4"], SAVED),
     "rate_distortion": (["--steps", "8"], r"lambda +kB +dB\n(\S+ +\d+\.\d +\d+\.\d\d\n){3}"),
     "own_capture": (["{folder}", "--steps", "8"], r"frame 0: key, \d+ bytes.*\nframe 1: inter, \d+ bytes"),
-    "entropy_contexts": (["--steps", "8"], r"coefficients( +\d+){4}\n(level \d +(\d+ *){4}\n)+together( +\d+){4}"),
+    "custom_context": (["--steps", "8"], r"coefficients( +\d+){4}\n(level\d +\d+( +\d+){3}\n)+together( +\d+){4}"),
 }
 
 
