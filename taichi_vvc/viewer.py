@@ -28,10 +28,21 @@ from .playback import Clock, Playback
 from .render import Workspace
 from .runtime import Runtime
 from .types import Camera
-from .viewport import SHOWN, SMALLEST, as_picture, camera_of_view, draw, fitted_size, path_document, quaternion
+from .viewport import (
+    SHOWN,
+    SMALLEST,
+    as_picture,
+    camera_of_view,
+    draw,
+    fitted_size,
+    path_document,
+    quaternion,
+    start_position,
+)
 
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 MOVING_SECONDS = 0.1  # what a picture may take while something moves
+LOSSLESS = 200**2  # pixels; smaller pictures are sent as PNG
 SETTLED = 0.25  # seconds without an event after which the camera is at rest
 
 
@@ -65,7 +76,13 @@ class Viewer:
     """The player of one file. The constructor starts the server; :meth:`run` draws until :meth:`stop`."""
 
     def __init__(
-        self, stream: Stream, playback: Playback, runtime: Runtime, host: str = "127.0.0.1", port: int = 8080
+        self,
+        stream: Stream,
+        playback: Playback,
+        runtime: Runtime,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        title: str = "taichi_vvc",
     ) -> None:
         """Draw frame 0 once, which compiles what is needed, and start the server.
 
@@ -73,6 +90,7 @@ class Viewer:
             stream: the file, for its cameras, frame rate and sizes; nothing is decoded through it.
             playback: the same file's decoder.
             host, port: where the server listens; the next free port is taken if this one is in use.
+            title: what stands above the controls.
 
         Raises:
             ConfigError: viser is missing.
@@ -99,7 +117,7 @@ class Viewer:
         try:
             # Its banner has no place among a program's results.
             with redirect_stdout(StringIO()):
-                self.server = viser.ViserServer(host=host, port=port, label="taichi_vvc", verbose=False)
+                self.server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
         except (OSError, RuntimeError) as error:
             raise DataError(f"expected to listen on {host}:{port}, found: {error}; choose another --port") from error
         self._build_scene()
@@ -174,7 +192,9 @@ class Viewer:
         except TvvcError as error:
             self._tell(f"frame {frame} cannot be decoded: {error}")
             return
-        if found is not None:
+        if found is None:
+            self._say(f"decoding frame {frame} ...")
+        else:
             self._tell("")
             self._loaded_at = time.monotonic()
             self._field = frame, field_of_symbols(self._workspace.runtime, self._playback.layout, found[1], found[0])
@@ -205,14 +225,13 @@ class Viewer:
             return True
         rate = size[0] * size[1] / max(time.monotonic() - began, 1e-4)
         self._rate = 0.7 * self._rate + 0.3 * rate if moving else self._rate
-        quality = 75 if moving else 92
-        browser.handle.scene.set_background_image(as_picture(image, mode), format="jpeg", jpeg_quality=quality)
+        # Small pictures are enlarged, and so is what JPEG does to them.
+        kind = "png" if size[0] * size[1] < LOSSLESS else "jpeg"
+        picture = as_picture(image, mode)
+        browser.handle.scene.set_background_image(picture, format=kind, jpeg_quality=75 if moving else 92)
         browser.handle.flush()
         browser.drawn = wanted
-        self._status.content = (
-            f'<div class="tvvc-status" style="padding:0 1em;font-size:0.75em;opacity:0.8">frame {frame} drawn at '
-            f"{size[0]}x{size[1]} in {1000 * (time.monotonic() - began):.0f} ms</div>"
-        )
+        self._say(f"frame {frame} drawn at {size[0]}x{size[1]} in {1000 * (time.monotonic() - began):.0f} ms")
         return moving
 
     def _show_time(self, frame: int, playing: bool, now: float) -> None:
@@ -224,6 +243,11 @@ class Viewer:
             self._told, self._told_at = frame, now
             self._slider.value = frame
             self._chart.content = charts.timeline(self._sizes, self._are_keys, frame)
+
+    def _say(self, text: str) -> None:
+        """The line of small print under the chart."""
+        style = "padding:0 1em;font-size:0.75em;opacity:0.8"
+        self._status.content = f'<div class="tvvc-status" style="{style}">{text}</div>'
 
     def _tell(self, problem: str) -> None:
         if problem != self._problem:
@@ -238,9 +262,11 @@ class Viewer:
         scene, first = self.server.scene, cameras[0]
         scene.set_up_direction(up_direction(cameras))
         start = self.server.initial_camera
-        # A little behind the first camera, so that its own frustum is seen from outside.
-        start.position, start.look_at = tuple(centre + 1.3 * (first.position - centre)), tuple(centre)
-        start.fov = 2 * math.atan(0.5 * first.height / first.fy)
+        start.position, start.look_at = (
+            tuple(start_position(first.position, centre, up_direction(cameras))),
+            tuple(centre),
+        )
+        start.fov = 2 * math.atan(1.25 * 0.5 * first.height / first.fy)
         distances = [np.linalg.norm(camera.position - centre) for camera in cameras]
         start.near, start.far = 1e-3 * float(min(distances)), 100.0 * float(max(distances))
         self._frusta = []
@@ -249,7 +275,7 @@ class Viewer:
                 f"/cameras/{camera.name}",
                 fov=2 * math.atan(0.5 * camera.height / camera.fy),
                 aspect=camera.width / camera.height,
-                scale=0.06 * float(np.median(distances)),
+                scale=0.045 * float(np.median(distances)),
                 thickness=0.001 * float(np.median(distances)),
                 color=(224, 142, 43) if camera.split == "test" else (59, 110, 168),
                 wxyz=quaternion(camera.rotation),

@@ -14,6 +14,7 @@ from .types import Camera
 
 SHOWN = ("colour", "depth", "opacity")
 SMALLEST = 64  # pixels of the longer side of a moving picture
+START_TURN = math.radians(32)  # of the first view around the up axis, away from the camera that it is derived from
 
 
 def camera_of_view(name: str, position: Any, wxyz: Any, fov: float, width: int, height: int) -> Camera:
@@ -44,6 +45,17 @@ def quaternion(rotation: np.ndarray) -> np.ndarray:
     )
     q = np.linalg.eigh(k)[1][:, -1]
     return q if q[0] >= 0 else -q
+
+
+def start_position(camera: np.ndarray, centre: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Where to look from at first: beside a capture's camera and nearer, so that no outline is in front of the subject.
+
+    ``up`` is a unit vector.
+    """
+    arm = np.asarray(camera, np.float64) - centre
+    side = np.cross(up, arm)
+    turned = math.cos(START_TURN) * arm + math.sin(START_TURN) * side + (1 - math.cos(START_TURN)) * (up @ arm) * up
+    return centre + 0.8 * turned + 0.08 * float(np.linalg.norm(arm)) * np.asarray(up)
 
 
 def path_document(keys: list[Camera], closed: bool = False) -> dict[str, Any]:

@@ -27,6 +27,10 @@ RUNS = {
             "threads",
         },
     ),
+    "estimate": (
+        ["--presets", "ultrafast", "--frames", "1", "--iterations", "4", "--downscale", "4"],
+        {"seconds", "estimated_s", "memory_mb", "estimated_mb", "bytes", "estimated_bytes", "work"},
+    ),
     "decode": (
         ["{file}", "--repeats", "1"],
         {"parts_ms", "total_ms", "msymbols_per_s", "bytes_per_frame", "others", "symbols_per_frame"},

@@ -31,7 +31,7 @@ from taichi_vvc.io.paths import keyframe_path
 from taichi_vvc.playback import Clock, Playback, pack, unpack
 from taichi_vvc.render import Image, Workspace, render
 from taichi_vvc.runtime import start
-from taichi_vvc.viewport import as_picture, camera_of_view, draw, fitted_size, path_document, quaternion
+from taichi_vvc.viewport import as_picture, camera_of_view, draw, fitted_size, path_document, quaternion, start_position
 
 FRAMES = 7
 TINY = tv.EncoderConfig(**{**ONE_LEVEL, "inter_iterations": 10, "keyint": 4})
@@ -166,6 +166,15 @@ def test_views_are_the_cameras_they_came_from() -> None:
         view = camera_of_view("v", (1, 2, 3), -2.5 * q, math.pi / 2, 40, 30)
         np.testing.assert_allclose(view.rotation, rotation, atol=1e-12)
     assert view.fy == pytest.approx(15.0) and view.fx == pytest.approx(15.0) and (view.cx, view.cy) == (20, 15)
+
+
+def test_the_first_view_is_beside_the_camera_that_it_is_derived_from() -> None:
+    centre, up = np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, 1.0])
+    camera = centre + [3.0, 0.0, 1.0]
+    seen = start_position(camera, centre, up) - centre
+    turn = math.atan2(seen[1], seen[0])
+    assert turn == pytest.approx(math.radians(32)) and np.hypot(*seen[:2]) == pytest.approx(0.8 * 3.0)
+    assert seen[2] == pytest.approx(0.8 + 0.08 * math.sqrt(10))
 
 
 def test_recorded_paths_are_what_render_takes(tmp_path) -> None:

@@ -18,6 +18,7 @@ from taichi_vvc.cli.progress import say, warn
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PICTURE.png", help="Draw cameras and bounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @frames_option
+@click.option("--downscale", type=click.IntRange(1), default=1, show_default=True, help="As encode would be told.")
 @format_option
 @bounds_option
 @overwrite_option
@@ -27,13 +28,15 @@ def command(
     output: Path | None,
     as_json: bool,
     frames: slice | None,
+    downscale: int,
     layout: str | None,
     bounds: Any,
     overwrite: bool,
 ) -> None:
-    """Say what CAPTURE holds and what will make trouble; -o draws its cameras and bounds.
+    """Say what CAPTURE holds, what will make trouble and what encoding will take; -o draws its cameras and bounds.
 
-    Look at the picture: the box must surround the subject in all images, and the cameras must look at it.
+    Look at the picture: the box must surround the subject in all images, and the cameras must look at it. Times are of
+    this machine's CPU when nothing else runs; sizes, of the default lambda, are good to a factor of two.
     """
     if output is not None:
         if output.suffix.lower() != ".png":
@@ -43,12 +46,14 @@ def command(
     from taichi_vvc.io.survey import survey
     from taichi_vvc.sequence import open_capture
 
-    sequence = open_capture(capture, frames=frames, format=layout, bounds=bounds, strict=False)
+    sequence = open_capture(capture, frames=frames, downscale=downscale, format=layout, bounds=bounds, strict=False)
     found = survey(sequence)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         click.echo(as_text(found))
+        if found["estimates"]:
+            click.echo(estimates_as_text(found))
         for warning in found["warnings"]:
             warn(warning)
     if output is not None:
@@ -59,6 +64,28 @@ def command(
 
         write_png(output, np.asarray(sketch(sequence)))
         say(f"{output}: cameras and bounds from above and from the side, bounds in images")
+
+
+def estimates_as_text(found: dict[str, Any]) -> str:
+    """What an encode takes, a line for each preset."""
+    rows = [f"estimated, CPU      {'time':>9}  {'memory':>8}  {'size':>8}"]
+    for row in found["estimates"]:
+        time, memory, size = (f"{value:>{width}}" for value, width in zip(_rough(row), (9, 8, 8), strict=True))
+        rows.append(f"  {row['preset']:<18}{time}  {memory}  {size}")
+    return "\n".join(rows)
+
+
+def _rough(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Time, memory and size with no more digits than an estimate has."""
+    seconds, size = row["seconds"], row["size"]
+    steps = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+    unit, name = next(step for step in steps if seconds >= 1.5 * step[0] or step[1] == "s")
+    kilo = size < 1e6
+    return (
+        f"{float(f'{seconds / unit:.2g}'):g} {name}",
+        f"{row['memory'] / 1e9:.1f} GB",
+        f"{float(f'{size / (1e3 if kilo else 1e6):.2g}'):g} {'kB' if kilo else 'MB'}",
+    )
 
 
 def as_text(found: dict[str, Any]) -> str:

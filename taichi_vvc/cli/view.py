@@ -35,7 +35,7 @@ def command(file: Path, backend: str, host: str, port: int) -> None:
         runtime = start_backend(backend)
         # Entropy decoding is many small matrix products, which several BLAS threads make several times slower.
         with runtime.single_threaded_blas(), Playback(file) as playback:
-            viewer = Viewer(stream, playback, runtime, host, port)
+            viewer = Viewer(stream, playback, runtime, host, port, title=file.name)
             if viewer.server.get_port() != port:
                 warn(f"port {port} is in use; listening on {viewer.server.get_port()}")
             if host not in LOCAL:
