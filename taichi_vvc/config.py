@@ -21,7 +21,10 @@ class EncoderConfig:
 
     Attributes:
         preset: the preset that the values started from.
-        lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view.
+        lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view. With
+            a target below, where the search for the first frame's begins.
+        bitrate: kbit/s of the whole file, every byte counted, at the capture's frame rate; None: no such target.
+        target_psnr: mean PSNR as ``tvvc eval`` measures it by default, dB; None: no such target.
         lambda_residual: weight of the L1 norm of an inter frame's basis residual, same scale.
         keyint: frames from one key frame to the next; 0 stands for about one second.
         seed: of everything random.
@@ -74,6 +77,8 @@ class EncoderConfig:
     rate_model: str = "context"
     random_background: bool = True
     mlp_step: float = 1.0 / 32.0
+    bitrate: float | None = None
+    target_psnr: float | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -87,6 +92,11 @@ class EncoderConfig:
             raise ConfigError(f"expected even level_channels, found {self.level_channels}")
         if not 0 <= self.lambda_rate < math.inf or not 0 <= self.lambda_residual < math.inf:
             raise ConfigError(f"expected a lambda of 0 or more, found {self.lambda_rate}, {self.lambda_residual}")
+        if self.bitrate is not None and self.target_psnr is not None:
+            raise ConfigError("expected a bitrate or a target PSNR, found both; give one of them")
+        for name, value in (("bitrate", self.bitrate), ("target_psnr", self.target_psnr)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"expected a {name} above 0, found {value}")
         if self.background is not None and (
             len(self.background) != 3 or not all(0 <= c <= 255 for c in self.background)
         ):
@@ -105,8 +115,9 @@ class EncoderConfig:
         return self.keyint or max(1, round(fps))
 
     def settings(self) -> dict[str, Any]:
-        """The settings as plain JSON values, for the sequence header."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        """The settings as plain JSON values, for the sequence header; those that are None are left out."""
+        values = dataclasses.asdict(self).items()
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values if v is not None}
 
 
 PRESETS: dict[str, EncoderConfig] = {
@@ -188,3 +199,17 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         view_frequencies=config.view_frequencies,
         steps_per_side=steps,
     )
+
+
+# The usual lambda and its place on the scale that people know from video encoders.
+_CRF, _CRF_LAMBDA = 23.0, 5e-4
+
+
+def lambda_of_crf(crf: float) -> float:
+    """Lambda of a constant rate factor in 0..51: 5e-4 at 23, four times as much (about half the bytes) 6 above."""
+    return float(_CRF_LAMBDA * 4 ** ((crf - _CRF) / 6))
+
+
+def crf_of_lambda(weight: float) -> float:
+    """The inverse of :func:`lambda_of_crf`; minus infinity for 0."""
+    return _CRF + 6 * math.log(weight / _CRF_LAMBDA, 4) if weight > 0 else -math.inf

@@ -6,8 +6,12 @@ Per frame: (1) read the views; (2) find where samples may lie; (3) fit through t
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,22 +19,32 @@ from pathlib import Path
 import numpy as np
 
 from .bitstream.container import StreamWriter
-from .bitstream.syntax import FrameData
+from .bitstream.syntax import FrameData, SequenceHeader
 from .config import EncoderConfig, layout_of
 from .decode import decode_symbols, previous_residuals
 from .decode import open as open_stream
 from .entropy import encode_grid, encode_mask
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
-from .metrics import composite, psnr
 from .occupancy import first_mask
 from .optimize import FitResult, Reference, fit_frame, unchanged
 from .problem import make_problem
-from .render import Workspace, render
+from .ratecontrol import Controller, Outcome, restored
+from .ratesearch import find_start
+from .render import Workspace
 from .runtime import start
 from .sequence import MultiViewSequence
+from .steering import (
+    file_target,
+    judged_psnr,
+    outcome_of,
+    probed_frames,
+    stored_start,
+    view_psnrs,
+    written_outcomes,
+)
 from .types import FieldLayout, FrameStats, FrameViews, View
 
 # Pixels of training views that are rendered after each frame to report its PSNR.
@@ -39,13 +53,19 @@ _CHECKED_PIXELS = 4_000_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``."""
+    """How far a fit is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``.
+
+    ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
+    encode with a target, and is 0 while the file itself is written.
+    """
 
     frame: int
     step: int
     steps: int
     psnr: float
     bits: float
+    lambda_rate: float = 0.0
+    probe: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +101,10 @@ def encode(
     The file is playable after every frame; abandoning the iterator (or Ctrl-C, or a crash) loses only the frame at
     hand. The running backend is used, or the automatic one.
 
+    Settings with a ``bitrate`` or a ``target_psnr`` are met by a lambda per frame. The first one is found by encoding
+    the first frames several times, and takes the place of ``lambda_rate`` in the file's settings; the others follow
+    from the frames in the file. A finished file that misses its target is told of by a :class:`TargetMissed` warning.
+
     Args:
         sequence: the capture, see :func:`taichi_vvc.open_capture`.
         config: settings, usually one of ``PRESETS``.
@@ -91,7 +115,7 @@ def encode(
         preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame.
 
     Raises:
-        ConfigError: the file exists, or ``resume`` finds other settings in it.
+        ConfigError: the file exists, ``resume`` finds other settings in it, or no lambda reaches the target.
         DataError: the capture cannot be used.
         BackendError: no backend starts.
     """
@@ -102,56 +126,141 @@ def encode(
         raise ConfigError(f"{path}: expected no such file, found one; overwrite it or resume")
     config = settle_background(config, sequence)
     ws = Workspace(start())
-    header = header_of(
-        layout_of(config, sequence.bounds, [c for c in sequence.cameras if c.split == "train"]),
+    going_on = resume and path.exists()
+    steered = config.bitrate is not None or config.target_psnr is not None
+    if steered:
+        begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)
+        config = replace(config, lambda_rate=begin)
+    header = _header(sequence, config)
+    if going_on:
+        writer, done = StreamWriter.resume(path, header)
+    else:
+        path.unlink(missing_ok=True)
+        writer, done = StreamWriter.create(path, header), 0
+    with writer:
+        target = file_target(config, len(sequence), sequence.fps, header)
+        control = None
+        if target is not None:
+            control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
+        job = _Job(ws, sequence, config, layout_of_header(header), writer, control, progress, preview)
+        yield from _encode_frames(job, _position(path, done), len(sequence))
+        writer.finish()
+    message = None if control is None else control.missed(path.stat().st_size)
+    if message:
+        warnings.warn(f"{path}: {message}", TargetMissed, stacklevel=2)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What encoding a frame takes besides the frame. The ``layout`` is as the decoder will read it."""
+
+    ws: Workspace
+    sequence: MultiViewSequence
+    config: EncoderConfig
+    layout: FieldLayout
+    writer: StreamWriter
+    control: Controller | None = None
+    progress: Callable[[Progress], None] | None = None
+    preview: Callable[[Glimpse], None] | None = None
+    probe: int = 0
+
+
+@dataclass(frozen=True)
+class _Position:
+    """Where in a file the next frame goes: its ``number``, what it may be predicted from, the group that it is in."""
+
+    number: int = 0
+    reference: Reference | None = None
+    group: int = 0
+    first_of_group: int = 0
+
+
+def _position(path: Path, done: int) -> _Position:
+    """Behind the first ``done`` frames of a file."""
+    if not done:
+        return _Position()
+    with open_stream(path) as stream:
+        reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
+        key = max(i for i in range(done) if stream.info(i).type == "key")
+        return _Position(done, reference, stream.info(done - 1).group, key)
+
+
+def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
+    training = [c for c in sequence.cameras if c.split == "train"]
+    return header_of(
+        layout_of(config, sequence.bounds, training),
         sequence.cameras,
         config,
         sequence.fps,
         sequence.first_index,
         sequence.downscale,
     )
-    # The layout as the decoder will read it, so that not even its rounding differs.
-    layout = layout_of_header(header)
-    reference: Reference | None = None
-    group = first_of_group = 0
-    if resume and path.exists():
-        writer, done = StreamWriter.resume(path, header)
-        if done:
-            with open_stream(path) as stream:
-                reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
-                group = stream.info(done - 1).group
-                first_of_group = max(i for i in range(done) if stream.info(i).type == "key")
-    else:
-        path.unlink(missing_ok=True)
-        writer, done = StreamWriter.create(path, header), 0
-    group_length = config.group_length(sequence.fps)
-    with writer:
-        for number in range(done, len(sequence)):
-            began = time.monotonic()
-            views = sequence.frame(number)
-            mask = first_mask(layout, views.views, None if reference is None else reference.frame)
-            # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
-            if reference is not None and number - first_of_group >= group_length and mask.any():
-                mask = first_mask(layout, views.views, None)
-                reference, group, first_of_group = None, group + 1, number
-            fit = _fit(ws, layout, config, views, mask, reference, number, progress, preview)
-            reference, sizes, estimated, actual = _write(writer, layout, config, fit, reference, number, group)
-            field = field_of_symbols(ws.runtime, layout, reference.parameters, reference.frame)
-            background = _background(config)
-            quality = _training_psnr(ws, field, background, views.views)
-            if preview is not None:
-                preview(Glimpse(number, field, views, background, True))
-            yield FrameStats(
-                index=number,
-                type="key" if reference.frame.key else "inter",
-                bytes=sum(sizes.values()),
-                components=sizes,
-                estimated_bits=estimated,
-                actual_bits=actual,
-                psnr=quality,
-                seconds=time.monotonic() - began,
-            )
-        writer.finish()
+
+
+def _encode_frames(job: _Job, position: _Position, stop: int) -> Iterator[FrameStats]:
+    """Encodes the frames from ``position`` to ``stop - 1`` and appends them."""
+    ws, layout, control = job.ws, job.layout, job.control
+    reference, group, first_of_group = position.reference, position.group, position.first_of_group
+    group_length = job.config.group_length(job.sequence.fps)
+    background = _background(job.config)
+    for number in range(position.number, stop):
+        began = time.monotonic()
+        views = job.sequence.frame(number)
+        mask = first_mask(layout, views.views, None if reference is None else reference.frame)
+        # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
+        if reference is not None and number - first_of_group >= group_length and mask.any():
+            mask = first_mask(layout, views.views, None)
+            reference, group, first_of_group = None, group + 1, number
+        weight = job.config.lambda_rate if control is None else control.weight(reference is None)
+        fit = _fit(job, replace(job.config, lambda_rate=weight), views, mask, reference, number)
+        reference, sizes, estimated, actual = _write(job.writer, layout, job.config, fit, reference, number, group)
+        field = field_of_symbols(ws.runtime, layout, reference.parameters, reference.frame)
+        judged = math.nan if job.config.target_psnr is None else judged_psnr(ws, field, background, views.views)
+        if control is not None:
+            control.observe(weight, outcome_of(reference.frame, sizes, judged))
+        quality = _training_psnr(ws, field, background, views.views)
+        if job.preview is not None:
+            job.preview(Glimpse(number, field, views, background, True))
+        yield FrameStats(
+            index=number,
+            type="key" if reference.frame.key else "inter",
+            bytes=sum(sizes.values()),
+            components=sizes,
+            estimated_bits=estimated,
+            actual_bits=actual,
+            psnr=quality,
+            seconds=time.monotonic() - began,
+            lambda_rate=weight,
+            judged_psnr=judged,
+        )
+
+
+def _probed_start(
+    ws: Workspace,
+    sequence: MultiViewSequence,
+    config: EncoderConfig,
+    progress: Callable[[Progress], None] | None,
+) -> float:
+    """Lambda of the first frame, found by encoding the first frames into files that are thrown away."""
+    target = file_target(config, len(sequence), sequence.fps, _header(sequence, config))
+    assert target is not None
+    count = probed_frames(target)
+    probes = itertools.count(1)
+
+    def probe(weight: float) -> list[Outcome]:
+        settings = replace(config, lambda_rate=weight)
+        header = _header(sequence, settings)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "probe.tvvc"
+            with StreamWriter.create(path, header) as writer:
+                job = _Job(
+                    ws, sequence, settings, layout_of_header(header), writer, progress=progress, probe=next(probes)
+                )
+                for _ in _encode_frames(job, _Position(), count):
+                    pass
+            return written_outcomes(ws, sequence, settings, path, count)
+
+    return find_start(target, config.lambda_rate, probe)
 
 
 def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> EncoderConfig:
@@ -169,16 +278,14 @@ def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> Enc
 
 
 def _fit(
-    ws: Workspace,
-    layout: FieldLayout,
+    job: _Job,
     config: EncoderConfig,
     views: FrameViews,
     mask: np.ndarray,
     reference: Reference | None,
     number: int,
-    progress: Callable[[Progress], None] | None,
-    preview: Callable[[Glimpse], None] | None,
 ) -> FitResult:
+    """Fits one frame with the lambda of ``config``."""
     if not mask.any():
         if reference is None:
             raise DataError(
@@ -186,18 +293,19 @@ def _fit(
                 "or start at a later frame"
             )
         return unchanged(reference, mask)
-    problem = make_problem(ws, layout, views.views, mask)
+    problem = make_problem(job.ws, job.layout, views.views, mask)
 
     def report(step: int, steps: int, error: float, bits: float) -> None:
-        if progress is not None:
-            progress(Progress(number, step, steps, -10 * float(np.log10(max(error, 1e-10))), bits))
+        if job.progress is not None:
+            running = -10 * float(np.log10(max(error, 1e-10)))
+            job.progress(Progress(number, step, steps, running, bits, config.lambda_rate, job.probe))
 
     def look(field: Field) -> None:
-        if preview is not None:
-            preview(Glimpse(number, field, views, _background(config), False))
+        if job.preview is not None:
+            job.preview(Glimpse(number, field, views, _background(config), False))
 
     previous = previous_residuals(None if reference is None else reference.frame)
-    return fit_frame(ws, layout, config, problem, mask, reference, previous, number, report, look)
+    return fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look)
 
 
 def _write(
@@ -254,8 +362,4 @@ def _training_psnr(
     """Mean PSNR of the decoded frame over training views, all of them unless they have very many pixels."""
     training = [v for v in views if v.camera.split == "train"]
     pixels = sum(v.camera.width * v.camera.height for v in training)
-    values = [
-        psnr(render(field, v.camera, background, workspace=ws).colour, composite(v.image, background))
-        for v in training[:: max(1, -(-pixels // _CHECKED_PIXELS))]
-    ]
-    return float(np.mean(values))
+    return float(np.mean(view_psnrs(ws, field, background, training[:: max(1, -(-pixels // _CHECKED_PIXELS))])))

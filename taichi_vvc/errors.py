@@ -12,6 +12,8 @@
     |   `-- CorruptStream        a checksum, a limit or the order of chunks is violated
     `-- BackendError             the compute backend is missing or ran out of memory (exit code 5)
 
+    TargetMissed (a warning)     a finished file has not quite the bitrate or PSNR that was asked for
+
 Messages are one line: what was expected, what was found, what to do.
 """
 
@@ -62,3 +64,7 @@ class BackendError(TvvcError):
     """The requested compute backend cannot be used here."""
 
     exit_code = 5
+
+
+class TargetMissed(UserWarning):
+    """A finished file misses the bitrate or the PSNR that its encode was given."""

@@ -12,6 +12,7 @@ Conventions used everywhere:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -223,6 +224,8 @@ class FrameStats:
         estimated_bits, actual_bits: of the grid symbols: as the fit's rate model estimated, and as coded.
         psnr: of the decoded symbols on the training rays that were checked, dB.
         seconds: wall time spent on the frame.
+        lambda_rate: weight of the rate that the frame was fitted with.
+        judged_psnr: of the decoded symbols as ``tvvc eval`` measures it, dB; NaN unless a PSNR is the target.
     """
 
     index: int
@@ -233,3 +236,5 @@ class FrameStats:
     actual_bits: float = 0.0
     psnr: float = 0.0
     seconds: float = 0.0
+    lambda_rate: float = 0.0
+    judged_psnr: float = math.nan

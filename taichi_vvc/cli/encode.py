@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import math
 import sys
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,12 +29,12 @@ from taichi_vvc.cli.options import (
     start_backend,
 )
 from taichi_vvc.cli.progress import ProgressLine, detail, say, say_result, warn
-from taichi_vvc.config import PRESETS, EncoderConfig
-from taichi_vvc.errors import TvvcError
+from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
+from taichi_vvc.errors import TargetMissed, TvvcError
 from taichi_vvc.types import FrameStats
 
 CSV_START = ("frame", "type", "bytes")
-CSV_END = ("estimated_bits", "actual_bits", "psnr", "seconds")
+CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
 STDOUT = Path("-")
 
 
@@ -47,10 +49,28 @@ STDOUT = Path("-")
     "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
 )
 @click.option(
+    "--crf",
+    type=FiniteRange(0, 51),
+    help="Constant quality, 0 to 51, fractions allowed: larger is smaller and worse, 6 more about half the bytes. "
+    f"Default the preset's, {crf_of_lambda(EncoderConfig().lambda_rate):g}.",
+)
+@click.option(
     "--lambda",
     "lambda_rate",
     type=FiniteRange(0),
-    help="Weight of the rate: larger is smaller and worse; default the preset's.",
+    help="The weight of the rate itself, in place of --crf; four times as much is 6 more.",
+)
+@click.option(
+    "--bitrate",
+    type=FiniteRange(0, min_open=True),
+    metavar="KBIT",
+    help="kbit/s of the file, every byte counted; within 5 % from three groups on.",
+)
+@click.option(
+    "--target-psnr",
+    type=FiniteRange(0, min_open=True),
+    metavar="DB",
+    help="Mean PSNR as tvvc eval measures it, within 0.2 dB, for as few bytes as that takes.",
 )
 @click.option(
     "--background",
@@ -83,7 +103,10 @@ def command(
     frames: slice | None,
     downscale: int,
     preset: str,
+    crf: float | None,
     lambda_rate: float | None,
+    bitrate: float | None,
+    target_psnr: float | None,
     background: tuple[int, int, int] | None,
     keyint: int | None,
     backend: str,
@@ -101,6 +124,7 @@ def command(
     """
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
+    changes: dict[str, Any] = {"seed": seed, **_control(crf, lambda_rate, bitrate, target_psnr)}
     check_output_file(output, overwrite or resume, hint="add -y to replace it or --resume to go on with it")
     if csv_file is not None and csv_file != STDOUT:
         if csv_file.resolve() == output.resolve():
@@ -111,9 +135,6 @@ def command(
 
     from taichi_vvc.sequence import open_capture
 
-    changes: dict[str, Any] = {"seed": seed}
-    if lambda_rate is not None:
-        changes["lambda_rate"] = lambda_rate
     if background is not None:
         changes["background"] = background
     if keyint is not None:
@@ -135,6 +156,20 @@ def command(
     )
 
 
+def _control(
+    crf: float | None, lambda_rate: float | None, bitrate: float | None, target_psnr: float | None
+) -> dict[str, float]:
+    """The settings that one of the four options of rate control stands for; none without any."""
+    options = {"--crf": crf, "--lambda": lambda_rate, "--bitrate": bitrate, "--target-psnr": target_psnr}
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} contradict each other; give one of {', '.join(options)}")
+    if crf is not None:
+        return {"lambda_rate": lambda_of_crf(crf)}
+    values = {"lambda_rate": lambda_rate, "bitrate": bitrate, "target_psnr": target_psnr}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def encode_with_progress(
     sequence: Any,
     config: EncoderConfig,
@@ -153,17 +188,20 @@ def encode_with_progress(
 
     done: list[FrameStats] = []
     total = len(sequence)
-    with ProgressLine(total, "encode") as line:
+    varies = config.bitrate is not None or config.target_psnr is not None
+    with ProgressLine(total, "encode") as line, _targets_missed():
 
         def report(progress: Any) -> None:
             line.update(
-                progress.frame + progress.step / max(progress.steps, 1),
-                _progress_text(progress, total, done, sequence.fps),
+                0.0 if progress.probe else progress.frame + progress.step / max(progress.steps, 1),
+                _progress_text(progress, total, done, sequence.fps, varies),
                 frame=progress.frame,
                 step=progress.step,
                 steps=progress.steps,
                 psnr=progress.psnr,
                 bits=progress.bits,
+                **{"lambda": progress.lambda_rate},
+                probe=progress.probe,
             )
 
         try:
@@ -172,7 +210,7 @@ def encode_with_progress(
             )
             for frame in _with_csv(statistics, csv_file, resume):
                 done.append(frame)
-                text = _frame_line(frame, total, done, sequence.fps)
+                text = _frame_line(frame, total, done, sequence.fps, varies)
                 line.finish_item(frame.index + 1, text, **_frame_fields(frame))
         except KeyboardInterrupt:
             warn(_interrupted(output))
@@ -192,8 +230,12 @@ def describe_capture(sequence: Any) -> str:
     )
 
 
-def _progress_text(progress: Any, total: int, done: list[FrameStats], fps: Fraction) -> str:
+def _progress_text(progress: Any, total: int, done: list[FrameStats], fps: Fraction, varies: bool) -> str:
     parts = [f"frame {progress.frame + 1}/{total}", f"step {progress.step}/{progress.steps}"]
+    if progress.probe:
+        parts.insert(0, f"trial {progress.probe}")
+    if varies:
+        parts.append(f"crf {crf_of_lambda(progress.lambda_rate):.1f}")
     if done:
         parts.append(f"{sum(frame.seconds for frame in done) / len(done):.1f} s/frame")
     parts.append(f"{progress.psnr:.2f} dB")
@@ -210,10 +252,11 @@ def _bitrate(done: list[FrameStats], fps: Fraction) -> float:
     return sum(frame.bytes for frame in done) * 8 / 1000 * float(fps) / len(done)
 
 
-def _frame_line(frame: FrameStats, total: int, done: list[FrameStats], fps: Fraction) -> str:
+def _frame_line(frame: FrameStats, total: int, done: list[FrameStats], fps: Fraction, varies: bool) -> str:
+    control = f"crf {crf_of_lambda(frame.lambda_rate):4.1f}  " if varies else ""
     return (
-        f"frame {frame.index + 1}/{total}  {frame.type:5}  {frame.bytes / 1000:8.1f} kB  {frame.psnr:6.2f} dB  "
-        f"{frame.seconds:6.1f} s  {_bitrate(done, fps):8.0f} kbit/s so far"
+        f"frame {frame.index + 1}/{total}  {frame.type:5}  {control}{frame.bytes / 1000:8.1f} kB  "
+        f"{frame.psnr:6.2f} dB  {frame.seconds:6.1f} s  {_bitrate(done, fps):8.0f} kbit/s so far"
     )
 
 
@@ -224,7 +267,9 @@ def _frame_fields(frame: FrameStats) -> dict[str, Any]:
         "type": frame.type,
         "bytes": frame.bytes,
         "components": dict(frame.components),
+        "lambda": float(frame.lambda_rate),
         "psnr": float(frame.psnr),
+        "judged_psnr": float(frame.judged_psnr),
         "seconds": float(frame.seconds),
     }
 
@@ -245,10 +290,32 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
             if number == 0 and not going_on:
                 writer.writerow([*CSV_START, *(f"bytes_{part}" for part in parts), *CSV_END])
             row: list[Any] = [frame.index, frame.type, frame.bytes, *(frame.components[part] for part in parts)]
-            row += [f"{frame.estimated_bits:.1f}", f"{frame.actual_bits:.0f}", f"{frame.psnr:.4f}"]
+            row += [
+                f"{frame.lambda_rate:.6g}",
+                f"{frame.estimated_bits:.1f}",
+                f"{frame.actual_bits:.0f}",
+                f"{frame.psnr:.4f}",
+            ]
             writer.writerow([*row, f"{frame.seconds:.3f}"])
             file.flush()
             yield frame
+
+
+@contextlib.contextmanager
+def _targets_missed() -> Iterator[None]:
+    """Says a missed bitrate or PSNR as the command line says its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TargetMissed)
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, TargetMissed):
+                warn(str(message))
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = shown
+        yield
 
 
 def _interrupted(output: Path) -> str:
@@ -270,9 +337,11 @@ def _say_result(output: Path, done: list[FrameStats], total: int, fps: Fraction)
         say_result(f"{output}: all {total} frames were there already, {size / 1000:.1f} kB", **fields, psnr=None)
         return
     psnr = float(sum(frame.psnr for frame in done) / len(done))
+    judged = [frame.judged_psnr for frame in done if math.isfinite(frame.judged_psnr)]
+    target = f", {sum(judged) / len(judged):.2f} dB as tvvc eval measures" if judged else ""
     say_result(
         f"{output}: {total} frames, {size / 1000:.1f} kB, {size / 1000 / total:.2f} kB/frame, "
-        f"{size * 8 / 1000 * float(fps) / total:.0f} kbit/s, {psnr:.2f} dB on training rays, {seconds:.0f} s",
+        f"{size * 8 / 1000 * float(fps) / total:.0f} kbit/s, {psnr:.2f} dB on training rays{target}, {seconds:.0f} s",
         **fields,
         psnr=psnr,
     )

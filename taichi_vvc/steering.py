@@ -1,0 +1,95 @@
+"""Rate control and files: what an encode's target is, where it starts, and what the frames of a file turned out to be.
+
+:mod:`taichi_vvc.ratecontrol` has the control itself, which knows neither files nor captures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
+from .bitstream.container import StreamReader
+from .bitstream.syntax import SequenceHeader, pack_header
+from .config import EncoderConfig
+from .decode import Stream
+from .fields import Field
+from .metrics import composite, psnr
+from .ratecontrol import Outcome, Target, target_of
+from .render import Workspace, render
+from .sequence import MultiViewSequence
+from .types import SymbolFrame, View
+
+# Frames that are coded to find the first lambda: a key frame and what follows it. Quality sinks within a group.
+_PROBED_RATE, _PROBED_PSNR = 2, 3
+
+
+def file_target(config: EncoderConfig, frames: int, fps: Fraction, header: SequenceHeader) -> Target | None:
+    """The target of a file of so many frames, its header and index being paid for; None without one."""
+    start = len(PREAMBLE) + FRAMING + len(pack_header(header))
+    group = config.group_length(fps)
+    entries: list[GroupEntry | FrameEntry] = []
+    for number in range(frames):
+        if number % group == 0:
+            entries.append(GroupEntry(number // group, number, 0, 2000))
+        entries.append(FrameEntry(number, "inter" if number % group else "key", number // group, 0, 5000))
+    return target_of(config, frames, fps, start + FRAMING + len(pack_index(start, entries, frames)))
+
+
+def probed_frames(target: Target) -> int:
+    """How many of the first frames tell what lambda to begin with."""
+    return min(target.frames, target.group, _PROBED_PSNR if target.bytes is None else _PROBED_RATE)
+
+
+def stored_start(path: Path, config: EncoderConfig) -> float:
+    """The lambda that a file with this target was begun with; that of ``config`` if it has another target."""
+    with StreamReader(path) as reader:
+        stored = json.loads(reader.header.settings)
+    same = (stored.get("bitrate"), stored.get("target_psnr")) == (config.bitrate, config.target_psnr)
+    found = stored.get("lambda_rate")
+    return float(found) if same and isinstance(found, (int, float)) else config.lambda_rate
+
+
+def outcome_of(frame: SymbolFrame, sizes: dict[str, int], quality: float) -> Outcome:
+    """A frame for rate control. ``sizes``: bytes by component; ``quality``: see :func:`judged_psnr`."""
+    coded = sum(size for name, size in sizes.items() if name == "coefficients" or name.startswith("level"))
+    return Outcome(frame.key, coded, sum(sizes.values()) - coded, quality, not frame.occupancy.any())
+
+
+def written_outcomes(
+    ws: Workspace, sequence: MultiViewSequence, config: EncoderConfig, path: Path, done: int
+) -> list[Outcome]:
+    """The outcomes of the first ``done`` frames of a file, as they were when they were written."""
+    outcomes: list[Outcome] = []
+    if not done:
+        return outcomes
+    with Stream(path) as stream, StreamReader(path) as reader:
+        for number in range(done):
+            quality = math.nan
+            if config.target_psnr is not None:
+                quality = judged_psnr(ws, stream[number], stream.background, sequence.frame(number).views)
+            outcomes.append(outcome_of(stream.symbols(number), reader.components(number), quality))
+    return outcomes
+
+
+def judged_psnr(ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]) -> float:
+    """Mean PSNR of a frame as ``tvvc eval`` measures it: over held-out views if there are any, else over all; dB.
+
+    Pictures that agree exactly are left out; NaN if all do.
+    """
+    held_out = [v for v in views if v.camera.split == "test"]
+    values = view_psnrs(ws, field, background, held_out or views)
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def view_psnrs(
+    ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]
+) -> list[float]:
+    """PSNR (dB) of each of the views, rendered and composited on ``background`` (sRGB in [0, 1])."""
+    return [
+        psnr(composite(v.image, background), render(field, v.camera, background, workspace=ws).colour) for v in views
+    ]
