@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from taichi_vvc.kernels import adam, geometry, grids, quant, shade
+from taichi_vvc.kernels import adam, geometry, grids, lanes, quant, shade, update
 
-from taichi_vvc import optimize
+from taichi_vvc import optimize, shading
 from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.encode import settle_background
 from taichi_vvc.occupancy import first_mask
@@ -22,9 +21,6 @@ from taichi_vvc.runtime import Runtime
 from taichi_vvc.sequence import MultiViewSequence
 from taichi_vvc.types import FieldLayout
 
-# Not `from taichi_vvc import render`, which is the function.
-render = importlib.import_module("taichi_vvc.render")
-
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "rays, targets": [
         (geometry, name) for name in ("draw_pixels", "rays_of_pixels", "targets_of_pixels", "encode_directions")
@@ -32,16 +28,19 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "march": [(optimize, "trace")],
     "grids forward": [(grids, "lookup_fwd"), (grids, "lookup_fwd_fours")],
     "grids backward": [(grids, "lookup_bwd_tasks"), (grids, "lookup_bwd_samples"), (grids, "lookup_bwd_fours")],
-    "MLPs forward": [(render, "mlp_forward")],
-    "MLPs backward": [(render, "mlp_backward")],
+    "MLPs forward": [(shading, "mlp_forward"), (shading, "lanes_forward"), (lanes, "colours_fwd")],
+    "MLPs backward": [(shading, "mlp_backward"), (shading, "lanes_backward")],
     "compositing": [
-        *((shade, name) for name in ("weights_fwd", "composite_fwd", "composite_bwd", "loss_fwd", "loss_bwd")),
+        *((shade, name) for name in ("weights_fwd", "composite_loss")),
         *((shade, f"colour_{part}_{way}") for part in ("inputs", "outputs") for way in ("fwd", "bwd")),
-        (render, "_select"),
+        (shading, "_select"),
     ],
-    "quantiser": [(quant, name) for name in ("quantize_fwd", "quantize_bwd", "step_bwd")],
-    "rate": [(optimize, "add_rate_gradient")],
-    "Adam": [(adam, "adam_step")],
+    "moving samples": [
+        *((lanes, name) for name in ("colours_bwd_outputs", "colours_bwd_inputs", "gather_blocks")),
+        (shading, "_with_gradient"),
+    ],
+    "quantiser": [(update, "quantize_symbols")],
+    "adjoint of symbols, rate, Adam": [(update, "update_symbols"), (adam, "adam_step")],
 }
 
 

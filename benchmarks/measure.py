@@ -49,13 +49,7 @@ def begin(backend: str, threads: int) -> Runtime:
     if backend == "cpu" and runtimes._current is None:
         # start() takes all cores; it takes over a Taichi that is already running as well.
         with redirect_stdout(StringIO()):
-            ti.init(
-                arch=ti.cpu,
-                cpu_max_num_threads=threads,
-                log_level=ti.ERROR,
-                offline_cache=True,
-                offline_cache_file_path=runtimes._cache_folder(),
-            )
+            ti.init(**runtimes.settings_of("cpu", threads))
     runtimes._current = dataclasses.replace(runtimes.start(backend), threads=threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

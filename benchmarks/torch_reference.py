@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from taichi_vvc.mlp import unflatten
 from taichi_vvc.quantize import grid_offset
-from taichi_vvc.render import DEPTH_LIMIT, WEIGHT_THRESHOLD
+from taichi_vvc.render import DEPTH_LIMIT
+from taichi_vvc.shading import WEIGHT_THRESHOLD
 
 
 @dataclass(frozen=True)

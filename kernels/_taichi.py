@@ -23,4 +23,5 @@ def _load():
 ti = _load()
 F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
 F32X4 = ti.types.ndarray(dtype=ti.types.vector(4, ti.f32), ndim=1)
+F32X16 = ti.types.ndarray(dtype=ti.types.vector(16, ti.f32), ndim=1)
 I32 = ti.types.ndarray(dtype=ti.i32, ndim=1)

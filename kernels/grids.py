@@ -13,7 +13,7 @@ from ._taichi import F32, F32X4, I32, ti
 @ti.func
 def node_below(coordinate: ti.f32, nodes: ti.i32):
     """Index of the node below a grid coordinate (clamped so that it has a successor) and the fraction above it."""
-    i = ti.min(ti.max(ti.cast(ti.floor(coordinate), ti.i32), 0), nodes - 2)
+    i = ti.cast(ti.min(ti.max(coordinate, 0.0), ti.cast(nodes - 2, ti.f32)), ti.i32)
     return i, ti.min(ti.max(coordinate - ti.cast(i, ti.f32), 0.0), 1.0)
 
 
@@ -272,26 +272,27 @@ def scatter_four(
     fx: ti.f32,
     fy: ti.f32,
     fz: ti.f32,
-    g: ti.template(),
+    d: ti.template(),
 ):
     """Adjoint of :func:`gather_four` with plain stores."""
     for corner in ti.static(range(8)):
         weight, offset = corner_of(corner, sy, sz, fx, fy, fz)
         at = base + offset
-        gradient[at] = gradient[at] + weight * g
+        gradient[at] = gradient[at] + weight * d
 
 
 @ti.kernel
 def lookup_fwd_fours(
     count: ti.i32,
     groups: ti.i32,
+    shift: ti.i32,  # of the features' blocks, see lanes.py
     samples: F32X4,  # (count,) of 4
     values: F32X4,  # all grids
     ints: I32,
     floats: F32,
     coefficients: F32X4,  # out (count * groups,)
     basis: F32X4,  # out
-    features: F32X4,  # out
+    features: F32,  # out, by blocks of sixteen samples
 ):
     """:func:`lookup_fwd` for the CPU where all groups have four channels.
 
@@ -302,42 +303,61 @@ def lookup_fwd_fours(
         p = samples[s]
         c_node, c_sy, c_sz, cx, cy, cz = coefficient_corner(0, p[0], p[1], p[2], ints, floats)
         for g in range(groups):
-            c = gather_four(values, ints[g * 16 + 2] // 4 + c_node, c_sy, c_sz, cx, cy, cz)
+            c = gather_four(values, (ints[g * 16 + 2] >> 2) + c_node, c_sy, c_sz, cx, cy, cz)
             node, sy, sz, fx, fy, fz = basis_corner(g, p[0], p[1], p[2], ints, floats)
-            b = gather_four(values, ints[g * 16 + 6] // 4 + node, sy, sz, fx, fy, fz)
+            b = gather_four(values, (ints[g * 16 + 6] >> 2) + node, sy, sz, fx, fy, fz)
             at = s * groups + g
             coefficients[at] = c
             basis[at] = b
-            features[at] = c * b
+            product = c * b
+            to = ((s >> 4) << (shift + 4)) + g * 64 + (s & 15)
+            for lane in ti.static(range(4)):
+                features[to + lane * 16] = product[lane]
+
+
+@ti.func
+def features_four(s: ti.i32, g: ti.i32, shift: ti.i32, array: ti.template()):
+    """Four channels of one sample, from blocks."""
+    at = ((s >> 4) << (shift + 4)) + g * 64 + (s & 15)
+    return ti.Vector([array[at], array[at + 16], array[at + 32], array[at + 48]])
 
 
 @ti.kernel
 def lookup_bwd_fours(
     count: ti.i32,
+    kept: I32,  # (count,) samples that have a gradient
     groups: ti.i32,
+    shift: ti.i32,
     samples: F32X4,
     ints: I32,
     floats: F32,
     coefficients: F32X4,
     basis: F32X4,
-    d_features: F32X4,  # (count * groups,)
+    d_features: F32,  # of the kept samples, by blocks of sixteen
     gradient: F32X4,  # in/out, as values
 ):
-    """:func:`lookup_bwd_tasks` where all groups have four channels."""
-    for task in range(groups * 2 * 512):
-        if task % 512 == 0:
-            g = task // 1024
-            if task % 1024 == 0:
-                for s in range(count):
+    """:func:`lookup_bwd_tasks` where all groups have four channels.
+
+    The first task takes the coefficient grids of all groups, which share their corner; as many tasks as it replaces
+    stay empty, so that two threads have equal work.
+    """
+    for spread in range(groups * 2 * 512):
+        if spread % 512 == 0:
+            task = spread // 512
+            if task == 0:
+                for m in range(count):
+                    s = kept[m]
                     p = samples[s]
-                    at = s * groups + g
-                    node, sy, sz, fx, fy, fz = coefficient_corner(g, p[0], p[1], p[2], ints, floats)
-                    d = d_features[at] * basis[at]
-                    scatter_four(gradient, ints[g * 16 + 2] // 4 + node, sy, sz, fx, fy, fz, d)
-            else:
-                for s in range(count):
+                    node, sy, sz, fx, fy, fz = coefficient_corner(0, p[0], p[1], p[2], ints, floats)
+                    for g in range(groups):
+                        d = features_four(m, g, shift, d_features) * basis[s * groups + g]
+                        scatter_four(gradient, (ints[g * 16 + 2] >> 2) + node, sy, sz, fx, fy, fz, d)
+            if task >= groups:
+                g = task - groups
+                base = ints[g * 16 + 6] >> 2
+                for m in range(count):
+                    s = kept[m]
                     p = samples[s]
-                    at = s * groups + g
                     node, sy, sz, fx, fy, fz = basis_corner(g, p[0], p[1], p[2], ints, floats)
-                    d = d_features[at] * coefficients[at]
-                    scatter_four(gradient, ints[g * 16 + 6] // 4 + node, sy, sz, fx, fy, fz, d)
+                    d = features_four(m, g, shift, d_features) * coefficients[s * groups + g]
+                    scatter_four(gradient, base + node, sy, sz, fx, fy, fz, d)

@@ -12,6 +12,18 @@ NOISE = 1
 ROUND = 2
 
 
+@ti.func
+def quantized_value(p: ti.f32, mode: ti.i32, seed: ti.i32, iteration: ti.i32, i: ti.i32) -> ti.f32:
+    """Symbol i as the decoder would see it, or its noisy stand-in."""
+    q = p
+    if mode == NOISE:
+        q += uniform(seed, iteration, i) - 0.5
+    if mode == ROUND:
+        # Not ti.round: backends disagree on ties.
+        q = ti.floor(q + 0.5)
+    return q
+
+
 @ti.kernel
 def quantize_fwd(
     first: ti.i32,  # symbols first .. last - 1 belong to one grid
@@ -29,27 +41,6 @@ def quantize_fwd(
 ):
     """Simulated (uniform noise on [-1/2, 1/2)) or real (nearest integer) quantisation of one grid."""
     for i in range(first, last):
-        q = parameters[i]
-        if mode == NOISE:
-            q += uniform(seed, iteration, i) - 0.5
-        if mode == ROUND:
-            # Not ti.round: backends disagree on ties.
-            q = ti.floor(q + 0.5)
+        q = quantized_value(parameters[i], mode, seed, iteration, i)
         quantized[i] = q
         values[place[i]] = offset + step * (reference[i] + q)
-
-
-@ti.kernel
-def quantize_bwd(first: ti.i32, last: ti.i32, step: ti.f32, place: I32, d_values: F32, d_parameters: F32):
-    """Gradient of the parameters: exact for noise, straight-through for rounding."""
-    for i in range(first, last):
-        d_parameters[i] = step * d_values[place[i]]
-
-
-@ti.kernel
-def step_bwd(first: ti.i32, last: ti.i32, place: I32, d_values: F32, reference: F32, quantized: F32) -> ti.f32:
-    """Gradient of the grid's step."""
-    total = 0.0
-    for i in range(first, last):
-        total += d_values[place[i]] * (reference[i] + quantized[i])
-    return total

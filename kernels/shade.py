@@ -26,11 +26,23 @@ def logistic(x: ti.f32) -> ti.f32:
     return (1.0 if x >= 0.0 else e) / (1.0 + e)
 
 
+@ti.func
+def place(s: ti.i32, k: ti.i32, stride: ti.i32) -> ti.i32:
+    """Index of column k of sample s where rows of ``stride`` floats lie one behind the other.
+
+    Or, for a negative stride, where blocks of ``-stride`` floats hold sixteen samples column by column (the CPU).
+    """
+    at = s * stride + k
+    if stride < 0:
+        at = (s >> 4) * -stride + k * 16 + (s & 15)
+    return at
+
+
 @ti.kernel
 def weights_fwd(
     rays: ti.i32,
     starts: I32,  # (rays + 1,)
-    projection: F32,  # (n_samples * stride,)
+    projection: F32,  # (n_samples, stride), see place
     samples: F32,  # (n_samples * 4,) the fourth number is the distance, cells
     stride: ti.i32,
     step: ti.f32,  # in longest sides of the bounds
@@ -43,7 +55,7 @@ def weights_fwd(
         passed = 1.0
         distance = 0.0
         for s in range(starts[r], starts[r + 1]):
-            tau = DENSITY_SCALE * softplus(projection[s * stride] - DENSITY_SHIFT) * step
+            tau = DENSITY_SCALE * softplus(projection[place(s, 0, stride)] - DENSITY_SHIFT) * step
             remaining = passed * ti.exp(-tau)
             w = passed - remaining
             weights[s] = w
@@ -79,6 +91,34 @@ def composite_fwd(
         colour[r * 3 + 2] = blue
 
 
+@ti.func
+def sample_bwd(
+    s: ti.i32,
+    passed: ti.f32,
+    behind: ti.f32,
+    gr: ti.f32,
+    gg: ti.f32,
+    gb: ti.f32,
+    projection: ti.template(),
+    stride: ti.i32,
+    step: ti.f32,
+    weights: ti.template(),
+    rgb: ti.template(),
+    d_rgb: ti.template(),
+    d_projection: ti.template(),
+):
+    """One sample's gradients on the way from back to front; what passes, and what lies, behind the next."""
+    w = weights[s]
+    shown = gr * rgb[s * 3] + gg * rgb[s * 3 + 1] + gb * rgb[s * 3 + 2]
+    at = place(s, 0, stride)
+    raw = projection[at] - DENSITY_SHIFT
+    d_projection[at] = (passed * shown - behind) * step * DENSITY_SCALE * logistic(raw)
+    d_rgb[s * 3] = w * gr
+    d_rgb[s * 3 + 1] = w * gg
+    d_rgb[s * 3 + 2] = w * gb
+    return passed + w, behind + w * shown
+
+
 @ti.kernel
 def composite_bwd(
     rays: ti.i32,
@@ -108,39 +148,54 @@ def composite_bwd(
         first = starts[r]
         for k in range(starts[r + 1] - first):
             s = starts[r + 1] - 1 - k
-            w = weights[s]
-            shown = gr * rgb[s * 3] + gg * rgb[s * 3 + 1] + gb * rgb[s * 3 + 2]
-            d_tau = passed * shown - behind
-            raw = projection[s * stride] - DENSITY_SHIFT
-            d_projection[s * stride] = d_tau * step * DENSITY_SCALE * logistic(raw)
-            d_rgb[s * 3] = w * gr
-            d_rgb[s * 3 + 1] = w * gg
-            d_rgb[s * 3 + 2] = w * gb
-            behind += w * shown
-            passed += w
+            passed, behind = sample_bwd(
+                s, passed, behind, gr, gg, gb, projection, stride, step, weights, rgb, d_rgb, d_projection
+            )
 
 
 @ti.kernel
-def loss_fwd(
+def composite_loss(
     rays: ti.i32,
-    colour: F32,  # (rays * 3,)
-    targets: F32,  # (rays * 3,)
-    errors: F32,  # out (rays,) squared error summed over the three channels
+    starts: I32,
+    projection: F32,
+    stride: ti.i32,
+    step: ti.f32,
+    scale: ti.f32,
+    weights: F32,
+    rgb: F32,
+    transmittance: F32,
+    background: F32,
+    targets: F32,
+    errors: F32,  # out (rays,)
+    d_rgb: F32,  # out
+    d_projection: F32,  # out, column 0 only
 ):
-    """Squared colour error of each ray."""
+    """:func:`composite_fwd`, squared errors, and the adjoint of ``scale`` times their sum, in one pass."""
     for r in range(rays):
-        total = 0.0
-        for k in ti.static(range(3)):
-            d = colour[r * 3 + k] - targets[r * 3 + k]
-            total += d * d
-        errors[r] = total
-
-
-@ti.kernel
-def loss_bwd(rays: ti.i32, colour: F32, targets: F32, scale: ti.f32, d_colour: F32):
-    """Gradient of ``scale * sum of errors`` with respect to the colours."""
-    for i in range(rays * 3):
-        d_colour[i] = 2.0 * scale * (colour[i] - targets[i])
+        passed = transmittance[r]
+        red = passed * background[r * 3]
+        green = passed * background[r * 3 + 1]
+        blue = passed * background[r * 3 + 2]
+        first = starts[r]
+        last = starts[r + 1]
+        for s in range(first, last):
+            w = weights[s]
+            red += w * rgb[s * 3]
+            green += w * rgb[s * 3 + 1]
+            blue += w * rgb[s * 3 + 2]
+        red -= targets[r * 3]
+        green -= targets[r * 3 + 1]
+        blue -= targets[r * 3 + 2]
+        errors[r] = red * red + green * green + blue * blue
+        gr = 2.0 * scale * red
+        gg = 2.0 * scale * green
+        gb = 2.0 * scale * blue
+        behind = passed * (gr * background[r * 3] + gg * background[r * 3 + 1] + gb * background[r * 3 + 2])
+        for k in range(last - first):
+            s = last - 1 - k
+            passed, behind = sample_bwd(
+                s, passed, behind, gr, gg, gb, projection, stride, step, weights, rgb, d_rgb, d_projection
+            )
 
 
 @ti.kernel
@@ -241,7 +296,7 @@ def opacity_of_cells(
         low = 1e30
         high = 0.0
         for k in range(8):
-            raw = projection[cells[i * 8 + k] * stride]
+            raw = projection[place(cells[i * 8 + k], 0, stride)]
             tau = DENSITY_SCALE * softplus(raw - DENSITY_SHIFT) * step
             low = ti.min(low, tau)
             high = ti.max(high, tau)

@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from taichi_vvc.kernels import update
+
 from .fields import GridMap
 from .runtime import Runtime
 from .types import FieldLayout
+
+# Symbols per block: enough to hide the cost of a loop's turn, few enough for all threads of a GPU.
+_BLOCK = {True: 64, False: 32}
+
+
+@dataclass
+class Blocks:
+    """How the symbols of each grid are shared out among the turns of a kernel's loop.
+
+    Attributes:
+        length: symbols per block, at most.
+        scattered: whether a block's symbols lie far apart.
+        firsts: per grid its first block, and behind the last grid their number.
+        rows: per grid 16 floats for the kernels, on the host.
+        table, d_step: the rows on the device; each block's part of the gradient of its grid's step.
+    """
+
+    length: int
+    scattered: bool
+    firsts: tuple[int, ...]
+    rows: np.ndarray
+    table: Any
+    d_step: Any
+
+    @staticmethod
+    def of(runtime: Runtime, ranges: Sequence[tuple[int, int]]) -> Blocks:
+        """Blocks of consecutive ranges of symbols."""
+        length = _BLOCK[runtime.host_arrays]
+        counts = [-(-(b - a) // length) for a, b in ranges]
+        firsts = [0, *np.cumsum(counts).tolist()]
+        rows = np.zeros((len(ranges), update.ROW), np.float32)
+        whole = [(first, a, b, n) for first, (a, b), n in zip(firsts, ranges, counts, strict=False)]
+        rows[:, :8:2], rows[:, 1:8:2] = np.divmod(np.array(whole), update.SPLIT)
+        table = runtime.zeros(rows.size)
+        return Blocks(length, not runtime.host_arrays, tuple(firsts), rows, table, runtime.zeros(firsts[-1]))
+
+    def launch(self, runtime: Runtime, **columns: Any) -> tuple[int, int, int, int, Any]:
+        """The kernels' first arguments; columns by name: step, offset, rate, magnitude (numbers per grid)."""
+        for name, values in columns.items():
+            self.rows[:, _COLUMNS[name]] = values
+        runtime.store(self.table, self.rows)
+        return self.firsts[-1], self.length, int(self.scattered), len(self.rows), self.table
+
+    def step_gradients(self, runtime: Runtime) -> np.ndarray:
+        """Gradient of each grid's step, float64."""
+        parts = runtime.download(self.d_step, self.firsts[-1])
+        return np.array([parts[a:b].sum(dtype=np.float64) for a, b in zip(self.firsts, self.firsts[1:], strict=False)])
+
+
+_COLUMNS = {"step": 8, "offset": 9, "rate": 10, "magnitude": 11}
 
 
 @dataclass
@@ -19,9 +72,11 @@ class LiveSymbols:
     Attributes:
         live: per grid, (nz, ny, nx) bool.
         ranges: per grid, first and last + 1 position in the vectors.
-        parameters: real-valued residuals; gradient, moment1, moment2, quantized: same length.
+        parameters: real-valued residuals; gradient (of the rate), moment1, moment2: same length.
+        levels: reference and quantised residual, as the values were last made from them.
         reference: reference symbols as float32.
         place: index into the flat grid values.
+        blocks: rows of grids and blocks for ``kernels/update.py``.
     """
 
     live: tuple[np.ndarray, ...]
@@ -30,9 +85,10 @@ class LiveSymbols:
     gradient: Any
     moment1: Any
     moment2: Any
-    quantized: Any
+    levels: Any
     reference: Any
     place: Any
+    blocks: Blocks
 
     @property
     def count(self) -> int:
@@ -88,6 +144,7 @@ def make_live(
         runtime.zeros(at),
         vector(reference),
         runtime.upload(np.concatenate(places).astype(np.int32)),
+        Blocks.of(runtime, ranges),
     )
 
 

@@ -1,4 +1,4 @@
-"""The two-layer perceptrons of the field, forward and adjoint: BLAS in cache-sized chunks on the CPU, kernels on a GPU.
+"""The two-layer perceptrons of the field, forward and adjoint: one pair of functions for the CPU, one for a GPU.
 
 y = relu(x w1 + b1) w2 + b2, rows are samples. The tensors w1, b1, w2, b2 lie behind each other in a flat array.
 """
@@ -6,17 +6,19 @@ y = relu(x w1 + b1) w2 + b2, rows are samples. The tensors w1, b1, w2, b2 lie be
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import dense
+from taichi_vvc.kernels import dense, lanes
+from taichi_vvc.kernels.lanes import LANES
 
 from .runtime import Runtime
 from .types import FieldLayout
 
-_CHUNK = 2048
+# Parts of the adjoint on the CPU, fixed so that sums do not depend on the number of threads; blocks per pass.
+_TASKS, _CHUNK = 8, 16
 
 
 @dataclass(frozen=True)
@@ -74,36 +76,144 @@ def unflatten(layout: FieldLayout, flat: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(tensors)
 
 
-def mlp_forward(runtime: Runtime, rows: int, p: Perceptron, weights: Any, x: Any, hidden: Any, y: Any) -> None:
-    """Evaluate ``rows`` rows; ``hidden`` keeps the activations for the adjoint.
+@dataclass(frozen=True)
+class Lanes:
+    """How a perceptron's rows lie in blocks of sixteen samples, see ``kernels/lanes.py``: powers of two of vectors."""
+
+    inputs: int
+    outputs: int
+    weights: int
+
+    @staticmethod
+    def of(p: Perceptron) -> Lanes:
+        """The blocks of a perceptron."""
+        return Lanes(shift_of(p.inputs), shift_of(p.outputs), shift_of(p.inputs + 1 + p.outputs))
+
+
+def shift_of(width: int) -> int:
+    """Logarithm of the power of two that rows of so many columns are padded to."""
+    return max(0, width - 1).bit_length()
+
+
+def in_blocks(samples: int, shift: int) -> int:
+    """Floats that rows of 2^shift columns of so many samples take in blocks."""
+    return -(-samples // LANES) * LANES << shift
+
+
+def blocks(array: np.ndarray, samples: int, shift: int) -> np.ndarray:
+    """A view (blocks, columns, lanes) of an array of blocks."""
+    return array[: in_blocks(samples, shift)].reshape(-1, 1 << shift, LANES)
+
+
+def to_blocks(rows: np.ndarray, array: np.ndarray, shift: int) -> None:
+    """Write rows (samples, columns) into blocks."""
+    count, columns = rows.shape
+    padded = np.zeros((-(-count // LANES) * LANES, columns), np.float32)
+    padded[:count] = rows
+    blocks(array, count, shift)[:, :columns] = padded.reshape(-1, LANES, columns).transpose(0, 2, 1)
+
+
+def from_blocks(array: np.ndarray, samples: int, shift: int) -> np.ndarray:
+    """Rows (samples, 2^shift) of an array of blocks."""
+    return blocks(array, samples, shift).transpose(0, 2, 1).reshape(-1, 1 << shift)[:samples]
+
+
+def packed(runtime: Runtime, p: Perceptron, weights: np.ndarray) -> np.ndarray:
+    """Weights of a flat host array as ``kernels/lanes.py`` reads them."""
+    result = np.zeros((p.hidden + 1, 1 << Lanes.of(p).weights), np.float32)
+    w1, b1, w2, b2 = p.views(weights)
+    result[:-1, : p.inputs], result[:-1, p.inputs] = w1.T, b1
+    result[:-1, p.inputs + 1 : p.inputs + 1 + p.outputs], result[-1, : p.outputs] = w2, b2
+    return np.asarray(runtime.upload(result))
+
+
+def add_unpacked(p: Perceptron, gradient: np.ndarray, target: np.ndarray) -> None:
+    """Add a gradient of :func:`packed` weights, still spread over (tasks, weights, lanes), to the flat ``target``."""
+    # Tasks first, in long rows. No matrix product with ones: BLAS threads stall where another program has a core.
+    spread = gradient.reshape(_TASKS, -1).sum(axis=0)
+    total = spread.reshape(-1, LANES).sum(axis=1).reshape(p.hidden + 1, -1)
+    w1, b1, w2, b2 = p.views(target)
+    w1 += total[:-1, : p.inputs].T
+    b1 += total[:-1, p.inputs]
+    w2 += total[:-1, p.inputs + 1 : p.inputs + 1 + p.outputs]
+    b2 += total[-1, : p.outputs]
+
+
+def lanes_forward(p: Perceptron, rows: int, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Evaluate ``rows`` samples on the CPU; ``weights`` packed, ``x`` and ``y`` in blocks."""
+    shape = Lanes.of(p)
+    lanes.perceptron_fwd(
+        -(-rows // LANES), p.inputs, p.outputs, p.hidden, *astuple(shape), weights, vectors(x), vectors(y)
+    )
+
+
+def lanes_backward(
+    p: Perceptron,
+    rows: int,
+    needed: int,
+    weights: np.ndarray,
+    x: np.ndarray,
+    d_y: np.ndarray,
+    d_x: np.ndarray,
+    gradient: np.ndarray | None,
+    scratch: Callable[[str, int], Any],
+) -> None:
+    """Adjoint of :func:`lanes_forward`.
+
+    Args:
+        needed: how many inputs, from the first one, get a gradient.
+        x, d_y: in blocks; what stands behind the last sample must be 0 in both.
+        d_x: receives the gradient, in blocks of ``needed`` columns.
+        gradient: of the weights, flat, added to; None where the network is frozen.
+        scratch: gives an array of so many floats by name.
+    """
+    shape = Lanes.of(p)
+    own = scratch("d_packed", _TASKS * (p.hidden + 1) * LANES << shape.weights)
+    lanes.perceptron_bwd(
+        -(-rows // LANES),
+        _TASKS,
+        _CHUNK,
+        p.inputs,
+        needed,
+        p.outputs,
+        p.hidden,
+        shape.inputs,
+        shift_of(needed),
+        shape.outputs,
+        shape.weights,
+        0 if gradient is None else 1,
+        weights,
+        vectors(x),
+        vectors(d_y),
+        vectors(d_x),
+        vectors(scratch("d_hidden", _TASKS * p.hidden * 2 * _CHUNK * LANES)),
+        vectors(own),
+    )
+    if gradient is not None:
+        add_unpacked(p, own[: _TASKS * (p.hidden + 1) * LANES << shape.weights], gradient)
+
+
+def vectors(array: np.ndarray) -> np.ndarray:
+    """A flat host array as vectors of sixteen."""
+    whole = array[: array.size // LANES * LANES].reshape(-1, LANES)
+    # Kernels load whole vectors, which ends the process where they are not aligned.
+    assert whole.ctypes.data % (4 * LANES) == 0
+    return whole
+
+
+def mlp_forward(rows: int, p: Perceptron, weights: Any, x: Any, hidden: Any, y: Any) -> None:
+    """Evaluate ``rows`` rows on a GPU; ``hidden`` keeps the activations for the adjoint.
 
     Args:
         weights: flat device array of all tensors.
         x, hidden, y: flat device arrays of at least rows * width elements.
     """
-    if not runtime.host_arrays:
-        a, b, c, d = p.offsets
-        dense.dense_fwd(rows, p.inputs, p.hidden, 1, x, weights, a, b, hidden)
-        dense.dense_fwd(rows, p.hidden, p.outputs, 0, hidden, weights, c, d, y)
-        return
-    w1, b1, w2, b2 = p.views(weights)
-    x, hidden, y = _rows(x, rows, p.inputs), _rows(hidden, rows, p.hidden), _rows(y, rows, p.outputs)
-
-    def work(first: int, last: int) -> None:
-        for start in range(first, last, _CHUNK):
-            part = slice(start, min(last, start + _CHUNK))
-            h = hidden[part]
-            np.matmul(x[part], w1, out=h)
-            h += b1
-            np.maximum(h, 0, out=h)
-            np.matmul(h, w2, out=y[part])
-            y[part] += b2
-
-    _share(runtime, rows, work)
+    a, b, c, d = p.offsets
+    dense.dense_fwd(rows, p.inputs, p.hidden, 1, x, weights, a, b, hidden)
+    dense.dense_fwd(rows, p.hidden, p.outputs, 0, hidden, weights, c, d, y)
 
 
 def mlp_backward(
-    runtime: Runtime,
     rows: int,
     p: Perceptron,
     weights: Any,
@@ -119,60 +229,11 @@ def mlp_backward(
     Args:
         d_x: receives the gradient of the input.
         gradient: of the weights, flat, added to; None where the network is frozen.
-        scratch: device array for the gradient of the hidden layer, rows * hidden elements (unused on the CPU).
+        scratch: device array for the gradient of the hidden layer, rows * hidden elements.
     """
-    if not runtime.host_arrays:
-        a, b, c, d = p.offsets
-        dense.dense_bwd_input(rows, p.hidden, p.outputs, 1, hidden, weights, c, d_y, scratch)
-        dense.dense_bwd_input(rows, p.inputs, p.hidden, 0, x, weights, a, scratch, d_x)
-        if gradient is not None:
-            dense.dense_bwd_weight(rows, p.hidden, p.outputs, 256, hidden, d_y, gradient, c, d)
-            dense.dense_bwd_weight(rows, p.inputs, p.hidden, 256, x, scratch, gradient, a, b)
-        return
-    w1, _, w2, _ = p.views(weights)
-    w1t, w2t = np.ascontiguousarray(w1.T), np.ascontiguousarray(w2.T)
-    x, hidden = _rows(x, rows, p.inputs), _rows(hidden, rows, p.hidden)
-    d_y, d_x = _rows(d_y, rows, p.outputs), _rows(d_x, rows, p.inputs)
-    ones = np.ones((1, min(rows, _CHUNK)), np.float32)
-
-    def work(first: int, last: int) -> np.ndarray | None:
-        d_hidden = np.empty((min(last - first, _CHUNK), p.hidden), np.float32)
-        total = None if gradient is None else np.zeros(p.end, np.float32)
-        for start in range(first, last, _CHUNK):
-            part = slice(start, min(last, start + _CHUNK))
-            d_h = d_hidden[: part.stop - start]
-            np.matmul(d_y[part], w2t, out=d_h)
-            d_h *= hidden[part] > 0
-            np.matmul(d_h, w1t, out=d_x[part])
-            if total is not None:
-                one = ones[:, : part.stop - start]
-                g_w1, g_b1, g_w2, g_b2 = p.views(total)
-                g_w1 += x[part].T @ d_h
-                g_b1 += one @ d_h
-                g_w2 += hidden[part].T @ d_y[part]
-                g_b2 += one @ d_y[part]
-        return total
-
-    # Summed in the order of the shares, so that the result does not depend on which thread was first.
-    for total in _share(runtime, rows, work):
-        if gradient is not None and total is not None:
-            gradient[p.start : p.end] += total[p.start :]
-
-
-def _share(runtime: Runtime, rows: int, work: Callable[[int, int], Any]) -> list[Any]:
-    """Run ``work(first, last)`` on one share of the rows per thread.
-
-    Each share calls single-threaded BLAS. BLAS threads of its own would meet after every small product, which stalls
-    whenever another program has one of the cores.
-    """
-    count = max(1, min(runtime.threads, rows // _CHUNK))
-    ends = [rows * k // count for k in range(count + 1)]
-    with runtime.single_threaded_blas():
-        if count == 1:
-            return [work(0, rows)]
-        jobs = [runtime.pool.submit(work, a, b) for a, b in zip(ends[1:-1], ends[2:], strict=True)]
-        return [work(0, ends[1]), *(job.result() for job in jobs)]
-
-
-def _rows(flat: np.ndarray, rows: int, width: int) -> np.ndarray:
-    return flat[: rows * width].reshape(rows, width)
+    a, b, c, d = p.offsets
+    dense.dense_bwd_input(rows, p.hidden, p.outputs, 1, hidden, weights, c, d_y, scratch)
+    dense.dense_bwd_input(rows, p.inputs, p.hidden, 0, x, weights, a, scratch, d_x)
+    if gradient is not None:
+        dense.dense_bwd_weight(rows, p.hidden, p.outputs, 256, hidden, d_y, gradient, c, d)
+        dense.dense_bwd_weight(rows, p.inputs, p.hidden, 256, x, scratch, gradient, a, b)

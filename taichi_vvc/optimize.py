@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import adam, geometry, quant, rate, shade
+from taichi_vvc.kernels import adam, geometry, quant, update
 
 from .config import EncoderConfig
 from .fields import Field, flat_values, make_field, map_of
@@ -27,9 +27,11 @@ from .occupancy import kept_cells
 from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
 from .rate import RateTables, add_rate_gradient, plan_tables
-from .render import Workspace, backward, make_rays, measure_opacity, shade_rays, trace
+from .render import make_rays, measure_opacity, trace
 from .runtime import Runtime
+from .shading import fit_rays
 from .types import FieldLayout, GroupParameters, SymbolFrame
+from .workspace import Workspace
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.99, 1e-15
 _PLAN_EVERY = 40
@@ -132,22 +134,12 @@ def _start(
 
 
 def _quantize(state: _State, mode: int, seed: int, iteration: int) -> None:
-    s = state.symbols
-    for grid, (first, last) in enumerate(s.ranges):
-        quant.quantize_fwd(
-            first,
-            last,
-            mode,
-            float(state.steps[grid]),
-            grid_offset(grid),
-            seed,
-            iteration,
-            s.parameters,
-            s.reference,
-            s.place,
-            s.quantized,
-            state.field.values,
-        )
+    s, runtime = state.symbols, state.field.runtime
+    offsets = [grid_offset(grid) for grid in range(len(state.steps))]
+    where = s.blocks.launch(runtime, step=state.steps, offset=offsets)
+    update.quantize_symbols(
+        *where, mode, seed, iteration, s.parameters, s.reference, s.place, s.levels, state.field.values
+    )
 
 
 def rounded(runtime: Runtime, layout: FieldLayout, s: LiveSymbols) -> tuple[np.ndarray, ...]:
@@ -291,14 +283,9 @@ def _distortion_step(
         ws.get("targets", rays * 3),
     )
     samples = trace(ws, f, rays, seed, iteration)
-    batch = shade_rays(ws, f, rays, samples)
-    errors = ws.get("errors", rays)
-    shade.loss_fwd(rays, ws.arrays["colour"], ws.arrays["targets"], errors)
-    shade.loss_bwd(rays, ws.arrays["colour"], ws.arrays["targets"], 1.0 / rays, ws.get("d_colour", rays * 3))
-    state.gradient.fill(0)
     if state.mlp_gradient is not None:
         state.mlp_gradient.fill(0)
-    backward(ws, f, batch, state.gradient, state.mlp_gradient)
+    errors = fit_rays(ws, f, rays, samples, state.gradient, state.mlp_gradient)
     if f.runtime.host_arrays or iteration % 10 == 0:
         return float(f.runtime.download(errors, rays).mean()) / 3
     return None
@@ -314,39 +301,50 @@ def _update(
     key: bool,
 ) -> None:
     """Add the rate's gradient and take one Adam step on symbols, steps and MLPs."""
-    s, runtime = state.symbols, state.field.runtime
-    for grid, (first, last) in enumerate(s.ranges):
-        quant.quantize_bwd(first, last, float(state.steps[grid]), s.place, state.gradient, s.gradient)
-    if state.tables is not None and config.joint:
-        # Rounding hides which way a symbol leans; the rate is taken where the parameter really is.
-        add_rate_gradient(s, state.tables, config.lambda_rate / problem.rays_per_view)
-    if config.lambda_residual > 0 and not key:
-        for grid, (first, last) in enumerate(s.ranges[1:], 1):
-            weight = config.lambda_residual * float(state.steps[grid]) / problem.rays_per_view
-            rate.magnitude_bwd(first, last, s.parameters, weight, s.gradient)
+    s, runtime, tables = state.symbols, state.field.runtime, state.tables
     t = iteration + 1
     correction1, correction2 = 1 / (1 - _BETA1**t), 1 / (1 - _BETA2**t)
+    weight = config.lambda_rate / problem.rays_per_view
+    given, largest, slope = update.NO_RATE, 0, 0.0
+    table, lengths = s.place, s.gradient
+    if tables is not None and config.joint:
+        if tables.model == "laplace":
+            s.gradient.fill(0)
+            add_rate_gradient(s, tables, weight)
+            given = update.GIVEN
+        else:
+            given, largest, slope = update.TABLES, tables.largest, tables.slope
+            table, lengths = tables.table, tables.lengths
+    magnitude = np.zeros(len(state.steps))
+    if not key:
+        magnitude[1:] = config.lambda_residual * state.steps[1:] / problem.rays_per_view
+    where = s.blocks.launch(runtime, step=state.steps, rate=symbol_rates * correction1, magnitude=magnitude)
+    update.update_symbols(
+        *where,
+        given,
+        weight,
+        largest,
+        slope,
+        _BETA1,
+        _BETA2,
+        correction2,
+        _EPSILON,
+        s.place,
+        state.gradient,
+        s.levels,
+        table,
+        lengths,
+        s.moment1,
+        s.moment2,
+        s.parameters,
+        s.blocks.d_step,
+    )
     if key and config.joint:
         _update_steps(state, decay, correction1, correction2)
-    for grid, (first, last) in enumerate(s.ranges):
-        adam.adam_step(
-            first,
-            last,
-            float(symbol_rates[grid]) * correction1,
-            _BETA1,
-            _BETA2,
-            correction2,
-            _EPSILON,
-            s.gradient,
-            s.moment1,
-            s.moment2,
-            s.parameters,
-        )
     if state.mlp_gradient is not None and state.mlp_moments is not None:
-        size = runtime.download(state.field.mlp).size
         adam.adam_step(
             0,
-            size,
+            sum(int(np.prod(shape)) for shape in state.field.layout.mlp_shapes),
             config.mlp_rate * decay * correction1,
             _BETA1,
             _BETA2,
@@ -360,11 +358,8 @@ def _update(
 
 def _update_steps(state: _State, decay: float, correction1: float, correction2: float) -> None:
     """Adam on the logarithm of each grid's step."""
-    s = state.symbols
-    for grid, (first, last) in enumerate(s.ranges):
-        g = quant.step_bwd(first, last, s.place, state.gradient, s.reference, s.quantized) * float(state.steps[grid])
-        m, v = state.step_moments[:, grid]
-        m, v = _BETA1 * m + (1 - _BETA1) * g, _BETA2 * v + (1 - _BETA2) * g * g
-        state.step_moments[:, grid] = m, v
-        move = 0.005 * decay * m * correction1 / (np.sqrt(v * correction2) + 1e-12)
-        state.steps[grid] = np.float32(state.steps[grid] * np.exp(-move))
+    g = state.symbols.blocks.step_gradients(state.field.runtime) * state.steps
+    m, v = state.step_moments
+    m[:], v[:] = _BETA1 * m + (1 - _BETA1) * g, _BETA2 * v + (1 - _BETA2) * g * g
+    move = 0.005 * decay * m * correction1 / (np.sqrt(v * correction2) + 1e-12)
+    state.steps = (state.steps * np.exp(-move)).astype(np.float32)

@@ -42,10 +42,15 @@ def plan_tables(
     model: str,
 ) -> RateTables:
     """Choose the tables for integer residual grids, as the coder would."""
+    # The contexts are small matrix products, at which several BLAS threads mostly wait for each other.
+    with runtime.single_threaded_blas():
+        plans = [
+            plan_rate(residual, mask, None if previous is None else previous[grid], model=model)
+            for grid, (residual, mask) in enumerate(zip(residuals, live, strict=True))
+        ]
     tables, lengths = [], []
     largest, slope, base, bits = 0, 0.0, 0, 0.0
-    for grid, (residual, mask) in enumerate(zip(residuals, live, strict=True)):
-        plan = plan_rate(residual, mask, None if previous is None else previous[grid], model=model)
+    for plan, residual, mask in zip(plans, residuals, live, strict=True):
         bits += plan.bits
         if model == "laplace":
             symbols = residual[mask]

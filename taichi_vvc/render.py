@@ -1,25 +1,21 @@
-"""Rays, marching, shading and compositing on a device, and the adjoint of it all.
-
-A :class:`Workspace` holds the arrays that a batch of rays passes through, so that nothing is allocated per step.
-"""
+"""Rays, their samples, and pictures of a field."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import geometry, grids, march, shade
+from taichi_vvc.kernels import geometry, march, shade
 
 from .fields import Field
-from .mlp import mlp_backward, mlp_forward, perceptrons
 from .runtime import Runtime
+from .shading import project, projection_stride, shade_rays
 from .types import Camera, FieldLayout
+from .workspace import Workspace
 
-# A sample that contributes less than this to its pixel is not coloured.
-WEIGHT_THRESHOLD = 1e-3
 # Optical depth at which a ray ends: exp(-7) of the light passes.
 DEPTH_LIMIT = 7.0
 
@@ -37,25 +33,6 @@ class Image:
     colour: np.ndarray
     depth: np.ndarray
     opacity: np.ndarray
-
-
-@dataclass
-class Workspace:
-    """Device arrays of a batch of rays and its samples, allocated by name and grown when needed."""
-
-    runtime: Runtime
-    arrays: dict[str, Any] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-
-    def get(self, name: str, count: int, dtype: Any = np.float32) -> Any:
-        """The array called ``name`` with at least ``count`` elements; contents survive only while it suffices."""
-        if self.sizes.get(name, -1) < count:
-            # A third on top, since the number of samples changes from batch to batch.
-            self.sizes[name] = count + count // 3 + 64
-            self.arrays[name] = None
-            self.runtime.sync()
-            self.arrays[name] = self.runtime.empty(self.sizes[name], dtype)
-        return self.arrays[name]
 
 
 @dataclass(frozen=True)
@@ -94,15 +71,6 @@ def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: An
     geometry.rays_of_pixels(count, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Sizes of the batch that a workspace holds: rays, samples, and samples that were coloured."""
-
-    rays: int
-    samples: int
-    coloured: int
-
-
 def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration: int = 0) -> int:
     """March the workspace's rays into packed samples and return their number; ``seed`` jitters the ray starts."""
     runtime = f.runtime
@@ -135,135 +103,6 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
     return total
 
 
-def project(ws: Workspace, f: Field, samples: int) -> None:
-    """Grid lookups and projection MLP at the workspace's ``samples``: raw density and appearance of each."""
-    channels = f.layout.channels
-    projection, _ = perceptrons(f.layout)
-    out = [ws.get(name, samples * channels) for name in ("coefficients", "basis", "features")]
-    if _in_fours(f):
-        places = _fours(ws.arrays["samples"], samples * 4)
-        found = (_fours(array, samples * channels) for array in out)
-        grids.lookup_fwd_fours(samples, f.map.groups, places, _fours(f.values), *f.tables, *found)
-    else:
-        grids.lookup_fwd(samples, f.map.groups, channels, ws.arrays["samples"], f.values, *f.tables, *out)
-    hidden = ws.get("hidden", samples * projection.hidden)
-    raw = ws.get("projection", samples * projection.outputs)
-    mlp_forward(f.runtime, samples, projection, f.mlp, ws.arrays["features"], hidden, raw)
-
-
-def _select(ws: Workspace, f: Field, samples: int) -> int:
-    selected = ws.get("selected", samples, np.int32)
-    if f.runtime.host_arrays:
-        chosen = np.flatnonzero(ws.arrays["weights"][:samples] > WEIGHT_THRESHOLD)
-        selected[: chosen.size] = chosen
-        return int(chosen.size)
-    counter = ws.get("counter", 1, np.int32)
-    counter.fill(0)
-    shade.select_samples(samples, ws.arrays["weights"], WEIGHT_THRESHOLD, selected, counter)
-    return int(counter[0])
-
-
-def shade_rays(ws: Workspace, f: Field, rays: int, samples: int) -> Batch:
-    """Weights, colours of the samples that carry weight, and the composited ``colour`` over ``background``."""
-    layout = f.layout
-    a = ws.arrays
-    projection, colour = perceptrons(layout)
-    project(ws, f, samples)
-    passed, depth = ws.get("transmittance", rays), ws.get("depth", rays)
-    shade.weights_fwd(
-        rays,
-        a["starts"],
-        a["projection"],
-        a["samples"],
-        projection.outputs,
-        1.0 / layout.steps_per_side,
-        ws.get("weights", samples),
-        passed,
-        depth,
-    )
-    width = layout.direction_features
-    directions = ws.get("directions", rays * width)
-    geometry.encode_directions(rays, a["rays"], layout.view_frequencies, directions)
-    count = _select(ws, f, samples)
-    inputs = ws.get("colour_inputs", count * colour.inputs)
-    shade.colour_inputs_fwd(
-        count, a["selected"], a["sample_ray"], a["projection"], projection.outputs, directions, width, inputs
-    )
-    hidden, out = ws.get("colour_hidden", count * colour.hidden), ws.get("colour_outputs", count * 3)
-    mlp_forward(f.runtime, count, colour, f.mlp, inputs, hidden, out)
-    rgb = ws.get("rgb", samples * 3)
-    rgb.fill(0)
-    shade.colour_outputs_fwd(count, a["selected"], out, rgb)
-    shade.composite_fwd(rays, a["starts"], a["weights"], rgb, passed, a["background"], ws.get("colour", rays * 3))
-    return Batch(rays, samples, count)
-
-
-def backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient: Any | None) -> None:
-    """Adjoint of :func:`shade_rays`: adds to ``gradient`` (as ``f.values``) and ``mlp_gradient`` (as ``f.mlp``).
-
-    The workspace's ``d_colour`` holds the gradient of the composited colours. ``mlp_gradient`` is None where the MLPs
-    are frozen.
-    """
-    layout, a, n, m = f.layout, ws.arrays, batch.samples, batch.coloured
-    projection, colour = perceptrons(layout)
-    stride = projection.outputs
-    d_rgb, d_projection = ws.get("d_rgb", n * 3), ws.get("d_projection", n * stride)
-    d_projection.fill(0)
-    shade.composite_bwd(
-        batch.rays,
-        a["starts"],
-        a["projection"],
-        stride,
-        1.0 / layout.steps_per_side,
-        a["weights"],
-        a["rgb"],
-        a["transmittance"],
-        a["background"],
-        a["d_colour"],
-        d_rgb,
-        d_projection,
-    )
-    d_out, d_inputs = ws.get("d_colour_outputs", m * 3), ws.get("d_colour_inputs", m * colour.inputs)
-    shade.colour_outputs_bwd(m, a["selected"], a["rgb"], d_rgb, d_out)
-    widest = max(m * colour.hidden, n * projection.hidden) if not f.runtime.host_arrays else 1
-    scratch = ws.get("d_hidden", widest)
-    mlp_backward(
-        f.runtime, m, colour, f.mlp, a["colour_inputs"], a["colour_hidden"], d_out, d_inputs, mlp_gradient, scratch
-    )
-    shade.colour_inputs_bwd(m, a["selected"], stride, layout.direction_features, d_inputs, d_projection)
-    d_features = ws.get("d_features", n * layout.channels)
-    mlp_backward(
-        f.runtime, n, projection, f.mlp, a["features"], a["hidden"], d_projection, d_features, mlp_gradient, scratch
-    )
-    # One function, several implementations: plain stores per (group, grid) on the CPU, atomics per sample on a GPU.
-    if _in_fours(f):
-        places = _fours(a["samples"], n * 4)
-        stored = (_fours(a[name], n * layout.channels) for name in ("coefficients", "basis", "d_features"))
-        grids.lookup_bwd_fours(n, f.map.groups, places, *f.tables, *stored, _fours(gradient))
-        return
-    lookup_bwd = grids.lookup_bwd_tasks if f.runtime.host_arrays else grids.lookup_bwd_samples
-    lookup_bwd(
-        n,
-        f.map.groups,
-        layout.channels,
-        a["samples"],
-        *f.tables,
-        a["coefficients"],
-        a["basis"],
-        d_features,
-        gradient,
-    )
-
-
-def _in_fours(f: Field) -> bool:
-    """Whether lookups may use vectors: on the CPU, with every group of four channels."""
-    return f.runtime.host_arrays and f.layout.channels == 4 * f.map.groups
-
-
-def _fours(array: np.ndarray, count: int | None = None) -> np.ndarray:
-    return array[:count].reshape(-1, 4)
-
-
 def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:
     """Bound the optical depth of every occupied cell from its corners.
 
@@ -287,14 +126,13 @@ def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:
     host[: used.size * 4] = points.astype(np.float32).reshape(-1)
     f.runtime.store(samples, host)
     project(ws, f, used.size)
-    stride = 1 + f.layout.appearance
     peaks = f.runtime.zeros(f.mask.size)
     shade.opacity_of_cells(
         target.size,
         f.runtime.upload(index.reshape(-1).astype(np.int32)),
         f.runtime.upload(target),
         ws.arrays["projection"],
-        stride,
+        projection_stride(f),
         1.0 / max(nx, ny, nz),
         f.opacity,
         peaks,

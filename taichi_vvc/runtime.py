@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,15 @@ from .errors import BackendError
 
 BACKENDS = ("cpu", "cuda", "vulkan", "metal")
 _MAX_ARRAY_BYTES = 2**31 - 1
+# Kernels for the CPU load vectors of sixteen floats at once.
+_ALIGNMENT = 64
 _current: Runtime | None = None
+
+
+def _aligned(count: int, dtype: np.dtype) -> np.ndarray:
+    memory = np.empty(count * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + count * dtype.itemsize].view(dtype)
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,6 @@ class Runtime:
     backend: str
     host_arrays: bool
     threads: int = 1
-
-    @cached_property
-    def pool(self) -> ThreadPoolExecutor:
-        """Threads for host work that releases the interpreter's lock."""
-        return ThreadPoolExecutor(max(1, self.threads - 1), "taichi_vvc")
 
     @cached_property
     def _blas(self) -> ThreadpoolController:
@@ -65,7 +67,7 @@ class Runtime:
             )
         count = max(int(count), 1)
         if self.host_arrays:
-            return np.empty(count, dtype)
+            return _aligned(count, np.dtype(dtype))
         from taichi_vvc.kernels._taichi import ti
 
         return ti.ndarray(ti.f32 if np.dtype(dtype) == np.float32 else ti.i32, count)
@@ -79,10 +81,12 @@ class Runtime:
     def upload(self, values: np.ndarray) -> Any:
         """A device array holding the flattened ``values`` (float32 or int32); on the CPU possibly the array itself."""
         flat = np.ascontiguousarray(values).reshape(-1)
-        if self.host_arrays and flat.size:
+        if self.host_arrays and flat.size and flat.ctypes.data % _ALIGNMENT == 0:
             return flat
         array = self.empty(flat.size, flat.dtype)
-        if flat.size:
+        if self.host_arrays:
+            array[: flat.size] = flat
+        elif flat.size:
             array.from_numpy(flat)
         return array
 
@@ -144,6 +148,24 @@ def _cache_folder() -> str:
     return str(base / "taichi_vvc" / f"{__version__}-{ti.__name__}-{version}")
 
 
+def settings_of(backend: str, threads: int) -> dict[str, Any]:
+    """How Taichi is started on a backend: arguments of its ``init``."""
+    from taichi_vvc.kernels._taichi import ti
+
+    settings: dict[str, Any] = {
+        "arch": getattr(ti, backend),
+        "enable_fallback": False,
+        "log_level": ti.ERROR,
+        "offline_cache": True,
+        "offline_cache_file_path": _cache_folder(),
+        "cpu_max_num_threads": threads,
+    }
+    if backend == "cpu":
+        # Otherwise vectors are taken apart, and the compiler does not find together again what was one.
+        settings["real_matrix_scalarize"] = False
+    return settings
+
+
 def start(backend: str = "auto") -> Runtime:
     """Start ``backend`` (``auto``, ``cpu``, ``cuda``, ``vulkan`` or ``metal``) once per process, and return it.
 
@@ -180,14 +202,7 @@ def start(backend: str = "auto") -> Runtime:
     try:
         # Taichi prints a line about its start, which has no place among a program's results.
         with redirect_stdout(StringIO()):
-            ti.init(
-                arch=getattr(ti, chosen),
-                enable_fallback=False,
-                log_level=ti.ERROR,
-                offline_cache=True,
-                offline_cache_file_path=_cache_folder(),
-                cpu_max_num_threads=os.cpu_count() or 1,
-            )
+            ti.init(**settings_of(chosen, os.cpu_count() or 1))
     except RuntimeError as error:
         raise BackendError(f"backend {chosen!r} did not start: {str(error).splitlines()[0]}") from error
     _current = Runtime(chosen, chosen == "cpu", os.cpu_count() or 1)

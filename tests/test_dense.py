@@ -1,8 +1,6 @@
-"""Fully connected layers and the two-layer perceptrons, as kernels and as BLAS calls, against torch and differences."""
+"""Fully connected layers and the two-layer perceptrons, row by row and in blocks, against torch and differences."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,18 +10,31 @@ from backends import BACKEND, down, random_mlp, runtime, slope, small_layout, un
 from taichi_vvc.kernels import dense
 
 from taichi_vvc import mlp
-from taichi_vvc.mlp import Perceptron, flatten, mlp_backward, mlp_forward, perceptrons, unflatten
-from taichi_vvc.runtime import Runtime
+from taichi_vvc.mlp import (
+    Lanes,
+    Perceptron,
+    flatten,
+    lanes_backward,
+    lanes_forward,
+    mlp_backward,
+    mlp_forward,
+    packed,
+    perceptrons,
+    unflatten,
+)
 
-# Kernels run on every backend; on the CPU the same functions use BLAS.
-PATHS = ["kernels", "blas"] if BACKEND == "cpu" else ["kernels"]
+# Rows run on every backend; on the CPU samples pass in blocks.
+PATHS = ["kernels", "lanes"] if BACKEND == "cpu" else ["kernels"]
 MLP = Perceptron(5, 7, 3, 4)
+SHAPE = Lanes.of(MLP)
 ROWS = 300  # more than one chunk of 256 rows per thread of the weight gradient
 
 
-def path(name: str) -> Runtime:
-    """The runtime under test, which chooses kernels where its arrays are not the host's."""
-    return replace(runtime(), host_arrays=name == "blas")
+def blocks_of(rows: np.ndarray, shift: int) -> np.ndarray:
+    """Rows in blocks; NaN in the columns that pad them, 0 behind the last sample."""
+    array = up(np.full(mlp.in_blocks(len(rows), shift), np.nan))
+    mlp.to_blocks(rows.astype(np.float32), array, shift)
+    return array
 
 
 def case(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,31 +44,41 @@ def case(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return weights, rng.standard_normal((ROWS, 5)), rng.standard_normal((ROWS, 3))
 
 
-def forward(name: str, weights: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hidden activations and outputs."""
+def forward(name: str, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Outputs."""
+    if name == "lanes":
+        y = unset(mlp.in_blocks(len(x), SHAPE.outputs))
+        lanes_forward(MLP, len(x), packed(runtime(), MLP, weights), blocks_of(x, SHAPE.inputs), y)
+        return mlp.from_blocks(y, len(x), SHAPE.outputs)[:, :3]
     hidden, y = unset(len(x) * 7), unset(len(x) * 3)
-    mlp_forward(path(name), len(x), MLP, up(weights), up(x.reshape(-1)), hidden, y)
-    return down(hidden, len(x), 7), down(y, len(x), 3)
+    mlp_forward(len(x), MLP, up(weights), up(x.reshape(-1)), hidden, y)
+    return down(y, len(x), 3)
 
 
 def backward(
-    name: str, weights: np.ndarray, x: np.ndarray, d_y: np.ndarray, frozen: bool = False
+    name: str, weights: np.ndarray, x: np.ndarray, d_y: np.ndarray, frozen: bool = False, needed: int = 5
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the inputs and, added to ones, of the flat weights."""
-    hidden, _ = forward(name, weights, x)
-    d_x, gradient = unset(x.size), up(np.ones(MLP.end))
-    mlp_backward(
-        path(name),
-        len(x),
-        MLP,
-        up(weights),
-        up(x.reshape(-1)),
-        up(hidden.reshape(-1)),
-        up(d_y.reshape(-1)),
-        d_x,
-        None if frozen else gradient,
-        unset(len(x) * 7),
-    )
+    gradient = up(np.ones(MLP.end))
+    if name == "lanes":
+        d_x = unset(mlp.in_blocks(len(x), mlp.shift_of(needed)))
+        lanes_backward(
+            MLP,
+            len(x),
+            needed,
+            packed(runtime(), MLP, weights),
+            blocks_of(x, SHAPE.inputs),
+            blocks_of(d_y, SHAPE.outputs),
+            d_x,
+            None if frozen else gradient,
+            lambda _, count: unset(count),
+        )
+        return mlp.from_blocks(d_x, len(x), mlp.shift_of(needed))[:, :needed], down(gradient, MLP.end)
+    hidden, y, d_x = unset(len(x) * 7), unset(len(x) * 3), unset(x.size)
+    flat = up(weights), up(x.reshape(-1))
+    mlp_forward(len(x), MLP, flat[0], flat[1], hidden, y)
+    part = None if frozen else gradient
+    mlp_backward(len(x), MLP, flat[0], flat[1], hidden, up(d_y.reshape(-1)), d_x, part, unset(len(x) * 7))
     return down(d_x, *x.shape), down(gradient, MLP.end)
 
 
@@ -84,10 +105,9 @@ def test_weight_gradient_does_not_depend_on_the_chunk(chunk: int) -> None:
 @pytest.mark.parametrize("name", PATHS)
 def test_perceptron_equals_its_twin(name: str) -> None:
     weights, x, _ = case()
-    hidden, y = forward(name, weights, x)
+    y = forward(name, weights, x)
     w1, b1, w2, b2 = MLP.views(weights)
     # Seven products of order 1 in float32, twice.
-    np.testing.assert_allclose(hidden, np.maximum(x @ w1 + b1, 0), atol=1e-5)
     np.testing.assert_allclose(y, reference.perceptron(x, w1, b1, w2, b2), atol=1e-5)
 
 
@@ -119,10 +139,10 @@ def test_gradients_equal_finite_differences(name: str) -> None:
     d_x, gradient = backward(name, weights, x, d_y)
 
     def of_weights(v: np.ndarray) -> float:
-        return float((forward(name, v, x)[1].astype(np.float64) * d_y).sum())
+        return float((forward(name, v, x).astype(np.float64) * d_y).sum())
 
     def of_inputs(v: np.ndarray) -> float:
-        return float((forward(name, weights, v)[1].astype(np.float64) * d_y).sum())
+        return float((forward(name, weights, v).astype(np.float64) * d_y).sum())
 
     for _ in range(3):
         # Quadratic (weights) or linear (inputs) between the kinks, so that only rounding disturbs the difference.
@@ -147,14 +167,33 @@ def test_no_rows(name: str) -> None:
     assert (gradient == 1).all()
 
 
-@pytest.mark.skipif(BACKEND != "cpu", reason="only the CPU works in chunks")
-def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights, x, d_y = case(5)
-    whole = *forward("blas", weights, x), *backward("blas", weights, x, d_y)
-    monkeypatch.setattr(mlp, "_CHUNK", 64)
-    parts = *forward("blas", weights, x), *backward("blas", weights, x, d_y)
-    for a, b in zip(whole, parts, strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-4)
+@pytest.mark.skipif(BACKEND != "cpu", reason="only the CPU works in blocks")
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 300, 3000])
+def test_blocks_equal_rows(rows: int) -> None:
+    weights, _, _ = case(5)
+    rng = np.random.default_rng(rows)
+    x, d_y = rng.standard_normal((rows, 5)), rng.standard_normal((rows, 3))
+    np.testing.assert_allclose(forward("lanes", weights, x), forward("kernels", weights, x), atol=1e-5)
+    for ours, theirs in zip(backward("lanes", weights, x, d_y), backward("kernels", weights, x, d_y), strict=True):
+        # Sums over all rows in another order.
+        np.testing.assert_allclose(ours, theirs, atol=1e-6 * rows + 1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "cpu", reason="only the CPU works in blocks")
+def test_only_the_inputs_that_are_needed_get_a_gradient() -> None:
+    weights, x, d_y = case(6)
+    few, all_of_them = (backward("lanes", weights, x, d_y, needed=n) for n in (2, 5))
+    np.testing.assert_allclose(few[0], all_of_them[0][:, :2], atol=1e-5)
+    np.testing.assert_allclose(few[1], all_of_them[1], atol=2e-4)
+
+
+@pytest.mark.skipif(BACKEND != "cpu", reason="only the CPU works in blocks")
+def test_blocks_are_reproducible() -> None:
+    weights, x, d_y = case(7)
+    first = backward("lanes", weights, x, d_y)
+    for _ in range(3):
+        for a, b in zip(first, backward("lanes", weights, x, d_y), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_tensors_survive_flattening() -> None:

@@ -13,6 +13,7 @@ import torch_model
 from backends import BACKEND, down, ints, random_grids, slope, small_layout, unset, up
 from taichi_vvc.kernels import grids as kernels
 
+from taichi_vvc import mlp
 from taichi_vvc.fields import flat_values, map_of
 from taichi_vvc.types import FieldLayout, GridLevel
 
@@ -182,18 +183,25 @@ def test_lookups_in_fours_equal_the_general_ones() -> None:
     samples = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1).astype(np.float32)
     tables = ints(grid_map.ints), up(grid_map.floats)
     general = [down(up(o.reshape(-1)), len(x) * layout.channels) for o in looked_up(values, x, layout)]
-    shape = len(x) * grid_map.groups, 4
-    found = [np.full(shape, np.nan, np.float32) for _ in range(3)]
-    kernels.lookup_fwd_fours(len(x), grid_map.groups, samples, values.reshape(-1, 4), *tables, *found)
-    for ours, theirs in zip(found, general, strict=True):
+    count, groups, shift = len(x), grid_map.groups, mlp.shift_of(layout.channels)
+    # Kernels that load vectors want aligned arrays, which the runtime hands out.
+    fours, stored = up(samples), [unset(count * groups * 4).reshape(-1, 4) for _ in range(2)]
+    features = unset(mlp.in_blocks(count, shift))
+    where = fours.reshape(-1, 4), up(values).reshape(-1, 4)
+    kernels.lookup_fwd_fours(count, groups, shift, *where, *tables, *stored, features)
+    rows = mlp.from_blocks(features, count, shift)[:, : layout.channels]
+    for ours, theirs in zip([*stored, rows], general, strict=True):
         np.testing.assert_allclose(ours.reshape(-1), theirs, atol=1e-5)
-    d_features = np.random.default_rng(6).standard_normal(shape).astype(np.float32)
-    gradients = np.full(grid_map.size, 2.0, np.float32), np.full(grid_map.size, 2.0, np.float32)
-    stored = found[0], found[1], d_features
-    kernels.lookup_bwd_fours(len(x), grid_map.groups, samples, *tables, *stored, gradients[0].reshape(-1, 4))
-    flat = [array.reshape(-1) for array in stored]
+    kept = np.flatnonzero(np.arange(count) % 3).astype(np.int32)
+    d_features = np.random.default_rng(6).standard_normal((len(kept), layout.channels)).astype(np.float32)
+    d_blocks = unset(mlp.in_blocks(len(kept), shift))
+    mlp.to_blocks(d_features, d_blocks, shift)
+    gradients = up(np.full(grid_map.size, 2.0)), up(np.full(grid_map.size, 2.0))
+    found = *stored, d_blocks, gradients[0].reshape(-1, 4)
+    kernels.lookup_bwd_fours(len(kept), kept, groups, shift, where[0], *tables, *found)
+    flat = [array.reshape(count, -1)[kept].reshape(-1) for array in (samples, *stored)]
     kernels.lookup_bwd_tasks(
-        len(x), grid_map.groups, layout.channels, samples.reshape(-1), *tables, *flat, gradients[1]
+        len(kept), groups, layout.channels, flat[0], *tables, *flat[1:], d_features.reshape(-1), gradients[1]
     )
     np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-4)
     assert np.abs(gradients[0] - 2).max() > 1

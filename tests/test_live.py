@@ -148,7 +148,7 @@ def test_live_symbols_gather_and_scatter() -> None:
         symbols.parameters,
         symbols.reference,
         symbols.place,
-        symbols.quantized,
+        symbols.levels,
         values,
     )
     expected = tuple(

@@ -24,6 +24,7 @@ FILES = (
     "test_rate_kernels.py",
     "test_render.py",
     "test_shade.py",
+    "test_update.py",
 )
 
 

@@ -1,11 +1,11 @@
-"""The quantiser while fitting, its adjoints, and the dequantiser."""
+"""The quantiser while fitting, and the dequantiser."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import reference
-from backends import down, gradient_of, ints, slope, unset, up
+from backends import down, ints, unset, up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from taichi_vvc.kernels import quant
@@ -81,43 +81,6 @@ def test_noise_depends_on_seed_and_iteration_only() -> None:
     assert not np.array_equal(first, quantized(quant.NOISE, parameters, 0.3, seed=4)[0])
     # A symbol's noise is tied to its number, not to the range that the launch covers.
     np.testing.assert_array_equal(first[10:20], quantized(quant.NOISE, parameters, 0.3, 10, 20)[0][10:20])
-
-
-def loss_weights() -> np.ndarray:
-    """Gradient of the flat values."""
-    return np.random.default_rng(1).standard_normal(2 * COUNT).astype(np.float32)
-
-
-def test_adjoint_of_the_parameters() -> None:
-    parameters, _, place = case()
-    weights = loss_weights()
-    gradient = up(np.full(COUNT, 7.0))
-    quant.quantize_bwd(4, 33, 0.3, ints(place), up(weights), gradient)
-    found = down(gradient, COUNT)
-    np.testing.assert_allclose(found[4:33], 0.3 * weights[place[4:33]], rtol=1e-6)
-    assert (np.delete(found, np.s_[4:33]) == 7).all()
-
-    def loss(p: np.ndarray) -> float:
-        return float(quantized(quant.NOISE, p, 0.3)[1][place].astype(np.float64) @ weights[place])
-
-    # Linear in the parameters for fixed noise: a wide difference is exact but for rounding.
-    np.testing.assert_allclose(found[4:33], gradient_of(loss, parameters, 0.5)[4:33], atol=1e-4)
-
-
-@pytest.mark.parametrize("mode", [quant.NOISE, quant.ROUND])
-def test_adjoint_of_the_step(mode: int) -> None:
-    parameters, references, place = case()
-    weights = loss_weights()
-    q, _ = quantized(mode, parameters, 0.3)
-    found = quant.step_bwd(4, 33, ints(place), up(weights), up(references), up(q))
-
-    def loss(step: np.ndarray) -> float:
-        values = quantized(mode, parameters, float(step[0]), 4, 33)[1]
-        return float(values[place[4:33]].astype(np.float64) @ weights[place[4:33]])
-
-    # Values are linear in the step.
-    assert found == pytest.approx(slope(loss, np.array([0.3]), np.array([1.0]), 0.1), abs=1e-3)
-    assert abs(found) > 0.1
 
 
 @pytest.mark.parametrize("grid", [0, 1])

@@ -10,6 +10,7 @@ import pytest
 import reference
 import torch_model
 from backends import (
+    BACKEND,
     constant_mlp,
     down,
     field_of,
@@ -22,24 +23,22 @@ from backends import (
     small_layout,
     up,
 )
-from taichi_vvc.kernels import shade
 
+from taichi_vvc import shading
 from taichi_vvc.errors import DataError
 from taichi_vvc.fields import Field, flat_values
 from taichi_vvc.mlp import flatten, unflatten
 from taichi_vvc.problem import crossing_pixels, make_problem
 from taichi_vvc.render import (
-    Batch,
     Workspace,
-    backward,
     camera_table,
     make_rays,
     measure_opacity,
     render,
-    shade_rays,
     trace,
 )
-from taichi_vvc.types import FieldLayout, View
+from taichi_vvc.shading import Batch, fit_rays, shade_rays
+from taichi_vvc.types import FieldLayout, GridLevel, View
 
 # The package's own name "render" is the function.
 renderer = import_module("taichi_vvc.render")
@@ -90,7 +89,7 @@ def shoot(f: Field, seed: int | None = None, ws: Workspace | None = None) -> Sho
 @pytest.fixture
 def colour_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """The threshold below which samples are not coloured makes the model discontinuous: not for comparisons."""
-    monkeypatch.setattr(renderer, "WEIGHT_THRESHOLD", 0.0)
+    monkeypatch.setattr(shading, "WEIGHT_THRESHOLD", 0.0)
 
 
 def d_colour() -> np.ndarray:
@@ -101,11 +100,49 @@ def d_colour() -> np.ndarray:
 def gradients(f: Field, shot: Shot, frozen: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the flat grid values and of the flat MLP weights."""
     gradient, mlp_gradient = up(np.zeros(f.map.size)), up(np.zeros(flatten(MLP).size))
-    shot.ws.arrays["d_colour"] = up(d_colour().reshape(-1))
+    # Targets whose squared error has the wanted gradient.
+    shot.ws.arrays["targets"] = up((shot.colour - d_colour() * RAYS / 2).reshape(-1))
     # What an earlier batch left behind must not matter.
-    shot.ws.get("d_projection", shot.batch.samples * (1 + LAYOUT.appearance)).fill(float("nan"))
-    backward(shot.ws, f, shot.batch, gradient, None if frozen else mlp_gradient)
+    for name in ("d_projection", "d_features", "features", "projection", "colour_inputs"):
+        shot.ws.get(name, 1).fill(float("nan"))
+    errors = fit_rays(shot.ws, f, RAYS, shot.batch.samples, gradient, None if frozen else mlp_gradient)
+    np.testing.assert_allclose(down(errors, RAYS), ((d_colour() * RAYS / 2) ** 2).sum(axis=1), rtol=1e-4)
     return down(gradient, f.map.size), down(mlp_gradient, flatten(MLP).size)
+
+
+@pytest.mark.skipif(BACKEND != "cpu", reason="vector lookups are for the CPU")
+def test_vector_lookups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = small_layout(levels=(GridLevel((5, 4, 3), 4, 1.0), GridLevel((3, 4, 4), 8, 2.5)))
+    f = field_of(layout, random_grids(layout, 0), random_mlp(layout, 1), MASK)
+    found = []
+    for fours in (True, False):
+        monkeypatch.setattr(shading, "_in_fours", lambda f, fours=fours: fours)
+        shot = shoot(f)
+        gradient, mlp_gradient = up(np.zeros(f.map.size)), up(np.zeros(flatten(random_mlp(layout, 1)).size))
+        shot.ws.arrays["targets"] = up((shot.colour - d_colour() * RAYS).reshape(-1))
+        fit_rays(shot.ws, f, RAYS, shot.batch.samples, gradient, mlp_gradient)
+        found.append((shot.colour, down(gradient, f.map.size), down(mlp_gradient)))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        assert np.abs(ours).max() > 0.01
+
+
+def test_samples_that_hardly_matter_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    if BACKEND != "cpu":
+        pytest.skip("a GPU goes back through all samples")
+    f = field_of(LAYOUT, GRIDS, MLP, MASK)
+    shot = shoot(f)
+    exact, few = [], []
+    for found, negligible in ((exact, 0.0), (few, 1e-2)):
+        monkeypatch.setattr(shading, "NEGLIGIBLE", negligible)
+        found.extend(gradients(f, shot))
+        found.append(len(shading._with_gradient(shot.ws, shot.ws.arrays["d_projection"], shot.batch.samples, RAYS, 2)))
+    assert few[2] < exact[2] <= shot.batch.samples
+    for a, b in zip(few[:2], exact[:2], strict=True):
+        assert np.abs(a - b).max() < 0.01 * np.abs(b).max()
+    monkeypatch.setattr(shading, "NEGLIGIBLE", 1e9)
+    nothing = gradients(f, shot)
+    assert not nothing[0].any()
 
 
 @pytest.mark.usefixtures("colour_everything")
@@ -142,7 +179,7 @@ def test_colours_equal_those_of_the_twins() -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.1])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_adjoint_equals_torch_autograd(frozen: bool, threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renderer, "WEIGHT_THRESHOLD", threshold)
+    monkeypatch.setattr(shading, "WEIGHT_THRESHOLD", threshold)
     f = field_of(LAYOUT, GRIDS, MLP, MASK)
     shot = shoot(f, seed=9)
     coloured = down(shot.ws.arrays["weights"], shot.batch.samples) > threshold
@@ -209,7 +246,7 @@ def test_uncoloured_samples_change_little() -> None:
     )
     assert 0 < shot.batch.coloured < shot.batch.samples
     # Each sample left out weighs less than the threshold.
-    bound = renderer.WEIGHT_THRESHOLD * np.diff(shot.starts).max() + 2e-4
+    bound = shading.WEIGHT_THRESHOLD * np.diff(shot.starts).max() + 2e-4
     assert np.abs(shot.colour - exact.detach().numpy()).max() < bound
 
 
@@ -375,11 +412,3 @@ def test_problem_without_views_or_rays_is_refused() -> None:
         make_problem(Workspace(runtime()), LAYOUT, views(split="test"), np.ones(MASK.shape, bool))
     with pytest.raises(DataError, match="none"):
         make_problem(Workspace(runtime()), LAYOUT, views(), np.zeros(MASK.shape, bool))
-
-
-def test_loss_of_a_rendered_batch_is_that_of_its_colours() -> None:
-    shot = shoot(field_of(LAYOUT, GRIDS, MLP, MASK))
-    targets = np.random.default_rng(7).uniform(0, 1, (RAYS, 3)).astype(np.float32)
-    errors = up(np.zeros(RAYS))
-    shade.loss_fwd(RAYS, shot.ws.arrays["colour"], up(targets.reshape(-1)), errors)
-    np.testing.assert_allclose(down(errors, RAYS), ((shot.colour - targets) ** 2).sum(axis=1), atol=1e-6)

@@ -138,15 +138,34 @@ def test_adjoint_equals_finite_differences() -> None:
         assert (found * direction).sum() == pytest.approx(slope(kernel, at, direction, 0.01), abs=2e-3)
 
 
-def test_loss_and_its_adjoint() -> None:
-    rng = np.random.default_rng(2)
-    colour, targets = rng.uniform(0, 1, (2, 11, 3))
-    errors, d_colour = unset(11), unset(33)
-    shade.loss_fwd(11, up(colour.reshape(-1)), up(targets.reshape(-1)), errors)
-    shade.loss_bwd(11, up(colour.reshape(-1)), up(targets.reshape(-1)), 0.3, d_colour)
-    np.testing.assert_allclose(down(errors, 11), ((colour - targets) ** 2).sum(axis=1), atol=1e-6)
-    expected = gradient_of(lambda c: 0.3 * float(((c - targets) ** 2).sum()), colour, 1e-3)
-    np.testing.assert_allclose(down(d_colour, 11, 3), expected, atol=1e-6)
+def by_blocks(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, STRIDE) as blocks of sixteen samples, column by column."""
+    padded = np.zeros((-(-len(rows) // 16) * 16, STRIDE))
+    padded[: len(rows)] = rows
+    return padded.reshape(-1, 16, STRIDE).transpose(0, 2, 1).reshape(-1)
+
+
+@pytest.mark.parametrize("stride", [STRIDE, -16 * STRIDE])
+def test_the_fused_pass_equals_its_parts(stride: int) -> None:
+    projection, rgb, distances, background, _ = scene()
+    targets = np.random.default_rng(2).uniform(0, 1, (RAYS, 3))
+    weights, transmittance, _ = weighted(projection, distances)
+    rows = projection.reshape(-1) if stride > 0 else by_blocks(projection)
+    errors, d_rgb, d_rows = unset(RAYS), unset(SAMPLES * 3), up(np.full(rows.size, 7.0))
+    given = (weights, rgb.reshape(-1), transmittance, background.reshape(-1), targets.reshape(-1))
+    shade.composite_loss(RAYS, ints(STARTS), up(rows), stride, STEP, 0.3, *map(up, given), errors, d_rgb, d_rows)
+    difference = composited(projection, rgb, distances, background) - targets
+    np.testing.assert_allclose(down(errors, RAYS), (difference**2).sum(axis=1), atol=1e-5)
+    d_rgb_parts, d_parts = unset(SAMPLES * 3), up(np.full(SAMPLES * STRIDE, 7.0))
+    stored = (*map(up, given[:4]), up(0.6 * difference.reshape(-1)))
+    shade.composite_bwd(RAYS, ints(STARTS), up(projection.reshape(-1)), STRIDE, STEP, *stored, d_rgb_parts, d_parts)
+    np.testing.assert_allclose(down(d_rgb), down(d_rgb_parts), atol=1e-6)
+    expected = down(d_parts, SAMPLES, STRIDE)
+    found = down(d_rows, rows.size)[: len(by_blocks(expected)) if stride < 0 else None]
+    wanted = (
+        expected.reshape(-1) if stride > 0 else np.where(by_blocks(np.ones((SAMPLES, STRIDE))), by_blocks(expected), 7)
+    )
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_select_samples() -> None:
