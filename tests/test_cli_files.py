@@ -198,3 +198,53 @@ def test_a_closed_pipe_is_quiet(coded) -> None:
     err = process.stderr.read()
     process.stderr.close()
     assert process.wait(60) == 1 and err == b""
+
+
+def piped(*arguments: object) -> tuple[int, bytes, str]:
+    """Status, stdout and stderr of the command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, *map(str, arguments)], capture_output=True, env=child_environment(), timeout=300
+    )
+    return done.returncode, done.stdout, done.stderr.decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("render", "--path", "orbit", "--size", "24x16", "--fps", "5"), (20, 24, 16)),
+        (("decode", "--cameras", "cam01"), (FRAMES, SIZE, SIZE)),
+    ],
+)
+def test_a_video_on_stdout_is_whole_and_nothing_else(coded, tmp_path, arguments, expected) -> None:
+    command, *options = arguments
+    status, out, err = piped(command, coded[0], "-o", "-", *options, "--backend", "cpu")
+    assert status == 0 and out[:4] == b"\x1aE\xdf\xa3", err  # how Matroska begins
+    (tmp_path / "piped.mkv").write_bytes(out)
+    assert frames_of_video(tmp_path / "piped.mkv") == expected
+    assert len(err.splitlines()) == 1 and err.startswith("-: ")
+
+
+def test_a_closed_pipe_ends_a_video_quietly(coded) -> None:
+    command = ["render", coded[0], "-o", "-", "--path", "orbit", "--size", "24x16", "--backend", "cpu", "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=child_environment(),
+    )
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(120) == 1 and err == b""
+
+
+def test_stdout_is_for_one_video_and_for_text(coded, capture, tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    expect_error(capfd, ["decode", coded[0], "-o", "-"], 2, "one camera, found 6", "--cameras")
+    expect_error(capfd, ["convert", capture, "-o", "-"], 2, "cannot go to stdout")
+    expect_error(capfd, ["inspect", capture, "-o", "-"], 2, ".png")
+    expect_error(capfd, ["encode", capture, "-o", "-"], 2, "cannot go to stdout")
+    expect_error(capfd, ["eval", coded[0], capture, "--report", "-"], 2, "cannot go to stdout")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    expect_error(capfd, ["decode", coded[0], "-o", "-", "--cameras", "cam01"], 2, "which is a terminal")
+    assert list(tmp_path.iterdir()) == []

@@ -157,3 +157,11 @@ def test_a_gap_in_a_line_stays_a_gap() -> None:
 def test_charts_of_little_are_drawn(values) -> None:
     assert "nan" not in charts.lines({"x": values}, "x").lower()
     assert "nan" not in charts.stacked({"x": [v or 0.0 for v in values]}, "x").lower()
+
+
+def test_the_layout_of_the_capture_can_be_stated(coded, tmp_path) -> None:
+    capture, file, _ = coded
+    page = tmp_path / "out.html"
+    arguments = ["eval", str(file), str(capture), "--backend", "cpu", "--report", str(page)]
+    assert run([*arguments, "--format", "nhr"]) == 3 and not page.exists()
+    assert run([*arguments, "--format", "transforms"]) == 0 and page.is_file()

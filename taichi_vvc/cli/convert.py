@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from taichi_vvc.cli.capture import Rate, bounds_option, format_option
-from taichi_vvc.cli.options import common_options, frames_option, overwrite_option
+from taichi_vvc.cli.options import STDOUT, common_options, frames_option, overwrite_option
 from taichi_vvc.cli.output import file_names
 from taichi_vvc.cli.progress import ProgressLine, say, warn
 
@@ -43,6 +43,8 @@ def command(
     from taichi_vvc.io.convert import check_target, convert
     from taichi_vvc.sequence import open_capture
 
+    if output == STDOUT:
+        raise click.UsageError("a capture cannot go to stdout; expected a folder, found -")
     source, target = capture.resolve(), output.resolve()
     if target == source or target in source.parents:
         raise click.UsageError(f"{output} is the capture or holds it; choose another folder")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example:  tvvc decode out.tvvc -o pictures/ --cameras test --frames 0:10")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR|OUT.mp4", help="Where pictures go.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR|OUT.mp4|-", help="Where pictures go.")
 @frames_option
 @click.option("--cameras", default="all", show_default=True, metavar="C", help="test, train, all, or names: A,B,...")
 @click.option("--verify", is_flag=True, help="Check every chunk and print a hash of all symbols; render nothing.")
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 def command(
     file: Path, output: Path | None, frames: slice | None, cameras: str, verify: bool, backend: str, overwrite: bool
 ) -> None:
-    """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera."""
+    """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera.
+
+    With -o - the video of one camera goes to stdout, as Matroska.
+    """
     if verify:
         if output is not None or frames is not None:
             raise click.UsageError("--verify checks the whole file and writes nothing; leave out -o and --frames")

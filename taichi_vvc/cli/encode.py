@@ -18,6 +18,7 @@ import click
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli.capture import bounds_option, format_option
 from taichi_vvc.cli.options import (
+    STDOUT,
     Colour,
     FiniteRange,
     backend_option,
@@ -35,7 +36,6 @@ from taichi_vvc.types import FrameStats
 
 CSV_START = ("frame", "type", "bytes")
 CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
-STDOUT = Path("-")
 
 
 @click.command(

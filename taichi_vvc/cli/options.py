@@ -17,6 +17,7 @@ from taichi_vvc.doctor import versions
 F = TypeVar("F", bound=Callable[..., Any])
 
 BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal")
+STDOUT = Path("-")
 LARGEST_SIDE = 16384  # pixels; a typing mistake, not a picture, above that
 
 
@@ -210,6 +211,8 @@ def check_output_file(path: Path, overwrite: bool, *inputs: Path, hint: str = "a
         click.UsageError: a folder is there, the folder to write into is missing or read-only, the file exists and
             ``overwrite`` is False, or it is one of the inputs.
     """
+    if path == STDOUT:
+        raise click.UsageError("this output cannot go to stdout; expected a file name, found -")
     if path.is_dir():
         raise click.UsageError(f"{path} is a folder; expected a file name to write to")
     if any(source.exists() and path.exists() and path.samefile(source) for source in inputs):
@@ -228,6 +231,8 @@ def check_output_folder(path: Path, overwrite: bool) -> None:
     Raises:
         click.UsageError: the path is a file, holds something already and ``overwrite`` is False, or is read-only.
     """
+    if path == STDOUT:
+        raise click.UsageError("this output cannot go to stdout; expected a folder, found -")
     if path.exists() and not path.is_dir():
         raise click.UsageError(f"{path} is a file; expected a folder, or a name ending in .mp4")
     if path.is_dir() and any(path.iterdir()) and not overwrite:

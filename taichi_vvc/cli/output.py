@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Protocol
 import click
 import numpy as np
 
-from taichi_vvc.cli.options import check_output_file, check_output_folder
+from taichi_vvc.cli.options import STDOUT, check_output_file, check_output_folder
 from taichi_vvc.errors import StreamError
 from taichi_vvc.io.video import VideoWriter, write_png
 
@@ -30,8 +31,8 @@ class Sink(Protocol):
 
 
 def is_video(output: Path) -> bool:
-    """Whether the output's name asks for a video instead of a folder of pictures."""
-    return output.suffix.lower() == ".mp4"
+    """Whether the output's name asks for a video instead of a folder of pictures; stdout gets one, too."""
+    return output.suffix.lower() == ".mp4" or output == STDOUT
 
 
 def safe_name(camera: str) -> str:
@@ -56,7 +57,12 @@ def file_names(cameras: list[str]) -> dict[str, str]:
 
 def check_output(output: Path, cameras: list[str], overwrite: bool, *inputs: Path) -> None:
     """Refuses an output that cannot or should not be written (see the two checks of ``options``)."""
-    if is_video(output):
+    if output == STDOUT:
+        if len(cameras) != 1:
+            raise click.UsageError(f"-o - is for one camera, found {len(cameras)}; choose one with --cameras NAME")
+        if sys.stdout.isatty():
+            raise click.UsageError("-o - writes a video to stdout, which is a terminal; pipe it into a program")
+    elif is_video(output):
         for path in video_paths(output, cameras).values():
             check_output_file(path, overwrite, *inputs)
     elif output.suffix and not output.is_dir() and output.suffix.lower() in (".avi", ".gif", ".mkv", ".mov", ".webm"):
@@ -77,6 +83,8 @@ def open_sink(
     output: Path, cameras: list[str], fps: Fraction, flat: bool = False
 ) -> contextlib.AbstractContextManager[Sink]:
     """The sink for an output that was checked: ``DIR/<camera>/<frame:04d>.png``, or videos at ``fps``.
+
+    A video on stdout is Matroska, which needs no seeking.
 
     ``flat``: pictures lie in the folder itself, for a single camera.
     """
@@ -118,7 +126,8 @@ class VideoSink:
     def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
         """Appends one picture to the camera's video."""
         if camera not in self.writers:
-            writer = VideoWriter(self.paths[camera], self.fps)
+            path = self.paths[camera]
+            writer = VideoWriter(sys.stdout.buffer if path == STDOUT else path, self.fps)
             self.writers[camera] = writer.__enter__()
         self.writers[camera].add(picture)
 

@@ -33,7 +33,7 @@ FASTEST = 1000.0  # frames per second
 
 @click.command(epilog="Example:  tvvc render out.tvvc -o orbit.mp4 --path orbit --size 640x480")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.mp4|DIR")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.mp4|DIR|-")
 @click.option("--path", "path", required=True, metavar="P", help="orbit, spiral, or a file of camera poses (.json).")
 @click.option("--size", type=PixelSize(), help="Size of the pictures; default: the shape of the first camera.")
 @click.option("--fps", type=FiniteRange(0, FASTEST, min_open=True), help="Pictures per second; default: the file's.")
@@ -57,6 +57,8 @@ def command(
 
     The path is travelled once: in the duration of the frames, or in four seconds if that is longer, with the frames
     repeated as often as needed. A picture shows the frame whose time has come, whatever --fps is.
+
+    With -o - a video goes to stdout, as Matroska, for other programs.
     """
     render_path(file, output, path, size, fps, depth, frames, backend, overwrite)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import imageio.v3 as imageio
 import numpy as np
@@ -110,18 +110,20 @@ class VideoWriter:
     when the block ends without an exception; otherwise nothing is left behind.
 
     Args:
-        path: .mp4, .mov or .mkv.
+        path: .mp4, .mov or .mkv; or a binary stream, such as a pipe, which gets Matroska and is not closed.
         fps: frames per second.
         crf: quality of the H.264 encoder, 0 (lossless) to 51; 17 is hard to tell from the original.
 
     Raises:
         ConfigError: the container is unknown, or this installation's FFmpeg has no H.264 encoder.
         DataError: the file cannot be written, or pictures differ in size.
+        OSError: the binary stream cannot be written to.
     """
 
-    def __init__(self, path: str | Path, fps: Fraction | float, crf: int = 17) -> None:
-        self.path = Path(path)
-        if self.path.suffix.lower() not in CONTAINERS:
+    def __init__(self, path: str | Path | BinaryIO, fps: Fraction | float, crf: int = 17) -> None:
+        self._pipe = None if isinstance(path, (str, Path)) else _Pipe(path)
+        self.path = Path(path) if isinstance(path, (str, Path)) else Path("-")
+        if self._pipe is None and self.path.suffix.lower() not in CONTAINERS:
             raise ConfigError(f"{path}: expected a video name ending in {', '.join(CONTAINERS)}")
         self._fps = Fraction(fps).limit_denominator(100_000)
         if self._fps <= 0:
@@ -144,18 +146,22 @@ class VideoWriter:
     def _open(self) -> Iterator[VideoWriter]:
         import av  # heavy, and only wanted here
 
-        with atomic(self.path) as temporary:
-            with one_line(self.path):
-                self._container = av.open(str(temporary), mode="w")
+        place: Any = atomic(self.path) if self._pipe is None else nullcontext(self._pipe)
+        with place as target:
+            with self._writing():
+                if self._pipe is None:
+                    self._container = av.open(str(target), mode="w")
+                else:
+                    self._container = av.open(target, mode="w", format="matroska")
             try:
                 self._stream = self._add_stream()
                 yield self
                 if self._shape is None:
                     raise DataError(f"{self.path}: a video needs at least one picture")
-                with one_line(self.path):
+                with self._writing():
                     self._container.mux(self._stream.encode(None))
             finally:
-                with one_line(self.path):
+                with self._writing():
                     self._container.close()
 
     def _add_stream(self) -> Any:
@@ -186,5 +192,20 @@ class VideoWriter:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-        with one_line(self.path):
+        with self._writing():
             self._container.mux(self._stream.encode(frame))
+
+    def _writing(self) -> Any:
+        """What is around every write: a pipe's errors stay what they are, so that its closed end can be told."""
+        return one_line(self.path) if self._pipe is None else nullcontext()
+
+
+class _Pipe:
+    """The writing side of a binary stream, without a ``seek`` that a pipe would not stand by."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> int:
+        """Writes all of ``data``."""
+        return self._stream.write(data)
