@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -164,7 +165,10 @@ def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...
             image = entry.undistortion(image)
         return View(_reduced(entry.camera, downscale), area_reduce(image, downscale))
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    # What decoders warn of is no one's concern here. Out here, since the filters are the whole process's: threads that
+    # change and restore them at the same time would leave them changed.
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")
         return tuple(pool.map(read, entries))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -292,3 +294,19 @@ def test_the_documented_examples_are_right(root: Path) -> None:
         rotation, position = parse_pose(pose, "docs")
         aim = np.array([0.0, 0.0, position[2]]) - position
         assert rotation[:, 2] @ aim / np.linalg.norm(aim) > 0.99 and rotation[2, 1] == -1.0
+
+
+def test_only_the_calling_thread_changes_what_warnings_do(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The filters belong to the process: threads that each restored them would leave what another one had set."""
+    users = []
+
+    class Watched(warnings.catch_warnings):
+        def __enter__(self) -> Any:
+            users.append(threading.current_thread())
+            return super().__enter__()
+
+    sequence = open_capture(capture)
+    before = list(warnings.filters)
+    monkeypatch.setattr(warnings, "catch_warnings", Watched)
+    sequence.frame(0)
+    assert set(users) == {threading.current_thread()} and list(warnings.filters) == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,12 +185,10 @@ def _open(file: Path | io.BytesIO, where: object = None) -> Image.Image:
 
 @contextmanager
 def _decoding(where: object) -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"{where}: expected a whole image, found a damaged one: {_line(error)}") from None
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{where}: expected a whole image, found a damaged one: {_line(error)}") from None
 
 
 def _decode(file: Path | io.BytesIO, where: object) -> np.ndarray:
