@@ -24,21 +24,21 @@ from .types import Bounds, View
 _PROBES = 4096  # pixels whose rays are followed to know what all rays meet
 
 # Seconds of one core of the reference machine; benchmarks/estimate.py measures them.
-_START = 1.9  # imports and kernels from the cache
-_PER_ITERATION = 2.1e-3
-_PER_SAMPLE = 5.1e-7  # and iteration
-_PER_SYMBOL = 1.8e-8  # and iteration
-_PER_CODED_SYMBOL = 3.3e-6
-_PER_RENDERED_SAMPLE = 3.5e-7  # of the training views, for the PSNR of each frame
+_START = 2.5  # imports and kernels from the cache
+_PER_ITERATION = 4.6e-3
+_PER_SAMPLE = 3.5e-7  # and iteration
+_PER_SYMBOL = 3.9e-9  # and iteration
+_PER_CODED_SYMBOL = 4.9e-6
+_PER_RENDERED_SAMPLE = 2.2e-7  # of the training views, for the PSNR of each frame
 _UNMASKED = 0.5  # of that: without masks all of the bounds is counted, and most of it soon turns out to be empty
 _SERIAL = 0.3  # share of an encode's work that further cores do not help with
 _MOST_CORES = 8  # that are counted on
 
 # Bytes of memory.
-_PROGRAM = 1.6e8
-_PER_VALUE = 41.0
-_PER_PIXEL = 33.0
-_PER_BATCH_SAMPLE = 2260.0
+_PROGRAM = 1.73e8
+_PER_VALUE = 52.0
+_PER_PIXEL = 20.0
+_PER_BATCH_SAMPLE = 960.0
 
 # Bytes of a key frame at the default lambda: _KEY_FRAME * rays^_RAYS_POWER * (iterations / 300)^_ITERATIONS_POWER
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 157.0, 0.53, -0.2
