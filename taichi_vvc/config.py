@@ -40,7 +40,8 @@ class EncoderConfig:
         grid_rate, mlp_rate: learning rates; both decay to a tenth.
         inter_rate: factor of grid_rate on inter frames.
         coefficient_step, basis_step: quantisation steps; on the key frame only their start.
-        rounding_from: fraction of the iterations after which symbols are really rounded while fitting.
+        rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
+            inter frames, which start from a decoded field, are rounded all the time.
         joint: False fits without rate and quantisation and rounds afterwards, with the given steps: the baseline that
             joint optimisation is measured against.
         rate_model: "context" (what the coder does by default) or "laplace" (the paper's: one per channel).
@@ -64,14 +65,14 @@ class EncoderConfig:
     appearance: int = 7
     colour_hidden: int = 64
     view_frequencies: int = 3
-    rays: int = 2048
-    key_iterations: int = 1500
-    inter_iterations: int = 600
+    rays: int = 1536
+    key_iterations: int = 2500
+    inter_iterations: int = 1200
     grid_rate: float = 0.2
     mlp_rate: float = 0.02
     inter_rate: float = 1.0
-    coefficient_step: float = 0.1
-    basis_step: float = 0.1
+    coefficient_step: float = 0.4
+    basis_step: float = 0.4
     rounding_from: float = 0.6
     joint: bool = True
     rate_model: str = "context"
@@ -127,18 +128,18 @@ PRESETS: dict[str, EncoderConfig] = {
         level_nodes=(16, 24, 40),
         occupancy_cells=48,
         steps_per_side=96,
-        rays=1024,
-        key_iterations=300,
-        inter_iterations=120,
+        rays=768,
+        key_iterations=400,
+        inter_iterations=200,
     ),
-    "fast": EncoderConfig(preset="fast", rays=1536, key_iterations=900, inter_iterations=400),
+    "fast": EncoderConfig(preset="fast", rays=1024, key_iterations=1200, inter_iterations=600),
     "medium": EncoderConfig(
         preset="medium",
         level_nodes=(24, 48, 80),
         steps_per_side=256,
-        rays=2048,
-        key_iterations=2000,
-        inter_iterations=800,
+        rays=1536,
+        key_iterations=2500,
+        inter_iterations=1200,
     ),
     "slow": EncoderConfig(
         preset="slow",
@@ -146,9 +147,9 @@ PRESETS: dict[str, EncoderConfig] = {
         level_nodes=(32, 56, 96),
         occupancy_cells=96,
         steps_per_side=384,
-        rays=3072,
-        key_iterations=4000,
-        inter_iterations=1500,
+        rays=2048,
+        key_iterations=5000,
+        inter_iterations=2500,
     ),
     "placebo": EncoderConfig(
         preset="placebo",
@@ -156,9 +157,9 @@ PRESETS: dict[str, EncoderConfig] = {
         level_nodes=(32, 64, 128),
         occupancy_cells=128,
         steps_per_side=512,
-        rays=4096,
-        key_iterations=10000,
-        inter_iterations=3000,
+        rays=3072,
+        key_iterations=12000,
+        inter_iterations=5000,
     ),
 }
 

@@ -195,7 +195,7 @@ def fit_frame(
     symbol_rates = grid_rate / state.steps
     prune_at = {int(total * x) for x in ((0.15, 0.3, 0.5) if key else (0.2, 0.45))}
     freeze_at = int(total * 0.75)
-    round_at = int(total * config.rounding_from)
+    round_at = int(total * config.rounding_from) if key else 0
     recent = bits = 0.0
     heard = 0
     assert config.background is not None
