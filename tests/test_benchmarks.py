@@ -31,6 +31,7 @@ RUNS = {
         ["--presets", "ultrafast", "--frames", "1", "--iterations", "4", "--downscale", "4"],
         {"seconds", "estimated_s", "memory_mb", "estimated_mb", "bytes", "estimated_bytes", "work"},
     ),
+    "seek": (["{file}", "--repeats", "3"], {"cold_s", "cold_cpu_s", "mean_ms", "longest_ms", "kept_kb"}),
     "decode": (
         ["{file}", "--repeats", "1"],
         {"parts_ms", "total_ms", "msymbols_per_s", "bytes_per_frame", "others", "symbols_per_frame"},
