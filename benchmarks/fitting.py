@@ -40,7 +40,11 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
         (shading, "_with_gradient"),
     ],
     "quantiser": [(update, "quantize_symbols")],
-    "adjoint of symbols, rate, Adam": [(update, "update_symbols"), (adam, "adam_step")],
+    "adjoint of symbols, rate, Adam": [
+        (update, "update_symbols"),
+        (update, "update_symbols_lanes"),
+        (adam, "adam_step"),
+    ],
 }
 
 

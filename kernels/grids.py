@@ -285,7 +285,7 @@ def scatter_four(
 def lookup_fwd_fours(
     count: ti.i32,
     groups: ti.i32,
-    shift: ti.i32,  # of the features' blocks, see lanes.py
+    shift: ti.template(),  # of the features' blocks, see lanes.py
     samples: F32X4,  # (count,) of 4
     values: F32X4,  # all grids
     ints: I32,
@@ -310,16 +310,16 @@ def lookup_fwd_fours(
             coefficients[at] = c
             basis[at] = b
             product = c * b
-            to = ((s >> 4) << (shift + 4)) + g * 64 + (s & 15)
+            to = ((s >> 4) << (shift + 4)) | (g << 6) | (s & 15)
             for lane in ti.static(range(4)):
-                features[to + lane * 16] = product[lane]
+                features[to | (lane * 16)] = product[lane]
 
 
 @ti.func
-def features_four(s: ti.i32, g: ti.i32, shift: ti.i32, array: ti.template()):
+def features_four(s: ti.i32, g: ti.i32, shift: ti.template(), array: ti.template()):
     """Four channels of one sample, from blocks."""
-    at = ((s >> 4) << (shift + 4)) + g * 64 + (s & 15)
-    return ti.Vector([array[at], array[at + 16], array[at + 32], array[at + 48]])
+    at = ((s >> 4) << (shift + 4)) | (g << 6) | (s & 15)
+    return ti.Vector([array[at], array[at | 16], array[at | 32], array[at | 48]])
 
 
 @ti.kernel
@@ -327,7 +327,7 @@ def lookup_bwd_fours(
     count: ti.i32,
     kept: I32,  # (count,) samples that have a gradient
     groups: ti.i32,
-    shift: ti.i32,
+    shift: ti.template(),
     samples: F32X4,
     ints: I32,
     floats: F32,

@@ -5,7 +5,7 @@ last symbol + 1 and number of blocks (two floats each: value // 4096 and the res
 step, offset, learning rate divided by (1 - beta1^t), and weight of the magnitude.
 """
 
-from ._taichi import F32, I32, ti
+from ._taichi import F32, F32X16, I32, ti
 from .quant import quantized_value
 from .rate import table_cost
 
@@ -39,13 +39,19 @@ def part_of(block: ti.i32, g: ti.i32, length: ti.i32, scattered: ti.i32, grids: 
     """
     own = block - whole(grids, g, 0)
     first = whole(grids, g, 1)
-    size = whole(grids, g, 2) - first
+    last = whole(grids, g, 2)
     along = 1
-    start = own * length
+    begin = first + own
+    number = 0
     if scattered == 1:
         along = whole(grids, g, 3)
-        start = own
-    return first + start, along, ti.min(length, (size - start + along - 1) // along)
+        number = ti.min(length, (last - begin + along - 1) // along)
+    else:
+        # From a multiple of sixteen to another, but for the ends of the grid.
+        start = (first & -16) + own * length
+        begin = ti.max(first, start)
+        number = ti.min(start + length, last) - begin
+    return begin, along, number
 
 
 @ti.kernel
@@ -75,6 +81,53 @@ def quantize_symbols(
             level = reference[i] + quantized_value(parameters[i], mode, seed, iteration, i)
             levels[i] = level
             values[place[i]] = offset + step * level
+
+
+@ti.func
+def gradient_of_one(
+    i: ti.i32,
+    d: ti.f32,
+    p: ti.f32,
+    rate: ti.i32,
+    weight: ti.f32,
+    largest: ti.i32,
+    slope: ti.f32,
+    magnitude: ti.f32,
+    tables: ti.template(),
+    lengths: ti.template(),
+) -> ti.f32:
+    """Gradient of symbol i: ``d`` of the distortion, and those of rate and magnitude at its parameter ``p``."""
+    result = d
+    if rate == TABLES:
+        # Rounding hides which way a symbol leans; the rate is taken where the parameter really is.
+        _, derivative = table_cost(p, tables[i], lengths, largest, slope)
+        result += weight * derivative
+    if rate == GIVEN:
+        result += lengths[i]
+    if magnitude != 0.0:
+        result += ti.select(p > 0.0, magnitude, ti.select(p < 0.0, -magnitude, 0.0))
+    return result
+
+
+@ti.func
+def adam_of_one(
+    i: ti.i32,
+    d: ti.f32,
+    speed: ti.f32,
+    beta1: ti.f32,
+    beta2: ti.f32,
+    correction: ti.f32,
+    epsilon: ti.f32,
+    moment1: ti.template(),
+    moment2: ti.template(),
+    parameters: ti.template(),
+):
+    """Adam's step of symbol i."""
+    m = beta1 * moment1[i] + (1.0 - beta1) * d
+    v = beta2 * moment2[i] + (1.0 - beta2) * d * d
+    moment1[i] = m
+    moment2[i] = v
+    parameters[i] = parameters[i] - speed * m / (ti.sqrt(v * correction) + epsilon)
 
 
 @ti.kernel
@@ -116,21 +169,73 @@ def update_symbols(
             d = d_values[at]
             d_values[at] = 0.0
             total += d * levels[i]
-            d *= step
             p = parameters[i]
-            if rate == TABLES:
-                # Rounding hides which way a symbol leans; the rate is taken where the parameter really is.
-                _, derivative = table_cost(p, tables[i], lengths, largest, slope)
-                d += weight * derivative
-            if rate == GIVEN:
-                d += lengths[i]
-            if p > 0.0:
-                d += magnitude
-            if p < 0.0:
-                d -= magnitude
-            m = beta1 * moment1[i] + (1.0 - beta1) * d
-            v = beta2 * moment2[i] + (1.0 - beta2) * d * d
-            moment1[i] = m
-            moment2[i] = v
-            parameters[i] = p - speed * m / (ti.sqrt(v * correction) + epsilon)
+            d = gradient_of_one(i, d * step, p, rate, weight, largest, slope, magnitude, tables, lengths)
+            adam_of_one(i, d, speed, beta1, beta2, correction, epsilon, moment1, moment2, parameters)
         d_step[block] = total
+
+
+@ti.kernel
+def update_symbols_lanes(
+    blocks: ti.i32,
+    length: ti.i32,
+    scattered: ti.i32,  # 0
+    n_grids: ti.i32,
+    grids: F32,
+    rate: ti.i32,
+    weight: ti.f32,
+    largest: ti.i32,
+    slope: ti.f32,
+    beta1: ti.f32,
+    beta2: ti.f32,
+    correction: ti.f32,
+    epsilon: ti.f32,
+    place: I32,
+    d_values: F32,
+    levels: F32,
+    tables: I32,
+    lengths: F32,
+    moment1: F32,
+    moment2: F32,
+    parameters: F32,
+    gradient: F32,  # scratch (count,)
+    moment1_lanes: F32X16,  # the same memory as the four before
+    moment2_lanes: F32X16,
+    parameters_lanes: F32X16,
+    gradient_lanes: F32X16,
+    d_step: F32,
+):
+    """:func:`update_symbols` for the CPU, where Adam takes sixteen symbols at once."""
+    for block in range(blocks):
+        g = grid_of(block, n_grids, grids)
+        first, along, number = part_of(block, g, length, scattered, grids)
+        step = grids[g * 16 + 8]
+        speed = grids[g * 16 + 10]
+        magnitude = grids[g * 16 + 11]
+        total = 0.0
+        for i in range(first, first + number):
+            at = place[i]
+            d = d_values[at]
+            d_values[at] = 0.0
+            total += d * levels[i]
+            gradient[i] = gradient_of_one(
+                i, d * step, parameters[i], rate, weight, largest, slope, magnitude, tables, lengths
+            )
+        d_step[block] = total
+        # Whole vectors; where a grid begins or ends within one, its symbols one by one.
+        last = first + number
+        for n in range((first + 15) >> 4, last >> 4):
+            d = gradient_lanes[n]
+            m = moment1_lanes[n] * beta1 + d * (1.0 - beta1)
+            v = moment2_lanes[n] * beta2 + d * d * (1.0 - beta2)
+            moment1_lanes[n] = m
+            moment2_lanes[n] = v
+            parameters_lanes[n] = parameters_lanes[n] - speed * m / (ti.sqrt(v * correction) + epsilon)
+        for side in range(2):
+            begin = first
+            end = ti.min(last, (first + 15) & -16)
+            if side == 1:
+                begin = ti.max(end, last & -16)
+                end = last
+            for i in range(begin, end):
+                adam_of_one(i, gradient[i], speed, beta1, beta2, correction, epsilon, moment1, moment2, parameters)

@@ -22,7 +22,7 @@ from .config import EncoderConfig
 from .fields import Field, flat_values, make_field, map_of
 from .live import live_nodes
 from .livesymbols import LiveSymbols, make_live, scatter_live, shrink_live
-from .mlp import flatten, unflatten
+from .mlp import flatten, unflatten, vectors
 from .occupancy import kept_cells
 from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
@@ -319,26 +319,14 @@ def _update(
     if not key:
         magnitude[1:] = config.lambda_residual * state.steps[1:] / problem.rays_per_view
     where = s.blocks.launch(runtime, step=state.steps, rate=symbol_rates * correction1, magnitude=magnitude)
-    update.update_symbols(
-        *where,
-        given,
-        weight,
-        largest,
-        slope,
-        _BETA1,
-        _BETA2,
-        correction2,
-        _EPSILON,
-        s.place,
-        state.gradient,
-        s.levels,
-        table,
-        lengths,
-        s.moment1,
-        s.moment2,
-        s.parameters,
-        s.blocks.d_step,
-    )
+    symbols = (s.moment1, s.moment2, s.parameters)
+    kernel = update.update_symbols
+    if runtime.host_arrays:
+        kernel = update.update_symbols_lanes
+        symbols = (*symbols, s.gradient, *map(vectors, (*symbols, s.gradient)))
+    rates = given, weight, largest, slope
+    betas = _BETA1, _BETA2, correction2, _EPSILON
+    kernel(*where, *rates, *betas, s.place, state.gradient, s.levels, table, lengths, *symbols, s.blocks.d_step)
     if key and config.joint:
         _update_steps(state, decay, correction1, correction2)
     if state.mlp_gradient is not None and state.mlp_moments is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from backends import down, gradient_of, ints, runtime, unset, up
+from backends import BACKEND, down, gradient_of, ints, runtime, unset, up
 from taichi_vvc.kernels import quant, update
 
 from taichi_vvc.livesymbols import Blocks
+from taichi_vvc.mlp import vectors
 
 # Grids of many, one, none and few symbols; blocks of the CPU and of a GPU end within them.
 SIZES = (150, 1, 0, 70)
@@ -18,6 +19,8 @@ COUNT = int(ENDS[-1])
 GRID = np.repeat(np.arange(4), SIZES)
 STEPS, OFFSETS = np.array([0.3, 0.7, 0.5, 0.2]), np.array([1.25, 0.0, 0.0, 0.5])
 BETA1, BETA2 = 0.9, 0.99
+# On the CPU vectors of sixteen symbols, too.
+PATHS = ["scalars", "lanes"] if BACKEND == "cpu" else ["scalars"]
 
 
 def case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -51,7 +54,7 @@ def test_every_symbol_is_dequantised_with_its_grid(mode: int) -> None:
 
 
 def updated(
-    d_values: np.ndarray, rate: int = update.NO_RATE, magnitude: float = 0.0, moments: float = 0.0
+    name: str, d_values: np.ndarray, rate: int = update.NO_RATE, magnitude: float = 0.0, moments: float = 0.0
 ) -> dict[str, np.ndarray]:
     """All that one pass changes, after the noisy quantiser; every grid learns at its own rate."""
     parameters, _, place = case()
@@ -61,24 +64,17 @@ def updated(
     arrays = {name: up(np.full(COUNT, moments)) for name in ("moment1", "moment2")} | {"parameters": up(parameters)}
     d = up(d_values)
     levels = up(quantized(quant.NOISE, parameters)[0])
-    update.update_symbols(
-        *where,
-        rate,
-        0.25,
-        4,
-        2.5,
-        BETA1,
-        BETA2,
-        1.0,
-        1e-8,
-        ints(place),
-        d,
-        levels,
-        ints(GRID % 3),
-        up(lengths().reshape(-1) if rate == update.TABLES else given()),
-        *arrays.values(),
-        blocks.d_step,
-    )
+    table = lengths().reshape(-1) if rate == update.TABLES else given()
+    numbers = rate, 0.25, 4, 2.5, BETA1, BETA2, 1.0, 1e-8
+    symbols, kernel = tuple(arrays.values()), update.update_symbols
+    if name == "lanes":
+        # GIVEN and the scratch may be one array.
+        scratch, kernel = up(table if rate == update.GIVEN else np.full(COUNT, np.nan)), update.update_symbols_lanes
+        table = scratch if rate == update.GIVEN else up(table)
+        symbols = (*symbols, scratch, *map(vectors, (*symbols, scratch)))
+    else:
+        table = up(table)
+    kernel(*where, *numbers, ints(place), d, levels, ints(GRID % 3), table, *symbols, blocks.d_step)
     found = {name: down(array, COUNT) for name, array in arrays.items()}
     return found | {"d_values": down(d, 2 * COUNT), "d_step": blocks.step_gradients(runtime())}
 
@@ -110,10 +106,11 @@ def table_slopes(parameters: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("rate", [update.NO_RATE, update.TABLES, update.GIVEN])
 @pytest.mark.parametrize("magnitude", [0.0, 0.5])
-def test_one_pass_is_adjoint_rate_and_adam(rate: int, magnitude: float) -> None:
+@pytest.mark.parametrize("name", PATHS)
+def test_one_pass_is_adjoint_rate_and_adam(name: str, rate: int, magnitude: float) -> None:
     parameters, _, place = case()
     weights = loss_weights()
-    found = updated(weights, rate, magnitude, moments=0.3)
+    found = updated(name, weights, rate, magnitude, moments=0.3)
     d = STEPS[GRID] * weights[place] + magnitude * GRID * np.sign(parameters)
     if rate == update.TABLES:
         d += 0.25 * table_slopes(parameters)
@@ -127,14 +124,16 @@ def test_one_pass_is_adjoint_rate_and_adam(rate: int, magnitude: float) -> None:
     np.testing.assert_allclose(found["parameters"], moved, atol=1e-3)
 
 
-def test_the_gradient_of_the_values_is_used_up() -> None:
+@pytest.mark.parametrize("name", PATHS)
+def test_the_gradient_of_the_values_is_used_up(name: str) -> None:
     weights, place = loss_weights().astype(np.float32), case()[2]
-    left = updated(weights)["d_values"]
+    left = updated(name, weights)["d_values"]
     assert (left[place] == 0).all()
     np.testing.assert_array_equal(np.delete(left, place), np.delete(weights, place))
 
 
-def test_gradient_of_the_steps() -> None:
+@pytest.mark.parametrize("name", PATHS)
+def test_gradient_of_the_steps(name: str) -> None:
     parameters, _, place = case()
     weights = loss_weights()
 
@@ -143,7 +142,7 @@ def test_gradient_of_the_steps() -> None:
         return float(values[place].astype(np.float64) @ weights[place])
 
     # Values are linear in the steps.
-    np.testing.assert_allclose(updated(weights)["d_step"], gradient_of(loss, STEPS, 0.1), atol=2e-3)
+    np.testing.assert_allclose(updated(name, weights)["d_step"], gradient_of(loss, STEPS, 0.1), atol=2e-3)
 
 
 def test_a_whole_number_survives_its_two_floats() -> None:
