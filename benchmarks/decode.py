@@ -1,6 +1,7 @@
 """Decoding a file: milliseconds per frame by part, and general-purpose compressors on the same symbols.
 
 python benchmarks/decode.py FILE --json decode.json      (without FILE: the packaged capture is encoded first)
+python benchmarks/decode.py --paper --json paper.json    (entropy coding alone, at the paper's grid sizes)
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fitting import paper_config
 from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
 
 from taichi_vvc import PRESETS, encode
 from taichi_vvc.decode import open as open_stream
 from taichi_vvc.decode import previous_residuals
-from taichi_vvc.entropy import decode_grid, decode_mask
+from taichi_vvc.entropy import decode_grid, decode_mask, encode_grid
 from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.live import live_nodes
 from taichi_vvc.livesymbols import gather_live
@@ -108,8 +110,64 @@ def packed(decoded: list[Decoded]) -> list[bytes]:
     return result
 
 
+def synthetic(shape: tuple[int, ...], live: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Symbols of which ``share`` of the live ones is not 0, in clusters as residuals have them, mostly +-1."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.standard_normal([-(-n // 4) for n in shape[:3]])
+    for axis in range(3):
+        coarse = np.repeat(coarse, 4, axis)
+    where = coarse[: shape[0], : shape[1], : shape[2], None] + 0.5 * rng.standard_normal(shape)
+    nonzero = where > np.quantile(where[live], 1 - share)
+    values = rng.geometric(0.6, shape) * rng.choice((-1, 1), shape)
+    return np.where(nonzero & live[..., None], values, 0).astype(np.int32)
+
+
+def paper(options: argparse.Namespace) -> dict[str, Any]:
+    """Entropy coding of one frame at the paper's grid sizes: all nodes live, or those within a sphere."""
+    begin(options.backend, threads_of(options)[0])
+    config = paper_config()
+    grids = [(config.coefficients, sum(config.level_channels))]
+    grids += list(zip(config.level_nodes, config.level_channels, strict=True))
+    rows = []
+    for name in ("all", "sphere"):
+        for percent in map(float, options.shares.split(",")):
+            parts = []
+            for n, (nodes, channels) in enumerate(grids):
+                at = (np.arange(nodes) + 0.5) / nodes * 2 - 1
+                inside = at[:, None, None] ** 2 + at[:, None] ** 2 + at**2 < 0.75**2
+                live = inside if name == "sphere" else np.ones_like(inside)
+                parts.append((synthetic((nodes,) * 3 + (channels,), live, percent / 100, n), live))
+            coded: list[Any] = []
+
+            def shrink(parts: Any = parts, coded: list[Any] = coded) -> None:
+                coded[:] = [encode_grid(values, live, None).payload for values, live in parts]
+
+            def grow(parts: Any = parts, coded: list[Any] = coded) -> None:
+                for payload, (values, live) in zip(coded, parts, strict=True):
+                    assert np.array_equal(decode_grid(payload, values.shape, live, None), values)
+
+            encoding, decoding = best(shrink, options.repeats), best(grow, options.repeats)
+            symbols = sum(int(live.sum()) * values.shape[3] for values, live in parts)
+            found = sum(np.count_nonzero(values) for values, _ in parts)
+            rows.append(
+                {
+                    "live": name,
+                    "symbols": symbols,
+                    "nonzero_percent": 100 * found / symbols,
+                    "bytes": sum(map(len, coded)),
+                    "encode_s": encoding,
+                    "decode_s": decoding,
+                    "msymbols_per_s": symbols / decoding / 1e6,
+                }
+            )
+    table(list(rows[0]), [list(row.values()) for row in rows])
+    return {"threads": threads_of(options)[0], "rows": rows}
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure and print."""
+    if options.paper:
+        return paper(options)
     runtime = begin(options.backend, threads_of(options)[0])
     with tempfile.TemporaryDirectory() as folder:
         file = options.file or Path(folder) / "benchmark.tvvc"
@@ -160,6 +218,8 @@ def main() -> None:
     options_of.add_argument("file", type=Path, nargs="?", help="a .tvvc file; default: encode the capture first")
     options_of.add_argument("--preset", default="fast", choices=PRESETS, help="of that encode")
     options_of.add_argument("--frames", type=int, default=4)
+    options_of.add_argument("--paper", action="store_true", help="synthetic symbols, 5.3 million per frame")
+    options_of.add_argument("--shares", default="1,3,7", help="percent of these symbols that are not 0")
     options_of.add_argument("--repeats", type=int, default=5)
     options = options_of.parse_args()
     write(options, per_threads(options, run))

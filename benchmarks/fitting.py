@@ -6,13 +6,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from taichi_vvc.kernels import adam, geometry, grids, lanes, quant, shade, update
 
 from taichi_vvc import optimize, shading
-from taichi_vvc.config import EncoderConfig, layout_of
+from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
 from taichi_vvc.encode import settle_background
 from taichi_vvc.occupancy import first_mask
 from taichi_vvc.problem import FrameProblem, make_problem
@@ -90,15 +90,33 @@ class Case:
         return int(self.runtime.download(self.ws.arrays["starts"])[self.config.rays])
 
 
-def prepare(runtime: Runtime, config: EncoderConfig, sequence: MultiViewSequence, warm: int) -> Case:
-    """The fit of the first frame after ``warm`` steps, with cells pruned as an encode does along its way."""
+def paper_config(rays: int = 4096) -> EncoderConfig:
+    """Grids of the paper's sizes (5.3 million symbols; Dictionary Fields, arXiv 2302.01226), all else as ``medium``."""
+    return replace(
+        PRESETS["medium"],
+        coefficients=32,
+        level_nodes=(25, 39, 54, 69, 84, 99),
+        level_channels=(4, 4, 4, 2, 2, 2),
+        level_frequencies=(2.0, 3.2, 4.4, 5.6, 6.8, 8.0),
+        rays=rays,
+    )
+
+
+def prepare(
+    runtime: Runtime, config: EncoderConfig, sequence: MultiViewSequence, warm: int, cameras: int | None = None
+) -> Case:
+    """The fit of the first frame after ``warm`` steps, with cells pruned as an encode does along its way.
+
+    ``cameras``: take the pictures of so many of the training cameras only.
+    """
     config = settle_background(config, sequence)
     assert config.background is not None
     layout = layout_of(config, sequence.bounds, [c for c in sequence.cameras if c.split == "train"])
     views = sequence.frame(0)
     mask = first_mask(layout, views.views, None)
     ws = Workspace(runtime)
-    problem = make_problem(ws, layout, views.views, mask)
+    training = [v for v in views.views if v.camera.split == "train"]
+    problem = make_problem(ws, layout, training[:cameras], mask)
     state = optimize._start(runtime, layout, config, mask, None)
     case = Case(ws, layout, config, problem, state, tuple(c / 255 for c in config.background))
     prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} - {0}

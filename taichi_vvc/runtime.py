@@ -148,6 +148,14 @@ def _cache_folder() -> str:
     return str(base / "taichi_vvc" / f"{__version__}-{ti.__name__}-{version}")
 
 
+def _started() -> bool:
+    from taichi_vvc.kernels._taichi import ti
+
+    state = ti.lang.impl.get_runtime()
+    # Where Taichi answers None, quadrants raises.
+    return getattr(state, "_prog" if hasattr(state, "_prog") else "prog") is not None
+
+
 def settings_of(backend: str, threads: int) -> dict[str, Any]:
     """How Taichi is started on a backend: arguments of its ``init``."""
     from taichi_vvc.kernels._taichi import ti
@@ -187,7 +195,7 @@ def start(backend: str = "auto") -> Runtime:
             )
         return _current
     names = {ti.cuda: "cuda", ti.vulkan: "vulkan", ti.metal: "metal"}
-    if ti.lang.impl.get_runtime().prog is not None:
+    if _started():
         running = names.get(ti.cfg.arch, "cpu")
         if backend not in ("auto", running):
             raise BackendError(f"expected backend {backend!r}, but the program already started {running!r} itself")

@@ -32,6 +32,10 @@ RUNS = {
         {"seconds", "estimated_s", "memory_mb", "estimated_mb", "bytes", "estimated_bytes", "work"},
     ),
     "seek": (["{file}", "--repeats", "3"], {"cold_s", "cold_cpu_s", "mean_ms", "longest_ms", "kept_kb"}),
+    "convergence": (
+        [*SMALL, "--rays", "64", "--steps", "8", "--every", "4", "--threads", "1"],
+        {"ours", "torch", "ratio", "torch_psnr", "torch_seconds", "ours_seconds_to_torch_psnr"},
+    ),
     "decode": (
         ["{file}", "--repeats", "1"],
         {"parts_ms", "total_ms", "msymbols_per_s", "bytes_per_frame", "others", "symbols_per_frame"},
@@ -41,8 +45,11 @@ RUNS = {
         {"rows", "threads"},
     ),
     "scaling": (
-        [*SMALL, "--grids", "0.5", "--batches", "64", "--warm", "2", "--repeats", "1"],
-        {"scale", "rays", "step_ms", "tables_ms", "peak_mib", "symbols", "grid_values", "samples"},
+        [
+            *(*SMALL, "--axes", "grid,rays,cameras,frames", "--grids", "0.5", "--batches", "64", "--counts", "2"),
+            *("--lengths", "1", "--warm", "2", "--repeats", "1"),
+        ],
+        {"axis", "value", "step_ms", "tables_ms", "peak_mib", "symbols", "grid_values", "samples"},
     ),
 }
 
@@ -53,7 +60,7 @@ def test_every_benchmark_is_run_by_a_test() -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_benchmark_runs(name: str, python, tmp_path) -> None:
-    if name == "step":
+    if name in ("step", "convergence"):
         pytest.importorskip("torch")
     arguments, keys = RUNS[name]
     arguments = [argument.format(file=ROOT / "tests" / "data" / "golden_v1.tvvc") for argument in arguments]
