@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = {"measure", "fitting", "torch_reference"}  # imported by others
+SHARED = {"card", "measure", "fitting", "torch_reference"}  # imported by others
 ELSEWHERE = {"cut_capture"}
 SMALL = ["--preset", "ultrafast", "--downscale", "4"]
 RUNS = {
@@ -39,6 +39,10 @@ RUNS = {
     "decode": (
         ["{file}", "--repeats", "1"],
         {"parts_ms", "total_ms", "msymbols_per_s", "bytes_per_frame", "others", "symbols_per_frame"},
+    ),
+    "gpu": (
+        ["--backend", "cpu", "--tiny", *SMALL, "--rays", "64", "--size", "32x24", "--warm", "2", "--repeats", "1"],
+        {"rates", "step", "frames", "encode"},
     ),
     "render": (
         ["--presets", "ultrafast", "--sizes", "32x24", "--warm", "2", "--repeats", "1", "--downscale", "4"],
