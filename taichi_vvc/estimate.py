@@ -25,11 +25,11 @@ _PROBES = 4096  # pixels whose rays are followed to know what all rays meet
 
 # Seconds of one core of the reference machine; benchmarks/estimate.py measures them.
 _START = 2.5  # imports and kernels from the cache
-_PER_ITERATION = 4.6e-3
-_PER_SAMPLE = 3.5e-7  # and iteration
-_PER_SYMBOL = 3.9e-9  # and iteration
-_PER_CODED_SYMBOL = 4.9e-6
-_PER_RENDERED_SAMPLE = 2.2e-7  # of the training views, for the PSNR of each frame
+_PER_ITERATION = 2.2e-3
+_PER_SAMPLE = 3.2e-7  # and iteration
+_PER_SYMBOL = 1.1e-8  # and iteration
+_PER_CODED_SYMBOL = 5.1e-6
+_PER_RENDERED_SAMPLE = 2.6e-7  # of the training views, for the PSNR of each frame
 _UNMASKED = 0.5  # of that: without masks all of the bounds is counted, and most of it soon turns out to be empty
 _SERIAL = 0.3  # share of an encode's work that further cores do not help with
 _MOST_CORES = 8  # that are counted on
@@ -40,11 +40,11 @@ _PER_VALUE = 52.0
 _PER_PIXEL = 20.0
 _PER_BATCH_SAMPLE = 960.0
 
-# Bytes of a key frame at the default lambda: _KEY_FRAME * rays^_RAYS_POWER * (iterations / 300)^_ITERATIONS_POWER
-_KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 157.0, 0.53, -0.2
+# Bytes of a key frame at the default lambda: _KEY_FRAME * rays^_RAYS_POWER * (iterations / 400)^_ITERATIONS_POWER
+_KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
-_INTER_FRAME = 0.55  # of a key frame; 0.3 to 1 was seen
+_INTER_FRAME = 0.4  # of a key frame; 0.2 to 0.8 was seen
 
 # The reference machine's time for what machine_speed() does, seconds.
 _REFERENCE_SECONDS = 3.5e-4
@@ -116,7 +116,7 @@ def estimate(
         seconds += inters * _fit_seconds(work, config, config.inter_iterations)
         memory = _PROGRAM + _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
-        key = _KEY_FRAME * work.rays_per_view**_RAYS_POWER * (config.key_iterations / 300) ** _ITERATIONS_POWER
+        key = _KEY_FRAME * work.rays_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
         key *= (max(config.lambda_rate, 1e-6) / _LAMBDA) ** _LAMBDA_POWER
         size = _HEADER + key * (keys + _INTER_FRAME * inters)
         found.append(Estimate(name, seconds * share + reading * len(sequence), int(memory), int(size)))
