@@ -9,7 +9,7 @@ import numpy as np
 
 from .mlp import flatten
 from .quantize import grid_values
-from .runtime import Runtime
+from .runtime import Runtime, aligned
 from .types import FieldLayout, GroupParameters, SymbolFrame
 
 
@@ -121,10 +121,14 @@ def make_field(
 
 def flat_values(grid_map: GridMap, layout: FieldLayout, grids: tuple[np.ndarray, ...]) -> np.ndarray:
     """Grids of shapes ``layout.grid_shapes`` (float32) as one flat array."""
-    flat = np.zeros(grid_map.size, np.float32)
-    for number, grid in enumerate(grids):
-        nodes = np.arange(grid.size // grid.shape[3], dtype=np.int64)
-        flat[grid_map.places(number, nodes)] = grid.reshape(len(nodes), -1)
+    flat = aligned(grid_map.size, np.dtype(np.float32))
+    for (bases, strides), grid in zip(grid_map.bases, grids, strict=True):
+        rows = grid.reshape(-1, grid.shape[3])
+        channel = 0
+        while channel < rows.shape[1]:
+            base, width = bases[channel], strides[channel]
+            flat[base : base + len(rows) * width].reshape(-1, width)[:] = rows[:, channel : channel + width]
+            channel += width
     return flat
 
 

@@ -29,7 +29,8 @@ _ALIGNMENT = 64
 _current: Runtime | None = None
 
 
-def _aligned(count: int, dtype: np.dtype) -> np.ndarray:
+def aligned(count: int, dtype: np.dtype) -> np.ndarray:
+    """A flat host array, contents undefined, that an upload on the CPU takes as it is."""
     memory = np.empty(count * dtype.itemsize + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + count * dtype.itemsize].view(dtype)
@@ -67,7 +68,7 @@ class Runtime:
             )
         count = max(int(count), 1)
         if self.host_arrays:
-            return _aligned(count, np.dtype(dtype))
+            return aligned(count, np.dtype(dtype))
         from taichi_vvc.kernels._taichi import ti
 
         return ti.ndarray(ti.f32 if np.dtype(dtype) == np.float32 else ti.i32, count)
