@@ -179,7 +179,8 @@ def start(backend: str = "auto") -> Runtime:
     """Start ``backend`` (``auto``, ``cpu``, ``cuda``, ``vulkan`` or ``metal``) once per process, and return it.
 
     Idempotent: a second call returns the running backend. A runtime that the host program started itself is used as
-    it is, since starting Taichi again would invalidate every array that it owns.
+    it is, since starting Taichi again would invalidate every array that it owns; on the CPU it should have been started
+    with ``real_matrix_scalarize=False``, without which steps take three times as long.
 
     Raises:
         BackendError: the backend is not available here, or another one is already running.
