@@ -225,23 +225,42 @@ def colours_bwd_inputs(
             d_projection[place(selected[m], 1 + k, stride)] = d_x[at + k * 16]
 
 
+@ti.func
+def move_one(
+    m: ti.i32,
+    count: ti.i32,
+    kept: ti.template(),
+    columns: ti.i32,
+    shift: ti.i32,
+    source: ti.template(),
+    target: ti.template(),
+):
+    """Row m of the target from the m-th kept sample of the source; 0 behind the last."""
+    to = ((m >> 4) << (shift + 4)) + (m & 15)
+    if m < count:
+        s = kept[m]
+        at = ((s >> 4) << (shift + 4)) + (s & 15)
+        for k in range(columns):
+            target[to + k * 16] = source[at + k * 16]
+    else:
+        for k in range(columns):
+            target[to + k * 16] = 0.0
+
+
 @ti.kernel
 def gather_blocks(
     count: ti.i32,
     kept: I32,  # (count,) samples
-    columns: ti.i32,
-    shift: ti.i32,
-    source: F32,  # by blocks
-    target: F32,  # out, by blocks: the kept samples; 0 behind the last
+    inputs: ti.i32,
+    x_shift: ti.i32,
+    x: F32,  # by blocks
+    kept_x: F32,  # out, by blocks
+    outputs: ti.i32,
+    y_shift: ti.i32,
+    d_y: F32,
+    kept_d_y: F32,  # out
 ):
-    """Move some samples together."""
+    """Move the inputs of some samples together, and the gradients of their outputs."""
     for m in range((count + 15) // 16 * 16):
-        to = ((m >> 4) << (shift + 4)) + (m & 15)
-        if m < count:
-            s = kept[m]
-            at = ((s >> 4) << (shift + 4)) + (s & 15)
-            for k in range(columns):
-                target[to + k * 16] = source[at + k * 16]
-        else:
-            for k in range(columns):
-                target[to + k * 16] = 0.0
+        move_one(m, count, kept, inputs, x_shift, x, kept_x)
+        move_one(m, count, kept, outputs, y_shift, d_y, kept_d_y)

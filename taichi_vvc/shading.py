@@ -75,7 +75,8 @@ def project(ws: Workspace, f: Field, samples: int) -> None:
     # The adjoint multiplies what stands behind the last sample by 0, which must give 0.
     blocks(features, samples, shape.inputs)[-1:, :, samples % LANES or LANES :] = 0
     raw = ws.get("projection", in_blocks(samples, shape.outputs))
-    lanes_forward(projection, samples, packed(f.runtime, projection, f.mlp), features, raw)
+    ws.arrays["packed_projection"] = weights = packed(f.runtime, projection, f.mlp)
+    lanes_forward(projection, samples, weights, features, raw)
 
 
 def projection_stride(f: Field) -> int:
@@ -107,6 +108,7 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
         shape = Lanes.of(colour)
         x = ws.get("colour_inputs", in_blocks(count, shape.inputs))
         y = ws.get("colour_outputs", in_blocks(count, shape.outputs))
+        a["packed_colour"] = weights = packed(f.runtime, colour, f.mlp)
         lanes.colours_fwd(
             count,
             colour.inputs,
@@ -119,7 +121,7 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
             projection_stride(f),
             layout.appearance,
             directions,
-            packed(f.runtime, colour, f.mlp),
+            weights,
             x,
             vectors(x),
             y,
@@ -226,7 +228,7 @@ def _backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient
 
 def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient: Any | None) -> None:
     """:func:`_backward` on the CPU."""
-    runtime, layout, a, n, m = f.runtime, f.layout, ws.arrays, batch.samples, batch.coloured
+    layout, a, n, m = f.layout, ws.arrays, batch.samples, batch.coloured
     projection, colour = perceptrons(layout)
     needed = layout.appearance
     if m:
@@ -234,22 +236,21 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
         d_out = ws.get("d_colour_outputs", in_blocks(m, shape.outputs))
         d_inputs = ws.get("d_colour_inputs", in_blocks(m, shift_of(needed)))
         lanes.colours_bwd_outputs(m, a["selected"], a["rgb"], a["d_rgb"], d_out)
-        weights = packed(runtime, colour, f.mlp)
-        lanes_backward(colour, m, needed, weights, a["colour_inputs"], d_out, d_inputs, mlp_gradient, ws.get)
+        lanes_backward(colour, m, needed, a["packed_colour"], a["colour_inputs"], d_out, d_inputs, mlp_gradient, ws.get)
         lanes.colours_bwd_inputs(
             m, a["selected"], projection_stride(f), needed, shift_of(needed), d_inputs, a["d_projection"]
         )
     channels, shape = layout.channels, Lanes.of(projection)
-    kept = _with_gradient(ws, a["d_projection"], n, batch.rays, shape.outputs)
+    kept = _with_gradient(a["d_projection"], n, batch.rays, shape.outputs)
     k = kept.size
     if not k:
         return
     features = ws.get("kept_features", in_blocks(k, shape.inputs))
     d_projection = ws.get("kept_d_projection", in_blocks(k, shape.outputs))
-    lanes.gather_blocks(k, kept, channels, shape.inputs, a["features"], features)
-    lanes.gather_blocks(k, kept, projection.outputs, shape.outputs, a["d_projection"], d_projection)
+    of_features = channels, shape.inputs, a["features"], features
+    lanes.gather_blocks(k, kept, *of_features, projection.outputs, shape.outputs, a["d_projection"], d_projection)
     d_features = ws.get("d_features", in_blocks(k, shape.inputs))
-    weights = packed(runtime, projection, f.mlp)
+    weights = a["packed_projection"]
     lanes_backward(projection, k, channels, weights, features, d_projection, d_features, mlp_gradient, ws.get)
     if _in_fours(f):
         places = _fours(a["samples"], n * 4)
@@ -265,7 +266,7 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
     grids.lookup_bwd_tasks(k, f.map.groups, channels, places, *f.tables, *found, rows, gradient)
 
 
-def _with_gradient(ws: Workspace, d_projection: np.ndarray, samples: int, rays: int, shift: int) -> np.ndarray:
+def _with_gradient(d_projection: np.ndarray, samples: int, rays: int, shift: int) -> np.ndarray:
     """Samples worth going back through: those behind surfaces and in empty space hardly change the picture."""
     rows = blocks(d_projection, samples, shift)
     largest = np.maximum(rows.max(axis=1), -rows.min(axis=1)).reshape(-1)[:samples]
