@@ -11,6 +11,7 @@ a constant shift of a one-dimensional array.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,163 +48,200 @@ MEANS = np.array([((65536, 77936, 92682, 110218)[k % 4] << (k // 4)) >> 16 for k
 """The mean magnitudes of a channel that a stream can state, in 1/2048."""
 
 
-def _neighbourhood(position: int) -> tuple[tuple[int, int, int, int, int], ...]:
-    """(kind, class, z shift, y shift, x shift) of the neighbours that earlier passes decoded; kind 0 face, 1 edge,
-    2 corner."""
+Near = tuple[tuple[int, tuple[tuple[int, bool], ...]], ...]
+"""Neighbours by class: (class, axes). They are all those in which each of these axes (0 is z) differs by 1 either way;
+with True the two lie at shifts 0 and 1 along the axis in the volume of their class, with False at -1 and 0."""
+
+
+def _near(parity: int, pattern: int) -> tuple[int, tuple[tuple[int, bool], ...]]:
+    """The neighbours of a class that differ from it along the axes whose bits (2 is z) are set in ``pattern``."""
+    axes = tuple((axis, bool(parity >> (2 - axis) & 1)) for axis in range(3) if pattern >> (2 - axis) & 1)
+    return parity ^ pattern, axes
+
+
+def _neighbourhood(position: int) -> tuple[Near, Near, Near]:
+    """The faces, edges and corners that earlier passes decoded."""
     parity = ORDER[position]
-    bits = (parity >> 2 & 1, parity >> 1 & 1, parity & 1)
-    found = []
-    for dz in (-1, 0, 1):
-        for dy in (-1, 0, 1):
-            for dx in (-1, 0, 1):
-                kind = abs(dz) + abs(dy) + abs(dx) - 1
-                if kind < 0:
-                    continue
-                other = parity ^ (abs(dz) << 2 | abs(dy) << 1 | abs(dx))
-                if ORDER.index(other) < position:
-                    found.append((kind, other, (bits[0] + dz) >> 1, (bits[1] + dy) >> 1, (bits[2] + dx) >> 1))
-    return tuple(found)
+    patterns = sorted(parity ^ other for other in ORDER[:position])
+    faces, edges, corners = (
+        tuple(_near(parity, pattern) for pattern in patterns if pattern.bit_count() == axes) for axes in (1, 2, 3)
+    )
+    return faces, edges, corners
 
 
-_NEIGHBOURS = tuple(_neighbourhood(position) for position in range(8))
-
-
-def _faces(parity: int) -> tuple[tuple[int, int, int, int], ...]:
-    """(class, z shift, y shift, x shift) of the six face neighbours, decoded or not."""
-    found = []
-    for axis in range(3):
-        bit = parity >> (2 - axis) & 1
-        for step in (-1, 1):
-            shift = [0, 0, 0]
-            shift[axis] = (bit + step) >> 1
-            found.append((parity ^ (4 >> axis), shift[0], shift[1], shift[2]))
-    return tuple(found)
-
-
-_FACES = tuple(_faces(parity) for parity in range(8))
+NEIGHBOURS = tuple(_neighbourhood(position) for position in range(8))
+FACES: tuple[Near, ...] = tuple(tuple(_near(parity, pattern) for pattern in (1, 2, 4)) for parity in range(8))
+"""The six face neighbours of each class, decoded or not."""
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Where the live nodes of a grid lie in the eight class volumes.
+    """Where the live nodes of a grid lie in the eight class volumes, which cover the box around these nodes.
 
     Attributes:
         shape: (nz, ny, nx) of the grid.
+        origin: (z, y, x) of the first node of the box, even numbers.
         padded: (Z, Y, X) of a class volume with its padding.
+        nodes: flat indices of the live nodes within the grid, in C order.
         places: per class, flat indices of its live nodes within the padded class volume, in C order.
-        ranks: per class, the positions of the same nodes among all live nodes of the grid in C order.
+        ranks: per class, the positions of the same nodes in ``nodes``.
     """
 
     shape: tuple[int, int, int]
+    origin: tuple[int, int, int]
     padded: tuple[int, int, int]
+    nodes: np.ndarray
     places: tuple[np.ndarray, ...]
     ranks: tuple[np.ndarray, ...]
+
+    @property
+    def size(self) -> int:
+        """Length of a flattened class volume."""
+        return self.padded[0] * self.padded[1] * self.padded[2]
 
 
 def lattice(live: np.ndarray) -> Lattice:
     """The lattice of a (nz, ny, nx) bool live set."""
     shape = live.shape
-    padded = tuple((n + 1) // 2 + 2 for n in shape)
-    rank = np.cumsum(live.reshape(-1)).reshape(shape) - 1
-    places, ranks = [], []
-    for parity in range(8):
-        part = (slice(parity >> 2 & 1, None, 2), slice(parity >> 1 & 1, None, 2), slice(parity & 1, None, 2))
-        z, y, x = np.nonzero(live[part])
-        places.append(((z + 1) * padded[1] + y + 1) * padded[2] + x + 1)
-        ranks.append(rank[part][z, y, x])
-    return Lattice(shape, padded, tuple(places), tuple(ranks))
+    nodes = live.reshape(-1).nonzero()[0]
+    where = _coordinates(nodes, shape)
+    (z, depth), (y, height), (x, width) = map(_extent, where)
+    origin, padded = (z, y, x), (depth, height, width)
+    parity, place = _places(where, origin, padded)
+    ranks = np.split(parity.argsort(kind="stable"), np.bincount(parity, minlength=8).cumsum()[:-1])
+    places = tuple(place[rank] for rank in ranks)
+    return Lattice(shape, origin, padded, nodes, places, tuple(ranks))
 
 
-def split(magnitudes: np.ndarray, at: Lattice) -> np.ndarray:
-    """(nz, ny, nx, C) -> (8, C, Z*Y*X): the padded class volumes, zero outside the grid."""
-    channels = magnitudes.shape[3]
-    z, y, x = at.padded
-    whole = np.zeros((channels, 2 * z, 2 * y, 2 * x), magnitudes.dtype)
-    nz, ny, nx = at.shape
-    whole[:, 2 : 2 + nz, 2 : 2 + ny, 2 : 2 + nx] = magnitudes.transpose(3, 0, 1, 2)
-    parts = whole.reshape(channels, z, 2, y, 2, x, 2).transpose(2, 4, 6, 0, 1, 3, 5)
-    return np.ascontiguousarray(parts).reshape(8, channels, z * y * x)
+def _extent(axis: np.ndarray) -> tuple[int, int]:
+    """First node of the box along an axis, even, and length of its class volumes with their padding."""
+    if not axis.size:
+        return 0, 2
+    first = int(axis.min()) & ~1
+    return first, (int(axis.max()) - first) // 2 + 3
+
+
+def _coordinates(nodes: np.ndarray, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z, y, x of flat node indices."""
+    row = nodes // shape[2]
+    z = row // shape[1]
+    return z, row - z * shape[1], nodes - row * shape[2]
+
+
+def _places(
+    where: tuple[np.ndarray, np.ndarray, np.ndarray], origin: tuple[int, int, int], padded: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class (uint8) and flat index in the padded class volume of nodes at z, y, x."""
+    z, y, x = where
+    parity = ((z & 1) << 2 | (y & 1) << 1 | (x & 1)).astype(np.uint8)
+    first = 1 - origin[0] // 2, 1 - origin[1] // 2, 1 - origin[2] // 2
+    return parity, (((z >> 1) + first[0]) * padded[1] + (y >> 1) + first[1]) * padded[2] + (x >> 1) + first[2]
+
+
+def _nonzero(values: np.ndarray, at: Lattice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The symbols of a (nz, ny, nx, C) grid that are not 0, with class and with flat index in (C, n) class volumes.
+
+    Those too far from the box to be anyone's neighbour are left out; the padding holds those next to it.
+    """
+    flat = np.ascontiguousarray(values).reshape(-1)
+    # Far faster than nonzero of anything but bool.
+    found = (flat != 0).nonzero()[0]
+    nodes = found // values.shape[3]
+    where = _coordinates(nodes, at.shape)
+    inside = np.ones(nodes.size, bool)
+    for axis, first, size in zip(where, at.origin, at.padded, strict=True):
+        inside &= (axis >= first - 2) & (axis < first + 2 * size - 2)
+    parity, place = _places(where, at.origin, at.padded)
+    index = place + (found - nodes * values.shape[3]) * at.size
+    return flat[found[inside]], parity[inside], index[inside]
+
+
+def split(values: np.ndarray, at: Lattice) -> np.ndarray:
+    """(nz, ny, nx, C) int -> (8, 2, C, n) uint8 padded class volumes of capped magnitudes: of positive symbols and of
+    negative ones; zero outside the grid."""
+    halves = np.zeros((8, 2, values.shape[3] * at.size), np.uint8)
+    found, parity, index = _nonzero(values, at)
+    halves[parity, (found < 0).view(np.uint8), index] = capped(found)
+    return halves.reshape(8, 2, values.shape[3], at.size)
+
+
+def split_magnitudes(values: np.ndarray, at: Lattice) -> np.ndarray:
+    """(nz, ny, nx, C) int -> (8, C, n) uint8 padded class volumes of capped magnitudes, zero outside the grid."""
+    parts = np.zeros((8, values.shape[3] * at.size), np.uint8)
+    found, parity, index = _nonzero(values, at)
+    parts[parity, index] = capped(found)
+    return parts.reshape(8, values.shape[3], at.size)
 
 
 def capped(values: np.ndarray) -> np.ndarray:
-    """The magnitudes of int32 values as contexts see them: uint8, at most :data:`CAP`."""
+    """The magnitudes of integers as contexts see them: uint8, at most :data:`CAP`."""
     return np.minimum(np.abs(values), CAP).astype(np.uint8)
 
 
-def node_totals(parts: np.ndarray) -> np.ndarray:
-    """(..., C, n) capped magnitudes -> (..., 1, n) uint8 sums over the channels, capped."""
-    return np.minimum(parts.sum(-2, dtype=np.int32, keepdims=True), TOTAL_CAP).astype(np.uint8)
+def near_sum(parts: np.ndarray, padded: tuple[int, int, int], near: Near) -> np.ndarray:
+    """Sum over neighbours of (8, ..., n) volumes -> (..., n), in their dtype. Values in the padding are meaningless.
 
-
-def _shifted_sum(
-    parts: np.ndarray, at: Lattice, neighbours: list[tuple[int, int, int, int]], dtype: type
-) -> np.ndarray:
-    """Sum over ``neighbours`` (class, shifts) of (8, K, n) volumes -> (K, n). Values in the padding are meaningless."""
-    _, y, x = at.padded
-    margin = y * x + x + 1
+    Neighbours along an axis come in pairs, so that the eight corners of a class take three additions.
+    """
+    steps = (padded[1] * padded[2], padded[2], 1)
     flat = parts.reshape(8, -1)
-    size = flat.shape[1]
-    total: np.ndarray = np.zeros(size, dtype)
-    inner = total[margin : size - margin]
-    for part, dz, dy, dx in neighbours:
-        shift = (dz * y + dy) * x + dx
-        inner += flat[part, margin + shift : size - margin + shift]
+    total = np.zeros(flat.shape[1], parts.dtype)
+    for other, axes in near:
+        part, first = flat[other], 0
+        for axis, upper in axes:
+            part = part[: -steps[axis]] + part[steps[axis] :]
+            first += 0 if upper else steps[axis]
+        total[first : first + part.size] += part
     return total.reshape(parts.shape[1:])
 
 
-def known_features(
-    parts: np.ndarray,
+def pass_features(
+    halves: np.ndarray,
     totals: np.ndarray,
-    before: tuple[np.ndarray, np.ndarray] | None,
+    before: np.ndarray | None,
     at: Lattice,
     position: int,
-) -> list[np.ndarray]:
-    """The features that one pass knows before its first channel, at the live nodes of its class.
+    kinds: Sequence[Weights],
+) -> tuple[list[np.ndarray | None], np.ndarray]:
+    """What one pass knows before its first channel, at the live nodes of its class.
 
     Args:
-        parts: (8, C, n) uint8 capped magnitudes; classes of later passes are not read.
-        totals: (8, 1, n) uint8 :func:`node_totals` of ``parts``.
-        before: the same two of the previous frame's residual, or None.
+        halves: (8, 2, C, n) uint8, see :func:`split`; classes of later passes are not read.
+        totals: (8, n) uint16 sums of the magnitudes over the channels, at most :data:`TOTAL_CAP`.
+        before: (8, C, n) uint8, :func:`split_magnitudes` of the previous frame's residual, or None.
         position: index of the pass.
+        kinds: the weights that will be used.
     Returns:
-        own faces, edges, corners (C, m); all channels' faces, edges, corners (1, m), scaled to 16 times the mean over
-        channels; and with ``before``: own (C, m), own faces (C, m), all channels (1, m), scaled. All int32.
+        The features: own faces, edges, corners (C, m); all channels' faces, edges, corners (m,), scaled to 16 times
+        the mean over channels; and with ``before``: own (C, m), own faces (C, m), all channels (m,), scaled. None
+        stands for one without a neighbour or a weight.
+        The prediction: (C, m) int16 weighted sum of the known neighbours of the same channel, in 1/128 of a symbol.
     """
-    channels = parts.shape[1]
-    parity = ORDER[position]
-    places = at.places[parity]
-    norm = 65536 // channels
-    own, every = [], []
-    for kind in range(3):
-        near = [n[1:] for n in _NEIGHBOURS[position] if n[0] == kind]
-        if near:
-            own.append(_shifted_sum(parts, at, near, np.uint8).take(places, axis=1).astype(np.int32))
-            total = _shifted_sum(totals, at, near, np.uint16).take(places, axis=1).astype(np.int32)
-            every.append((total * norm) >> 12)
-        else:
-            own.append(np.zeros((1, 1), np.int32))
-            every.append(np.zeros((1, 1), np.int32))
-    features = own + every
+    channels, parity = halves.shape[2], ORDER[position]
+    places, signs = at.places[parity], SIGN_WEIGHTS[KINDS[position]]
+    used = [any(weights) for weights in zip(*(kind.known for kind in kinds), strict=True)]
+    features: list[np.ndarray | None] = [None] * len(used)
+    predicted = np.zeros((channels, places.size), np.int16)
+
+    def scaled(total: np.ndarray) -> np.ndarray:
+        return (total.astype(np.int32) * (65536 // channels)) >> 12
+
+    for sort, near in enumerate(NEIGHBOURS[position]):
+        if near and (used[sort] or signs[sort]):
+            above, below = near_sum(halves, at.padded, near).take(places, axis=2)
+            features[sort] = above + below
+            if signs[sort]:
+                predicted += np.subtract(above, below, dtype=np.int16) * np.int16(signs[sort])
+        if near and used[3 + sort]:
+            features[3 + sort] = scaled(near_sum(totals, at.padded, near).take(places))
     if before is not None:
-        features.append(before[0][parity].take(places, axis=1).astype(np.int32))
-        faces = _shifted_sum(before[0], at, list(_FACES[parity]), np.uint8)
-        features.append(faces.take(places, axis=1).astype(np.int32))
-        features.append((before[1][parity].take(places, axis=1).astype(np.int32) * norm) >> 12)
-    return features
-
-
-def predictions(signed: np.ndarray, at: Lattice, position: int) -> np.ndarray:
-    """(C, m) int32 weighted sums of the known neighbours of the same channel, in 1/128 of a symbol.
-
-    ``signed``: (8, C, n) int16 values clipped to +-:data:`CAP`; classes of later passes are not read.
-    """
-    places = at.places[ORDER[position]]
-    total = np.zeros((signed.shape[1], places.size), np.int32)
-    for sort, weight in enumerate(SIGN_WEIGHTS[KINDS[position]]):
-        near = [n[1:] for n in _NEIGHBOURS[position] if n[0] == sort]
-        if weight and near:
-            total += np.int32(weight) * _shifted_sum(signed, at, near, np.int16).take(places, axis=1)
-    return total
+        own = before[parity].take(places, axis=1)
+        features[6] = own
+        if used[7]:
+            features[7] = near_sum(before, at.padded, FACES[parity]).take(places, axis=1)
+        if used[8]:
+            features[8] = scaled(np.minimum(own.sum(0, dtype=np.int32), TOTAL_CAP))
+    return features, predicted
 
 
 def sign_class(prediction: np.ndarray) -> np.ndarray:
@@ -218,7 +256,7 @@ def prefix_feature(prefix: np.ndarray, channel: int | np.ndarray) -> np.ndarray:
 
 def table_of(activity: np.ndarray) -> np.ndarray:
     """The table index (uint8) of activities in 1/2048."""
-    return _BINS.take(np.minimum(activity >> 3, _LARGEST_ACTIVITY))
+    return _BINS.take(activity >> 3, mode="clip")
 
 
 @dataclass(frozen=True)
@@ -275,12 +313,13 @@ SIGN_WEIGHTS = ((0, 0, 0), (0, 0, 16), (32, 8, 0), (20, 4, 0))
 """Per kind of pass, the weights of a face, an edge and a corner neighbour in a prediction, in 1/128."""
 
 
-def base_activity(features: list[np.ndarray], weights: Weights, means: np.ndarray) -> np.ndarray:
-    """(C, m) int32 activity of a pass without its prefix part. ``means``: (C,) values of :data:`MEANS`."""
-    activity: np.ndarray = ((means * weights.mean) >> 8).astype(np.int32)[:, None]
+def base_activity(features: list[np.ndarray | None], weights: Weights, means: np.ndarray, nodes: int) -> np.ndarray:
+    """(C, nodes) int32 activity of a pass without its prefix part. ``means``: (C,) values of :data:`MEANS`."""
+    activity = np.empty((means.size, nodes), np.int32)
+    activity[:] = ((means * weights.mean) >> 8)[:, None]
     for feature, weight in zip(features, weights.known, strict=True):
-        if weight:
-            activity = activity + feature * np.int32(weight)
+        if weight and feature is not None:
+            activity += np.multiply(feature, np.int32(weight), dtype=np.int32)
     return activity
 
 

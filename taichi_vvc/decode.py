@@ -66,11 +66,12 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
     residuals, symbols = [], []
     for grid, (payload, shape) in enumerate(zip(data.grids, shapes, strict=True)):
         residual = decode_grid(payload, shape, live[grid], None if previous is None else previous[grid])
-        total = residual.astype(np.int64) + (0 if reference is None else reference.symbols[grid])
-        if np.abs(total).max(initial=0) >= 2**24:
+        # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
+        total = residual if reference is None else residual + reference.symbols[grid]
+        if max(total.max(initial=0), -total.min(initial=0)) >= 2**24:
             raise CorruptStream(f"frame {data.number}: expected symbols below 2^24 in grid {grid}, found larger ones")
         residuals.append(residual)
-        symbols.append(total.astype(np.int32))
+        symbols.append(total)
     return SymbolFrame(tuple(symbols), tuple(residuals), occupancy, data.type == "key")
 
 

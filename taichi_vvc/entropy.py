@@ -44,17 +44,42 @@ _WORD = np.dtype("<u4")
 _CONTEXT, _LAPLACE = MODELS["context"], MODELS["laplace"]
 _ZERO = 2
 _RAW_BITS = 11
+_LARGEST_LAZY = 32
 
 
-def exact_model(frequencies: np.ndarray) -> constriction.stream.model.Categorical:
-    """constriction's model with exactly these integer frequencies, which are at least 1 and sum to 2^24.
+def exact_models(frequencies: np.ndarray) -> list[Any]:
+    """constriction's models with exactly these (n, symbols) integer frequencies: at least 1, the sum of a row 2^24.
 
     ``perfect=False`` gives every symbol 1 and scales the rest by 2^24 - n over the sum of what it is given; with the
-    frequencies less 1 that factor is exactly 1, and all cumulative sums are integers that float64 represents.
+    frequencies less 1 that factor is exactly 1, and all cumulative sums are integers that float64 represents. ``lazy``
+    chooses between two ways of computing the same sums: symbol by symbol as it searches, which is two to three times
+    faster where the first few symbols are the likely ones, or all in advance.
     """
-    if frequencies.min() < 1 or frequencies.sum() != tables.TOTAL:
+    if not frequencies.size:
+        return []
+    if frequencies.min() < 1 or np.any(frequencies.sum(1) != tables.TOTAL):
         raise AssertionError("a frequency table must be positive and sum to 2^24")
-    return constriction.stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
+    lazy = frequencies.shape[1] <= _LARGEST_LAZY
+    categorical = constriction.stream.model.Categorical
+    return [categorical(row, lazy=lazy, perfect=False) for row in (frequencies - 1).astype(np.float64)]
+
+
+def exact_model(frequencies: np.ndarray) -> Any:
+    """The model of one row, see :func:`exact_models`."""
+    return exact_models(frequencies[None])[0]
+
+
+@dataclass(frozen=True)
+class Coding:
+    """Tables ready for use: a model of each, and (n, symbols) ``lengths`` in bits."""
+
+    models: list[Any]
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, frequencies: np.ndarray) -> Coding:
+        """That of (n, symbols) frequencies."""
+        return cls(exact_models(frequencies), tables.PRECISION - np.log2(frequencies))
 
 
 class RangeWriter:
@@ -70,6 +95,17 @@ class RangeWriter:
             self._coder.encode(np.ascontiguousarray(values, np.int32), exact_model(frequencies))
             counts = np.bincount(values, minlength=frequencies.size)
             self.bits += float(counts @ (tables.PRECISION - np.log2(frequencies)))
+
+    def groups(self, values: np.ndarray, groups: np.ndarray, coding: Coding) -> None:
+        """Codes values of several groups, those of each group in turn with its table."""
+        ordered, start = values[groups.argsort(kind="stable")].astype(np.int32), 0
+        for group, count in enumerate(np.bincount(groups).tolist()):
+            if count:
+                self._coder.encode(ordered[start : start + count], coding.models[group])
+                start += count
+        symbols = coding.lengths.shape[1]
+        counts = np.bincount(groups * np.int64(symbols) + values, minlength=coding.lengths.size)
+        self.bits += float(counts @ coding.lengths.reshape(-1))
 
     def raw(self, values: np.ndarray, count: int) -> None:
         """Codes values in ``[0, 2^count)`` as ``count`` raw bits each, the low ones first."""
@@ -92,16 +128,21 @@ class RangeReader:
         words = np.frombuffer(payload, _WORD).astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
-    def decode(self, count: int, model: constriction.stream.model.Categorical) -> np.ndarray:
-        """``count`` symbols of a model that was made before."""
+    def decode(self, counts: Sequence[int], models: Sequence[Any]) -> np.ndarray:
+        """As many int32 symbols of each model as ``counts`` says (at least one in all), in one array."""
+        decode = self._coder.decode
         try:
-            return self._coder.decode(model, count)
+            return np.concatenate([decode(models[group], count) for group, count in enumerate(counts) if count])
         except (AssertionError, ValueError, KeyError) as error:
             raise CorruptStream("entropy-coded data do not decode; the file is damaged") from error
 
     def symbols(self, count: int, frequencies: np.ndarray) -> np.ndarray:
         """``count`` int32 symbols."""
-        return self.decode(count, exact_model(frequencies)) if count else np.zeros(0, np.int32)
+        return self.groups([count], frequencies[None])
+
+    def groups(self, counts: Sequence[int], frequencies: np.ndarray) -> np.ndarray:
+        """int32 symbols: as many of each row of (n, symbols) ``frequencies`` as ``counts`` says."""
+        return self.decode(counts, exact_models(frequencies)) if any(counts) else np.zeros(0, np.int32)
 
     def raw(self, count: int, bits: int) -> np.ndarray:
         """``count`` values of ``bits`` raw bits, int64."""
@@ -141,23 +182,25 @@ def encode_grid(
         ValueError: shapes disagree, or a symbol is too large or nonzero outside the live set.
     """
     check(residual, live, previous, model)
-    if np.abs(residual.astype(np.int64)).max(initial=0) > tables.LARGEST_MAGNITUDE:
+    if max(int(residual.max(initial=0)), -int(residual.min(initial=0))) > tables.LARGEST_MAGNITUDE:
         raise ValueError(f"expected symbols up to {tables.LARGEST_MAGNITUDE}, found larger ones; use a larger step")
-    if np.any(residual[~live]):
-        raise ValueError("expected zeros outside the live set, found other symbols")
-    if not residual.any():
+    nonzero = np.count_nonzero(residual != 0)
+    if not nonzero:
         return EncodedGrid(bytes([_ZERO]), 8.0)
-    choice = choose(residual, contexts.lattice(live), live, previous, model)
+    at = contexts.lattice(live)
+    magnitudes = np.abs(residual.reshape(-1, residual.shape[3])[at.nodes].reshape(-1))
+    if np.count_nonzero(magnitudes) != nonzero:
+        raise ValueError("expected zeros outside the live set, found other symbols")
+    choice = choose(residual, at, live, previous, model)
     writer = RangeWriter()
-    magnitudes = np.abs(residual[live].reshape(-1))
     shift = write_choice(writer, choice, magnitudes, previous, model)
-    right = _sign_tables(choice.signs)
+    magnitude, right = Coding.of(choice.frequencies), Coding.of(_sign_tables(choice.signs))
     for part in choice.passes:
         for channel, values in enumerate(part.values):
-            _write_groups(writer, np.abs(values), part.tables[channel], choice.frequencies)
-            where = np.flatnonzero(values)
+            writer.groups(np.abs(values), part.tables[channel], magnitude)
+            where = (values != 0).nonzero()[0]
             agree = (values[where] < 0) == part.flipped[channel, where]
-            _write_groups(writer, agree, part.classes[channel, where], right)
+            writer.groups(agree, part.classes[channel, where], right)
     side.write_escapes(writer, magnitudes, shift)
     return EncodedGrid(bytes([MODELS[model] | choice.weights << 4]) + writer.payload(), writer.bits + 8)
 
@@ -165,23 +208,6 @@ def encode_grid(
 def _sign_tables(indices: np.ndarray) -> np.ndarray:
     """(8, 2) frequencies of a wrong and a right prediction of the sign, per class."""
     return np.stack([tables.binary_table(index) for index in (tables.EVEN, *indices.tolist())])
-
-
-def _write_groups(writer: RangeWriter, symbols: np.ndarray, groups: np.ndarray, frequencies: np.ndarray) -> None:
-    """Codes the symbols of each group in turn with its table."""
-    ordered, start = symbols[np.argsort(groups, kind="stable")].astype(np.int32), 0
-    for group, count in enumerate(np.bincount(groups).tolist()):
-        writer.symbols(ordered[start : start + count], frequencies[group])
-        start += count
-
-
-def _read_groups(reader: RangeReader, groups: np.ndarray, models: Sequence[Any]) -> np.ndarray:
-    """The inverse of :func:`_write_groups`."""
-    found = [reader.decode(count, models[group]) for group, count in enumerate(np.bincount(groups).tolist()) if count]
-    symbols = np.zeros(groups.size, np.int32)
-    if found:
-        symbols[np.argsort(groups, kind="stable")] = np.concatenate(found)
-    return symbols
 
 
 def decode_grid(
@@ -200,8 +226,8 @@ def decode_grid(
         return symbols
     if not (model == _CONTEXT and chosen in weight_sets(previous)) and payload[0] != _LAPLACE:
         raise CorruptStream(f"expected an entropy model of format version 1, found {payload[0]:#04x}")
-    nodes, channels = int(np.count_nonzero(live)), shape[3]
-    if not nodes or not channels:
+    at, channels = contexts.lattice(live), shape[3]
+    if not at.nodes.size or not channels:
         raise CorruptStream("expected no symbols in a grid without live nodes, found some; the file is damaged")
     reader = RangeReader(payload[1:])
     shift = int(side.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
@@ -210,17 +236,18 @@ def decode_grid(
     if statistics.min() < 0 or statistics.max() >= limit:
         raise CorruptStream(f"expected channel statistics in 0..{limit - 1}, found others; the file is damaged")
     if model == _LAPLACE:
-        clipped = _decode_laplace(reader, nodes, statistics)
+        clipped = _decode_laplace(reader, at.nodes.size, statistics)
     else:
         indices = _read_indices(reader, default_indices(previous))
         signs = _read_indices(reader, contexts.DEFAULT_SIGNS)
-        models = [exact_model(row) for row in tables.context_tables(indices)]
-        right = [exact_model(row) for row in _sign_tables(signs)]
+        models = exact_models(tables.context_tables(indices))
+        right = exact_models(_sign_tables(signs))
         weights = contexts.WEIGHT_SETS[chosen][1]
-        before = before_parts(previous, at := contexts.lattice(live))
+        before = before_parts(previous, at)
         clipped = _decode_contexts(reader, at, before, weights, contexts.MEANS[statistics], models, right)
     magnitudes = side.read_escapes(reader, np.abs(clipped).reshape(-1), shift)
-    symbols[live] = np.sign(clipped) * magnitudes.reshape(nodes, channels)
+    values = magnitudes.reshape(clipped.shape)
+    symbols.reshape(-1, channels)[at.nodes] = np.negative(values, out=values, where=clipped < 0)
     reader.finish()
     return symbols
 
@@ -244,41 +271,55 @@ def _decode_laplace(reader: RangeReader, nodes: int, scales: np.ndarray) -> np.n
 def _decode_contexts(
     reader: RangeReader,
     at: contexts.Lattice,
-    before: tuple[np.ndarray, np.ndarray] | None,
+    before: np.ndarray | None,
     weights: Sequence[contexts.Weights],
     means: np.ndarray,
     models: Sequence[Any],
     right: Sequence[Any],
 ) -> np.ndarray:
-    """(live, C) int32 values, escapes as +-16; the same passes as the encoder's, channel by channel."""
-    channels, size = means.size, int(np.prod(at.padded))
-    signed = np.zeros((8, channels, size), np.int16)
-    parts = np.zeros((8, channels, size), np.uint8)
-    totals = np.zeros((8, 1, size), np.uint8)
-    clipped = np.zeros((sum(p.size for p in at.places), channels), np.int32)
+    """(live, C) int8 values, escapes as +-16; the same passes as the encoder's, channel by channel.
+
+    Few symbols are not 0, so what follows from one is worked out for those alone.
+    """
+    channels = means.size
+    halves = np.zeros((8, 2, channels, at.size), np.uint8)
+    totals = np.zeros((8, at.size), np.uint16)
+    clipped = np.zeros((at.nodes.size, channels), np.int8)
     for position, parity in enumerate(contexts.ORDER):
-        places = at.places[parity]
+        places, ranks = at.places[parity], at.ranks[parity]
         if not places.size:
             continue
         kind = weights[contexts.KINDS[position]]
-        features = contexts.known_features(parts, totals, before, at, position)
-        base = np.broadcast_to(contexts.base_activity(features, kind, means), (channels, places.size))
-        predicted = contexts.predictions(signed, at, position)
-        classes, flipped = contexts.sign_class(predicted), predicted < 0
+        features, predicted = contexts.pass_features(halves, totals, before, at, position, (kind,))
+        activity = contexts.base_activity(features, kind, means, places.size)
+        classes, flipped = contexts.sign_class(predicted).reshape(-1), (predicted < 0).reshape(-1)
         prefix = np.zeros(places.size, np.int32)
-        values = np.empty((channels, places.size), np.int32)
+        found: list[tuple[np.ndarray, np.ndarray]] = []
         for channel in range(channels):
-            activity = base[channel] + contexts.prefix_feature(prefix, channel) * np.int32(kind.prefix)
-            magnitudes = _read_groups(reader, contexts.table_of(activity), models)
-            where = np.flatnonzero(magnitudes)
-            agree = _read_groups(reader, classes[channel, where], right) == 1
-            prefix += np.minimum(magnitudes, contexts.CAP)
-            magnitudes[where] *= np.where(agree == flipped[channel, where], -1, 1)
-            values[channel] = magnitudes
-        signed[parity][:, places] = np.clip(values, -contexts.CAP, contexts.CAP)
-        parts[parity] = np.abs(signed[parity])
-        totals[parity] = contexts.node_totals(parts[parity])
-        clipped[at.ranks[parity]] = values.T
+            row = activity[channel]
+            if found:
+                row += contexts.prefix_feature(prefix, channel) * np.int32(kind.prefix)
+            groups = contexts.table_of(row)
+            order = groups.argsort(kind="stable")
+            coded = reader.decode(np.bincount(groups).tolist(), models)
+            nonzero = (coded != 0).nonzero()[0]
+            if not nonzero.size:
+                continue
+            where = order.take(nonzero)
+            by_node = where.argsort()
+            where, magnitudes = where.take(by_node), coded.take(nonzero.take(by_node))
+            prefix[where] += np.minimum(magnitudes, contexts.CAP)
+            where += channel * places.size
+            groups = classes.take(where)
+            agree = np.empty(where.size, bool)
+            agree[groups.argsort(kind="stable")] = reader.decode(np.bincount(groups).tolist(), right)
+            found.append((where, np.where(agree == flipped.take(where), -magnitudes, magnitudes)))
+        if found:
+            where, values = map(np.concatenate, zip(*found, strict=True))
+            row, node = np.divmod(where, places.size)
+            clipped[ranks[node], row] = values
+            halves[parity, (values < 0).view(np.uint8), row, places[node]] = contexts.capped(values)
+            totals[parity, places] = np.minimum(prefix, contexts.TOTAL_CAP)
     return clipped
 
 

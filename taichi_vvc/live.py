@@ -36,25 +36,23 @@ def _touched(cells: int, nodes: int, tile: int, scale: int) -> np.ndarray:
     return result
 
 
-def _any_touched(mask: np.ndarray, axis: int, touched: np.ndarray) -> np.ndarray:
-    """Replace an axis of cells by one of nodes: True where any cell that touches the node is True.
+@lru_cache(maxsize=256)
+def _cells_of(cells: int, nodes: int, tile: int, scale: int) -> np.ndarray:
+    """(longest, nodes): the cells that touch each node, one per row, filled up with ``cells``, which is no cell."""
+    touched = _touched(cells, nodes, tile, scale)
+    result = np.full((max(1, touched.sum(1).max(initial=0)), nodes), cells)
+    node, cell = touched.nonzero()
+    result[np.cumsum(touched, 1)[node, cell] - 1, node] = cell
+    result.setflags(write=False)
+    return result
 
-    The cells of a node are a few runs, so differences of a running count answer it.
-    """
-    shape = list(mask.shape)
-    shape[axis] = 1
-    counts = np.concatenate([np.zeros(shape, np.int32), np.cumsum(mask, axis=axis, dtype=np.int32)], axis=axis)
-    edges = np.diff(np.pad(touched.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    starts, ends = (np.argwhere(edges == sign) for sign in (1, -1))
-    rank = np.concatenate([np.arange(n) for n in np.bincount(starts[:, 0], minlength=len(touched))])
-    shape[axis] = len(touched)
-    result = np.zeros(shape, bool)
-    for run in range(int(rank.max(initial=-1)) + 1):
-        nodes, low, high = starts[rank == run, 0], starts[rank == run, 1], ends[rank == run, 1]
-        found = np.take(counts, high, axis) > np.take(counts, low, axis)
-        index: list[slice | np.ndarray] = [slice(None)] * 3
-        index[axis] = nodes
-        result[tuple(index)] |= found
+
+def _any_of(bits: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """(cells, ...) uint8 -> (nodes, ...): bitwise or over the cells of each node, see :func:`_cells_of`."""
+    bits = np.concatenate([bits, np.zeros_like(bits[:1])])
+    result = bits[cells[0]]
+    for more in cells[1:]:
+        result |= bits[more]
     return result
 
 
@@ -73,16 +71,18 @@ def live_nodes(layout: FieldLayout, occupancy: np.ndarray) -> tuple[np.ndarray, 
     grids = [(layout.coefficients, None)] + [
         (level.resolution, round(level.frequency * 256)) for level in layout.levels
     ]
+    # Whole rows at once, eight cells or nodes a byte: x first, the mask being smallest then.
+    columns = np.packbits(occupancy.transpose(2, 0, 1), axis=2)
     live = []
     for resolution, frequency in grids:
-        axes = []
-        for axis in range(3):
-            if frequency is None:
-                axes.append(_touched(cells[axis], resolution[axis], _UNITS * cells[axis], 1))
-            else:
-                axes.append(_touched(cells[axis], resolution[axis], _UNITS * 256 * longest, frequency))
-        touched = occupancy
-        for axis, touches in zip((2, 1, 0), axes, strict=True):
-            touched = _any_touched(touched, axis, touches)
-        live.append(np.ascontiguousarray(touched))
+        along_x, along_y, along_z = (
+            _cells_of(cells[axis], resolution[axis], _UNITS * cells[axis], 1)
+            if frequency is None
+            else _cells_of(cells[axis], resolution[axis], _UNITS * 256 * longest, frequency)
+            for axis in range(3)
+        )
+        found = np.unpackbits(_any_of(columns, along_x), axis=2, count=cells[1])
+        rows = np.packbits(found.transpose(2, 1, 0), axis=2)
+        nodes = _any_of(_any_of(rows, along_y).transpose(1, 0, 2), along_z)
+        live.append(np.ascontiguousarray(np.unpackbits(nodes, axis=2, count=resolution[0])).view(bool))
     return tuple(live)

@@ -8,23 +8,18 @@ odds of a cell; its bin selects a pair of counts that adapt from pass to pass. I
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import tables
+from . import contexts, tables
 from .side import Reader, Writer
 
 FIRST_STRIDE = 8
 BINS = 48
 _HALF = BINS // 2
-_PAD = 8
-_ORDER = (7, 3, 5, 6, 1, 2, 4)
-_KINDS = (0, 1, 1, 1, 2, 2, 2)
-_OFFSETS = tuple(
-    (dz, dy, dx) for dz in (-1, 0, 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dz, dy, dx) != (0, 0, 0)
-)
+_KINDS = (3, 0, 1, 1, 1, 2, 2, 2)
 
 # Log odds in 1/16 octave: bias, then per known neighbour (face, edge, corner at the pass's spacing); with a previous
 # mask also: its cell, its neighbours at distance 1 (face, edge, corner), its cells where the known neighbours are.
@@ -52,14 +47,17 @@ _UNIT = 64
 
 
 def _initial_counts() -> np.ndarray:
-    """(bins, 2) counts of empty and occupied cells before anything is known, in 1/64."""
+    """(2, bins) counts of empty and occupied cells before anything is known, in 1/64."""
     counts = []
     for index in range(BINS):
         likely = int(tables.PROBABILITIES[tables.EVEN + 2 * abs(index - _HALF)])
         major = max(1, likely * _PRIOR * _UNIT >> tables.PRECISION)
         minor = max(1, _PRIOR * _UNIT - major)
         counts.append((minor, major) if index >= _HALF else (major, minor))
-    return np.array(counts, np.int64)
+    return np.array(counts, np.int64).T.copy()
+
+
+_INITIAL = _initial_counts()
 
 
 @dataclass(frozen=True)
@@ -69,36 +67,54 @@ class Pass:
     Attributes:
         cells: index of the pass's cells in a (nz, ny, nx) array.
         bins: (m,) uint8, the bin of each of those cells in C order.
+        counts: (48,) int64, cells in each bin.
         occupied: (48,) int64, the frequency of an occupied cell out of 2^24 in each bin.
     """
 
     cells: tuple[slice, slice, slice]
     bins: np.ndarray
+    counts: np.ndarray
     occupied: np.ndarray
 
 
-def _schedule(shape: tuple[int, int, int]) -> list[tuple[int, int, int, tuple[int, int, int], int]]:
-    """(spacing, class, kind, first cell, step between cells) of each pass that has cells."""
-    passes = [(FIRST_STRIDE, 0, 3, (0, 0, 0), FIRST_STRIDE)]
+def _schedule(shape: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """(spacing, position in ``contexts.ORDER``) of each pass that has cells; the first one has position 0."""
+    passes = [(FIRST_STRIDE, 0)]
     spacing = FIRST_STRIDE // 2
     while spacing:
-        for parity, kind in zip(_ORDER, _KINDS, strict=True):
-            start = ((parity >> 2 & 1) * spacing, (parity >> 1 & 1) * spacing, (parity & 1) * spacing)
-            if all(first < size for first, size in zip(start, shape, strict=True)):
-                passes.append((spacing, parity, kind, start, 2 * spacing))
+        for position, parity in enumerate(contexts.ORDER[1:], 1):
+            bits = (parity >> 2 & 1, parity >> 1 & 1, parity & 1)
+            if all(bit * spacing < size for bit, size in zip(bits, shape, strict=True)):
+                passes.append((spacing, position))
         spacing //= 2
     return passes
 
 
-def _known(parity: int) -> list[tuple[int, tuple[int, int, int]]]:
-    """(kind, offset) of the neighbours of a class that earlier passes of the same spacing decoded."""
-    done = (0, *_ORDER[: _ORDER.index(parity)])
-    found = []
-    for offset in _OFFSETS:
-        other = parity ^ (abs(offset[0]) << 2 | abs(offset[1]) << 1 | abs(offset[2]))
-        if other in done:
-            found.append((sum(map(abs, offset)) - 1, offset))
-    return found
+def _classes(known: Sequence[np.ndarray], spacing: int) -> np.ndarray:
+    """(8, masks, Z, Y, X) uint8: the cells of masks at multiples of a spacing, apart by class and padded by one."""
+    cells = [mask[::spacing, ::spacing, ::spacing] for mask in known]
+    parts = np.zeros((8, len(cells), *((n + 1) // 2 + 2 for n in cells[0].shape)), np.uint8)
+    for parity in range(8):
+        for number, mask in enumerate(cells):
+            found = mask[parity >> 2 & 1 :: 2, parity >> 1 & 1 :: 2, parity & 1 :: 2]
+            parts[parity, number][_inner(found)] = found
+    return parts
+
+
+def _inner(cells: np.ndarray) -> tuple[slice, ...]:
+    """Where cells of a class lie in its padded volume."""
+    return tuple([slice(1, 1 + size) for size in cells.shape])
+
+
+def _around(mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(nz, ny, nx) uint8: the cells themselves and the sums of their 6 faces, 12 edges and 8 corners."""
+    one = np.pad(mask.view(np.uint8), 1)
+    x = one[:, :, :-2] + one[:, :, 2:]
+    y = one[:, :-2, 1:-1] + one[:, 2:, 1:-1]
+    yx = x[:, :-2] + x[:, 2:]
+    near = y + x[:, 1:-1]
+    faces = one[:-2, 1:-1, 1:-1] + one[2:, 1:-1, 1:-1] + near[1:-1]
+    return one[1:-1, 1:-1, 1:-1], faces, near[:-2] + near[2:] + yx[1:-1], yx[:-2] + yx[2:]
 
 
 def walk(shape: tuple[int, int, int], previous: np.ndarray | None) -> Generator[Pass, np.ndarray, None]:
@@ -108,51 +124,53 @@ def walk(shape: tuple[int, int, int], previous: np.ndarray | None) -> Generator[
         shape: (nz, ny, nx) of the mask.
         previous: the previous frame's mask, or None.
     """
-    now = np.pad(np.zeros(shape, np.int16), _PAD)
-    past = None if previous is None else np.pad(previous.astype(np.int16), _PAD)
+    mask = np.zeros(shape, bool)
+    masks = [mask] if previous is None else [mask, previous]
+    around = [] if previous is None else _around(previous)
     counts: dict[tuple[int, int], np.ndarray] = {}
+    parts: np.ndarray = np.zeros(0, np.uint8)
+    last = 0
 
-    for spacing, parity, kind, start, step in _schedule(shape):
-
-        def at(volume: np.ndarray, z: int, y: int, x: int, start=start, step=step) -> np.ndarray:
-            shifted = (z, y, x)
-            axes = zip(start, shifted, shape, strict=True)
-            return volume[tuple(slice(_PAD + first + by, _PAD + size + by, step) for first, by, size in axes)]
-
+    for spacing, position in _schedule(shape):
+        parity, kind = contexts.ORDER[position], _KINDS[position]
+        step = 2 * spacing if position else spacing
+        z, y, x = (slice((parity >> bit & 1) * spacing, None, step) for bit in (2, 1, 0))
+        cells = (z, y, x)
+        here = mask[cells]
+        inner = _inner(here)
         key = (kind, min(spacing, 2))
-        weights: tuple[int, ...] = _WEIGHTS_KEY[key] if past is None else _WEIGHTS_INTER[key]
-        score = np.full(at(now, 0, 0, 0).shape, weights[0], np.int32)
-        known = [] if kind == 3 else _known(parity)
-        for sort, (dz, dy, dx) in known:
-            if weights[1 + sort]:
-                score += np.int32(weights[1 + sort]) * at(now, spacing * dz, spacing * dy, spacing * dx)
-        if past is not None:
-            score += np.int32(weights[4]) * at(past, 0, 0, 0)
-            for dz, dy, dx in _OFFSETS:
-                weight = weights[4 + abs(dz) + abs(dy) + abs(dx)]
-                if weight:
-                    score += np.int32(weight) * at(past, dz, dy, dx)
-            for sort, (dz, dy, dx) in known:
-                if weights[8 + sort]:
-                    score += np.int32(weights[8 + sort]) * at(past, spacing * dz, spacing * dy, spacing * dx)
-        bins = np.clip((score >> 3) + _HALF, 0, BINS - 1).astype(np.uint8).reshape(-1)
-        tally = counts.setdefault(key, _initial_counts())
-        occupied = np.clip((tally[:, 1] << tables.PRECISION) // tally.sum(1), 1, tables.TOTAL - 1)
-        cells = (slice(start[0], None, step), slice(start[1], None, step), slice(start[2], None, step))
-        found = yield Pass(cells, bins, occupied)
-        at(now, 0, 0, 0)[...] = found.reshape(score.shape)
-        tally[:, 1] += _UNIT * np.bincount(bins[found], minlength=BINS)
-        tally[:, 0] += _UNIT * np.bincount(bins[~found], minlength=BINS)
+        weights: tuple[int, ...] = _WEIGHTS_KEY[key] if previous is None else _WEIGHTS_INTER[key]
+        if spacing != last:
+            parts, last = _classes(masks, spacing), spacing
+        terms = [(volume[cells], weight) for volume, weight in zip(around, weights[4:8], strict=False)]
+        for sort, near in enumerate(contexts.NEIGHBOURS[position]):
+            chosen = weights[1 + sort :: 7]
+            if near and any(chosen):
+                sums = contexts.near_sum(parts, parts.shape[2:], near)
+                terms += [(volume[inner], weight) for volume, weight in zip(sums, chosen, strict=True)]
+        score = np.full(here.shape, weights[0], np.int16)
+        for feature, weight in terms:
+            if weight:
+                score += np.multiply(feature, np.int16(weight), dtype=np.int16)
+        score >>= 3
+        bins = np.minimum(np.maximum(score + _HALF, 0), BINS - 1).astype(np.uint8).reshape(-1)
+        size = np.bincount(bins, minlength=BINS)
+        empty, occupied = counts.setdefault(key, _INITIAL.copy())
+        share = (occupied << tables.PRECISION) // (empty + occupied)
+        found = yield Pass(cells, bins, size, np.minimum(np.maximum(share, 1), tables.TOTAL - 1))
+        here[...] = found.reshape(here.shape)
+        if position:
+            parts[parity, 0][inner] = here
+        present = np.bincount(bins[found], minlength=BINS)
+        occupied += _UNIT * present
+        empty += _UNIT * (size - present)
 
 
-def _bin_tables(part: Pass) -> list[tuple[int, np.ndarray]]:
-    """(count, frequencies of empty and occupied) of each bin of a pass in coding order."""
-    counts = np.bincount(part.bins, minlength=BINS).tolist()
-    return [
-        (count, np.array([tables.TOTAL - occupied, occupied], np.int64))
-        for count, occupied in zip(counts, part.occupied.tolist(), strict=True)
-        if count
-    ]
+def _bin_tables(part: Pass) -> tuple[list[int], np.ndarray]:
+    """Cells in each bin that has any, in coding order, and (n, 2) frequencies of empty and occupied there."""
+    used = part.counts.nonzero()[0]
+    occupied = part.occupied[used]
+    return part.counts[used].tolist(), np.stack([tables.TOTAL - occupied, occupied], 1)
 
 
 def write(writer: Writer, mask: np.ndarray, previous: np.ndarray | None) -> None:
@@ -162,7 +180,7 @@ def write(writer: Writer, mask: np.ndarray, previous: np.ndarray | None) -> None
     while part is not None:
         found = mask[part.cells].reshape(-1)
         coded, start = found[np.argsort(part.bins, kind="stable")].astype(np.int32), 0
-        for count, frequencies in _bin_tables(part):
+        for count, frequencies in zip(*_bin_tables(part), strict=True):
             writer.symbols(coded[start : start + count], frequencies)
             start += count
         part = _next(steps, found)
@@ -175,8 +193,7 @@ def read(reader: Reader, shape: tuple[int, int, int], previous: np.ndarray | Non
     part: Pass | None = next(steps)
     while part is not None:
         found = np.zeros(part.bins.size, bool)
-        coded = [reader.symbols(count, frequencies) for count, frequencies in _bin_tables(part)]
-        found[np.argsort(part.bins, kind="stable")] = np.concatenate(coded) == 1
+        found[np.argsort(part.bins, kind="stable")] = reader.groups(*_bin_tables(part)) == 1
         mask[part.cells] = found.reshape(mask[part.cells].shape)
         part = _next(steps, found)
     return mask

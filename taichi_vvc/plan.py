@@ -90,12 +90,9 @@ def _mean_indices(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(4 * np.log2(np.maximum(mean, 1))), 0, contexts.MEANS.size - 1).astype(np.int64)
 
 
-def before_parts(previous: np.ndarray | None, at: contexts.Lattice) -> tuple[np.ndarray, np.ndarray] | None:
-    """What :func:`contexts.known_features` needs of the previous frame."""
-    if previous is None:
-        return None
-    parts = contexts.split(contexts.capped(previous), at)
-    return parts, contexts.node_totals(parts)
+def before_parts(previous: np.ndarray | None, at: contexts.Lattice) -> np.ndarray | None:
+    """What :func:`contexts.pass_features` needs of the previous frame."""
+    return None if previous is None else contexts.split_magnitudes(previous, at)
 
 
 def _context_passes(
@@ -103,27 +100,28 @@ def _context_passes(
 ) -> list[tuple[int, list[Pass]]]:
     """All symbols with their contexts, as an encoder knows them, whole passes at once: for each usable weight set."""
     channels = residual.shape[3]
-    values = contexts.split(np.clip(residual, -ESCAPE, ESCAPE).astype(np.int8), at)
-    signed = np.clip(values, -contexts.CAP, contexts.CAP).astype(np.int16)
-    parts = np.abs(signed).astype(np.uint8)
-    totals = contexts.node_totals(parts)
+    values = np.clip(residual.reshape(-1, channels)[at.nodes], -ESCAPE, ESCAPE).astype(np.int8)
+    capped = contexts.capped(values)
+    halves = contexts.split(residual, at)
+    sums = np.minimum(capped.sum(1, dtype=np.int32), contexts.TOTAL_CAP)
+    totals = np.zeros((8, at.size), np.uint16)
     before = before_parts(previous, at)
     channel = np.arange(channels, dtype=np.int32)[:, None]
     found: list[tuple[int, list[Pass]]] = [(chosen, []) for chosen in weight_sets(previous)]
     for position, parity in enumerate(contexts.ORDER):
-        places = at.places[parity]
+        places, ranks = at.places[parity], at.ranks[parity]
         if not places.size:
             continue
-        features = contexts.known_features(parts, totals, before, at, position)
-        magnitudes = parts[parity].take(places, axis=1).astype(np.int32)
-        prefix = np.cumsum(magnitudes, 0, dtype=np.int32) - magnitudes
-        prefix = contexts.prefix_feature(prefix, channel)
-        predicted = contexts.predictions(signed, at, position)
-        here = values[parity].take(places, axis=1)
+        kinds = [contexts.WEIGHT_SETS[chosen][1][contexts.KINDS[position]] for chosen, _ in found]
+        features, predicted = contexts.pass_features(halves, totals, before, at, position, kinds)
+        totals[parity, places] = sums[ranks]
+        magnitudes = capped[ranks].T.astype(np.int32)
+        prefix = contexts.prefix_feature(np.cumsum(magnitudes, 0, dtype=np.int32) - magnitudes, channel)
+        here = np.ascontiguousarray(values[ranks].T)
         classes, flipped = contexts.sign_class(predicted), predicted < 0
-        for chosen, passes in found:
-            kind = contexts.WEIGHT_SETS[chosen][1][contexts.KINDS[position]]
-            activity = contexts.base_activity(features, kind, contexts.MEANS[means]) + prefix * np.int32(kind.prefix)
+        for kind, (_, passes) in zip(kinds, found, strict=True):
+            activity = contexts.base_activity(features, kind, contexts.MEANS[means], places.size)
+            activity += prefix * np.int32(kind.prefix)
             passes.append(Pass(parity, here, contexts.table_of(activity), classes, flipped))
     return found
 
@@ -135,7 +133,7 @@ def _histograms(passes: list[Pass]) -> tuple[np.ndarray, np.ndarray]:
     for part in passes:
         keys = part.tables.astype(np.int16) * tables.ALPHABET + np.abs(part.values)
         magnitudes += np.bincount(keys.reshape(-1), minlength=magnitudes.size)
-        where = np.flatnonzero(part.values)
+        where = (part.values.reshape(-1) != 0).nonzero()[0]
         right = (part.values.reshape(-1)[where] < 0) == part.flipped.reshape(-1)[where]
         signs += np.bincount(part.classes.reshape(-1)[where] * 2 + right, minlength=signs.size)
     return magnitudes.reshape(-1, tables.ALPHABET), signs.reshape(-1, 2)
@@ -187,7 +185,7 @@ def choose(
     residual: np.ndarray, at: contexts.Lattice, live: np.ndarray, previous: np.ndarray | None, model: str
 ) -> Choice:
     """What to send for a grid whose arrays :func:`check` accepted and which has live nodes."""
-    values = residual[live]
+    values = residual.reshape(-1, residual.shape[3])[at.nodes]
     if model == "laplace":
         scales = _laplace_scales(values)
         whole = np.clip(values, -ESCAPE, ESCAPE).astype(np.int8).T
@@ -267,6 +265,6 @@ def plan_rate(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | Non
             table[:] = joint
         else:
             table[at.ranks[part.parity]] = joint
-    values = residual[live]
+    values = residual.reshape(-1, channels)[at.nodes]
     symbols = lengths[table, np.clip(values, -ESCAPE, ESCAPE) + ESCAPE]
     return RatePlan(table, lengths[:, 1:-1], 0.25, _bits(choice, values, symbols, previous, model))

@@ -5,6 +5,7 @@ Normative text: ``docs/bitstream.md``, sections "Side integers" and "Escapes".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -49,6 +50,8 @@ class Reader(Protocol):
     """What this module needs of :class:`taichi_vvc.entropy.RangeReader`."""
 
     def symbols(self, count: int, frequencies: np.ndarray) -> np.ndarray: ...
+
+    def groups(self, counts: Sequence[int], frequencies: np.ndarray) -> np.ndarray: ...
 
     def raw(self, count: int, bits: int) -> np.ndarray: ...
 

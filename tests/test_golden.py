@@ -11,8 +11,8 @@ import pytest
 from backends import runtime
 
 import taichi_vvc as tv
-from taichi_vvc.decode import Stream
-from taichi_vvc.errors import StreamError
+from taichi_vvc.decode import Stream, decode_symbols
+from taichi_vvc.errors import CorruptStream, StreamError
 from taichi_vvc.metrics import psnr
 
 GOLDEN = Path(__file__).parent / "data" / "golden_v1.tvvc"
@@ -86,3 +86,11 @@ def test_every_cut_plays_whole_frames_or_fails_cleanly(tmp_path: Path, stream: S
             for index in range(len(opened)):
                 for a, b in zip(opened.symbols(index).symbols, good[index], strict=True):
                     np.testing.assert_array_equal(a, b)
+
+
+def test_sums_out_of_range_are_refused(stream: Stream) -> None:
+    data, reference = stream._reader.read_frame(1), stream.symbols(0)
+    for sign in (1, -1):
+        grids = tuple(np.full_like(grid, sign * (2**24 - 1)) for grid in reference.symbols)
+        with pytest.raises(CorruptStream, match="below 2\\^24"):
+            decode_symbols(stream.header.layout, data, dataclasses.replace(reference, symbols=grids))
