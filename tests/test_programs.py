@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 from captures import write_capture
 from conftest import child_environment
 
-from taichi_vvc.cli import COMMANDS, run
+from taichi_vvc.cli import COMMANDS, progress, run
+from taichi_vvc.cli.encode import encode_costs
 from taichi_vvc.cli.progress import emit
+from taichi_vvc.config import EncoderConfig
 
 SMALLEST = dict(
     preset="smallest",
@@ -63,9 +66,9 @@ def test_progress_as_json(tmp_path) -> None:
     out, err = child(0, *arguments, "--progress", "json")
     found = events(err)
     assert [event["event"] for event in found][-1] == "result"
-    progress = [event for event in found if event["event"] == "progress"]
-    assert progress[0] | {"task": "encode", "total": 2, "frame": 0, "steps": 20} == progress[0]
-    assert {"done", "elapsed_s", "eta_s", "step", "psnr", "bits", "text"} <= set(progress[0])
+    first = next(event for event in found if event["event"] == "progress")
+    assert first | {"task": "encode", "total": 2, "frame": 0, "steps": 20} == first
+    assert {"done", "elapsed_s", "eta_s", "step", "psnr", "bits", "text"} <= set(first)
     items = [event for event in found if event["event"] == "item"]
     assert [(item["frame"], item["type"], item["done"]) for item in items] == [(0, "key", 1), (1, "inter", 2)]
     assert all(sum(item["components"].values()) == item["bytes"] for item in items)
@@ -83,6 +86,29 @@ def test_progress_as_json(tmp_path) -> None:
 
     (event,) = events(child(2, "--progress", "json", *arguments)[1])
     assert event["event"] == "error" and event["exit_code"] == 2 and "exists" in event["text"]
+
+
+def test_the_time_left_weighs_frames_by_their_iterations(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    config = EncoderConfig(key_iterations=1200, inter_iterations=600, keyint=4)
+    costs = encode_costs(5, config, Fraction(25))
+    assert costs == [1200, 600, 600, 600, 1200]
+    with progress.ProgressLine(5, "encode", costs=costs) as line:
+        now[0] += 40.0  # trials, compilation
+        line.begin(0.0)
+        now[0] += 20.0  # half of the key frame: 600 of 4200 iterations
+        assert line.remaining(0.5) == "ETA 2:00"
+        now[0] += 40.0  # and an inter frame: 1800
+        assert line.remaining(2.0) == "ETA 1:20"
+    with progress.ProgressLine(5, "encode", costs=costs) as line:
+        line.begin(3.0)  # a resumed file
+        now[0] += 10.0
+        assert line.remaining(4.0) == "ETA 0:20"
+    with progress.ProgressLine(4, "decode") as line:
+        assert line.remaining(1.0) == ""
+        now[0] += 5.0
+        assert line.remaining(1.0) == "ETA 0:15"
 
 
 @pytest.mark.parametrize("arguments", [["info", "missing.tvvc"], ["info"], ["nothing"], ["info", "--nonsense"]])

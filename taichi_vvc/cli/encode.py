@@ -189,11 +189,18 @@ def encode_with_progress(
     done: list[FrameStats] = []
     total = len(sequence)
     varies = config.bitrate is not None or config.target_psnr is not None
-    with ProgressLine(total, "encode") as line, _targets_missed():
+    begun = False
+    with ProgressLine(total, "encode", costs=encode_costs(total, config, sequence.fps)) as line, _targets_missed():
 
         def report(progress: Any) -> None:
+            nonlocal begun
+            at = 0.0 if progress.probe else progress.frame + progress.step / max(progress.steps, 1)
+            if not begun and not progress.probe:
+                # Trials, compilation and the frames of a resumed file are behind.
+                line.begin(at)
+                begun = True
             line.update(
-                0.0 if progress.probe else progress.frame + progress.step / max(progress.steps, 1),
+                at,
                 _progress_text(progress, total, done, sequence.fps, varies),
                 frame=progress.frame,
                 step=progress.step,
@@ -216,6 +223,12 @@ def encode_with_progress(
             warn(_interrupted(output))
             raise click.exceptions.Exit(130) from None
     _say_result(output, done, total, sequence.fps)
+
+
+def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
+    """What frames cost relative to each other: their iterations."""
+    group = config.group_length(fps)
+    return [config.inter_iterations if number % group else config.key_iterations for number in range(total)]
 
 
 def describe_capture(sequence: Any) -> str:

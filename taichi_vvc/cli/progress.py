@@ -14,6 +14,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -74,13 +75,16 @@ def is_interactive() -> bool:
 
 
 class ProgressLine:
-    """Progress over ``total`` items of about equal cost; use as a context manager.
+    """Progress over ``total`` items; use as a context manager.
 
     ``update`` says how far the work is, with fractions for a part of an item; ``finish_item`` leaves a line behind.
+    ``costs`` is what each item costs, in any unit; without it they are taken to cost the same.
     """
 
-    def __init__(self, total: int, label: str, keep_lines: bool = True) -> None:
+    def __init__(self, total: int, label: str, keep_lines: bool = True, costs: Sequence[float] | None = None) -> None:
         self.total, self.label, self.keep_lines = total, label, keep_lines
+        self._costs = [1.0] * total if costs is None else list(costs)
+        self._begun: tuple[float, float] | None = None
         self._start = self._last_plain = time.monotonic()
         self._last_json = -math.inf
         self._live: Any = None
@@ -109,9 +113,19 @@ class ProgressLine:
         seconds = self._remaining_seconds(done)
         return "" if seconds is None else f"ETA {clock(seconds)}"
 
+    def begin(self, done: float) -> None:
+        """Expect the rest to go on as from here: what was done or spent before says nothing of it."""
+        self._begun = time.monotonic(), self._cost(done)
+
+    def _cost(self, done: float) -> float:
+        """What the first ``done`` items cost, fractions included."""
+        whole = int(done)
+        return sum(self._costs[:whole]) + (done - whole) * sum(self._costs[whole : whole + 1])
+
     def _remaining_seconds(self, done: float) -> float | None:
-        elapsed = time.monotonic() - self._start
-        return elapsed / done * (self.total - done) if done > 0 and elapsed > 0.5 else None
+        start, before = self._begun or (self._start, 0.0)
+        elapsed, cost = time.monotonic() - start, self._cost(done)
+        return elapsed / (cost - before) * (sum(self._costs) - cost) if cost > before and elapsed > 0.5 else None
 
     def _emit(self, event: str, done: float, text: str, fields: dict[str, Any]) -> None:
         remaining = self._remaining_seconds(done)
