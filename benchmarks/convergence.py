@@ -104,10 +104,11 @@ def encoder_steps(case: Case, total: int) -> Iterator[int]:
     """The steps of :func:`taichi_vvc.optimize.fit_frame` on a key frame; yields the quantiser's mode after each."""
     config, state = case.config, case.state
     rates = config.grid_rate / state.steps
-    prune_at, round_at = {int(total * x) for x in (0.15, 0.3, 0.5)}, int(total * config.rounding_from)
+    prune_at = {int(total * x) for x in optimize.KEY_PRUNES}
+    round_at = int(total * config.rounding_from)
     for iteration in range(total):
         if iteration in prune_at:
-            if optimize._prune(case.ws, state, case.problem):
+            if optimize._prune(case.ws, state, case.problem, margin=iteration < max(prune_at)):
                 state.tables = None
         elif iteration % 100 == 50:
             optimize.measure_opacity(case.ws, state.field)

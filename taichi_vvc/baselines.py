@@ -77,7 +77,7 @@ def bytes_with_lzma(file: Path) -> int:
 def bytes_with_whole_coefficients(file: Path) -> int:
     """Bytes of a .tvvc file, had each inter frame sent its coefficient grid whole, by one Laplace per channel.
 
-    The fit is left as it is: it was made for a coefficient grid that is predicted.
+    Meant for files that were fitted for it (``EncoderConfig.whole_coefficients``).
     """
     size = file.stat().st_size
     with Stream(file) as stream, StreamReader(file) as reader:

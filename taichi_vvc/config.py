@@ -45,6 +45,8 @@ class EncoderConfig:
         joint: False fits without rate and quantisation and rounds afterwards, with the given steps: the baseline that
             joint optimisation is measured against.
         rate_model: "context" (what the coder does by default) or "laplace" (the paper's: one per channel).
+        whole_coefficients: fit inter frames as if the coefficient grid were sent whole, as the paper does; the file
+            holds differences all the same. For the baseline that counts such bytes.
         random_background: composite captures with alpha over random colours while fitting.
         mlp_step: quantisation step of the MLP weights.
     """
@@ -76,6 +78,7 @@ class EncoderConfig:
     rounding_from: float = 0.6
     joint: bool = True
     rate_model: str = "context"
+    whole_coefficients: bool = False
     random_background: bool = True
     mlp_step: float = 1.0 / 32.0
     bitrate: float | None = None

@@ -13,7 +13,7 @@ from .render import Workspace, make_rays, measure_opacity
 from .types import FieldLayout, SymbolFrame, View
 
 # Cells whose optical depth per edge stays below this at all corners are empty.
-_EMPTY = 0.01
+_EMPTY = 0.1
 # A cell is hidden if every training ray has passed this optical depth before it gets there.
 _HIDDEN = 5.0
 
@@ -45,10 +45,11 @@ def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame
     return dilate(dilate(before.occupancy))
 
 
-def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, chunk: int = 1 << 16) -> np.ndarray:
-    """The occupied cells worth keeping, (nz, ny, nx) bool: neither empty nor hidden, and their neighbours.
+def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = True, chunk: int = 1 << 16) -> np.ndarray:
+    """The occupied cells worth keeping, (nz, ny, nx) bool: neither empty nor hidden.
 
-    Measures the field's opacity bounds on the way.
+    Their neighbours are kept too with ``margin``: for a field that is still on the move. Measures the field's opacity
+    bounds on the way.
     """
     solid = measure_opacity(ws, f) > _EMPTY
     f.measured = True
@@ -61,4 +62,5 @@ def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, chunk: int = 1 <<
         make_rays(ws, f.layout, problem.table, f.runtime.upload(part), part.size)
         march.mark_visited(part.size, ws.arrays["rays"], f.occupancy, f.opacity, nx, ny, nz, step, _HIDDEN, visited)
     seen = f.runtime.download(visited, f.mask.size).reshape(f.mask.shape) != 0
-    return f.mask & dilate(solid & seen)
+    kept = solid & seen
+    return f.mask & (dilate(kept) if margin else kept)

@@ -35,6 +35,9 @@ from .workspace import Workspace
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.99, 1e-15
 _PLAN_EVERY = 40
+# When cells are dropped, in fractions of the iterations; the last time without a margin.
+KEY_PRUNES = (0.15, 0.3, 0.5)
+INTER_PRUNES = (0.15, 0.35)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def _start(
     else:
         steps = np.array(reference.parameters.steps, np.float32)
         ref, start = reference.frame.symbols, zeros
+        if config.whole_coefficients:
+            ref, start = (zeros[0].astype(np.int32), *ref[1:]), (ref[0].astype(np.float32), *zeros[1:])
         mlp = flatten(reference.parameters.mlp)
     grids = tuple(grid_values(r, step, n) for n, (r, step) in enumerate(zip(ref, steps, strict=True)))
     values = flat_values(grid_map, layout, grids)
@@ -148,10 +153,10 @@ def rounded(runtime: Runtime, layout: FieldLayout, s: LiveSymbols) -> tuple[np.n
     return scatter_live(layout, s.live, s.ranges, values)
 
 
-def _prune(ws: Workspace, state: _State, problem: FrameProblem) -> bool:
-    """Drop cells that turned out empty or hidden from the state; True if any was."""
+def _prune(ws: Workspace, state: _State, problem: FrameProblem, margin: bool = True) -> bool:
+    """Drop cells that turned out empty or hidden from the state, all but a ``margin`` of one cell; True if any was."""
     f = state.field
-    keep = kept_cells(ws, f, problem)
+    keep = kept_cells(ws, f, problem, margin)
     if not keep.any() or keep.sum() == f.mask.sum():
         return False
     f.mask = keep
@@ -193,7 +198,7 @@ def fit_frame(
     seed = (config.seed * 7919 + frame * 104729) % (2**31)
     # Learning rates are in grid values; the symbols' rate follows from the steps that the fit starts with.
     symbol_rates = grid_rate / state.steps
-    prune_at = {int(total * x) for x in ((0.15, 0.3, 0.5) if key else (0.2, 0.45))}
+    prune_at = {int(total * x) for x in (KEY_PRUNES if key else INTER_PRUNES)}
     freeze_at = int(total * 0.75)
     round_at = int(total * config.rounding_from) if key else 0
     recent = bits = 0.0
@@ -202,7 +207,7 @@ def fit_frame(
     background = tuple(c / 255 for c in config.background)
     for iteration in range(total):
         if iteration in prune_at or (iteration % 100 == 50):
-            if iteration in prune_at and _prune(ws, state, problem):
+            if iteration in prune_at and _prune(ws, state, problem, margin=iteration < max(prune_at)):
                 state.tables = None
             elif iteration not in prune_at:
                 measure_opacity(ws, state.field)
@@ -234,6 +239,9 @@ def fit_frame(
     else:
         assert reference is not None
         parameters = reference.parameters
+        if config.whole_coefficients:
+            before = np.where(state.symbols.live[0][..., None], reference.frame.symbols[0], 0)
+            residuals = (residuals[0] - before, *residuals[1:])
     return FitResult(residuals, state.field.mask, parameters, state.mlp_symbols, bits, recent)
 
 
