@@ -104,7 +104,7 @@ class RangeWriter:
                 self._coder.encode(ordered[start : start + count], coding.models[group])
                 start += count
         symbols = coding.lengths.shape[1]
-        counts = np.bincount(groups * np.int64(symbols) + values, minlength=coding.lengths.size)
+        counts = np.bincount(groups.astype(np.intp) * symbols + values, minlength=coding.lengths.size)
         self.bits += float(counts @ coding.lengths.reshape(-1))
 
     def raw(self, values: np.ndarray, count: int) -> None:
