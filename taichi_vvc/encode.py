@@ -28,7 +28,7 @@ from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
-from .occupancy import first_mask
+from .occupancy import first_mask, scene_changed
 from .optimize import FitResult, Reference, fit_frame, unchanged
 from .problem import make_problem
 from .ratecontrol import Controller, Outcome, restored
@@ -207,8 +207,9 @@ def _encode_frames(job: _Job, position: _Position, stop: int) -> Iterator[FrameS
         began = time.monotonic()
         views = job.sequence.frame(number)
         mask = first_mask(layout, views.views, None if reference is None else reference.frame)
+        due = number - first_of_group >= group_length
         # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
-        if reference is not None and number - first_of_group >= group_length and mask.any():
+        if reference is not None and mask.any() and (due or scene_changed(reference.frame.occupancy, mask)):
             mask = first_mask(layout, views.views, None)
             reference, group, first_of_group = None, group + 1, number
         weight = job.config.lambda_rate if control is None else control.weight(reference is None)

@@ -16,6 +16,14 @@ from .types import FieldLayout, SymbolFrame, View
 _EMPTY = 0.1
 # A cell is hidden if every training ray has passed this optical depth before it gets there.
 _HIDDEN = 5.0
+# A scene has changed where less than this part of what was occupied may still be.
+_STILL_THERE = 0.25
+
+
+def scene_changed(before: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a frame whose :func:`first_mask` is ``mask`` has too little in common with the occupancy ``before`` it to
+    be predicted from it: a cut, or a jump. Captures without masks never say so."""
+    return bool((before & mask).sum() < _STILL_THERE * before.sum())
 
 
 def dilate(mask: np.ndarray) -> np.ndarray:

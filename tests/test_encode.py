@@ -163,3 +163,13 @@ def test_an_empty_stage_in_between(tmp_path: Path) -> None:
         assert not stream.symbols(2).occupancy.any()
         picture = tv.render(stream[2], stream.cameras[0])
         assert picture.opacity.max() == 0 and picture.colour.min() == 1
+
+
+def test_a_cut_starts_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, red = captures.spheres, np.array([0.9, 0.2, 0.2])
+    elsewhere = [(np.array([-0.6, -0.6, -0.7]), 0.25, red)]
+    monkeypatch.setattr(captures, "spheres", lambda time: usual(time) if time < 2 else elsewhere)
+    folder = captures.write_capture(tmp_path / "cut", cameras=6, frames=4, size=32)
+    config = dataclasses.replace(TINY, keyint=10)
+    statistics = list(tv.encode(tv.open_capture(folder), config, tmp_path / "g.tvvc"))
+    assert [s.type for s in statistics] == ["key", "inter", "key", "inter"]
