@@ -121,7 +121,7 @@ def prepare(
     case = Case(ws, layout, config, problem, state, tuple(c / 255 for c in config.background))
     prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} - {0}
     for iteration in range(warm):
-        if iteration in prune_at and optimize._prune(ws, state, problem, margin=iteration < max(prune_at)):
+        if iteration in prune_at and optimize._prune(ws, state, problem):
             state.tables = None
         if state.tables is None and iteration > warm // 4:
             case.plan()
