@@ -20,8 +20,17 @@ from taichi_vvc.evaluate import evaluate
 from taichi_vvc.runtime import start
 
 FRAMES, GROUP = 6, 2
-# Shorter fits are too much a matter of chance to be steered.
-TINY = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": GROUP, "key_iterations": 120, "inter_iterations": 60})
+# Shorter fits, and coarser steps on grids this small, are too much a matter of chance to be steered.
+TINY = tv.EncoderConfig(
+    **{
+        **TWO_LEVELS,
+        "keyint": GROUP,
+        "key_iterations": 120,
+        "inter_iterations": 60,
+        "coefficient_step": 0.1,
+        "basis_step": 0.1,
+    }
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +62,7 @@ def plain(capture, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def wanted(plain, capture) -> float:
     """A bitrate (kbit/s) between those of crf 23 and crf 29."""
-    return 1.08 * plain.stat().st_size / 125 * float(tv.open_capture(capture).fps) / FRAMES
+    return 1.25 * plain.stat().st_size / 125 * float(tv.open_capture(capture).fps) / FRAMES
 
 
 @pytest.fixture(scope="module")
