@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .bitstream import StreamReader
+from .config import EncoderConfig
 from .decode import Stream
 from .entropy import decode_integers, encode_grid, encode_integers
 from .errors import ConfigError
@@ -26,6 +27,9 @@ from .types import SymbolFrame
 BLOCK = 8
 FINE_STEP = 1.0 / 1024
 """Grid values of the baselines that have no quantiser of their own are kept in multiples of this while fitting."""
+
+RESIDUAL_WEIGHT = 2e-3
+"""Of the paper's L1 term, whose weight it does not state: this empties nine tenths of an inter frame's residual."""
 
 
 def pack_lzma(data: bytes) -> bytes:
@@ -245,7 +249,32 @@ def hevc(pictures: Sequence[np.ndarray], fps: Fraction, crf: int) -> tuple[int, 
     return len(data), rgb
 
 
-def scaled(config: Any, factor: float) -> Any:
+def with_lambda(config: EncoderConfig, value: float) -> EncoderConfig:
+    """The joint fit at another lambda."""
+    return replace(config, lambda_rate=value)
+
+
+def with_laplace(config: EncoderConfig, value: float) -> EncoderConfig:
+    """The joint fit at another lambda, one Laplace distribution per channel as rate model and coder."""
+    return replace(config, lambda_rate=value, rate_model="laplace")
+
+
+def as_the_paper(config: EncoderConfig, value: float) -> EncoderConfig:
+    """:func:`with_laplace`, fitted for a coefficient grid that is sent whole."""
+    return replace(with_laplace(config, value), whole_coefficients=True)
+
+
+def with_step(config: EncoderConfig, value: float) -> EncoderConfig:
+    """A fit without rate and quantisation, rounded afterwards to multiples of a step."""
+    return replace(config, joint=False, coefficient_step=value, basis_step=value)
+
+
+def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:
+    """:func:`with_step` with the paper's L1 term on the basis residual."""
+    return replace(with_step(config, value), lambda_residual=RESIDUAL_WEIGHT)
+
+
+def scaled(config: EncoderConfig, factor: float) -> EncoderConfig:
     """``config`` with all grids ``factor`` times as fine per axis, at least 4 nodes."""
     return replace(
         config,

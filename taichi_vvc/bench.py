@@ -172,56 +172,34 @@ def _transformed(bench: Bench, value: float) -> Outcome:
     return _from_fields(bench, header, frames)
 
 
-def _with_lambda(config: EncoderConfig, value: float) -> EncoderConfig:
-    return replace(config, lambda_rate=value)
-
-
-def _with_laplace(config: EncoderConfig, value: float) -> EncoderConfig:
-    return replace(config, lambda_rate=value, rate_model="laplace")
-
-
-def _with_step(config: EncoderConfig, value: float) -> EncoderConfig:
-    return replace(config, joint=False, coefficient_step=value, basis_step=value)
-
-
-def _as_the_paper(config: EncoderConfig, value: float) -> EncoderConfig:
-    return replace(_with_laplace(config, value), whole_coefficients=True)
-
-
-def _with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:
-    return replace(_with_step(config, value), lambda_residual=_RESIDUAL_WEIGHT)
-
-
 # Ranges that lead the curves over about the same quality: else there is nothing to compare.
 _LAPLACE_LAMBDAS = _lambdas(2.5**-1.5, 2.5**1.5)
 _STEPS = _geometric(0.4, 3.2)
-# Of the paper's L1 term, which it states no weight for: this one empties nine tenths of an inter frame's basis residual.
-_RESIDUAL_WEIGHT = 2e-3
 
 CONFIGURATIONS: dict[str, Configuration] = {
     "full": Configuration(
-        "the default: joint fit, context coder", "lambda", _lambdas(0.25, 16), _file("full", _with_lambda)
+        "the default: joint fit, context coder", "lambda", _lambdas(0.25, 16), _file("full", baselines.with_lambda)
     ),
     "laplace": Configuration(
         "joint fit and coding by one Laplace distribution per grid and channel",
         "lambda",
         _LAPLACE_LAMBDAS,
-        _file("laplace", _with_laplace),
+        _file("laplace", baselines.with_laplace),
     ),
     "paper": Configuration(
         "the same, the coefficient grid fitted and counted as sent whole with every frame",
         "lambda",
         _LAPLACE_LAMBDAS,
-        _file("paper", _as_the_paper, baselines.bytes_with_whole_coefficients),
+        _file("paper", baselines.as_the_paper, baselines.bytes_with_whole_coefficients),
     ),
     "posthoc": Configuration(
-        "fit without rate, rounded afterwards, context coder", "step", _STEPS, _file("posthoc", _with_step)
+        "fit without rate, rounded afterwards, context coder", "step", _STEPS, _file("posthoc", baselines.with_step)
     ),
     "dynamic": Configuration(
         "fit without rate but with the paper's L1 term on basis residuals, rounded afterwards, packed by LZMA",
         "step",
         _STEPS,
-        _file("dynamic", _with_sparse_residual, baselines.bytes_with_lzma),
+        _file("dynamic", baselines.with_sparse_residual, baselines.bytes_with_lzma),
     ),
     "dif-intra": Configuration(
         "every frame a field of its own, float32, LZMA", "grid scale", _geometric(0.35, 1.0), _intra

@@ -151,13 +151,13 @@ def test_bench_writes_everything(measured: Path) -> None:
             assert min(picture.size) > 100
 
 
-def test_files_are_counted_whole_and_shared(measured: Path) -> None:
+def test_files_are_counted_whole(measured: Path) -> None:
     points = json.loads((measured / "results.json").read_text(encoding="utf-8"))["points"]
     sizes = {path.stat().st_size for path in (measured / "files").glob("*.tvvc")}
     assert {p["bytes"] for p in points["full"]} | {p["bytes"] for p in points["laplace"]} <= sizes
-    assert len(list((measured / "files").glob("*.tvvc"))) == 12
-    for same in ("psnr", "ssim", "psnr_train"):
-        assert [p[same] for p in points["paper"]] == [p[same] for p in points["laplace"]]
+    # paper's files hold differences of the coefficient grid, which is counted whole.
+    assert not {p["bytes"] for p in points["paper"]} & sizes
+    assert len(list((measured / "files").glob("*.tvvc"))) == 16
 
 
 def test_a_stopped_run_goes_on(measured: Path, capture: Path, monkeypatch, capfd) -> None:
