@@ -119,7 +119,8 @@ def prepare(
     problem = make_problem(ws, layout, training[:cameras], mask)
     state = optimize._start(runtime, layout, config, mask, None)
     case = Case(ws, layout, config, problem, state, tuple(c / 255 for c in config.background))
-    prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} - {0}
+    # A field of a few steps has not formed: pruning would leave hardly a sample of it.
+    prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} if warm >= 30 else set()
     for iteration in range(warm):
         if iteration in prune_at and optimize._prune(ws, state, problem):
             state.tables = None

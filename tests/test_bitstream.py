@@ -139,13 +139,17 @@ def test_frame_and_group_bytes_are_pinned() -> None:
     )
 
 
+# Not the smallest floats: Taichi's kernels leave a process in which these are read as 0.
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.tuples(*[st.floats(-1e6, 1e6)] * 3),
     st.floats(1e-6, 1e6),
     st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["train", "test"])), max_size=8, unique_by=lambda c: c[0]),
     st.fractions(Fraction(1, 1000), 1000, max_denominator=100_000),
-    st.dictionaries(st.text(max_size=8), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()),
+    st.dictionaries(st.text(max_size=8), st.integers() | NUMBERS | st.text()),
 )
 def test_headers_round_trip(lower, cell, cameras, fps, chosen) -> None:
     names = [(name, split) for name, split in cameras if name.isprintable()]
