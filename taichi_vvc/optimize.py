@@ -26,7 +26,7 @@ from .mlp import flatten, unflatten, vectors
 from .occupancy import kept_cells
 from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
-from .rate import RateTables, add_rate_gradient, plan_tables
+from .rate import RateTables, add_laplace_gradient, plan_tables
 from .render import make_rays, measure_opacity, trace
 from .runtime import Runtime
 from .shading import fit_rays
@@ -318,7 +318,7 @@ def _update(
     if tables is not None and config.joint:
         if tables.model == "laplace":
             s.gradient.fill(0)
-            add_rate_gradient(s, tables, weight)
+            add_laplace_gradient(s, tables, weight)
             given = update.GIVEN
         else:
             given, largest, slope = update.TABLES, tables.largest, tables.slope

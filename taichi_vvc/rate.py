@@ -77,11 +77,9 @@ def _even(lengths: np.ndarray) -> np.ndarray:
     return (1 - np.logaddexp2(-lengths, -lengths[:, ::-1])).astype(np.float32)
 
 
-def add_rate_gradient(s: LiveSymbols, tables: RateTables, weight: float) -> None:
-    """Add ``weight`` times the derivative of the bits to the gradient of the live symbols."""
-    if tables.model == "laplace":
-        kernels.laplace_rate_bwd(s.count, s.parameters, tables.table, tables.lengths, weight, s.gradient)
-    else:
-        kernels.table_rate_bwd(
-            s.count, s.parameters, tables.table, tables.lengths, tables.largest, tables.slope, weight, s.gradient
-        )
+def add_laplace_gradient(s: LiveSymbols, tables: RateTables, weight: float) -> None:
+    """Add ``weight`` times the derivative of the bits of Laplace distributions to the gradient of the live symbols.
+
+    That of the coder's tables is part of ``kernels.update``.
+    """
+    kernels.laplace_rate_bwd(s.count, s.parameters, tables.table, tables.lengths, weight, s.gradient)

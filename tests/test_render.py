@@ -25,10 +25,9 @@ from backends import (
 )
 
 from taichi_vvc import shading
-from taichi_vvc.errors import DataError
 from taichi_vvc.fields import Field, flat_values
 from taichi_vvc.mlp import flatten, unflatten
-from taichi_vvc.problem import crossing_pixels, make_problem
+from taichi_vvc.problem import crossing_pixels
 from taichi_vvc.render import (
     Workspace,
     camera_table,
@@ -38,7 +37,7 @@ from taichi_vvc.render import (
     trace,
 )
 from taichi_vvc.shading import Batch, fit_rays, shade_rays
-from taichi_vvc.types import FieldLayout, GridLevel, View
+from taichi_vvc.types import FieldLayout, GridLevel
 
 # The package's own name "render" is the function.
 renderer = import_module("taichi_vvc.render")
@@ -372,18 +371,6 @@ def render_unmeasured(f: Field) -> np.ndarray:
 # What a fit is measured against
 
 
-def views(alpha: int = 255, split: str = "train") -> list[View]:
-    """One picture of random colours per camera."""
-    rng = np.random.default_rng(6)
-    found = []
-    for n, camera in enumerate(CAMERAS):
-        image = rng.integers(0, 256, (camera.height, camera.width, 4), np.uint8)
-        image[..., 3] = alpha
-        own = type(camera)(**{**vars(camera), "split": split if n == 0 else "train" if split == "train" else "test"})
-        found.append(View(own, image))
-    return found
-
-
 def test_crossing_pixels_are_those_whose_rays_take_a_sample() -> None:
     mask = np.zeros(MASK.shape, bool)
     mask[1:3, 2:4, 3:6] = True
@@ -395,20 +382,3 @@ def test_crossing_pixels_are_those_whose_rays_take_a_sample() -> None:
     assert found.tolist() == np.flatnonzero(np.diff(shot.starts)).tolist()
     assert 3 < len(found) < RAYS
     np.testing.assert_array_equal(crossing_pixels(ws, LAYOUT, table, mask, chunk=10), found)
-
-
-def test_problem_holds_the_training_pixels() -> None:
-    mask = np.ones(MASK.shape, bool)
-    problem = make_problem(Workspace(runtime()), LAYOUT, views(), mask)
-    assert problem.count == len(down(problem.candidates, problem.count)) <= RAYS
-    assert problem.rays_per_view == problem.count / 2
-    assert not problem.has_alpha and make_problem(Workspace(runtime()), LAYOUT, views(alpha=9), mask).has_alpha
-    pixels = down(problem.images, RAYS).view(np.uint8).reshape(RAYS, 4)
-    np.testing.assert_array_equal(pixels, np.concatenate([v.image.reshape(-1, 4) for v in views()]))
-
-
-def test_problem_without_views_or_rays_is_refused() -> None:
-    with pytest.raises(DataError, match="training view"):
-        make_problem(Workspace(runtime()), LAYOUT, views(split="test"), np.ones(MASK.shape, bool))
-    with pytest.raises(DataError, match="none"):
-        make_problem(Workspace(runtime()), LAYOUT, views(), np.zeros(MASK.shape, bool))
