@@ -1,9 +1,10 @@
 """Adam (Kingma and Ba 2015), one fused pass over a flat array."""
 
 from ._taichi import F32, ti
+from .launch import kernel
 
 
-@ti.kernel
+@kernel
 def adam_step(
     first: ti.i32,
     last: ti.i32,

@@ -5,9 +5,10 @@ row-major) and bias (outputs) in it.
 """
 
 from ._taichi import F32, ti
+from .launch import kernel
 
 
-@ti.kernel
+@kernel
 def dense_fwd(
     rows: ti.i32,
     inputs: ti.i32,
@@ -31,7 +32,7 @@ def dense_fwd(
         y[i] = total
 
 
-@ti.kernel
+@kernel
 def dense_bwd_input(
     rows: ti.i32,
     inputs: ti.i32,
@@ -54,7 +55,7 @@ def dense_bwd_input(
         d_x[i] = total
 
 
-@ti.kernel
+@kernel
 def dense_bwd_weight(
     rows: ti.i32,
     inputs: ti.i32,

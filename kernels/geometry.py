@@ -6,6 +6,7 @@ distance of the bounds (cells; entry > exit where the ray misses them).
 """
 
 from ._taichi import F32, I32, ti
+from .launch import kernel
 
 RAY_ROW = 8
 
@@ -60,7 +61,7 @@ def slab(o: ti.f32, d: ti.f32, size: ti.f32):
     return near, far
 
 
-@ti.kernel
+@kernel
 def rays_of_pixels(
     count: ti.i32,
     pixels: I32,  # (count,) index into all pixels of all cameras, row-major, camera after camera
@@ -115,7 +116,7 @@ def rays_of_pixels(
         rays[r + 7] = ti.min(ti.min(fx, fy), fz)
 
 
-@ti.kernel
+@kernel
 def draw_pixels(
     count: ti.i32,
     candidates: I32,  # (n_candidates,) pixel indices to draw from
@@ -130,7 +131,7 @@ def draw_pixels(
         pixels[i] = candidates[ti.cast(u % ti.cast(n_candidates, ti.u32), ti.i32)]
 
 
-@ti.kernel
+@kernel
 def targets_of_pixels(
     count: ti.i32,
     pixels: I32,  # (count,)
@@ -161,7 +162,7 @@ def targets_of_pixels(
             targets[i * 3 + k] = value * alpha + fixed * (1.0 - alpha)
 
 
-@ti.kernel
+@kernel
 def encode_directions(
     count: ti.i32,
     rays: F32,  # (count * 8,)

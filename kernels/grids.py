@@ -8,6 +8,7 @@ tile that repeats (sawtooth coordinates, paper's gamma), with a node on either b
 """
 
 from ._taichi import F32, F32X4, I32, ti
+from .launch import kernel
 
 
 @ti.func
@@ -135,7 +136,7 @@ def lookup_group(
         features[at + lane] = c[lane] * b[lane]
 
 
-@ti.kernel
+@kernel
 def lookup_fwd(
     count: ti.i32,
     groups: ti.i32,
@@ -188,7 +189,7 @@ def adjoint_of_one(
     scatter(gradient, base, node, sy, sz, fx, fy, fz, d, width, atomic)
 
 
-@ti.kernel
+@kernel
 def lookup_bwd_tasks(
     count: ti.i32,
     groups: ti.i32,
@@ -229,7 +230,7 @@ def lookup_bwd_tasks(
                         )
 
 
-@ti.kernel
+@kernel
 def lookup_bwd_samples(
     count: ti.i32,
     groups: ti.i32,
@@ -281,7 +282,7 @@ def scatter_four(
         gradient[at] = gradient[at] + weight * d
 
 
-@ti.kernel
+@kernel
 def lookup_fwd_fours(
     count: ti.i32,
     groups: ti.i32,
@@ -322,7 +323,7 @@ def features_four(s: ti.i32, g: ti.i32, shift: ti.template(), array: ti.template
     return ti.Vector([array[at], array[at | 16], array[at | 32], array[at | 48]])
 
 
-@ti.kernel
+@kernel
 def lookup_bwd_fours(
     count: ti.i32,
     kept: I32,  # (count,) samples that have a gradient

@@ -12,6 +12,7 @@ Arrays of vectors must be aligned to 64 bytes, as all that a :class:`~taichi_vvc
 """
 
 from ._taichi import F32, F32X16, I32, ti
+from .launch import kernel
 from .shade import logistic, place
 
 LANES = 16
@@ -45,7 +46,7 @@ def evaluate(
         y[(b << y_shift) | o] = sums[o]
 
 
-@ti.kernel
+@kernel
 def perceptron_fwd(
     blocks: ti.i32,
     inputs: ti.template(),
@@ -63,7 +64,7 @@ def perceptron_fwd(
         evaluate(b, inputs, outputs, hidden, x_shift, y_shift, w_shift, packed, x, y)
 
 
-@ti.kernel
+@kernel
 def perceptron_bwd(
     blocks: ti.i32,
     tasks: ti.i32,
@@ -151,7 +152,7 @@ def perceptron_bwd(
                 first += chunk
 
 
-@ti.kernel
+@kernel
 def colours_fwd(
     count: ti.i32,
     inputs: ti.template(),
@@ -195,7 +196,7 @@ def colours_fwd(
                     rgb[selected[m] * 3 + k] = logistic(y[(b << 6) + k * 16 + lane])
 
 
-@ti.kernel
+@kernel
 def colours_bwd_outputs(count: ti.i32, selected: I32, rgb: F32, d_rgb: F32, d_y: F32):
     """Gradient of the colour network's outputs, by blocks of four rows; 0 behind the last selected sample."""
     for m in range((count + 15) // 16 * 16):
@@ -208,7 +209,7 @@ def colours_bwd_outputs(count: ti.i32, selected: I32, rgb: F32, d_rgb: F32, d_y:
             d_y[at + k * 16] = value
 
 
-@ti.kernel
+@kernel
 def colours_bwd_inputs(
     count: ti.i32,
     selected: I32,
@@ -247,7 +248,7 @@ def move_one(
             target[to + k * 16] = 0.0
 
 
-@ti.kernel
+@kernel
 def gather_blocks(
     count: ti.i32,
     kept: I32,  # (count,) samples

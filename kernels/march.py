@@ -7,6 +7,7 @@ any network is evaluated.
 
 from ._taichi import F32, I32, ti
 from .geometry import uniform
+from .launch import kernel
 
 
 @ti.func
@@ -18,7 +19,7 @@ def cell_at(x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32)
     return (k * ny + j) * nx + i
 
 
-@ti.kernel
+@kernel
 def count_samples(
     count: ti.i32,
     rays: F32,  # (count * 8,) cells
@@ -55,7 +56,7 @@ def count_samples(
         counts[i] = found
 
 
-@ti.kernel
+@kernel
 def write_samples(
     count: ti.i32,
     rays: F32,  # (count * 8,) cells
@@ -100,7 +101,7 @@ def write_samples(
             t += step
 
 
-@ti.kernel
+@kernel
 def exclusive_sum(
     count: ti.i32,
     counts: I32,  # (count,)
@@ -126,7 +127,7 @@ def exclusive_sum(
             starts[count] = total
 
 
-@ti.kernel
+@kernel
 def mark_visited(
     count: ti.i32,
     rays: F32,

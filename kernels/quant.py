@@ -6,6 +6,7 @@ Only live symbols are parameters: vectors of length ``count`` in symbol units, w
 
 from ._taichi import F32, I32, ti
 from .geometry import uniform
+from .launch import kernel
 
 IDENTITY = 0
 NOISE = 1
@@ -24,7 +25,7 @@ def quantized_value(p: ti.f32, mode: ti.i32, seed: ti.i32, iteration: ti.i32, i:
     return q
 
 
-@ti.kernel
+@kernel
 def quantize_fwd(
     first: ti.i32,  # symbols first .. last - 1 belong to one grid
     last: ti.i32,

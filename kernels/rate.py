@@ -1,6 +1,7 @@
 """Differentiable bit counts of (noisy) symbols."""
 
 from ._taichi import F32, I32, ti
+from .launch import kernel
 
 LOG2E = 1.4426950408889634
 
@@ -29,7 +30,7 @@ def table_cost(y: ti.f32, table: ti.i32, lengths: ti.template(), largest: ti.i32
     return bits, derivative
 
 
-@ti.kernel
+@kernel
 def table_rate_fwd(
     count: ti.i32,
     symbols: F32,  # (count,)
@@ -46,7 +47,7 @@ def table_rate_fwd(
     return total
 
 
-@ti.kernel
+@kernel
 def table_rate_bwd(
     count: ti.i32,
     symbols: F32,
@@ -88,7 +89,7 @@ def laplace_cost(y: ti.f32, scale: ti.f32):
     return bits, derivative
 
 
-@ti.kernel
+@kernel
 def laplace_rate_fwd(count: ti.i32, symbols: F32, tables: I32, scales: F32) -> ti.f32:
     """Total bits under one Laplace distribution per table; ``scales`` (n_tables,) in symbols."""
     total = 0.0
@@ -98,7 +99,7 @@ def laplace_rate_fwd(count: ti.i32, symbols: F32, tables: I32, scales: F32) -> t
     return total
 
 
-@ti.kernel
+@kernel
 def laplace_rate_bwd(count: ti.i32, symbols: F32, tables: I32, scales: F32, weight: ti.f32, gradient: F32):
     """Add ``weight`` times the derivative of :func:`laplace_rate_fwd` with respect to the symbols."""
     for i in range(count):
@@ -106,7 +107,7 @@ def laplace_rate_bwd(count: ti.i32, symbols: F32, tables: I32, scales: F32, weig
         gradient[i] = gradient[i] + weight * derivative
 
 
-@ti.kernel
+@kernel
 def magnitude_bwd(first: ti.i32, last: ti.i32, symbols: F32, weight: ti.f32, gradient: F32):
     """Add the gradient of ``weight * sum |symbol|`` (the paper's L1 term on the residual)."""
     for i in range(first, last):

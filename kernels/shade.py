@@ -8,6 +8,7 @@ sigma = DENSITY_SCALE * softplus(raw - DENSITY_SHIFT), per longest side of the b
 """
 
 from ._taichi import F32, I32, ti
+from .launch import kernel
 
 DENSITY_SCALE = 50.0
 DENSITY_SHIFT = 3.0
@@ -38,7 +39,7 @@ def place(s: ti.i32, k: ti.i32, stride: ti.i32) -> ti.i32:
     return at
 
 
-@ti.kernel
+@kernel
 def weights_fwd(
     rays: ti.i32,
     starts: I32,  # (rays + 1,)
@@ -65,7 +66,7 @@ def weights_fwd(
         depth[r] = distance
 
 
-@ti.kernel
+@kernel
 def composite_fwd(
     rays: ti.i32,
     starts: I32,
@@ -119,7 +120,7 @@ def sample_bwd(
     return passed + w, behind + w * shown
 
 
-@ti.kernel
+@kernel
 def composite_bwd(
     rays: ti.i32,
     starts: I32,
@@ -153,7 +154,7 @@ def composite_bwd(
             )
 
 
-@ti.kernel
+@kernel
 def composite_loss(
     rays: ti.i32,
     starts: I32,
@@ -198,7 +199,7 @@ def composite_loss(
             )
 
 
-@ti.kernel
+@kernel
 def select_samples(
     count: ti.i32,
     weights: F32,
@@ -212,7 +213,7 @@ def select_samples(
             selected[ti.atomic_add(counter[0], 1)] = s
 
 
-@ti.kernel
+@kernel
 def colour_inputs_fwd(
     count: ti.i32,
     selected: I32,  # (count,)
@@ -234,7 +235,7 @@ def colour_inputs_fwd(
             inputs[m * width + stride - 1 + k] = directions[r * direction_width + k]
 
 
-@ti.kernel
+@kernel
 def colour_inputs_bwd(
     count: ti.i32,
     selected: I32,
@@ -251,7 +252,7 @@ def colour_inputs_bwd(
             d_projection[s * stride + 1 + k] = d_inputs[m * width + k]
 
 
-@ti.kernel
+@kernel
 def colour_outputs_fwd(
     count: ti.i32,
     selected: I32,
@@ -264,7 +265,7 @@ def colour_outputs_fwd(
             rgb[selected[m] * 3 + k] = logistic(outputs[m * 3 + k])
 
 
-@ti.kernel
+@kernel
 def colour_outputs_bwd(count: ti.i32, selected: I32, rgb: F32, d_rgb: F32, d_outputs: F32):
     """Adjoint of :func:`colour_outputs_fwd`."""
     for m in range(count):
@@ -273,14 +274,14 @@ def colour_outputs_bwd(count: ti.i32, selected: I32, rgb: F32, d_rgb: F32, d_out
             d_outputs[m * 3 + k] = d_rgb[at] * rgb[at] * (1.0 - rgb[at])
 
 
-@ti.kernel
+@kernel
 def fill(count: ti.i32, array: F32, value: ti.f32):
     """Set the first ``count`` elements."""
     for i in range(count):
         array[i] = value
 
 
-@ti.kernel
+@kernel
 def opacity_of_cells(
     count: ti.i32,
     cells: I32,  # (count * 8,) for each cell the indices of its 8 corner samples

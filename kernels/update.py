@@ -6,6 +6,7 @@ step, offset, learning rate divided by (1 - beta1^t), and weight of the magnitud
 """
 
 from ._taichi import F32, F32X16, I32, ti
+from .launch import kernel
 from .quant import quantized_value
 from .rate import table_cost
 
@@ -54,7 +55,7 @@ def part_of(block: ti.i32, g: ti.i32, length: ti.i32, scattered: ti.i32, grids: 
     return begin, along, number
 
 
-@ti.kernel
+@kernel
 def quantize_symbols(
     blocks: ti.i32,
     length: ti.i32,
@@ -130,7 +131,7 @@ def adam_of_one(
     parameters[i] = parameters[i] - speed * m / (ti.sqrt(v * correction) + epsilon)
 
 
-@ti.kernel
+@kernel
 def update_symbols(
     blocks: ti.i32,
     length: ti.i32,
@@ -175,7 +176,7 @@ def update_symbols(
         d_step[block] = total
 
 
-@ti.kernel
+@kernel
 def update_symbols_lanes(
     blocks: ti.i32,
     length: ti.i32,
