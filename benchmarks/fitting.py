@@ -39,7 +39,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
         *((lanes, name) for name in ("colours_bwd_outputs", "colours_bwd_inputs", "gather_blocks")),
         (shading, "_with_gradient"),
     ],
-    "quantiser": [(update, "quantize_symbols")],
+    "quantiser": [(update, "quantize_symbols"), (update, "quantize_symbols_lanes")],
     "adjoint of symbols, rate, Adam": [
         (update, "update_symbols"),
         (update, "update_symbols_lanes"),

@@ -30,6 +30,23 @@ def uniform(a: ti.i32, b: ti.i32, c: ti.i32) -> ti.f32:
 
 
 @ti.func
+def uniform_of_sixteen(a: ti.i32, b: ti.i32, first: ti.i32):
+    """:func:`uniform` for the counters c = first .. first + 15 at once.
+
+    In signed integers, since the compiler cannot cast vectors of unsigned ones: their constants less 2^32, shifted bits
+    masked.
+    """
+    h = ti.cast(a, ti.u32) * ti.u32(0x9E3779B1) ^ (ti.cast(b, ti.u32) + ti.u32(0x7F4A7C15)) * ti.u32(0x85EBCA6B)
+    h = (h ^ (h >> 16)) * ti.u32(0x7FEB352D)
+    c = ti.Vector([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]) + first
+    v = (c * -1028477387 + 374761393) ^ ti.cast(h, ti.i32)
+    v = (v ^ ((v >> 15) & 0x1FFFF)) * -2073254261
+    v = (v ^ ((v >> 13) & 0x7FFFF)) * 668265263
+    v = v ^ ((v >> 16) & 0xFFFF)
+    return (ti.Vector([0.0] * 16) + ((v >> 8) & 0xFFFFFF)) * (1.0 / 16777216.0)
+
+
+@ti.func
 def undistort(xd: ti.f32, yd: ti.f32, k1: ti.f32, k2: ti.f32, p1: ti.f32, p2: ti.f32):
     """Invert the Brown-Conrady model by fixed-point iteration on normalised coordinates."""
     x = xd

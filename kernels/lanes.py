@@ -265,3 +265,23 @@ def gather_blocks(
     for m in range((count + 15) // 16 * 16):
         move_one(m, count, kept, inputs, x_shift, x, kept_x)
         move_one(m, count, kept, outputs, y_shift, d_y, kept_d_y)
+
+
+@kernel
+def largest_of_rows(
+    blocks: ti.i32,
+    columns: ti.template(),
+    shift: ti.template(),
+    x: F32X16,
+    largest: F32X16,  # out (blocks,)
+):
+    """The largest magnitude in each sample's row."""
+    for b in range(blocks):
+        high = x[b << shift]
+        low = x[b << shift]
+        for k in ti.static(range(1, columns)):
+            value = x[(b << shift) | k]
+            high = ti.select(value > high, value, high)
+            low = ti.select(value < low, value, low)
+        low = 0.0 - low
+        largest[b] = ti.select(high > low, high, low)

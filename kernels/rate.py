@@ -30,6 +30,16 @@ def table_cost(y: ti.f32, table: ti.i32, lengths: ti.template(), largest: ti.i32
     return bits, derivative
 
 
+@ti.func
+def table_slope(y: ti.f32, row: ti.i32, slopes: ti.template(), largest: ti.i32) -> ti.f32:
+    """The derivative of :func:`table_cost`, from a table's 2 * largest + 2 derivatives, which begin at ``row``.
+
+    They are those below -largest, between each integer and the next, and above the largest.
+    """
+    i = ti.cast(ti.floor(y), ti.i32) + largest + 1
+    return slopes[row + ti.select(i < 0, 0, ti.select(i > 2 * largest + 1, 2 * largest + 1, i))]
+
+
 @kernel
 def table_rate_fwd(
     count: ti.i32,

@@ -5,10 +5,11 @@ last symbol + 1 and number of blocks (two floats each: value // 4096 and the res
 step, offset, learning rate divided by (1 - beta1^t), and weight of the magnitude.
 """
 
-from ._taichi import F32, F32X16, I32, ti
+from ._taichi import F32, F32X4, F32X16, I32, ti
+from .geometry import uniform_of_sixteen
 from .launch import kernel
-from .quant import quantized_value
-from .rate import table_cost
+from .quant import NOISE, ROUND, quantized_value
+from .rate import table_slope
 
 ROW = 16
 SPLIT = 4096
@@ -85,6 +86,65 @@ def quantize_symbols(
 
 
 @ti.func
+def side_of_vectors(side: ti.i32, first: ti.i32, last: ti.i32):
+    """The symbols first .. last - 1 before (side 0) and behind (side 1) the whole vectors of sixteen among them."""
+    begin = first
+    end = ti.min(last, (first + 15) & -16)
+    if side == 1:
+        begin = ti.max(end, last & -16)
+        end = last
+    return begin, end
+
+
+@kernel
+def quantize_symbols_lanes(
+    blocks: ti.i32,
+    length: ti.i32,
+    scattered: ti.i32,  # 0
+    n_grids: ti.i32,
+    grids: F32,
+    mode: ti.i32,
+    seed: ti.i32,
+    iteration: ti.i32,
+    fours: ti.template(),  # 1: every four symbols lie side by side in the values, too
+    parameters: F32,
+    reference: F32,
+    place: I32,  # (count,) index into values; with ``fours`` (count / 4,) index into values of four
+    levels: F32,
+    values: F32,
+    parameters_lanes: F32X16,  # the same memory as those above
+    reference_lanes: F32X16,
+    levels_lanes: F32X16,
+    levels_fours: F32X4,
+    values_fours: F32X4,
+):
+    """:func:`quantize_symbols` for the CPU, which takes sixteen symbols at once."""
+    for block in range(blocks):
+        g = grid_of(block, n_grids, grids)
+        first, along, number = part_of(block, g, length, scattered, grids)
+        last = first + number
+        step = grids[g * 16 + 8]
+        offset = grids[g * 16 + 9]
+        for n in range((first + 15) >> 4, last >> 4):
+            q = parameters_lanes[n]
+            if mode == NOISE:
+                q += uniform_of_sixteen(seed, iteration, n << 4) - 0.5
+            if mode == ROUND:
+                q = ti.floor(q + 0.5)
+            levels_lanes[n] = reference_lanes[n] + q
+        for side in range(2):
+            begin, end = side_of_vectors(side, first, last)
+            for i in range(begin, end):
+                levels[i] = reference[i] + quantized_value(parameters[i], mode, seed, iteration, i)
+        if ti.static(fours == 1):
+            for n in range(first >> 2, last >> 2):
+                values_fours[place[n]] = levels_fours[n] * step + offset
+        else:
+            for i in range(first, last):
+                values[place[i]] = offset + step * levels[i]
+
+
+@ti.func
 def gradient_of_one(
     i: ti.i32,
     d: ti.f32,
@@ -92,19 +152,17 @@ def gradient_of_one(
     rate: ti.i32,
     weight: ti.f32,
     largest: ti.i32,
-    slope: ti.f32,
     magnitude: ti.f32,
-    tables: ti.template(),
-    lengths: ti.template(),
+    rows: ti.template(),
+    slopes: ti.template(),
 ) -> ti.f32:
     """Gradient of symbol i: ``d`` of the distortion, and those of rate and magnitude at its parameter ``p``."""
     result = d
     if rate == TABLES:
         # Rounding hides which way a symbol leans; the rate is taken where the parameter really is.
-        _, derivative = table_cost(p, tables[i], lengths, largest, slope)
-        result += weight * derivative
+        result += weight * table_slope(p, rows[i], slopes, largest)
     if rate == GIVEN:
-        result += lengths[i]
+        result += slopes[i]
     if magnitude != 0.0:
         result += ti.select(p > 0.0, magnitude, ti.select(p < 0.0, -magnitude, 0.0))
     return result
@@ -138,10 +196,9 @@ def update_symbols(
     scattered: ti.i32,
     n_grids: ti.i32,
     grids: F32,
-    rate: ti.i32,  # NO_RATE, TABLES, or GIVEN: ``lengths`` holds the gradient of the rate of each symbol
+    rate: ti.i32,  # NO_RATE, TABLES, or GIVEN: ``slopes`` holds the gradient of the rate of each symbol
     weight: ti.f32,  # of the rate
     largest: ti.i32,
-    slope: ti.f32,
     beta1: ti.f32,
     beta2: ti.f32,
     correction: ti.f32,  # 1 / (1 - beta2^t)
@@ -149,8 +206,8 @@ def update_symbols(
     place: I32,
     d_values: F32,  # in/out: read at the places and set to 0 there
     levels: F32,
-    tables: I32,  # (count,) which table codes each symbol
-    lengths: F32,  # see ``rate.table_rate_fwd``
+    rows: I32,  # (count,) where the table that codes each symbol begins in ``slopes``
+    slopes: F32,  # see ``rate.table_slope``
     moment1: F32,  # in/out
     moment2: F32,  # in/out
     parameters: F32,  # in/out
@@ -171,7 +228,7 @@ def update_symbols(
             d_values[at] = 0.0
             total += d * levels[i]
             p = parameters[i]
-            d = gradient_of_one(i, d * step, p, rate, weight, largest, slope, magnitude, tables, lengths)
+            d = gradient_of_one(i, d * step, p, rate, weight, largest, magnitude, rows, slopes)
             adam_of_one(i, d, speed, beta1, beta2, correction, epsilon, moment1, moment2, parameters)
         d_step[block] = total
 
@@ -186,16 +243,16 @@ def update_symbols_lanes(
     rate: ti.i32,
     weight: ti.f32,
     largest: ti.i32,
-    slope: ti.f32,
     beta1: ti.f32,
     beta2: ti.f32,
     correction: ti.f32,
     epsilon: ti.f32,
+    fours: ti.template(),  # as in quantize_symbols_lanes
     place: I32,
     d_values: F32,
     levels: F32,
-    tables: I32,
-    lengths: F32,
+    rows: I32,
+    slopes: F32,
     moment1: F32,
     moment2: F32,
     parameters: F32,
@@ -204,39 +261,56 @@ def update_symbols_lanes(
     moment2_lanes: F32X16,
     parameters_lanes: F32X16,
     gradient_lanes: F32X16,
+    d_values_fours: F32X4,
+    levels_fours: F32X4,
+    gradient_fours: F32X4,
     d_step: F32,
 ):
     """:func:`update_symbols` for the CPU, where Adam takes sixteen symbols at once."""
     for block in range(blocks):
         g = grid_of(block, n_grids, grids)
         first, along, number = part_of(block, g, length, scattered, grids)
+        last = first + number
         step = grids[g * 16 + 8]
         speed = grids[g * 16 + 10]
         magnitude = grids[g * 16 + 11]
         total = 0.0
-        for i in range(first, first + number):
-            at = place[i]
-            d = d_values[at]
-            d_values[at] = 0.0
-            total += d * levels[i]
-            gradient[i] = gradient_of_one(
-                i, d * step, parameters[i], rate, weight, largest, slope, magnitude, tables, lengths
-            )
+        if ti.static(fours == 1):
+            sums = ti.Vector([0.0, 0.0, 0.0, 0.0])
+            for n in range(first >> 2, last >> 2):
+                at = place[n]
+                d = d_values_fours[at]
+                d_values_fours[at] = ti.Vector([0.0, 0.0, 0.0, 0.0])
+                sums += d * levels_fours[n]
+                d *= step
+                if rate == GIVEN:
+                    d += gradient_fours[n]
+                gradient_fours[n] = d
+            total = sums[0] + sums[1] + sums[2] + sums[3]
+            if rate == TABLES:
+                for i in range(first, last):
+                    gradient[i] = gradient[i] + weight * table_slope(parameters[i], rows[i], slopes, largest)
+        else:
+            for i in range(first, last):
+                at = place[i]
+                d = d_values[at]
+                d_values[at] = 0.0
+                total += d * levels[i]
+                gradient[i] = gradient_of_one(i, d * step, parameters[i], rate, weight, largest, 0.0, rows, slopes)
         d_step[block] = total
         # Whole vectors; where a grid begins or ends within one, its symbols one by one.
-        last = first + number
         for n in range((first + 15) >> 4, last >> 4):
+            p = parameters_lanes[n]
             d = gradient_lanes[n]
+            if magnitude != 0.0:
+                d += ti.select(p > 0.0, magnitude, 0.0) - ti.select(p < 0.0, magnitude, 0.0)
             m = moment1_lanes[n] * beta1 + d * (1.0 - beta1)
             v = moment2_lanes[n] * beta2 + d * d * (1.0 - beta2)
             moment1_lanes[n] = m
             moment2_lanes[n] = v
-            parameters_lanes[n] = parameters_lanes[n] - speed * m / (ti.sqrt(v * correction) + epsilon)
+            parameters_lanes[n] = p - speed * m / (ti.sqrt(v * correction) + epsilon)
         for side in range(2):
-            begin = first
-            end = ti.min(last, (first + 15) & -16)
-            if side == 1:
-                begin = ti.max(end, last & -16)
-                end = last
+            begin, end = side_of_vectors(side, first, last)
             for i in range(begin, end):
-                adam_of_one(i, gradient[i], speed, beta1, beta2, correction, epsilon, moment1, moment2, parameters)
+                d = gradient_of_one(i, gradient[i], parameters[i], NO_RATE, 0.0, 0, magnitude, rows, slopes)
+                adam_of_one(i, d, speed, beta1, beta2, correction, epsilon, moment1, moment2, parameters)

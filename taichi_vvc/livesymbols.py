@@ -11,6 +11,7 @@ import numpy as np
 from taichi_vvc.kernels import update
 
 from .fields import GridMap
+from .mlp import vectors
 from .runtime import Runtime
 from .types import FieldLayout
 
@@ -79,6 +80,7 @@ class LiveSymbols:
         reference: reference symbols as float32.
         place: index into the flat grid values.
         blocks: rows of grids and blocks for ``kernels/update.py``.
+        fours: on the CPU, ``place`` in values of four for every four symbols; None where some four lie apart.
     """
 
     live: tuple[np.ndarray, ...]
@@ -91,6 +93,7 @@ class LiveSymbols:
     reference: Any
     place: Any
     blocks: Blocks
+    fours: Any = None
 
     @property
     def count(self) -> int:
@@ -147,7 +150,18 @@ def make_live(
         vector(reference),
         runtime.upload(np.concatenate(places).astype(np.int32)),
         Blocks.of(runtime, ranges),
+        _fours(np.concatenate(places), ranges) if runtime.host_arrays else None,
     )
+
+
+def _fours(place: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:
+    """See :attr:`LiveSymbols.fours`."""
+    if any(end % 4 for _, end in ranges):
+        return None
+    rows = place.reshape(-1, 4)
+    if (rows[:, 0] % 4).any() or (rows != rows[:, :1] + np.arange(4)).any():
+        return None
+    return (rows[:, 0] // 4).astype(np.int32)
 
 
 def shrink_live(
@@ -167,3 +181,27 @@ def shrink_live(
         dense(old.reference),
         (dense(old.moment1), dense(old.moment2)),
     )
+
+
+def quantize_on_cpu(where: tuple[Any, ...], s: LiveSymbols, values: np.ndarray) -> None:
+    """``update.quantize_symbols_lanes``; ``where``: its first arguments."""
+    place = s.place if s.fours is None else s.fours
+    lanes = map(vectors, (s.parameters, s.reference, s.levels))
+    fours = _in_fours(s.levels), _in_fours(values)
+    given = s.parameters, s.reference, place, s.levels, values
+    update.quantize_symbols_lanes(*where, int(s.fours is not None), *given, *lanes, *fours)
+
+
+def update_on_cpu(numbers: tuple[Any, ...], s: LiveSymbols, gradient: np.ndarray, rows: Any, slopes: Any) -> None:
+    """``update.update_symbols_lanes``; ``numbers``: its first arguments; ``gradient``: of the flat grid values."""
+    place = s.place if s.fours is None else s.fours
+    symbols = s.moment1, s.moment2, s.parameters, s.gradient
+    fours = (_in_fours(array) for array in (gradient, s.levels, s.gradient))
+    given = place, gradient, s.levels, rows, slopes, *symbols
+    update.update_symbols_lanes(
+        *numbers, int(s.fours is not None), *given, *map(vectors, symbols), *fours, s.blocks.d_step
+    )
+
+
+def _in_fours(array: np.ndarray) -> np.ndarray:
+    return array[: array.size // 4 * 4].reshape(-1, 4)

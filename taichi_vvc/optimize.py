@@ -21,8 +21,8 @@ from taichi_vvc.kernels import adam, geometry, quant, update
 from .config import EncoderConfig
 from .fields import Field, flat_values, make_field, map_of
 from .live import live_nodes
-from .livesymbols import LiveSymbols, make_live, scatter_live, shrink_live
-from .mlp import flatten, unflatten, vectors
+from .livesymbols import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
+from .mlp import flatten, unflatten
 from .occupancy import kept_cells
 from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
@@ -141,10 +141,11 @@ def _start(
 def _quantize(state: _State, mode: int, seed: int, iteration: int) -> None:
     s, runtime = state.symbols, state.field.runtime
     offsets = [grid_offset(grid) for grid in range(len(state.steps))]
-    where = s.blocks.launch(runtime, step=state.steps, offset=offsets)
-    update.quantize_symbols(
-        *where, mode, seed, iteration, s.parameters, s.reference, s.place, s.levels, state.field.values
-    )
+    where = *s.blocks.launch(runtime, step=state.steps, offset=offsets), mode, seed, iteration
+    if runtime.host_arrays:
+        quantize_on_cpu(where, s, state.field.values)
+        return
+    update.quantize_symbols(*where, s.parameters, s.reference, s.place, s.levels, state.field.values)
 
 
 def rounded(runtime: Runtime, layout: FieldLayout, s: LiveSymbols) -> tuple[np.ndarray, ...]:
@@ -313,28 +314,26 @@ def _update(
     t = iteration + 1
     correction1, correction2 = 1 / (1 - _BETA1**t), 1 / (1 - _BETA2**t)
     weight = config.lambda_rate / problem.rays_per_view
-    given, largest, slope = update.NO_RATE, 0, 0.0
-    table, lengths = s.place, s.gradient
+    given, largest = update.NO_RATE, 0
+    rows, slopes = s.place, s.gradient
     if tables is not None and config.joint:
         if tables.model == "laplace":
             s.gradient.fill(0)
             add_laplace_gradient(s, tables, weight)
             given = update.GIVEN
         else:
-            given, largest, slope = update.TABLES, tables.largest, tables.slope
-            table, lengths = tables.table, tables.lengths
+            given, largest = update.TABLES, tables.largest
+            rows, slopes = tables.rows, tables.slopes
     magnitude = np.zeros(len(state.steps))
     if not key:
         magnitude[1:] = config.lambda_residual * state.steps[1:] / problem.rays_per_view
     where = s.blocks.launch(runtime, step=state.steps, rate=symbol_rates * correction1, magnitude=magnitude)
-    symbols = (s.moment1, s.moment2, s.parameters)
-    kernel = update.update_symbols
+    numbers = *where, given, weight, largest, _BETA1, _BETA2, correction2, _EPSILON
     if runtime.host_arrays:
-        kernel = update.update_symbols_lanes
-        symbols = (*symbols, s.gradient, *map(vectors, (*symbols, s.gradient)))
-    rates = given, weight, largest, slope
-    betas = _BETA1, _BETA2, correction2, _EPSILON
-    kernel(*where, *rates, *betas, s.place, state.gradient, s.levels, table, lengths, *symbols, s.blocks.d_step)
+        update_on_cpu(numbers, s, state.gradient, rows, slopes)
+    else:
+        symbols = s.moment1, s.moment2, s.parameters, s.blocks.d_step
+        update.update_symbols(*numbers, s.place, state.gradient, s.levels, rows, slopes, *symbols)
     if key and config.joint:
         _update_steps(state, decay, correction1, correction2)
     if state.mlp_gradient is not None and state.mlp_moments is not None:

@@ -23,6 +23,8 @@ class RateTables:
         table: (live symbols,) int32, the table of each symbol.
         lengths: context: (tables * (2 * largest + 1),) bits; laplace: (tables,) scales in symbols.
         largest, slope: alphabet bound, and bits per unit beyond it.
+        rows, slopes: context: where each symbol's table begins in the derivatives of the bits, see
+            ``kernels.rate.table_slope``; laplace: None.
         bits: what the coder would need for the symbols that the tables were chosen for, as it counts them.
     """
 
@@ -32,6 +34,8 @@ class RateTables:
     largest: int
     slope: float
     bits: float
+    rows: Any = None
+    slopes: Any = None
 
 
 def plan_tables(
@@ -65,7 +69,13 @@ def plan_tables(
         base += len(plan.lengths)
         largest, slope = (plan.lengths.shape[1] - 1) // 2, plan.slope
     table, flat = np.concatenate(tables).astype(np.int32), np.concatenate(lengths).astype(np.float32)
-    return RateTables(model, runtime.upload(table), runtime.upload(flat), largest, slope, bits)
+    result = RateTables(model, runtime.upload(table), runtime.upload(flat), largest, slope, bits)
+    if model != "laplace":
+        between = np.diff(flat.reshape(-1, 2 * largest + 1), axis=1)
+        ends = np.full((len(between), 1), slope, np.float32)
+        result.slopes = runtime.upload(np.concatenate([-ends, between, ends], axis=1))
+        result.rows = runtime.upload(table * (2 * largest + 2))
+    return result
 
 
 def _even(lengths: np.ndarray) -> np.ndarray:

@@ -241,7 +241,7 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
             m, a["selected"], projection_stride(f), needed, shift_of(needed), d_inputs, a["d_projection"]
         )
     channels, shape = layout.channels, Lanes.of(projection)
-    kept = _with_gradient(a["d_projection"], n, batch.rays, shape.outputs)
+    kept = _with_gradient(ws, n, batch.rays, projection.outputs)
     k = kept.size
     if not k:
         return
@@ -266,11 +266,12 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
     grids.lookup_bwd_tasks(k, f.map.groups, channels, places, *f.tables, *found, rows, gradient)
 
 
-def _with_gradient(d_projection: np.ndarray, samples: int, rays: int, shift: int) -> np.ndarray:
+def _with_gradient(ws: Workspace, samples: int, rays: int, columns: int) -> np.ndarray:
     """Samples worth going back through: those behind surfaces and in empty space hardly change the picture."""
-    rows = blocks(d_projection, samples, shift)
-    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1)).reshape(-1)[:samples]
-    return np.flatnonzero(largest > NEGLIGIBLE / rays).astype(np.int32)
+    largest = ws.get("largest", in_blocks(samples, 0))
+    rows, count = vectors(ws.arrays["d_projection"]), -(-samples // LANES)
+    lanes.largest_of_rows(count, columns, shift_of(columns), rows, vectors(largest))
+    return np.flatnonzero(largest[:samples] > NEGLIGIBLE / rays).astype(np.int32)
 
 
 def _in_fours(f: Field) -> bool:

@@ -8,41 +8,55 @@ import reference
 from backends import BACKEND, down, gradient_of, ints, runtime, unset, up
 from taichi_vvc.kernels import quant, update
 
-from taichi_vvc.livesymbols import Blocks
-from taichi_vvc.mlp import vectors
+from taichi_vvc.livesymbols import Blocks, LiveSymbols, quantize_on_cpu, update_on_cpu
 
 # Grids of many, one, none and few symbols; blocks of the CPU and of a GPU end within them.
-SIZES = (150, 1, 0, 70)
+SIZES = (148, 4, 0, 72)
 ENDS = np.cumsum(SIZES)
 RANGES = [(int(end) - size, int(end)) for end, size in zip(ENDS, SIZES, strict=True)]
 COUNT = int(ENDS[-1])
 GRID = np.repeat(np.arange(4), SIZES)
 STEPS, OFFSETS = np.array([0.3, 0.7, 0.5, 0.2]), np.array([1.25, 0.0, 0.0, 0.5])
 BETA1, BETA2 = 0.9, 0.99
-# On the CPU vectors of sixteen symbols, too.
-PATHS = ["scalars", "lanes"] if BACKEND == "cpu" else ["scalars"]
+# On the CPU vectors of sixteen symbols, too, and places in fours.
+PATHS = ["scalars", "lanes", "fours"] if BACKEND == "cpu" else ["scalars"]
 
 
-def case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Parameters, integer references and places (a permutation with gaps)."""
+def case(name: str = "scalars") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parameters, integer references and places (a permutation with gaps; of fours for ``fours``)."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal(COUNT) * 2, rng.integers(-4, 5, COUNT), rng.permutation(2 * COUNT)[:COUNT]
+    parameters, references = rng.standard_normal(COUNT) * 2, rng.integers(-4, 5, COUNT)
+    if name == "fours":
+        first = 4 * rng.permutation(COUNT // 2)[: COUNT // 4]
+        return parameters, references, (first[:, None] + np.arange(4)).reshape(-1)
+    return parameters, references, rng.permutation(2 * COUNT)[:COUNT]
 
 
-def quantized(mode: int, parameters: np.ndarray, steps: np.ndarray = STEPS) -> tuple[np.ndarray, np.ndarray]:
+def symbols_of(name: str, parameters: np.ndarray) -> LiveSymbols:
+    """Symbols as a fit holds them."""
+    _, references, place = case(name)
+    fours = ints(place[::4] // 4) if name == "fours" else None
+    zeros = [up(np.zeros(COUNT)) for _ in range(3)]
+    arrays = up(parameters), *zeros, unset(COUNT), up(references), ints(place)
+    return LiveSymbols((), tuple(RANGES), *arrays, Blocks.of(runtime(), RANGES), fours)
+
+
+def quantized(name: str, mode: int, parameters: np.ndarray, steps: np.ndarray = STEPS) -> tuple[np.ndarray, np.ndarray]:
     """Levels and flat values, which start at -100."""
-    _, references, place = case()
-    blocks = Blocks.of(runtime(), RANGES)
-    where = blocks.launch(runtime(), step=steps, offset=OFFSETS)
-    levels, values = unset(COUNT), up(np.full(2 * COUNT, -100.0))
-    update.quantize_symbols(*where, mode, 3, 8, up(parameters), up(references), ints(place), levels, values)
-    return down(levels, COUNT), down(values, 2 * COUNT)
+    s, values = symbols_of(name, parameters), up(np.full(2 * COUNT, -100.0))
+    where = *s.blocks.launch(runtime(), step=steps, offset=OFFSETS), mode, 3, 8
+    if name == "scalars":
+        update.quantize_symbols(*where, s.parameters, s.reference, s.place, s.levels, values)
+    else:
+        quantize_on_cpu(where, s, values)
+    return down(s.levels, COUNT), down(values, 2 * COUNT)
 
 
+@pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("mode", [quant.IDENTITY, quant.NOISE, quant.ROUND])
-def test_every_symbol_is_dequantised_with_its_grid(mode: int) -> None:
-    parameters, references, place = case()
-    levels, values = quantized(mode, parameters)
+def test_every_symbol_is_dequantised_with_its_grid(mode: int, name: str) -> None:
+    parameters, references, place = case(name)
+    levels, values = quantized(name, mode, parameters)
     residual = {
         quant.IDENTITY: parameters,
         quant.NOISE: parameters + [reference.uniform(3, 8, i) - 0.5 for i in range(COUNT)],
@@ -57,31 +71,34 @@ def updated(
     name: str, d_values: np.ndarray, rate: int = update.NO_RATE, magnitude: float = 0.0, moments: float = 0.0
 ) -> dict[str, np.ndarray]:
     """All that one pass changes, after the noisy quantiser; every grid learns at its own rate."""
-    parameters, _, place = case()
-    blocks = Blocks.of(runtime(), RANGES)
+    parameters = case(name)[0]
+    s, d = symbols_of(name, parameters), up(d_values)
+    for array in (s.moment1, s.moment2):
+        array.fill(moments)
+    s.levels = up(quantized(name, quant.NOISE, parameters)[0])
     speeds = 0.1 * (1 + np.arange(4))
-    where = blocks.launch(runtime(), step=STEPS, offset=OFFSETS, rate=speeds, magnitude=magnitude * np.arange(4))
-    arrays = {name: up(np.full(COUNT, moments)) for name in ("moment1", "moment2")} | {"parameters": up(parameters)}
-    d = up(d_values)
-    levels = up(quantized(quant.NOISE, parameters)[0])
-    table = lengths().reshape(-1) if rate == update.TABLES else given()
-    numbers = rate, 0.25, 4, 2.5, BETA1, BETA2, 1.0, 1e-8
-    symbols, kernel = tuple(arrays.values()), update.update_symbols
-    if name == "lanes":
-        # GIVEN and the scratch may be one array.
-        scratch, kernel = up(table if rate == update.GIVEN else np.full(COUNT, np.nan)), update.update_symbols_lanes
-        table = scratch if rate == update.GIVEN else up(table)
-        symbols = (*symbols, scratch, *map(vectors, (*symbols, scratch)))
+    where = s.blocks.launch(runtime(), step=STEPS, offset=OFFSETS, rate=speeds, magnitude=magnitude * np.arange(4))
+    numbers = *where, rate, 0.25, 4, BETA1, BETA2, 1.0, 1e-8
+    rows, table = ints(GRID % 3 * 10), up(slopes() if rate == update.TABLES else given())
+    if name == "scalars":
+        arrays = s.moment1, s.moment2, s.parameters, s.blocks.d_step
+        update.update_symbols(*numbers, s.place, d, s.levels, rows, table, *arrays)
     else:
-        table = up(table)
-    kernel(*where, *numbers, ints(place), d, levels, ints(GRID % 3), table, *symbols, blocks.d_step)
-    found = {name: down(array, COUNT) for name, array in arrays.items()}
-    return found | {"d_values": down(d, 2 * COUNT), "d_step": blocks.step_gradients(runtime())}
+        s.gradient = table if rate == update.GIVEN else unset(COUNT)
+        update_on_cpu(numbers, s, d, rows, table)
+    found = {name: down(getattr(s, name), COUNT) for name in ("moment1", "moment2", "parameters")}
+    return found | {"d_values": down(d, 2 * COUNT), "d_step": s.blocks.step_gradients(runtime())}
 
 
 def lengths() -> np.ndarray:
     """Code lengths (3, 9) of three tables."""
     return np.random.default_rng(1).uniform(0.1, 9, (3, 9))
+
+
+def slopes() -> np.ndarray:
+    """Their derivatives (3, 10): below -4, between each integer and the next, above 4."""
+    ends = np.full((3, 1), 2.5)
+    return np.concatenate([-ends, np.diff(lengths()), ends], axis=1)
 
 
 def given() -> np.ndarray:
@@ -108,7 +125,7 @@ def table_slopes(parameters: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("magnitude", [0.0, 0.5])
 @pytest.mark.parametrize("name", PATHS)
 def test_one_pass_is_adjoint_rate_and_adam(name: str, rate: int, magnitude: float) -> None:
-    parameters, _, place = case()
+    parameters, _, place = case(name)
     weights = loss_weights()
     found = updated(name, weights, rate, magnitude, moments=0.3)
     d = STEPS[GRID] * weights[place] + magnitude * GRID * np.sign(parameters)
@@ -126,7 +143,7 @@ def test_one_pass_is_adjoint_rate_and_adam(name: str, rate: int, magnitude: floa
 
 @pytest.mark.parametrize("name", PATHS)
 def test_the_gradient_of_the_values_is_used_up(name: str) -> None:
-    weights, place = loss_weights().astype(np.float32), case()[2]
+    weights, place = loss_weights().astype(np.float32), case(name)[2]
     left = updated(name, weights)["d_values"]
     assert (left[place] == 0).all()
     np.testing.assert_array_equal(np.delete(left, place), np.delete(weights, place))
@@ -134,11 +151,11 @@ def test_the_gradient_of_the_values_is_used_up(name: str) -> None:
 
 @pytest.mark.parametrize("name", PATHS)
 def test_gradient_of_the_steps(name: str) -> None:
-    parameters, _, place = case()
+    parameters, _, place = case(name)
     weights = loss_weights()
 
     def loss(steps: np.ndarray) -> float:
-        values = quantized(quant.NOISE, parameters, steps)[1]
+        values = quantized(name, quant.NOISE, parameters, steps)[1]
         return float(values[place].astype(np.float64) @ weights[place])
 
     # Values are linear in the steps.
