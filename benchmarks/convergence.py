@@ -190,7 +190,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     case = prepare(runtime, config, sequence, 0)
     source = case
     if options.torch_pruned:
-        fresh = optimize._start(runtime, warm.layout, warm.config, warm.state.field.mask, None)
+        fresh = optimize.begin_fit(runtime, warm.layout, warm.config, warm.state.field.mask, None)
         fresh.field.opacity = warm.state.field.opacity
         source = replace(warm, state=fresh)
     if not options.torch_pruned:

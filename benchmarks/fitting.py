@@ -77,8 +77,8 @@ class Case:
 
     def distortion(self, batch: int) -> float | None:
         """Render one batch and go back through it; mean squared error where it was read."""
-        parts = self.ws, self.state, self.config, self.problem, self.background, self.seed, batch
-        return optimize._distortion_step(*parts)
+        parts = self.ws, self.state, self.config, self.problem, self.seed, batch
+        return optimize.distortion_step(*parts)
 
     def plan(self) -> None:
         """Let the coder choose its tables."""
@@ -117,7 +117,7 @@ def prepare(
     ws = Workspace(runtime)
     training = [v for v in views.views if v.camera.split == "train"]
     problem = make_problem(ws, layout, training[:cameras], mask)
-    state = optimize._start(runtime, layout, config, mask, None)
+    state = optimize.begin_fit(runtime, layout, config, mask, None)
     case = Case(ws, layout, config, problem, state, tuple(c / 255 for c in config.background))
     # A field of a few steps has not formed: pruning would leave hardly a sample of it.
     prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} if warm >= 30 else set()

@@ -254,19 +254,24 @@ def with_lambda(config: EncoderConfig, value: float) -> EncoderConfig:
     return replace(config, lambda_rate=value)
 
 
+def without_motion(config: EncoderConfig, value: float) -> EncoderConfig:
+    """The joint fit at another lambda, every inter frame predicted from what stood at the same place."""
+    return replace(config, lambda_rate=value, motion_blocks=0)
+
+
 def with_laplace(config: EncoderConfig, value: float) -> EncoderConfig:
     """The joint fit at another lambda, one Laplace distribution per channel as rate model and coder."""
     return replace(config, lambda_rate=value, rate_model="laplace")
 
 
 def as_the_paper(config: EncoderConfig, value: float) -> EncoderConfig:
-    """:func:`with_laplace`, fitted for a coefficient grid that is sent whole."""
-    return replace(with_laplace(config, value), whole_coefficients=True)
+    """:func:`with_laplace` without motion, fitted for a coefficient grid that is sent whole."""
+    return replace(with_laplace(config, value), whole_coefficients=True, motion_blocks=0)
 
 
 def with_step(config: EncoderConfig, value: float) -> EncoderConfig:
-    """A fit without rate and quantisation, rounded afterwards to multiples of a step."""
-    return replace(config, joint=False, coefficient_step=value, basis_step=value)
+    """A fit without rate, quantisation and motion, rounded afterwards to multiples of a step."""
+    return replace(config, joint=False, coefficient_step=value, basis_step=value, motion_blocks=0)
 
 
 def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:

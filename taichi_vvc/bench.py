@@ -180,6 +180,9 @@ CONFIGURATIONS: dict[str, Configuration] = {
     "full": Configuration(
         "the default: joint fit, context coder", "lambda", _lambdas(0.25, 16), _file("full", baselines.with_lambda)
     ),
+    "still": Configuration(
+        "the same without motion", "lambda", _lambdas(0.25, 16), _file("still", baselines.without_motion)
+    ),
     "laplace": Configuration(
         "joint fit and coding by one Laplace distribution per grid and channel",
         "lambda",

@@ -33,6 +33,7 @@ class EncoderConfig:
         coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
         level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
         occupancy_cells: cells of the occupancy mask along the longest side.
+        motion_blocks: blocks of the motion lattice along the longest side; 0: inter frames have no motion.
         steps_per_side: ray-march steps along the longest side, at most; fewer where that is more than one per pixel.
         projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
         rays: rays per optimisation step.
@@ -62,6 +63,7 @@ class EncoderConfig:
     level_channels: tuple[int, ...] = (4, 4, 4)
     level_frequencies: tuple[float, ...] = (1.0, 1.0, 1.0)
     occupancy_cells: int = 64
+    motion_blocks: int = 8
     steps_per_side: int = 192
     projection_hidden: int = 64
     appearance: int = 7
@@ -105,6 +107,8 @@ class EncoderConfig:
             len(self.background) != 3 or not all(0 <= c <= 255 for c in self.background)
         ):
             raise ConfigError(f"expected a background of three values in 0..255, found {self.background}")
+        if self.motion_blocks < 0:
+            raise ConfigError(f"expected motion_blocks of 1 or more (0: no motion), found {self.motion_blocks}")
         if self.keyint < 0:
             raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
         if self.rate_model not in ("context", "laplace"):
@@ -202,6 +206,7 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         colour_hidden=config.colour_hidden,
         view_frequencies=config.view_frequencies,
         steps_per_side=steps,
+        motion_block=max(1, round(config.occupancy_cells / config.motion_blocks)) if config.motion_blocks else 0,
     )
 
 

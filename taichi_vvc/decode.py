@@ -1,8 +1,8 @@
 """The decoder: from chunks to integer symbols, and from symbols to a field that can be rendered.
 
 Steps of a frame: (1) read its chunk and check its CRC; (2) decode the occupancy mask; (3) derive the live symbols from
-it; (4) decode the residual of each grid; (5) add the reference symbols: integers, the same on every machine;
-(6) dequantise into a field on the device.
+it; (4) decode the motion, if there is any, and move the reference's symbols; (5) decode the residual of each grid and
+add it: integers, the same on every machine; (6) dequantise into a field on the device.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .errors import CorruptStream
 from .fields import Field, field_of_symbols
 from .headers import cameras_of_header, layout_of_header, unpack_group
 from .live import live_nodes
+from .motion import LARGEST, lattice_shape, live_motion, moved_symbols
 from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
 
@@ -62,17 +63,33 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
     before = None if reference is None else reference.occupancy
     occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
     live = live_nodes(layout, occupancy)
+    predicted = None if reference is None else reference.symbols
+    motion = _motion(layout, data, live)
+    if motion is not None and predicted is not None:
+        predicted = moved_symbols(layout, predicted, motion, live)
     previous = previous_residuals(reference)
     residuals, symbols = [], []
     for grid, (payload, shape) in enumerate(zip(data.grids, shapes, strict=True)):
         residual = decode_grid(payload, shape, live[grid], None if previous is None else previous[grid])
         # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
-        total = residual if reference is None else residual + reference.symbols[grid]
+        total = residual if predicted is None else residual + predicted[grid]
         if max(total.max(initial=0), -total.min(initial=0)) >= 2**24:
             raise CorruptStream(f"frame {data.number}: expected symbols below 2^24 in grid {grid}, found larger ones")
         residuals.append(residual)
         symbols.append(total)
-    return SymbolFrame(tuple(symbols), tuple(residuals), occupancy, data.type == "key")
+    return SymbolFrame(tuple(symbols), tuple(residuals), occupancy, data.type == "key", motion)
+
+
+def _motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) -> np.ndarray | None:
+    """The displacements of a frame, or None where it has none."""
+    if not data.motion:
+        return None
+    if not layout.motion_block:
+        raise CorruptStream(f"frame {data.number}: expected no motion in this file, found {len(data.motion)} bytes")
+    motion = decode_grid(data.motion, lattice_shape(layout), live_motion(layout, live), None)
+    if max(motion.max(initial=0), -motion.min(initial=0)) > LARGEST:
+        raise CorruptStream(f"frame {data.number}: expected displacements up to {LARGEST}, found larger ones")
+    return motion
 
 
 def previous_residuals(reference: SymbolFrame | None) -> tuple[np.ndarray, ...] | None:

@@ -28,6 +28,8 @@ from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
+from .motion import live_motion, moved_symbols
+from .motionsearch import find_motion, search_iterations
 from .occupancy import first_mask, scene_changed
 from .optimize import FitResult, Reference, fit_frame, unchanged
 from .problem import make_problem
@@ -53,8 +55,9 @@ _CHECKED_PIXELS = 4_000_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``.
+    """How far a frame is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``.
 
+    The first steps of an inter frame are those of the search for motion, which count no bits.
     ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
     encode with a target, and is 0 while the file itself is written.
     """
@@ -296,17 +299,36 @@ def _fit(
         return unchanged(reference, mask)
     problem = make_problem(job.ws, job.layout, views.views, mask)
 
+    searched = 0 if reference is None else search_iterations(config)
+
     def report(step: int, steps: int, error: float, bits: float) -> None:
         if job.progress is not None:
             running = -10 * float(np.log10(max(error, 1e-10)))
-            job.progress(Progress(number, step, steps, running, bits, config.lambda_rate, job.probe))
+            at = searched + step, searched + steps
+            job.progress(Progress(number, *at, running, bits, config.lambda_rate, job.probe))
+
+    def report_search(step: int, error: float) -> None:
+        report(step - searched, config.inter_iterations, error, 0.0)
 
     def look(field: Field) -> None:
         if job.preview is not None:
             job.preview(Glimpse(number, field, views, _background(config), False))
 
     previous = previous_residuals(None if reference is None else reference.frame)
-    return fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look)
+    motion = None
+    if reference is not None and searched:
+        motion = find_motion(job.ws, job.layout, config, problem, mask, reference, number, report_search)
+        reference = reference if motion is None else _moved(job.layout, reference, motion, mask)
+    fit = fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look)
+    if motion is not None:
+        motion = np.where(live_motion(job.layout, live_nodes(job.layout, fit.occupancy))[..., None], motion, 0)
+    return replace(fit, motion=motion)
+
+
+def _moved(layout: FieldLayout, reference: Reference, motion: np.ndarray, mask: np.ndarray) -> Reference:
+    """The reference with symbols moved to where the scene has gone."""
+    symbols = moved_symbols(layout, reference.frame.symbols, motion, live_nodes(layout, mask))
+    return Reference(replace(reference.frame, symbols=symbols), reference.parameters)
 
 
 def _write(
@@ -335,15 +357,20 @@ def _write(
         group_header = pack_group(group, number, fit.parameters.steps, fit.mlp_symbols, config.mlp_step)
         written += writer.add_group(group_header)
         sizes["mlp"] = len(group_header.mlp)
+    motion = b""
+    if fit.motion is not None:
+        motion = encode_grid(fit.motion, live_motion(layout, live), None).payload
     data = FrameData(
         number,
         group,
         "key" if before is None else "inter",
         encode_mask(fit.occupancy, None if before is None else before.occupancy),
         tuple(g.payload for g in grids),
+        motion,
     )
     written += writer.add_frame(data)
     sizes["occupancy"] = len(data.occupancy)
+    sizes["motion"] = len(data.motion)
     sizes["overhead"] = written - sum(sizes.values())
     decoded = decode_symbols(layout, data, before)
     assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))

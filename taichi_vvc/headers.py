@@ -80,6 +80,7 @@ def header_of(
         colour_hidden=layout.colour_hidden,
         view_frequencies=layout.view_frequencies,
         steps_per_side=layout.steps_per_side,
+        motion_block=layout.motion_block,
     )
     return syntax.SequenceHeader(
         layout=plain,
@@ -108,6 +109,7 @@ def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
         colour_hidden=h.colour_hidden,
         view_frequencies=h.view_frequencies,
         steps_per_side=h.steps_per_side,
+        motion_block=h.motion_block,
     )
 
 

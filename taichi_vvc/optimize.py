@@ -51,6 +51,7 @@ class FitResult:
         mlp_symbols: integers of the MLP tensors (key frames only).
         bits: of the grid symbols, as the fit's rate model counts them.
         error: mean squared error per channel over the last batches.
+        motion: displacements that the reference was moved by, or None; filled in by the encoder.
     """
 
     residuals: tuple[np.ndarray, ...]
@@ -59,6 +60,7 @@ class FitResult:
     mlp_symbols: tuple[np.ndarray, ...] | None
     bits: float
     error: float
+    motion: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,10 @@ def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
     return flatten(tuple(t.astype(np.float32) for t in tensors))
 
 
-def _start(
+def begin_fit(
     runtime: Runtime, layout: FieldLayout, config: EncoderConfig, mask: np.ndarray, reference: Reference | None
 ) -> _State:
+    """The state that a fit begins with: random grids and MLPs for a key frame, else the reference and no residual."""
     grid_map = map_of(layout)
     shapes = layout.grid_shapes
     zeros = tuple(np.zeros(s, np.float32) for s in shapes)
@@ -193,7 +196,7 @@ def fit_frame(
     """
     runtime = ws.runtime
     key = reference is None
-    state = _start(runtime, layout, config, mask, reference)
+    state = begin_fit(runtime, layout, config, mask, reference)
     total = config.key_iterations if key else config.inter_iterations
     grid_rate = config.grid_rate * (1.0 if key else config.inter_rate)
     seed = (config.seed * 7919 + frame * 104729) % (2**31)
@@ -204,8 +207,6 @@ def fit_frame(
     round_at = int(total * config.rounding_from) if key else 0
     recent = bits = 0.0
     heard = 0
-    assert config.background is not None
-    background = tuple(c / 255 for c in config.background)
     for iteration in range(total):
         if iteration in prune_at or (iteration % 100 == 50):
             if iteration in prune_at and _prune(ws, state, problem, margin=iteration < max(prune_at)):
@@ -216,7 +217,7 @@ def fit_frame(
             _freeze_mlp(state, layout, config)
         mode = quant.ROUND if iteration >= round_at else quant.NOISE
         _quantize(state, mode if config.joint else quant.IDENTITY, seed, iteration)
-        error = _distortion_step(ws, state, config, problem, background, seed, iteration)
+        error = distortion_step(ws, state, config, problem, seed, iteration)
         if error is not None:
             # The average fades by 5 % per iteration, also where the error is not read back at each of them.
             kept = 0.95 ** (iteration - heard) if iteration else 0.0
@@ -263,12 +264,11 @@ def _freeze_mlp(state: _State, layout: FieldLayout, config: EncoderConfig) -> No
     state.mlp_gradient = None
 
 
-def _distortion_step(
+def distortion_step(
     ws: Workspace,
     state: _State,
     config: EncoderConfig,
     problem: FrameProblem,
-    background: tuple[float, ...],
     seed: int,
     iteration: int,
 ) -> float | None:
@@ -276,6 +276,7 @@ def _distortion_step(
 
     Returns the mean squared error; on a GPU only now and then, since reading it back waits for the device.
     """
+    assert config.background is not None
     f, rays = state.field, config.rays
     pixels = ws.get("pixels", rays, np.int32)
     geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
@@ -285,7 +286,7 @@ def _distortion_step(
         pixels,
         problem.images,
         1 if config.random_background and problem.has_alpha else 0,
-        *background,
+        *(c / 255 for c in config.background),
         seed,
         iteration,
         ws.get("background", rays * 3),

@@ -122,6 +122,7 @@ class FieldLayout:
         colour_hidden: width of the hidden layer of the colour MLP.
         view_frequencies: octaves of the positional encoding of the view direction.
         steps_per_side: ray-march steps along the longest side of the bounds.
+        motion_block: edge of a block of the motion lattice, occupancy cells; 0: frames have no motion.
     """
 
     bounds: Bounds
@@ -133,6 +134,7 @@ class FieldLayout:
     colour_hidden: int = 64
     view_frequencies: int = 2
     steps_per_side: int = 128
+    motion_block: int = 0
 
     @property
     def cell(self) -> float:
@@ -204,12 +206,14 @@ class SymbolFrame:
         residuals: the same shapes: what the frame added to its reference (equal to ``symbols`` on a key frame).
         occupancy: (nz, ny, nx) bool, True where samples are taken.
         key: whether the frame stands alone.
+        motion: (mz, my, mx, 3) int32 displacements that moved the reference, see ``motion.py``; None: none.
     """
 
     symbols: tuple[np.ndarray, ...]
     residuals: tuple[np.ndarray, ...]
     occupancy: np.ndarray
     key: bool = True
+    motion: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,7 @@ class FrameStats:
         index: frame number within the file.
         type: ``"key"`` or ``"inter"``.
         bytes: all bytes that the frame added to the file, group parameters included on a key frame.
-        components: bytes by part: ``coefficients``, ``level1`` ..., ``occupancy``, ``mlp``, ``overhead``.
+        components: bytes by part: ``coefficients``, ``level1`` ..., ``motion``, ``occupancy``, ``mlp``, ``overhead``.
         estimated_bits, actual_bits: of the grid symbols: as the fit's rate model estimated, and as coded.
         psnr: of the decoded symbols on the training rays that were checked, dB.
         seconds: wall time spent on the frame.

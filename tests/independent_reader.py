@@ -56,7 +56,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4:8] != b"\x01\x00\x00\x00":
+    if data[:4] != b"TVVC" or data[4:8] not in (b"\x01\x00\x00\x00", b"\x02\x00\x00\x00"):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):
@@ -70,7 +70,7 @@ def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     return found
 
 
-def read_header(payload: bytes) -> dict:
+def read_header(payload: bytes, version: int) -> dict:
     """The sequence header as plain values."""
     b = Bytes(zlib.decompress(payload))
     h: dict = {"lower": [b.f64() for _ in range(3)], "cell": b.f64(), "cells": [b.count() for _ in range(3)]}
@@ -81,6 +81,7 @@ def read_header(payload: bytes) -> dict:
     ]
     for name in ("projection_hidden", "appearance", "colour_hidden", "view_frequencies", "steps_per_side"):
         h[name] = b.count()
+    h["motion_block"] = b.count() if version > 1 else 0
     h["background"] = [b.count() for _ in range(3)]
     h["fps"] = (b.count(), b.count())
     h["first_frame"], h["downscale"] = b.count(), b.count()
@@ -101,7 +102,8 @@ def read_file(data: bytes) -> dict:
     parts = chunks(data)
     if parts[0][0] != b"HEAD":
         raise Damaged("no header")
-    out: dict = {"header": read_header(parts[0][2]), "groups": [], "frames": [], "index": None}
+    version = data[4]
+    out: dict = {"header": read_header(parts[0][2], version), "groups": [], "frames": [], "index": None}
     for kind, _, payload in parts[1:]:
         b = Bytes(payload)
         if kind == b"GRUP":
@@ -113,6 +115,7 @@ def read_file(data: bytes) -> dict:
         elif kind == b"FRAM":
             frame: dict = {"number": b.count(), "group": b.count(), "type": ("key", "inter")[b.bytes(1)[0]]}
             frame["occupancy"] = b.blob()
+            frame["motion"] = b.blob() if version > 1 else b""
             frame["grids"] = [b.blob() for _ in range(b.count())]
             out["frames"].append(frame)
         elif kind == b"INDX":

@@ -204,3 +204,80 @@ def contextual(coder, result, live, previous, weights, means, tables, right) -> 
             for node, value in zip(nodes, values, strict=True):
                 result[(*node, channel)] = value
         decoded.add(parity)
+
+
+def motion_places(cells: tuple, block: int, resolution: tuple, frequency: int | None) -> list[list[tuple[int, int]]]:
+    """Per axis (x, y, z), the lattice block of each node of a moved grid and its place therein, in 64ths."""
+    axes = []
+    for n_cells, n in zip(cells, resolution, strict=True):
+        above, below = (n_cells, 1) if frequency is None else (256 * max(cells), frequency)
+        lattice = -(-n_cells // block) + 1
+        axis = []
+        for i in range(n):
+            place = min(64 * above * i // (below * (n - 1) * block), 64 * (lattice - 1))
+            b = min(place // 64, lattice - 2)
+            axis.append((b, place - 64 * b))
+        axes.append(axis)
+    return axes
+
+
+def live_motion(cells: tuple, block: int, grids: list) -> set[tuple[int, int, int]]:
+    """Live lattice nodes (x, y, z). ``grids``: resolution, frequency in 1/256 (None: coefficients) and live mask."""
+    found = set()
+    for resolution, frequency, live in grids:
+        x, y, z = motion_places(cells, block, resolution, frequency)
+        for k, j, i in np.argwhere(live):
+            for corner in itertools.product((0, 1), repeat=3):
+                found.add(tuple(a[n][0] + c for a, n, c in zip((x, y, z), (i, j, k), corner, strict=True)))
+    return found
+
+
+def moved(cells: tuple, block: int, frequency: int | None, symbols: np.ndarray, motion: np.ndarray, live: np.ndarray):
+    """The symbols of one moved grid, (nz, ny, nx, C), after the displacements (mz, my, mx, 3)."""
+    resolution = symbols.shape[2::-1]
+    axes = motion_places(cells, block, resolution, frequency)
+    result = symbols.copy()
+
+    def value(node: list[int], channel: int) -> int:
+        x, y, z = (min(max(a, 0), n - 1) for a, n in zip(node, resolution, strict=True))
+        return int(symbols[z, y, x, channel])
+
+    def bend(node: list[int], axis: int, channel: int) -> int:
+        sides = [[a + step * (axis == k) for k, a in enumerate(node)] for step in (-1, 1)]
+        return value(sides[0], channel) - 2 * value(node, channel) + value(sides[1], channel)
+
+    for k, j, i in np.argwhere(live):
+        own = (int(i), int(j), int(k))
+        around = [axis[n] for axis, n in zip(axes, own, strict=True)]
+        origin, part, still = [], [], True
+        for axis, n in enumerate(resolution):
+            total = 0
+            for corner in itertools.product((0, 1), repeat=3):
+                weight = 1
+                for (_, t), c in zip(around, corner, strict=True):
+                    weight *= t if c else 64 - t
+                x, y, z = (b + c for (b, _), c in zip(around, corner, strict=True))
+                total += weight * int(motion[z, y, x, axis])
+            above, below = (cells[axis], 1) if frequency is None else (256 * max(cells), frequency)
+            unit = 32768 * above
+            shift = (total * (n - 1) * below + unit // 2) // unit
+            still = still and shift == 0
+            place = min(max(32 * own[axis] + shift, 0), 32 * (n - 1))
+            below_node = min(place // 32, n - 2)
+            origin.append(below_node)
+            part.append(place - 32 * below_node)
+        if still:
+            continue
+        for channel in range(symbols.shape[3]):
+            total = 0
+            for corner in itertools.product((0, 1), repeat=3):
+                node = [o + c for o, c in zip(origin, corner, strict=True)]
+                weight = 1
+                for f, c in zip(part, corner, strict=True):
+                    weight *= f if c else 32 - f
+                inner = 2048 * value(node, channel)
+                for axis, f in enumerate(part):
+                    inner -= f * (32 - f) * bend(node, axis, channel)
+                total += weight * inner
+            result[(k, j, i, channel)] = (total + (1 << 25)) >> 26
+    return result

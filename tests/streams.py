@@ -34,6 +34,7 @@ def header(**settings: object) -> SequenceHeader:
             colour_hidden=16,
             view_frequencies=2,
             steps_per_side=64,
+            motion_block=3,
         ),
         background=(255, 128, 0),
         fps=Fraction(30000, 1001),
@@ -57,7 +58,7 @@ def group(number: int, first_frame: int) -> GroupHeader:
 def frame(number: int, group: int, key: bool) -> FrameData:
     """A frame whose payloads are recognisable bytes, not entropy-coded ones."""
     parts = tuple(bytes([16 * number + k] * (3 + k)) for k in range(3))
-    return FrameData(number, group, "key" if key else "inter", b"occ", parts)
+    return FrameData(number, group, "key" if key else "inter", b"occ", parts, b"" if key else b"mo")
 
 
 def write(path: Path, frames: int = 5, per_group: int = 2, finish: bool = True) -> bytes:

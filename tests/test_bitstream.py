@@ -57,8 +57,9 @@ def test_components_add_up_to_the_file(path: Path) -> None:
     size = len(streams.write(path))
     with StreamReader(path) as reader:
         parts = [reader.components(number) for number in range(5)]
-        assert parts[0] == {"coefficients": 3, "level1": 4, "level2": 5, "occupancy": 3, "mlp": 8, "overhead": 57}
-        assert parts[1]["mlp"] == 0
+        grids = {"coefficients": 3, "level1": 4, "level2": 5}
+        assert parts[0] == {**grids, "occupancy": 3, "motion": 0, "mlp": 8, "overhead": 58}
+        assert parts[1]["mlp"] == 0 and parts[1]["motion"] == 2
         index = size - reader.frames[-1].offset - reader.frames[-1].size
         assert reader.header_bytes + sum(sum(part.values()) for part in parts) + index == size
 
@@ -86,7 +87,7 @@ def test_the_independent_reader_agrees(path: Path) -> None:
     expected = asdict(streams.header())
     layout = expected.pop("layout")
     assert found["header"]["levels"][1] == {"resolution": [6, 6, 6], "channels": 2, "frequency": 2.5}
-    for name in ("cell", "appearance", "view_frequencies", "steps_per_side"):
+    for name in ("cell", "appearance", "view_frequencies", "steps_per_side", "motion_block"):
         assert found["header"][name] == layout[name]
     assert found["header"]["fps"] == (30000, 1001)
     assert found["header"]["cameras"][1]["name"] == "bäck"
@@ -124,7 +125,7 @@ def test_header_bytes_are_pinned() -> None:
     packed = syntax.HEADER.pack(streams.header())
     assert packed.hex() == (
         "000000000000f0bf000000000000f8bf0000000000000000000000000000d03f080c1004060802040404028002060606"
-        "0280051007100240ff01800100b0ea01e90705020140300000704200007242000000420000c0410000003e0000000000"
+        "028005100710024003ff01800100b0ea01e90705020140300000704200007242000000420000c0410000003e0000000000"
         "000000000080be020566726f6e7400000000803f0000000000000000000000000000000000000000000040c00562c3a4"
         "636b010000000000000000000000803f00000000000000000000000000004040117b22707265736574223a2266617374"
         "227d06746573742031"
@@ -132,7 +133,9 @@ def test_header_bytes_are_pinned() -> None:
 
 
 def test_frame_and_group_bytes_are_pinned() -> None:
-    assert syntax.FRAME.pack(streams.frame(1, 0, False)).hex() == "010001036f63630303101010041111111105" + "12" * 5
+    assert (
+        syntax.FRAME.pack(streams.frame(1, 0, False)).hex() == "010001036f6363026d6f0303101010041111111105" + "12" * 5
+    )
     assert (
         syntax.GROUP.pack(streams.group(3, 200)).hex()
         == "03c801030000803e0000003f0000003e020000803d0000003d080001020304050607"
@@ -241,8 +244,8 @@ def test_other_files_are_told_apart(path: Path) -> None:
         (b"TV", TruncatedStream),
         (data[:6], TruncatedStream),
         (data[:20], TruncatedStream),
-        (data[:4] + b"\x02\x00" + data[6:], UnsupportedVersion),
-        (data[:4] + b"\x01\x00\x01" + data[7:], UnsupportedVersion),
+        (data[:4] + b"\x03\x00" + data[6:], UnsupportedVersion),
+        (data[:4] + b"\x02\x00\x01" + data[7:], UnsupportedVersion),
         (data[:4] + b"\x00\x00" + data[6:], CorruptStream),
     ):
         path.write_bytes(content)

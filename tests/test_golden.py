@@ -1,4 +1,4 @@
-"""A file of format version 1, made once: it must decode to the same integers and the same picture, anywhere."""
+"""Files made once, one of each format version: they must decode to the same integers and pictures, anywhere."""
 
 from __future__ import annotations
 
@@ -11,18 +11,47 @@ import pytest
 from backends import runtime
 
 import taichi_vvc as tv
+from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.decode import Stream, decode_symbols
-from taichi_vvc.errors import CorruptStream, StreamError
+from taichi_vvc.errors import ConfigError, CorruptStream, StreamError
 from taichi_vvc.metrics import psnr
 
-GOLDEN = Path(__file__).parent / "data" / "golden_v1.tvvc"
-HASH = "8a16a91779b19c525c1b5bc8f505b772cbb8fdf45d8f16bad80efcc1009d5183"
+DATA = Path(__file__).parent / "data"
+GOLDEN = DATA / "golden_v2.tvvc"
 
-# Mean colour of the four quadrants of camera 3, per frame.
-QUADRANTS = (
-    ((0.9430, 0.9777), (0.9201, 0.9257)),
-    ((0.9426, 0.9759), (0.9188, 0.9263)),
-    ((0.9430, 0.9714), (0.9203, 0.9249)),
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """A file, the hash of its symbols, its frames' types, and per frame the mean colour of camera 3's quadrants."""
+
+    file: Path
+    hash: str
+    types: str
+    quadrants: tuple
+
+
+FILES = (
+    Golden(
+        DATA / "golden_v1.tvvc",
+        "8a16a91779b19c525c1b5bc8f505b772cbb8fdf45d8f16bad80efcc1009d5183",
+        "key inter key",
+        (
+            ((0.9430, 0.9777), (0.9201, 0.9257)),
+            ((0.9426, 0.9759), (0.9188, 0.9263)),
+            ((0.9430, 0.9714), (0.9203, 0.9249)),
+        ),
+    ),
+    # With motion in both of its inter frames.
+    Golden(
+        GOLDEN,
+        "7be2b1dae844f835f903e855273dc4185361dc217e10ab866ed73ff97cd60aaa",
+        "key inter inter",
+        (
+            ((0.9427, 0.9772), (0.9196, 0.9249)),
+            ((0.9425, 0.9749), (0.9189, 0.9250)),
+            ((0.9418, 0.9716), (0.9176, 0.9231)),
+        ),
+    ),
 )
 
 
@@ -32,25 +61,45 @@ def stream():
         yield opened
 
 
-def test_golden_symbols(stream: Stream) -> None:
-    assert stream.complete and len(stream) == 3
-    assert [stream.info(i).type for i in range(3)] == ["key", "inter", "key"]
-    assert stream.symbol_hash() == HASH
+@pytest.mark.parametrize("golden", FILES, ids=lambda g: g.file.stem)
+def test_golden_symbols(golden: Golden) -> None:
+    with tv.open(golden.file) as stream:
+        assert stream.complete and len(stream) == 3
+        assert " ".join(stream.info(i).type for i in range(3)) == golden.types
+        assert stream.symbol_hash() == golden.hash
 
 
-def test_golden_pictures(stream: Stream) -> None:
+@pytest.mark.parametrize("golden", FILES, ids=lambda g: g.file.stem)
+def test_golden_pictures(golden: Golden) -> None:
     runtime()
-    for index, field in enumerate(stream.frames()):
-        colour = tv.render(field, stream.cameras[3], stream.background).colour
-        means = colour.reshape(2, 32, 2, 32, 3).mean((1, 3, 4))
-        np.testing.assert_allclose(means, QUADRANTS[index], atol=1e-3)
+    with tv.open(golden.file) as stream:
+        for index, field in enumerate(stream.frames()):
+            colour = tv.render(field, stream.cameras[3], stream.background).colour
+            means = colour.reshape(2, 32, 2, 32, 3).mean((1, 3, 4))
+            np.testing.assert_allclose(means, golden.quadrants[index], atol=1e-3)
 
 
-def test_golden_container_by_the_document_alone(stream: Stream) -> None:
-    found = independent_reader.read_file(GOLDEN.read_bytes())
-    assert len(found["frames"]) == 3
+@pytest.mark.parametrize("golden", FILES, ids=lambda g: g.file.stem)
+def test_golden_container_by_the_document_alone(golden: Golden) -> None:
+    found = independent_reader.read_file(golden.file.read_bytes())
     assert [len(frame["grids"]) for frame in found["frames"]] == [3, 3, 3]
-    assert sum(stream.info(i).bytes for i in range(3)) < GOLDEN.stat().st_size
+    assert [len(frame["motion"]) > 0 for frame in found["frames"]] == [
+        False,
+        golden.file == GOLDEN,
+        golden.file == GOLDEN,
+    ]
+    with tv.open(golden.file) as stream:
+        assert sum(stream.info(i).bytes for i in range(3)) < golden.file.stat().st_size
+
+
+def test_files_of_an_older_version_are_not_resumed(tmp_path: Path) -> None:
+    with tv.open(FILES[0].file) as stream:
+        header = stream.header.record
+    old = tmp_path / "old.tvvc"
+    old.write_bytes(FILES[0].file.read_bytes())
+    with pytest.raises(ConfigError, match="format version 2 to go on with, found 1"):
+        StreamWriter.resume(old, header)
+    assert old.read_bytes() == FILES[0].file.read_bytes()
 
 
 def test_any_order_of_access_gives_the_same_frames(stream: Stream) -> None:

@@ -20,6 +20,7 @@ FILES = (
     "test_grids.py",
     "test_live.py",
     "test_march.py",
+    "test_motion.py",
     "test_problem.py",
     "test_quant.py",
     "test_rate_kernels.py",

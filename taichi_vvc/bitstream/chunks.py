@@ -19,7 +19,7 @@ from .elements import Cursor
 from .syntax import Index
 
 MAGIC = b"TVVC"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PREAMBLE = MAGIC + struct.pack("<HH", FORMAT_VERSION, 0)
 """The first 8 bytes: magic, format version, zero."""
 
@@ -77,21 +77,22 @@ def seal(kind: bytes, payload: bytes, before: bytes) -> bytes:
     return body + struct.pack("<I", zlib.crc32(body, int.from_bytes(before, "little")))
 
 
-def read_preamble(file: BinaryIO, name: str) -> None:
-    """Checks the first 8 bytes."""
+def read_preamble(file: BinaryIO, name: str) -> int:
+    """Checks the first 8 bytes and returns the file's version of the format."""
     file.seek(0)
     head = file.read(len(PREAMBLE))
     if head[:4] != MAGIC[: len(head)] or not head:
         raise NotATvvcFile(f"{name}: expected a .tvvc file starting with {MAGIC!r}, found {head[:4]!r}")
     if len(head) < len(PREAMBLE):
         raise TruncatedStream(f"{name}: expected {len(PREAMBLE)} bytes of preamble, found {len(head)}")
-    version, reserved = struct.unpack("<HH", head[4:])
+    version, reserved = (int(part) for part in struct.unpack("<HH", head[4:]))
     if version > FORMAT_VERSION or reserved:
         raise UnsupportedVersion(
-            f"{name}: expected format version {FORMAT_VERSION}, found {version}.{reserved}; use a newer release"
+            f"{name}: expected a format version up to {FORMAT_VERSION}, found {version}.{reserved}; use a newer release"
         )
-    if version != FORMAT_VERSION:
-        raise CorruptStream(f"{name}: expected format version {FORMAT_VERSION}, found {version}")
+    if not version:
+        raise CorruptStream(f"{name}: expected format version 1 to {FORMAT_VERSION}, found {version}")
+    return version
 
 
 def peek(file: BinaryIO, offset: int, size: int) -> Chunk | None:

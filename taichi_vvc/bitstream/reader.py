@@ -19,6 +19,7 @@ class StreamReader:
     Attributes:
         path: of the file.
         size: bytes of the file.
+        version: of the format.
         header: the sequence header.
         header_bytes: bytes of preamble and header chunk.
         complete: whether the file has a valid index. Without one the encode was stopped (or the index is damaged), and
@@ -44,14 +45,14 @@ class StreamReader:
 
     def _open(self) -> None:
         self.size = os.fstat(self._file.fileno()).st_size
-        chunks.read_preamble(self._file, str(self.path))
+        self.version = chunks.read_preamble(self._file, str(self.path))
         chunk = chunks.peek(self._file, len(chunks.PREAMBLE), self.size)
         if chunk is None:
             raise TruncatedStream(f"{self.path}: expected a whole sequence header, found {self.size} bytes")
         payload = chunks.read_payload(self._file, chunk, f"{self.path}: sequence header")
         if chunk.type != chunks.HEADER:
             raise CorruptStream(f"{self.path}: expected a sequence header first, found type {chunk.type!r}")
-        self.header: SequenceHeader = syntax.parse_header(payload)
+        self.header: SequenceHeader = syntax.parse_header(payload, self.version)
         self.header_bytes = chunk.end
         try:
             contents = chunks.read_index(self._file, chunk.end, self.size)
@@ -84,7 +85,7 @@ class StreamReader:
     def read_frame(self, number: int) -> FrameData:
         """The coded parts of a frame. Raises :class:`CorruptStream`; IndexError beyond the last frame."""
         entry = self.frames[number]
-        frame: FrameData = self._read(entry, chunks.FRAME, syntax.FRAME, f"frame {number}")
+        frame: FrameData = self._read(entry, chunks.FRAME, syntax.FRAMES[self.version], f"frame {number}")
         if (frame.number, frame.group, frame.type) != (entry.number, entry.group, entry.type):
             raise CorruptStream(f"{self.path}: expected frame {entry.number}, found frame {frame.number}")
         if len(frame.grids) != 1 + len(self.header.layout.levels):
@@ -95,13 +96,14 @@ class StreamReader:
     def components(self, number: int) -> dict[str, int]:
         """Bytes of a frame by part; they sum to what the frame added to the file.
 
-        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``mlp`` (0 but on the first frame of a group), and
-        ``overhead`` for framing, numbers, lengths and checksums.
+        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``mlp`` (0 but on the first frame of a
+        group), and ``overhead`` for framing, numbers, lengths and checksums.
         """
         entry, frame = self.frames[number], self.read_frame(number)
         parts = {"coefficients": len(frame.grids[0])}
         parts.update({f"level{k}": len(payload) for k, payload in enumerate(frame.grids[1:], 1)})
         parts["occupancy"] = len(frame.occupancy)
+        parts["motion"] = len(frame.motion)
         parts["mlp"] = 0
         total = entry.size
         if entry.type == "key":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -48,6 +48,7 @@ class Layout:
         levels: the basis levels, coarse to fine.
         projection_hidden, appearance, colour_hidden, view_frequencies: widths of the MLPs.
         steps_per_side: ray-march steps along the longest side of the bounds.
+        motion_block: edge of a block of the motion lattice in occupancy cells; 0: no frame has motion.
     """
 
     lower: tuple[float, float, float]
@@ -60,6 +61,7 @@ class Layout:
     colour_hidden: int
     view_frequencies: int
     steps_per_side: int
+    motion_block: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,23 @@ class GroupHeader:
 
 @dataclass(frozen=True)
 class FrameData:
-    """One frame: ``type`` is ``"key"`` or ``"inter"``; the coded occupancy and one coded payload per grid."""
+    """One frame.
+
+    Attributes:
+        number: of the frame.
+        group: number of its group.
+        type: ``"key"`` or ``"inter"``.
+        occupancy: the coded mask.
+        grids: one coded payload per grid.
+        motion: the coded displacements, empty where nothing moves.
+    """
 
     number: int
     group: int
     type: str
     occupancy: bytes
     grids: tuple[bytes, ...]
+    motion: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -196,6 +208,12 @@ def _camera_problem(camera: CameraRecord) -> str:
     return ""
 
 
+def _frame_problem(frame: FrameData) -> str:
+    if frame.motion and frame.type == "key":
+        return f"expected no motion on a key frame, found {len(frame.motion)} bytes"
+    return ""
+
+
 def _header_problem(header: SequenceHeader) -> str:
     names = [camera.name for camera in header.cameras]
     if len(set(names)) != len(names):
@@ -236,6 +254,7 @@ LAYOUT = Structure(
         ("colour_hidden", Count(1024, 1)),
         ("view_frequencies", Count(16)),
         ("steps_per_side", Count(1 << 16, 1)),
+        ("motion_block", Count(MAX_NODES)),
     ),
     _layout_problem,
 )
@@ -290,7 +309,11 @@ FRAME_PREFIX = (
     ("group", Count(MAX_FRAMES)),
     ("type", Choice(("key", "inter"))),
 )
-FRAME = Structure(FrameData, (*FRAME_PREFIX, ("occupancy", Blob()), ("grids", Several(Blob(), MAX_GRIDS))))
+FRAME = Structure(
+    FrameData,
+    (*FRAME_PREFIX, ("occupancy", Blob()), ("motion", Blob()), ("grids", Several(Blob(), MAX_GRIDS))),
+    _frame_problem,
+)
 INDEX_ENTRY = Structure(
     IndexEntry,
     (
@@ -314,13 +337,27 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def _without(structure: Structure, name: str) -> Structure:
+    return replace(structure, fields=tuple(field for field in structure.fields if field[0] != name))
+
+
+# Version 1 had no motion.
+_LAYOUT_1 = _without(LAYOUT, "motion_block")
+HEADERS = {
+    1: replace(HEADER, fields=tuple((k, _LAYOUT_1 if k == "layout" else element) for k, element in HEADER.fields)),
+    2: HEADER,
+}
+FRAMES = {1: _without(FRAME, "motion"), 2: FRAME}
+"""How each version of the format writes these chunks; the other chunks are the same in all."""
+
+
 def pack_header(header: SequenceHeader) -> bytes:
     """The payload of the header chunk: the syntax, compressed as a zlib stream."""
     return zlib.compress(HEADER.pack(header), 9)
 
 
-def parse_header(payload: bytes) -> SequenceHeader:
-    """The inverse of :func:`pack_header`; inflates to at most :data:`MAX_HEADER` bytes."""
+def parse_header(payload: bytes, version: int = max(HEADERS)) -> SequenceHeader:
+    """The inverse of :func:`pack_header`, of any version; inflates to at most :data:`MAX_HEADER` bytes."""
     inflate = zlib.decompressobj()
     try:
         data = inflate.decompress(payload, MAX_HEADER)
@@ -328,4 +365,4 @@ def parse_header(payload: bytes) -> SequenceHeader:
         raise CorruptStream(f"sequence header: expected zlib data, found damage ({error})") from error
     if not inflate.eof or inflate.unused_data:
         raise CorruptStream(f"sequence header: expected one zlib stream of at most {MAX_HEADER} bytes, found otherwise")
-    return HEADER.parse(data, "sequence header")
+    return HEADERS[version].parse(data, "sequence header")

@@ -56,6 +56,11 @@ class StreamWriter:
             StreamError: the file is no .tvvc file, or is damaged before its last chunk.
         """
         with StreamReader(path) as reader:
+            if reader.version != chunks.FORMAT_VERSION:
+                raise ConfigError(
+                    f"{path}: expected format version {chunks.FORMAT_VERSION} to go on with, found {reader.version}; "
+                    "start anew"
+                )
             _compare(path, reader.header, header)
             start = reader.header_bytes
             contents = chunks.scan(reader._file, start, reader.size, verify=True)

@@ -23,7 +23,8 @@ from taichi_vvc.config import PRESETS
 @click.option(
     "--configs",
     metavar="A,B,...",
-    help="full, paper, laplace, posthoc, dynamic, dif-intra, rerf-like, simulcast, or all; default full,paper,posthoc.",
+    help="full, still, paper, laplace, posthoc, dynamic, dif-intra, rerf-like, simulcast, or all; "
+    "default full,paper,posthoc.",
 )
 @click.option("--points", type=click.IntRange(4), default=4, show_default=True, help="Rate points per curve.")
 @frames_option
