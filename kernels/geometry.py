@@ -192,8 +192,12 @@ def encode_directions(
         for k in ti.static(range(3)):
             d = rays[i * 8 + 3 + k]
             encoded[i * width + k] = d
-            scale = 1.0
+            sine = ti.sin(d)
+            cosine = ti.cos(d)
             for j in range(octaves):
-                encoded[i * width + 3 + j * 6 + k] = ti.sin(d * scale)
-                encoded[i * width + 6 + j * 6 + k] = ti.cos(d * scale)
-                scale *= 2.0
+                encoded[i * width + 3 + j * 6 + k] = sine
+                encoded[i * width + 6 + j * 6 + k] = cosine
+                # Of twice the angle.
+                doubled = 2.0 * sine * cosine
+                cosine = 1.0 - 2.0 * sine * sine
+                sine = doubled

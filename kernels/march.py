@@ -3,6 +3,9 @@
 Samples lie at ``entry + (k + jitter) * step``; those in empty cells are skipped. A coarse lower bound of the density
 per cell (``opacity``: optical depth per cell edge, 0 where unknown) ends a ray once nothing behind can be seen, before
 any network is evaluated.
+
+An occupied cell has the number 1. An empty one has 0, or -v where all cells up to v away along every axis are empty:
+steps within them are passed over.
 """
 
 from ._taichi import F32, I32, ti
@@ -17,6 +20,88 @@ def cell_at(x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32)
     j = ti.min(ti.max(ti.cast(y, ti.i32), 0), ny - 1)
     k = ti.min(ti.max(ti.cast(z, ti.i32), 0), nz - 1)
     return (k * ny + j) * nx + i
+
+
+@kernel
+def march_rays(
+    count: ti.i32,
+    rays: F32,  # (count * 8,) cells
+    occupancy: I32,  # (nz * ny * nx,) see above
+    opacity: F32,  # (nz * ny * nx,) lower bound of the optical depth per cell edge
+    nx: ti.i32,
+    ny: ti.i32,
+    nz: ti.i32,
+    step: ti.f32,  # cells
+    limit: ti.f32,  # optical depth at which a ray ends
+    jitter: ti.i32,  # 1: random start offset per ray
+    seed: ti.i32,
+    iteration: ti.i32,
+    most: ti.i32,  # samples per ray that there is room for
+    between_rays: ti.i32,  # distances in ``distances`` from a ray to the next, and from a sample to the next
+    between_samples: ti.i32,
+    counts: I32,  # out (count,) samples of each ray
+    distances: F32,  # out, of each sample along its ray, cells
+):
+    """How many samples each ray has, and where; :func:`place_samples` packs them."""
+    for i in range(count):
+        r = i * 8
+        ox = rays[r]
+        oy = rays[r + 1]
+        oz = rays[r + 2]
+        dx = rays[r + 3]
+        dy = rays[r + 4]
+        dz = rays[r + 5]
+        offset = 0.5
+        if jitter == 1:
+            offset = uniform(seed, iteration, i)
+        near = rays[r + 6] + offset * step
+        far = rays[r + 7]
+        # Steps that it takes to pass one cell along the axis on which the ray is quickest.
+        steps = 1.0 / (step * ti.max(ti.abs(dx), ti.max(ti.abs(dy), ti.abs(dz))))
+        t = near
+        k = 0
+        depth = 0.0
+        found = 0
+        while t < far and depth < limit and found < most:
+            cell = cell_at(ox + t * dx, oy + t * dy, oz + t * dz, nx, ny, nz)
+            inside = occupancy[cell]
+            if inside > 0:
+                distances[i * between_rays + found * between_samples] = t
+                found += 1
+                depth += opacity[cell] * step
+            # A processor foresees what follows a single step, not how far a leap goes: short ones do not pay.
+            if inside < -2:
+                k += ti.cast(ti.cast(-inside, ti.f32) * steps, ti.i32)
+            else:
+                k += 1
+            # Not a sum of steps: what is passed over must not change where the next sample lies.
+            t = near + ti.cast(k, ti.f32) * step
+        counts[i] = found
+
+
+@kernel
+def place_samples(
+    count: ti.i32,
+    rays: F32,
+    starts: I32,  # (count + 1,) first sample of each ray
+    between_rays: ti.i32,  # see march_rays
+    between_samples: ti.i32,
+    distances: F32,
+    samples: F32,  # out (n_samples * 4,) x, y, z (cells), distance along the ray (cells)
+    sample_ray: I32,  # out (n_samples,)
+):
+    """The samples that :func:`march_rays` found, packed."""
+    for i in range(count):
+        r = i * 8
+        first = starts[i]
+        for k in range(starts[i + 1] - first):
+            at = first + k
+            t = distances[i * between_rays + k * between_samples]
+            samples[at * 4] = rays[r] + t * rays[r + 3]
+            samples[at * 4 + 1] = rays[r + 1] + t * rays[r + 4]
+            samples[at * 4 + 2] = rays[r + 2] + t * rays[r + 5]
+            samples[at * 4 + 3] = t
+            sample_ray[at] = i
 
 
 @kernel
@@ -150,7 +235,7 @@ def mark_visited(
             cell = cell_at(
                 rays[r] + t * rays[r + 3], rays[r + 1] + t * rays[r + 4], rays[r + 2] + t * rays[r + 5], nx, ny, nz
             )
-            if occupancy[cell] != 0:
+            if occupancy[cell] > 0:
                 visited[cell] = 1
                 depth += opacity[cell] * step
             t += step

@@ -79,7 +79,7 @@ class Field:
         values: all grids, flat.
         mlp: all MLP tensors in one flat array, in the order of :attr:`FieldLayout.mlp_shapes`.
         mask: (nz, ny, nx) bool on the host, True where samples are taken.
-        occupancy: the mask on the device, (cells,) int32.
+        occupancy: :func:`occupancy_numbers` of the mask on the device, (cells,) int32.
         opacity: (cells,) float32 lower bound of the optical depth per cell edge, 0 where unknown.
         tables: the group tables on the device (ints, floats).
         measured: whether ``opacity`` is up to date.
@@ -95,6 +95,25 @@ class Field:
     opacity: Any
     tables: tuple[Any, Any]
     measured: bool = False
+
+
+# How many empty cells a ray passes at once, at most.
+_FARTHEST = 6
+
+
+def occupancy_numbers(mask: np.ndarray) -> np.ndarray:
+    """What ``kernels/march.py`` reads of a (nz, ny, nx) bool mask: int32 of the same shape."""
+    numbers, near = mask.astype(np.int8), mask
+    for _ in range(_FARTHEST):
+        for axis in range(3):
+            grown = near.copy()
+            lower, upper = [slice(None)] * 3, [slice(None)] * 3
+            lower[axis], upper[axis] = slice(None, -1), slice(1, None)
+            grown[tuple(lower)] |= near[tuple(upper)]
+            grown[tuple(upper)] |= near[tuple(lower)]
+            near = grown
+        numbers -= ~near
+    return numbers.astype(np.int32)
 
 
 def make_field(
@@ -113,7 +132,7 @@ def make_field(
         runtime.upload(values),
         runtime.upload(mlp),
         mask,
-        runtime.upload(mask.astype(np.int32)),
+        runtime.upload(occupancy_numbers(mask)),
         runtime.zeros(mask.size),
         (runtime.upload(grid_map.ints), runtime.upload(grid_map.floats)),
     )

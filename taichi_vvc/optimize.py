@@ -19,7 +19,7 @@ import numpy as np
 from taichi_vvc.kernels import adam, geometry, quant, update
 
 from .config import EncoderConfig
-from .fields import Field, flat_values, make_field, map_of
+from .fields import Field, flat_values, make_field, map_of, occupancy_numbers
 from .live import live_nodes
 from .livesymbols import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
 from .mlp import flatten, unflatten
@@ -164,7 +164,7 @@ def _prune(ws: Workspace, state: _State, problem: FrameProblem, margin: bool = T
     if not keep.any() or keep.sum() == f.mask.sum():
         return False
     f.mask = keep
-    f.runtime.store(f.occupancy, keep.astype(np.int32))
+    f.runtime.store(f.occupancy, occupancy_numbers(keep))
     state.symbols = shrink_live(f.runtime, f.layout, f.map, state.symbols, live_nodes(f.layout, keep))
     return True
 

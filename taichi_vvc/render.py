@@ -77,20 +77,13 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
     nx, ny, nz = f.layout.occupancy
     jitter, seed = (0, 0) if seed is None else (1, seed)
     counts, starts = ws.get("counts", rays, np.int32), ws.get("starts", rays + 1, np.int32)
-    where = (
-        ws.arrays["rays"],
-        f.occupancy,
-        f.opacity,
-        nx,
-        ny,
-        nz,
-        f.layout.march_step,
-        DEPTH_LIMIT,
-        jitter,
-        seed,
-        iteration,
-    )
-    march.count_samples(rays, *where, counts)
+    step = f.layout.march_step
+    # No ray is longer than the diagonal of the bounds. Threads of a GPU write side by side.
+    most = int((nx * nx + ny * ny + nz * nz) ** 0.5 / step) + 2
+    strides = (most, 1) if runtime.host_arrays else (1, rays)
+    distances = ws.get("distances", rays * most)
+    where = f.occupancy, f.opacity, nx, ny, nz, step, DEPTH_LIMIT, jitter, seed, iteration
+    march.march_rays(rays, ws.arrays["rays"], *where, most, *strides, counts, distances)
     if runtime.host_arrays:
         starts[0] = 0
         np.cumsum(counts[:rays], out=starts[1 : rays + 1])
@@ -99,7 +92,8 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
         chunk = max(16, int(rays**0.5))
         march.exclusive_sum(rays, counts, starts, chunk, ws.get("partial", rays // chunk + 1, np.int32))
         total = int(starts[rays])
-    march.write_samples(rays, *where, starts, ws.get("samples", total * 4), ws.get("sample_ray", total, np.int32))
+    samples, owners = ws.get("samples", total * 4), ws.get("sample_ray", total, np.int32)
+    march.place_samples(rays, ws.arrays["rays"], starts, *strides, distances, samples, owners)
     return total
 
 

@@ -8,10 +8,13 @@ import reference
 from backends import down, ints, unset, up
 from taichi_vvc.kernels import march
 
+from taichi_vvc.fields import occupancy_numbers
+
 CELLS = (6, 5, 4)  # x, y, z
 STEP = 0.37
 SEED = 1
 RAYS = 40
+MOST = 40  # samples of a ray
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -36,11 +39,26 @@ def offsets(jitter: int, seed: int, iteration: int) -> list[float]:
 
 
 def marched(
-    rays: np.ndarray, mask: np.ndarray, opacity: np.ndarray, limit: float, jitter: int, seed: int, iteration: int
+    rays: np.ndarray,
+    mask: np.ndarray,
+    opacity: np.ndarray,
+    limit: float,
+    jitter: int,
+    seed: int,
+    iteration: int,
+    strides: tuple[int, int] | None = (1, RAYS),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Starts (n + 1), samples (m, 4) and the ray of each sample, by the kernels."""
-    where = (up(rays.reshape(-1)), ints(mask), up(opacity), *CELLS, STEP, limit, jitter, seed, iteration)
+    """Starts (n + 1), samples (m, 4) and the ray of each sample, by the kernels; without ``strides`` in two marches."""
+    numbers = mask if strides is None else occupancy_numbers(mask)
+    where = (up(rays.reshape(-1)), ints(numbers), up(opacity), *CELLS, STEP, limit, jitter, seed, iteration)
     counts = ints(np.full(RAYS, -1))
+    if strides is not None:
+        distances = unset(RAYS * MOST)
+        march.march_rays(RAYS, *where, MOST, *strides, counts, distances)
+        starts = np.concatenate([[0], np.cumsum(down(counts, RAYS))])
+        samples, sample_ray = unset(int(starts[-1]) * 4), ints(np.full(starts[-1], -1))
+        march.place_samples(RAYS, where[0], ints(starts), *strides, distances, samples, sample_ray)
+        return starts, down(samples, int(starts[-1]), 4), down(sample_ray, int(starts[-1]))
     march.count_samples(RAYS, *where, counts)
     starts = np.concatenate([[0], np.cumsum(down(counts, RAYS))])
     total = int(starts[-1])
@@ -49,10 +67,11 @@ def marched(
     return starts, down(samples, total, 4), down(sample_ray, total)
 
 
+@pytest.mark.parametrize("strides", [None, (1, RAYS), (MOST, 1)])
 @pytest.mark.parametrize(("limit", "jitter"), [(1e9, 0), (1e9, 1), (1.2, 0), (1.2, 1)])
-def test_samples_equal_those_of_the_twin(limit: float, jitter: int) -> None:
+def test_samples_equal_those_of_the_twin(limit: float, jitter: int, strides: tuple[int, int] | None) -> None:
     rays, mask, opacity = scene(SEED)
-    starts, samples, sample_ray = marched(rays, mask, opacity, limit, jitter, 17, 4)
+    starts, samples, sample_ray = marched(rays, mask, opacity, limit, jitter, 17, 4, strides)
     longest = 0
     for i, offset in enumerate(offsets(jitter, 17, 4)):
         expected, _, margin = reference.march(rays[i].astype(np.float64), mask, opacity, STEP, limit, offset)
@@ -65,6 +84,41 @@ def test_samples_equal_those_of_the_twin(limit: float, jitter: int) -> None:
             # Coordinates of order 10 after some 30 additions in float32.
             np.testing.assert_allclose(found, np.array(expected), atol=2e-5)
     assert longest >= (8 if limit > 1e6 else 3)
+
+
+def test_passing_over_empty_cells_changes_nothing() -> None:
+    cells = (30, 28, 20)
+    rng = np.random.default_rng(5)
+    mask = np.zeros(cells[::-1], bool)
+    for z, y, x in rng.integers(0, 20, (6, 3)):
+        mask[z : z + 2, y : y + 2, x : x + 2] = True
+    size = np.array(cells, np.float64)
+    rays = np.zeros((RAYS, 8), np.float32)
+    for i, (z, y, x) in enumerate(np.argwhere(mask)[rng.integers(0, mask.sum(), RAYS)]):
+        origin = size / 2 + rng.standard_normal(3) * 40
+        direction = (x + 0.5, y + 0.5, z + 0.5) - origin
+        direction /= np.linalg.norm(direction)
+        rays[i] = [*origin, *direction, *reference.box_interval(origin, direction, size)]
+    numbers = occupancy_numbers(mask)
+    assert numbers.min() == -6 and ((numbers > 0) == mask).all()
+    found = []
+    for kind in (mask, numbers):
+        where = up(rays.reshape(-1)), ints(kind), up(np.zeros(mask.shape)), *cells, STEP, 1e9, 1, 3, 0
+        counts, distances = ints(np.zeros(RAYS)), up(np.zeros(RAYS * 200))
+        march.march_rays(RAYS, *where, 200, 200, 1, counts, distances)
+        found.append((down(counts, RAYS), down(distances, RAYS, 200)))
+    assert found[0][0].sum() > 2 * RAYS
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_there_is_room_for_so_many_samples_only() -> None:
+    rays, mask, opacity = scene(SEED)
+    where = up(rays.reshape(-1)), ints(mask), up(opacity), *CELLS, STEP, 1e9, 0, 0, 0
+    counts, distances = ints(np.full(RAYS, -1)), up(np.full(RAYS * 4, -1.0))
+    march.march_rays(RAYS, *where, 3, 4, 1, counts, distances)
+    assert down(counts, RAYS).max() == 3
+    assert (down(distances, RAYS, 4)[:, 3] == -1).all()
 
 
 def test_a_ray_ends_where_it_is_opaque() -> None:

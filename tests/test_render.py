@@ -135,7 +135,7 @@ def test_samples_that_hardly_matter_are_left_out(monkeypatch: pytest.MonkeyPatch
     for found, negligible in ((exact, 0.0), (few, 1e-2)):
         monkeypatch.setattr(shading, "NEGLIGIBLE", negligible)
         found.extend(gradients(f, shot))
-        found.append(len(shading._with_gradient(shot.ws.arrays["d_projection"], shot.batch.samples, RAYS, 2)))
+        found.append(len(shading._with_gradient(shot.ws, shot.batch.samples, RAYS, 1 + LAYOUT.appearance)))
     assert few[2] < exact[2] <= shot.batch.samples
     for a, b in zip(few[:2], exact[:2], strict=True):
         assert np.abs(a - b).max() < 0.01 * np.abs(b).max()
