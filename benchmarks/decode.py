@@ -24,16 +24,17 @@ from fitting import paper_config
 from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
 
 from taichi_vvc import PRESETS, encode
+from taichi_vvc.decode import decode_motion, previous_residuals
 from taichi_vvc.decode import open as open_stream
-from taichi_vvc.decode import previous_residuals
 from taichi_vvc.entropy import decode_grid, decode_mask, encode_grid
 from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.live import live_nodes
 from taichi_vvc.livesymbols import gather_live
+from taichi_vvc.motion import moved_symbols
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import SymbolFrame
 
-PARTS = ("read, CRC", "occupancy", "live set", "entropy", "add reference", "dequantise, upload")
+PARTS = ("read, CRC", "occupancy", "live set", "motion", "entropy", "add reference", "dequantise, upload")
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,20 @@ def decode_once(runtime: Runtime, file: Path, frames: int) -> tuple[dict[str, fl
                 mask = decode_mask(data.occupancy, (nz, ny, nx), None if before is None else before.occupancy)
             with clock("live set"):
                 live = live_nodes(layout, mask)
+            with clock("motion"):
+                motion = decode_motion(layout, data, live)
+                predicted = None if before is None else before.symbols
+                if motion is not None and predicted is not None:
+                    predicted = moved_symbols(layout, predicted, motion, live)
             previous = previous_residuals(before) or (None,) * len(live)
             with clock("entropy"):
                 parts = zip(data.grids, layout.grid_shapes, live, previous, strict=True)
                 residuals = tuple(decode_grid(*part) for part in parts)
             symbols = residuals
             with clock("add reference"):
-                if before is not None:
-                    symbols = tuple(r + b for r, b in zip(residuals, before.symbols, strict=True))
-            frame = SymbolFrame(symbols, residuals, mask, data.type == "key")
+                if predicted is not None:
+                    symbols = tuple(r + b for r, b in zip(residuals, predicted, strict=True))
+            frame = SymbolFrame(symbols, residuals, mask, data.type == "key", motion)
             parameters = stream.parameters(number)
             with clock("dequantise, upload"):
                 field_of_symbols(runtime, layout, parameters, frame)

@@ -64,7 +64,7 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
     occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
     live = live_nodes(layout, occupancy)
     predicted = None if reference is None else reference.symbols
-    motion = _motion(layout, data, live)
+    motion = decode_motion(layout, data, live)
     if motion is not None and predicted is not None:
         predicted = moved_symbols(layout, predicted, motion, live)
     previous = previous_residuals(reference)
@@ -80,8 +80,12 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
     return SymbolFrame(tuple(symbols), tuple(residuals), occupancy, data.type == "key", motion)
 
 
-def _motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) -> np.ndarray | None:
-    """The displacements of a frame, or None where it has none."""
+def decode_motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) -> np.ndarray | None:
+    """The displacements of a frame, int32 of shape :func:`~taichi_vvc.motion.lattice_shape`; None where it has none.
+
+    Raises:
+        CorruptStream: they do not decode, are too large, or the file has none.
+    """
     if not data.motion:
         return None
     if not layout.motion_block:

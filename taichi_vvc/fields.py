@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,20 +142,30 @@ def make_field(
 def flat_values(grid_map: GridMap, layout: FieldLayout, grids: tuple[np.ndarray, ...]) -> np.ndarray:
     """Grids of shapes ``layout.grid_shapes`` (float32) as one flat array."""
     flat = aligned(grid_map.size, np.dtype(np.float32))
-    for (bases, strides), grid in zip(grid_map.bases, grids, strict=True):
-        rows = grid.reshape(-1, grid.shape[3])
-        channel = 0
-        while channel < rows.shape[1]:
-            base, width = bases[channel], strides[channel]
-            flat[base : base + len(rows) * width].reshape(-1, width)[:] = rows[:, channel : channel + width]
-            channel += width
+    for number, grid in enumerate(grids):
+        for channels, part in _flat_parts(grid_map, number, grid, flat):
+            part[:] = channels
     return flat
+
+
+def _flat_parts(
+    grid_map: GridMap, number: int, grid: np.ndarray, flat: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(nodes, channels) of a grid that lie side by side in the flat array, and their places in it."""
+    bases, strides = grid_map.bases[number]
+    rows = grid.reshape(-1, grid.shape[3])
+    channel = 0
+    while channel < rows.shape[1]:
+        base, width = bases[channel], strides[channel]
+        yield rows[:, channel : channel + width], flat[base : base + len(rows) * width].reshape(-1, width)
+        channel += width
 
 
 def field_of_symbols(runtime: Runtime, layout: FieldLayout, parameters: GroupParameters, frame: SymbolFrame) -> Field:
     """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown."""
-    grids = tuple(
-        grid_values(s, step, n) for n, (s, step) in enumerate(zip(frame.symbols, parameters.steps, strict=True))
-    )
-    values = flat_values(map_of(layout), layout, grids)
-    return make_field(runtime, layout, values, flatten(parameters.mlp), frame.occupancy)
+    grid_map = map_of(layout)
+    flat = aligned(grid_map.size, np.dtype(np.float32))
+    for number, (symbols, step) in enumerate(zip(frame.symbols, parameters.steps, strict=True)):
+        for channels, part in _flat_parts(grid_map, number, symbols, flat):
+            grid_values(channels, step, number, part)
+    return make_field(runtime, layout, flat, flatten(parameters.mlp), frame.occupancy)

@@ -10,9 +10,13 @@ def grid_offset(grid: int) -> float:
     return 1.0 if grid == 0 else 0.0
 
 
-def grid_values(symbols: np.ndarray, step: float, grid: int) -> np.ndarray:
-    """offset + step * symbol, in float32."""
-    return np.float32(grid_offset(grid)) + np.float32(step) * symbols.astype(np.float32)
+def grid_values(symbols: np.ndarray, step: float, grid: int, out: np.ndarray | None = None) -> np.ndarray:
+    """offset + step * symbol, in float32; into ``out`` where that is given."""
+    values = np.empty(symbols.shape, np.float32) if out is None else out
+    values[...] = symbols
+    values *= np.float32(step)
+    values += np.float32(grid_offset(grid))
+    return values
 
 
 def quantize_tensors(tensors: tuple[np.ndarray, ...], step: float) -> tuple[np.ndarray, ...]:

@@ -61,9 +61,17 @@ def test_live_lattice_nodes_are_the_documents() -> None:
     assert known.any() and not known.all()
 
 
-@pytest.mark.parametrize("largest", [9, 2**23])
-def test_moved_symbols_are_the_documents(largest: int) -> None:
+@pytest.mark.parametrize("largest, farther", [(9, 1), (9, 400), (127, 1), (128, 1), (2**23, 1)])
+def test_moved_symbols_are_the_documents(largest: int, farther: int) -> None:
     symbols, _, live, _, moved = scene(largest=largest)
+    if largest > 9:
+        # Where the largest alternate in sign, sums are at their largest too.
+        signs = [1 - 2 * (sum(np.indices(s.shape[:3])) & 1) for s in symbols]
+        symbols = tuple(
+            (np.where(s > 0, largest, s) * sign[..., None]).astype(np.int32)
+            for s, sign in zip(symbols, signs, strict=True)
+        )
+    moved = np.clip(farther * moved, -motion.LARGEST, motion.LARGEST)
     result = motion.moved_symbols(LAYOUT, symbols, moved, live)
     assert motion.moved_grids(LAYOUT) == (0, 1, 2)
     for grid, frequency in enumerate(FREQUENCIES):
