@@ -44,6 +44,10 @@ RUNS = {
         ["--backend", "cpu", "--tiny", *SMALL, "--rays", "64", "--size", "32x24", "--warm", "2", "--repeats", "1"],
         {"rates", "step", "frames", "encode"},
     ),
+    "presets": (
+        ["--presets", "ultrafast", "--frames", "1", "--downscale", "8", "--plot", "{plot}"],
+        {"preset", "seconds", "seconds_per_frame", "kb_per_frame", "psnr", "charged", "views"},
+    ),
     "render": (
         ["--presets", "ultrafast", "--sizes", "32x24", "--warm", "2", "--repeats", "1", "--downscale", "4"],
         {"rows", "threads"},
@@ -66,8 +70,11 @@ def test_every_benchmark_is_run_by_a_test() -> None:
 def test_benchmark_runs(name: str, python, tmp_path) -> None:
     if name in ("step", "convergence"):
         pytest.importorskip("torch")
+    if name == "presets":
+        pytest.importorskip("matplotlib")
     arguments, keys = RUNS[name]
-    arguments = [argument.format(file=ROOT / "tests" / "data" / "golden_v1.tvvc") for argument in arguments]
+    plot = tmp_path / "plot.png"
+    arguments = [a.format(file=ROOT / "tests" / "data" / "golden_v2.tvvc", plot=plot) for a in arguments]
     # Started elsewhere: a benchmark must not depend on where it is run, nor leave anything there.
     here, file = tmp_path / "here", tmp_path / "figures.json"
     here.mkdir()
@@ -83,6 +90,8 @@ def test_benchmark_runs(name: str, python, tmp_path) -> None:
         assert all(result["ratio"] > 0 for result in document["results"])
         # Both march the same rays, each with a random start of its own.
         assert all(abs(result["torch_samples"] / result["samples"] - 1) < 0.1 for result in document["results"])
+    if name == "presets":
+        assert document["results"][0]["charged"] < document["results"][0]["psnr"] and plot.stat().st_size > 1000
     if name == "decode":
         assert {"zlib -9", "LZMA -9"} <= document["results"][0]["others"].keys()
     if name == "render":
