@@ -275,8 +275,12 @@ def with_step(config: EncoderConfig, value: float) -> EncoderConfig:
 
 
 def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:
-    """:func:`with_step` with the paper's L1 term on the basis residual."""
-    return replace(with_step(config, value), lambda_residual=RESIDUAL_WEIGHT)
+    """:func:`with_step` with the paper's L1 term on the basis residual.
+
+    Inter frames take as many iterations as key frames: what it is measured against fits every frame from scratch.
+    """
+    config = replace(with_step(config, value), lambda_residual=RESIDUAL_WEIGHT)
+    return replace(config, inter_iterations=config.key_iterations)
 
 
 def scaled(config: EncoderConfig, factor: float) -> EncoderConfig:
