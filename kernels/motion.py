@@ -1,185 +1,167 @@
 """Symbols moved by a lattice of displacements, in floats and with an adjoint: what the search for motion needs.
 
 What a decoder does is the integer arithmetic of ``taichi_vvc/motion.py``; this is the same interpolation without its
-rounding. Grids are taken in pieces, the channels that lie side by side in a field's values. A piece is a row of 16
-floats: its first entry in ``nodes`` (two floats, entry // 4096 and the rest), nodes along x, y and z, channels, first
-value (two floats), cells between nodes along x, y and z, step, offset.
+rounding. An entry is a node of a moved grid, a row of 8 floats: its x, y and z, the lattice node below it, how far it
+is above that along x, y and z (0 .. 1), and the number of its grid. A moved grid is a row of 16 floats: nodes along x,
+y and z, nodes per cell along x, y and z, step, offset, first piece, pieces (10 used). A piece is the channels that lie
+side by side in a field's values: two integers, first value and channels. ``sources`` holds four numbers for each value:
+for node after node of a piece the symbols of its channels, then their second differences along x, y and z.
 """
 
-from ._taichi import F32, I32, ti
+from ._taichi import F32, F32X4, F32X16, I32, ti
 from .launch import kernel
 
-PIECE = 16
-SPLIT = 4096
+ENTRY = 8
+GRID = 16
 
 
 @ti.func
-def piece_of(i: ti.i32, n_pieces: ti.i32, pieces: ti.template()) -> ti.i32:
-    """The piece that an entry of ``nodes`` belongs to."""
-    p = 0
-    while p < n_pieces - 1 and i >= split_integer(pieces, p + 1, 0):
-        p += 1
-    return p
-
-
-@ti.func
-def split_integer(pieces: ti.template(), p: ti.i32, k: ti.i32) -> ti.i32:
-    """An integer of a piece that may be beyond 2^24, in two floats from column k on."""
-    return ti.cast(pieces[p * 16 + k], ti.i32) * 4096 + ti.cast(pieces[p * 16 + k + 1], ti.i32)
-
-
-@ti.func
-def lattice_axis(node: ti.i32, cells: ti.f32, block: ti.f32, size: ti.i32):
-    """Lattice node below a grid node along one axis, and how far the grid node is above it, 0 .. 1."""
-    place = ti.min(ti.cast(node, ti.f32) * cells / block, ti.cast(size - 1, ti.f32))
-    below = ti.min(ti.cast(place, ti.i32), size - 2)
-    return below, place - ti.cast(below, ti.f32)
-
-
-@ti.func
-def source_axis(node: ti.i32, moved: ti.f32, cells: ti.f32, size: ti.i32):
+def source_axis(node: ti.f32, moved: ti.f32, size: ti.f32):
     """Node below the origin along one axis, the fraction above it, and 1 where the origin is free to move (else 0)."""
-    place = ti.cast(node, ti.f32) + moved / cells
-    kept = ti.min(ti.max(place, 0.0), ti.cast(size - 1, ti.f32))
-    below = ti.min(ti.cast(kept, ti.i32), size - 2)
+    place = node + moved
+    kept = ti.min(ti.max(place, 0.0), size - 1.0)
+    below = ti.min(ti.floor(kept), size - 2.0)
     free = 1.0 if place == kept else 0.0
-    return below, kept - ti.cast(below, ti.f32), free
+    return ti.cast(below, ti.i32), kept - below, free
+
+
+@ti.func
+def corner_weight(corner: ti.template(), f: ti.template()) -> ti.f32:
+    """Trilinear weight of corner 0 .. 7 (x in bit 0, y in bit 1, z in bit 2)."""
+    wx = f[0] if ti.static(corner & 1) else 1.0 - f[0]
+    wy = f[1] if ti.static(corner >> 1 & 1) else 1.0 - f[1]
+    wz = f[2] if ti.static(corner >> 2) else 1.0 - f[2]
+    return wx * wy * wz
+
+
+@ti.func
+def corner_slope(corner: ti.template(), f: ti.template(), axis: ti.template()) -> ti.f32:
+    """Derivative of :func:`corner_weight` by the fraction along an axis."""
+    result = 1.0 if ti.static(corner >> axis & 1) else -1.0
+    for a in ti.static(range(3)):
+        if ti.static(a != axis):
+            result *= f[a] if ti.static(corner >> a & 1) else 1.0 - f[a]
+    return result
 
 
 @ti.func
 def origin(
     i: ti.i32,
-    p: ti.i32,
-    nodes: ti.template(),
-    pieces: ti.template(),
-    block: ti.f32,
+    g: ti.i32,
     mx: ti.i32,
     my: ti.i32,
-    mz: ti.i32,
+    entries: ti.template(),
+    grids: ti.template(),
     lattice: ti.template(),
+    four: ti.template(),
 ):
     """Where an entry's symbols come from: lowest corner, strides, fractions, and where it is free to move."""
-    nx = ti.cast(pieces[p * 16 + 2], ti.i32)
-    ny = ti.cast(pieces[p * 16 + 3], ti.i32)
-    nz = ti.cast(pieces[p * 16 + 4], ti.i32)
-    node = nodes[i]
-    x, y, z = node % nx, node // nx % ny, node // (nx * ny)
-    bx, fx = lattice_axis(x, pieces[p * 16 + 8], block, mx)
-    by, fy = lattice_axis(y, pieces[p * 16 + 9], block, my)
-    bz, fz = lattice_axis(z, pieces[p * 16 + 10], block, mz)
-    moved = ti.Vector([0.0, 0.0, 0.0])
+    first = ti.cast(entries[i * 8 + 3], ti.i32)
+    f = ti.Vector([entries[i * 8 + 4], entries[i * 8 + 5], entries[i * 8 + 6]])
+    moved = ti.Vector([0.0, 0.0, 0.0, 0.0])
     for corner in ti.static(range(8)):
-        wx = fx if ti.static(corner & 1) else 1.0 - fx
-        wy = fy if ti.static(corner >> 1 & 1) else 1.0 - fy
-        wz = fz if ti.static(corner >> 2) else 1.0 - fz
-        at = ((bz + (corner >> 2)) * my + by + (corner >> 1 & 1)) * mx + bx + (corner & 1)
-        for a in ti.static(range(3)):
-            moved[a] += wx * wy * wz * lattice[at * 3 + a]
-    ix, gx, free_x = source_axis(x, moved[0], pieces[p * 16 + 8], nx)
-    iy, gy, free_y = source_axis(y, moved[1], pieces[p * 16 + 9], ny)
-    iz, gz, free_z = source_axis(z, moved[2], pieces[p * 16 + 10], nz)
-    free = ti.Vector([free_x, free_y, free_z])
-    return (iz * ny + iy) * nx + ix, nx, nx * ny, ti.Vector([gx, gy, gz]), free
+        weight = corner_weight(corner, f)
+        at = first + ((corner >> 2) * my + (corner >> 1 & 1)) * mx + (corner & 1)
+        if ti.static(four):
+            moved += weight * lattice[at]
+        else:
+            for a in ti.static(range(3)):
+                moved[a] += weight * lattice[at * 4 + a]
+    nx, ny = ti.cast(grids[g * 16], ti.i32), ti.cast(grids[g * 16 + 1], ti.i32)
+    ix, fx, free_x = source_axis(entries[i * 8], moved[0] * grids[g * 16 + 3], grids[g * 16])
+    iy, fy, free_y = source_axis(entries[i * 8 + 1], moved[1] * grids[g * 16 + 4], grids[g * 16 + 1])
+    iz, fz, free_z = source_axis(entries[i * 8 + 2], moved[2] * grids[g * 16 + 5], grids[g * 16 + 2])
+    return (iz * ny + iy) * nx + ix, nx, nx * ny, ti.Vector([fx, fy, fz]), ti.Vector([free_x, free_y, free_z])
+
+
+@ti.func
+def entry_node(i: ti.i32, g: ti.i32, entries: ti.template(), grids: ti.template()) -> ti.i32:
+    """An entry's node within its grid."""
+    x, y = ti.cast(entries[i * 8], ti.i32), ti.cast(entries[i * 8 + 1], ti.i32)
+    z = ti.cast(entries[i * 8 + 2], ti.i32)
+    return (z * ti.cast(grids[g * 16 + 1], ti.i32) + y) * ti.cast(grids[g * 16], ti.i32) + x
 
 
 @kernel
 def move_values(
     count: ti.i32,
-    size: ti.i32,
-    n_pieces: ti.i32,
-    block: ti.f32,
     mx: ti.i32,
     my: ti.i32,
-    mz: ti.i32,
-    nodes: I32,  # (count,) node of each entry within its grid
-    pieces: F32,  # (n_pieces * 16,)
-    lattice: F32,  # (mz * my * mx * 3,) displacements, cells
-    sources: F32,  # (4 * size,) symbols and their second differences along x, y, z, each arranged as the values
+    entries: F32,  # (count * 8,)
+    grids: F32,  # (moved grids * 16,)
+    pieces: I32,  # (pieces * 2,)
+    lattice: F32,  # (mz * my * mx * 4,) displacements, cells, and a number that is not read
+    sources: F32,  # (4 * size,)
     values: F32,  # out (size,)
 ):
     """value = offset + step * (symbols at the origin of each entry)."""
     for i in range(count):
-        p = piece_of(i, n_pieces, pieces)
-        node, sy, sz, f, _ = origin(i, p, nodes, pieces, block, mx, my, mz, lattice)
-        width = ti.cast(pieces[p * 16 + 5], ti.i32)
-        base = split_integer(pieces, p, 6)
-        step = pieces[p * 16 + 11]
-        offset = pieces[p * 16 + 12]
-        own = base + nodes[i] * width
-        for lane in range(width):
-            total = 0.0
-            for corner in ti.static(range(8)):
-                wx = f[0] if ti.static(corner & 1) else 1.0 - f[0]
-                wy = f[1] if ti.static(corner >> 1 & 1) else 1.0 - f[1]
-                wz = f[2] if ti.static(corner >> 2) else 1.0 - f[2]
-                at = base + (node + (corner & 1) + (corner >> 1 & 1) * sy + (corner >> 2) * sz) * width + lane
-                value = sources[at]
-                for a in ti.static(range(3)):
-                    value -= 0.5 * f[a] * (1.0 - f[a]) * sources[(a + 1) * size + at]
-                total += wx * wy * wz * value
-            values[own + lane] = offset + step * total
+        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        node, sy, sz, f, _ = origin(i, g, mx, my, entries, grids, lattice, False)
+        own = entry_node(i, g, entries, grids)
+        first = ti.cast(grids[g * 16 + 8], ti.i32)
+        for p in range(first, first + ti.cast(grids[g * 16 + 9], ti.i32)):
+            base = pieces[p * 2]
+            width = pieces[p * 2 + 1]
+            for lane in range(width):
+                total = 0.0
+                for corner in ti.static(range(8)):
+                    at = node + (corner & 1) + (corner >> 1 & 1) * sy + (corner >> 2) * sz
+                    at = (base + at * width) * 4 + lane
+                    value = sources[at]
+                    for a in ti.static(range(3)):
+                        value -= 0.5 * f[a] * (1.0 - f[a]) * sources[at + (a + 1) * width]
+                    total += corner_weight(corner, f) * value
+                values[base + own * width + lane] = grids[g * 16 + 7] + grids[g * 16 + 6] * total
 
 
 @kernel
 def move_bwd(
     count: ti.i32,
-    size: ti.i32,
-    n_pieces: ti.i32,
-    block: ti.f32,
     mx: ti.i32,
     my: ti.i32,
-    mz: ti.i32,
-    nodes: I32,
-    pieces: F32,
+    entries: F32,
+    grids: F32,
+    pieces: I32,
     lattice: F32,
     sources: F32,
     gradient: F32,  # (size,) of the values
-    pull: F32,  # out (count * 3,) gradient of each entry's displacement, cells
+    pull: F32,  # out (count * 4,) gradient of each entry's displacement, cells, and 0
 ):
     """Adjoint of :func:`move_values` up to the displacement of each entry.
 
     The change of the second differences from node to node is left out: it is of third order.
     """
     for i in range(count):
-        p = piece_of(i, n_pieces, pieces)
-        width = ti.cast(pieces[p * 16 + 5], ti.i32)
-        base = split_integer(pieces, p, 6)
-        own = base + nodes[i] * width
+        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        own = entry_node(i, g, entries, grids)
+        first = ti.cast(grids[g * 16 + 8], ti.i32)
+        last = first + ti.cast(grids[g * 16 + 9], ti.i32)
         touched = 0
-        for lane in range(width):
-            if gradient[own + lane] != 0.0:
-                touched = 1
+        for p in range(first, last):
+            for k in range(pieces[p * 2 + 1]):
+                if gradient[pieces[p * 2] + own * pieces[p * 2 + 1] + k] != 0.0:
+                    touched = 1
         result = ti.Vector([0.0, 0.0, 0.0])
         if touched == 1:
-            node, sy, sz, f, free = origin(i, p, nodes, pieces, block, mx, my, mz, lattice)
-            for lane in range(width):
-                slope = ti.Vector([0.0, 0.0, 0.0])
-                for corner in ti.static(range(8)):
-                    w = ti.Vector([1.0 - f[0], 1.0 - f[1], 1.0 - f[2]])
-                    sign = ti.Vector([-1.0, -1.0, -1.0])
-                    if ti.static(corner & 1):
-                        w[0] = f[0]
-                        sign[0] = 1.0
-                    if ti.static(corner >> 1 & 1):
-                        w[1] = f[1]
-                        sign[1] = 1.0
-                    if ti.static(corner >> 2):
-                        w[2] = f[2]
-                        sign[2] = 1.0
-                    at = base + (node + (corner & 1) + (corner >> 1 & 1) * sy + (corner >> 2) * sz) * width + lane
-                    value = sources[at]
-                    slope[0] += w[1] * w[2] * sign[0] * value
-                    slope[1] += w[0] * w[2] * sign[1] * value
-                    slope[2] += w[0] * w[1] * sign[2] * value
-                    for a in ti.static(range(3)):
-                        bend = sources[(a + 1) * size + at]
-                        slope[a] -= (0.5 - f[a]) * w[0] * w[1] * w[2] * bend
-                result += gradient[own + lane] * slope
-            step = pieces[p * 16 + 11]
+            node, sy, sz, f, free = origin(i, g, mx, my, entries, grids, lattice, False)
+            for p in range(first, last):
+                base = pieces[p * 2]
+                width = pieces[p * 2 + 1]
+                for lane in range(width):
+                    slope = ti.Vector([0.0, 0.0, 0.0])
+                    for corner in ti.static(range(8)):
+                        at = node + (corner & 1) + (corner >> 1 & 1) * sy + (corner >> 2) * sz
+                        at = (base + at * width) * 4 + lane
+                        for a in ti.static(range(3)):
+                            slope[a] += corner_slope(corner, f, a) * sources[at]
+                            slope[a] -= (0.5 - f[a]) * corner_weight(corner, f) * sources[at + (a + 1) * width]
+                    result += gradient[base + own * width + lane] * slope
             for a in ti.static(range(3)):
-                result[a] *= step * free[a] / pieces[p * 16 + 8 + a]
+                result[a] *= free[a] * grids[g * 16 + 6] * grids[g * 16 + 3 + a]
         for a in ti.static(range(3)):
-            pull[i * 3 + a] = result[a]
+            pull[i * 4 + a] = result[a]
+        pull[i * 4 + 3] = 0.0
 
 
 @kernel
@@ -189,13 +171,118 @@ def gather_pull(
     entries: I32,
     weights: F32,  # as entries: the part of the lattice node in the displacement
     pull: F32,
-    result: F32,  # out (count * 3,)
+    result: F32,  # out (count * 4,)
 ):
     """Gradient of the lattice: each node sums over the entries that it moves."""
     for node in range(count):
         total = ti.Vector([0.0, 0.0, 0.0])
         for k in range(first[node], first[node + 1]):
             for a in ti.static(range(3)):
-                total[a] += weights[k] * pull[entries[k] * 3 + a]
+                total[a] += weights[k] * pull[entries[k] * 4 + a]
         for a in ti.static(range(3)):
-            result[node * 3 + a] = total[a]
+            result[node * 4 + a] = total[a]
+        result[node * 4 + 3] = 0.0
+
+
+@ti.func
+def four_of(values: ti.template(), k: ti.template()):
+    """The k-th four of sixteen."""
+    return ti.Vector([values[4 * k], values[4 * k + 1], values[4 * k + 2], values[4 * k + 3]])
+
+
+@kernel
+def move_values_fours(
+    count: ti.i32,
+    mx: ti.i32,
+    my: ti.i32,
+    entries: F32,
+    grids: F32,
+    pieces: I32,
+    lattice: F32X4,  # (mz * my * mx,)
+    sources: F32X16,  # (size / 4,)
+    values: F32X4,  # out (size / 4,)
+):
+    """:func:`move_values` for the CPU where all pieces have four channels, each four read at once."""
+    for i in range(count):
+        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        node, sy, sz, f, _ = origin(i, g, mx, my, entries, grids, lattice, True)
+        own = entry_node(i, g, entries, grids)
+        first = ti.cast(grids[g * 16 + 8], ti.i32)
+        step, offset = grids[g * 16 + 6], grids[g * 16 + 7]
+        curve = 0.5 * f * (1.0 - f)
+        for p in range(first, first + ti.cast(grids[g * 16 + 9], ti.i32)):
+            base = pieces[p * 2] >> 2
+            total = ti.Vector([0.0] * 16)
+            for corner in ti.static(range(8)):
+                at = base + node + (corner & 1) + (corner >> 1 & 1) * sy + (corner >> 2) * sz
+                total += corner_weight(corner, f) * sources[at]
+            bend = curve[0] * four_of(total, 1) + curve[1] * four_of(total, 2) + curve[2] * four_of(total, 3)
+            values[base + own] = offset + step * (four_of(total, 0) - bend)
+
+
+@kernel
+def move_bwd_fours(
+    count: ti.i32,
+    mx: ti.i32,
+    my: ti.i32,
+    entries: F32,
+    grids: F32,
+    pieces: I32,
+    lattice: F32X4,
+    sources: F32X16,
+    gradient: F32X4,
+    pull: F32X4,  # out (count,)
+):
+    """:func:`move_bwd` for the CPU where all pieces have four channels."""
+    for i in range(count):
+        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        own = entry_node(i, g, entries, grids)
+        first = ti.cast(grids[g * 16 + 8], ti.i32)
+        last = first + ti.cast(grids[g * 16 + 9], ti.i32)
+        touched = 0
+        for p in range(first, last):
+            d = gradient[(pieces[p * 2] >> 2) + own]
+            if d[0] != 0.0 or d[1] != 0.0 or d[2] != 0.0 or d[3] != 0.0:
+                touched = 1
+        result = ti.Vector([0.0, 0.0, 0.0, 0.0])
+        if touched == 1:
+            node, sy, sz, f, free = origin(i, g, mx, my, entries, grids, lattice, True)
+            slope_x, slope_y, slope_z = result, result, result
+            for p in range(first, last):
+                base = pieces[p * 2] >> 2
+                d = gradient[base + own]
+                total = ti.Vector([0.0] * 16)
+                along_x, along_y, along_z = ti.Vector([0.0] * 4), ti.Vector([0.0] * 4), ti.Vector([0.0] * 4)
+                for corner in ti.static(range(8)):
+                    at = base + node + (corner & 1) + (corner >> 1 & 1) * sy + (corner >> 2) * sz
+                    near = sources[at]
+                    total += corner_weight(corner, f) * near
+                    symbols = four_of(near, 0)
+                    along_x += corner_slope(corner, f, 0) * symbols
+                    along_y += corner_slope(corner, f, 1) * symbols
+                    along_z += corner_slope(corner, f, 2) * symbols
+                slope_x += d * (along_x - (0.5 - f[0]) * four_of(total, 1))
+                slope_y += d * (along_y - (0.5 - f[1]) * four_of(total, 2))
+                slope_z += d * (along_z - (0.5 - f[2]) * four_of(total, 3))
+            step = grids[g * 16 + 6]
+            result[0] = slope_x.sum() * free[0] * step * grids[g * 16 + 3]
+            result[1] = slope_y.sum() * free[1] * step * grids[g * 16 + 4]
+            result[2] = slope_z.sum() * free[2] * step * grids[g * 16 + 5]
+        pull[i] = result
+
+
+@kernel
+def gather_pull_fours(
+    count: ti.i32,
+    first: I32,
+    entries: I32,
+    weights: F32,
+    pull: F32X4,
+    result: F32X4,  # out (count,)
+):
+    """:func:`gather_pull` for the CPU."""
+    for node in range(count):
+        total = ti.Vector([0.0, 0.0, 0.0, 0.0])
+        for k in range(first[node], first[node + 1]):
+            total += weights[k] * pull[entries[k]]
+        result[node] = total

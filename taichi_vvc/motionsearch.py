@@ -17,14 +17,15 @@ from taichi_vvc.kernels import motion as kernels
 
 from .config import EncoderConfig
 from .entropy import encode_grid
-from .fields import Field, flat_values
+from .fields import Field
 from .live import live_nodes
+from .mlp import vectors
 from .motion import LARGEST, PLACE, UNITS, extent, lattice_shape, live_motion, moved_grids, places, second_differences
+from .occupancy import watch_solid
 from .optimize import Reference, begin_fit, distortion_step
 from .problem import FrameProblem
 from .quantize import grid_offset
-from .render import measure_opacity
-from .runtime import Runtime
+from .runtime import aligned
 from .types import FieldLayout
 from .workspace import Workspace
 
@@ -32,9 +33,9 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.97, 1e-12
 _SEED = 15485863
 _RATE = 0.25  # cells per iteration at first, a tenth of it in the end
 _BITS = 3.0  # what a unit of difference between neighbours is taken to cost
-_ITERATIONS = 1 / 6  # of those of an inter frame's fit
+_ITERATIONS = 1 / 10  # of those of an inter frame's fit
 _CHECKED = 4  # batches that decide whether motion pays
-_MEASURE_EVERY = 25
+_MEASURE_EVERY = 10  # iterations, between which samples are taken only where something was
 
 
 def search_iterations(config: EncoderConfig) -> int:
@@ -73,15 +74,17 @@ def find_motion(
     known = live_motion(layout, live)[..., None]
     state = begin_fit(runtime, layout, config, mask, reference)
     mover = Mover.of(state.field, reference, live)
+    near = mover.entries
     seed = (config.seed * 7919 + frame * 104729 + _SEED) % (2**31)
     weight = config.lambda_rate / problem.rays_per_view
 
     before = reference.frame.motion if reference.frame.motion is not None else np.zeros(shape)
 
     def step(motion: np.ndarray, iteration: int, look: bool) -> float | None:
-        mover.move(motion)
+        nonlocal near
+        mover.move(motion, None if look else near)
         if look:
-            measure_opacity(ws, state.field)
+            near = mover.entries_of(live_nodes(layout, watch_solid(ws, state.field, mask)))
         state.gradient.fill(0)
         return distortion_step(ws, state, config, problem, seed, iteration)
 
@@ -125,112 +128,157 @@ def _roughness_gradient(moved: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Entries:
+    """Nodes of moved grids on the device: how many, and their rows for ``kernels/motion.py``."""
+
+    count: int
+    rows: Any
+
+
+@dataclass(frozen=True)
 class Mover:
     """Moves a reference's symbols on the device; see ``kernels/motion.py`` for the arrays.
 
     Attributes:
-        runtime, field: where the arrays live, and whose values are written.
+        field: whose values are written.
         shape: of the lattice.
-        block: edge of a block, cells.
-        count, size, pieces: numbers of entries, values and pieces.
-        nodes, table, sources: the kernels' arrays.
-        lattice, pull, slope: the displacements, their gradient per entry and per lattice node.
-        first, entries, weights: which entries a lattice node moves.
+        fours: whether the kernels for four channels at a time serve.
+        rows: the entries on the host.
+        entries, grids, pieces, lattice, sources, values: the kernels' arrays.
+        pull, slope: the gradient of the displacements, per entry and per lattice node.
+        first, moved, weights: which entries a lattice node moves.
     """
 
-    runtime: Runtime
     field: Field
     shape: tuple[int, int, int, int]
-    block: int
-    count: int
-    pieces: int
-    nodes: Any
-    table: Any
-    sources: Any
+    fours: bool
+    rows: np.ndarray
+    entries: Entries
+    grids: Any
+    pieces: Any
     lattice: Any
+    sources: Any
+    values: Any
     pull: Any
     slope: Any
     first: Any
-    entries: Any
+    moved: Any
     weights: Any
 
     @staticmethod
     def of(field: Field, reference: Reference, live: tuple[np.ndarray, ...]) -> Mover:
         """The arrays for a frame whose ``live`` nodes are moved; ``field`` holds the reference."""
         runtime, layout, shape = field.runtime, field.layout, lattice_shape(field.layout)
-        rows, nodes, corners, parts = [], [], [], []
-        at = 0
+        entries, corners, parts = [], [], []
+        grids: list[list[float]] = []
+        pieces: list[list[int]] = []
+        sources = aligned(4 * field.map.size, np.dtype(np.float32))
         for grid in moved_grids(layout):
-            where = np.nonzero(live[grid])
-            flat = np.ravel_multi_index(where, live[grid].shape)
-            corner, part = _corners(layout, grid, where)
+            z, y, x = where = np.nonzero(live[grid])
+            first, within, corner, part = _corners(layout, grid, where)
+            entries.append(np.stack([x, y, z, first, *within, np.full(x.size, len(grids))], 1).astype(np.float32))
+            corners.append(corner)
+            parts.append(part)
             nz, ny, nx, channels = layout.grid_shapes[grid]
             spans = (extent(layout, grid, axis) for axis in range(3))
-            cells = [a / b / (n - 1) for n, (a, b) in zip((nx, ny, nz), spans, strict=True)]
-            bases, widths = field.map.bases[grid]
+            per_cell = [(n - 1) * b / a for n, (a, b) in zip((nx, ny, nz), spans, strict=True)]
             scale = reference.parameters.steps[grid], grid_offset(grid)
-            channel = 0
+            symbols = reference.frame.symbols[grid].astype(np.float32)
+            fields = [symbols, *(second_differences(symbols, axis) for axis in (2, 1, 0))]
+            bases, widths = field.map.bases[grid]
+            channel, of_grid = 0, len(pieces)
             while channel < channels:
-                width, base = int(widths[channel]), divmod(int(bases[channel]), kernels.SPLIT)
-                rows.append([*divmod(at, kernels.SPLIT), nx, ny, nz, width, *base, *cells, *scale])
-                nodes.append(flat)
-                corners.append(corner)
-                parts.append(part)
-                at += flat.size
+                base, width = int(bases[channel]), int(widths[channel])
+                rows = sources[4 * base : 4 * (base + nx * ny * nz * width)].reshape(-1, 4, width)
+                for number, values in enumerate(fields):
+                    rows[:, number] = values.reshape(-1, channels)[:, channel : channel + width]
+                pieces.append([base, width])
                 channel += width
-        table = np.zeros((len(rows), kernels.PIECE), np.float32)
-        table[:, : len(rows[0])] = rows
-        corner, part = np.concatenate(corners), np.concatenate(parts)
-        order = np.argsort(corner, axis=None, kind="stable")
-        lattice = shape[0] * shape[1] * shape[2]
-        first = np.searchsorted(corner.reshape(-1)[order], np.arange(lattice + 1))
-        symbols = [s.astype(np.float32) for s in reference.frame.symbols]
-        fields = [symbols, *([second_differences(s, axis) for s in symbols] for axis in (2, 1, 0))]
-        sources = np.concatenate([flat_values(field.map, layout, tuple(f)) for f in fields])
+            grids.append([nx, ny, nz, *per_cell, *scale, of_grid, len(pieces) - of_grid])
+        table = np.zeros((len(grids), kernels.GRID), np.float32)
+        table[:, : len(grids[0])] = grids
+        rows = np.concatenate(entries)
+        corner, part = np.concatenate(corners).reshape(-1), np.concatenate(parts).reshape(-1)
+        lattice, count = shape[0] * shape[1] * shape[2], corner.size // 8
+        # Small integers are sorted much faster.
+        order = np.argsort(corner.astype(np.min_scalar_type(lattice)), kind="stable")
+        fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
+        shaped = _fours if fours else _as_it_is
         return Mover(
-            runtime,
             field,
             shape,
-            layout.motion_block,
-            at,
-            len(rows),
-            runtime.upload(np.concatenate(nodes).astype(np.int32)),
-            runtime.upload(table.reshape(-1)),
-            runtime.upload(sources),
-            runtime.zeros(lattice * 3),
-            runtime.zeros(at * 3),
-            runtime.zeros(lattice * 3),
-            runtime.upload(first.astype(np.int32)),
+            fours,
+            rows,
+            Entries(count, runtime.upload(rows)),
+            runtime.upload(table),
+            runtime.upload(np.array(pieces, np.int32)),
+            runtime.zeros(lattice * 4),
+            vectors(runtime.upload(sources)) if fours else runtime.upload(sources),
+            shaped(field.values),
+            shaped(runtime.zeros(count * 4)),
+            runtime.zeros(lattice * 4),
+            runtime.upload(np.append(0, np.cumsum(np.bincount(corner, minlength=lattice))).astype(np.int32)),
             runtime.upload((order // 8).astype(np.int32)),
-            runtime.upload(part.reshape(-1)[order].astype(np.float32)),
+            runtime.upload(part[order].astype(np.float32)),
         )
 
-    def _where(self) -> tuple[Any, ...]:
-        mz, my, mx, _ = self.shape
-        numbers = self.count, self.field.map.size, self.pieces, float(self.block), mx, my, mz
-        return *numbers, self.nodes, self.table, self.lattice, self.sources
+    def _where(self, entries: Entries) -> tuple[Any, ...]:
+        _, my, mx, _ = self.shape
+        lattice = _fours(self.lattice) if self.fours else self.lattice
+        return entries.count, mx, my, entries.rows, self.grids, self.pieces, lattice, self.sources
 
-    def move(self, motion: np.ndarray) -> None:
-        """Write the values of the field whose symbols have moved by ``motion``, cells."""
-        self.runtime.store(self.lattice, motion.astype(np.float32).reshape(-1))
-        kernels.move_values(*self._where(), self.field.values)
+    def entries_of(self, live: tuple[np.ndarray, ...]) -> Entries:
+        """The entries of ``live`` nodes, some of those that the mover was made with."""
+        places = self.rows[:, [2, 1, 0, 7]].astype(np.int32)
+        ends = np.searchsorted(places[:, 3], np.arange(len(moved_grids(self.field.layout)) + 1))
+        kept = [
+            live[grid][tuple(places[low:high, :3].T)]
+            for grid, low, high in zip(moved_grids(self.field.layout), ends[:-1], ends[1:], strict=True)
+        ]
+        rows = self.rows[np.concatenate(kept)]
+        return Entries(len(rows), self.field.runtime.upload(rows))
+
+    def move(self, motion: np.ndarray, entries: Entries | None = None) -> None:
+        """Write the values of the field, all or some, whose symbols have moved by ``motion``, cells."""
+        padded = np.zeros((*self.shape[:3], 4), np.float32)
+        padded[..., :3] = motion
+        self.field.runtime.store(self.lattice, padded)
+        move = kernels.move_values_fours if self.fours else kernels.move_values
+        move(*self._where(self.entries if entries is None else entries), self.values)
 
     def gradient(self, values: Any) -> np.ndarray:
         """Gradient of the displacements last moved by, given that of the values; float64 of the lattice's shape."""
-        kernels.move_bwd(*self._where(), values, self.pull)
-        count = self.shape[0] * self.shape[1] * self.shape[2]
-        kernels.gather_pull(count, self.first, self.entries, self.weights, self.pull, self.slope)
-        return self.runtime.download(self.slope, 3 * count).astype(np.float64).reshape(self.shape)
+        mz, my, mx, _ = self.shape
+        where = mz * my * mx, self.first, self.moved, self.weights, self.pull
+        if self.fours:
+            kernels.move_bwd_fours(*self._where(self.entries), _fours(values), self.pull)
+            kernels.gather_pull_fours(*where, _fours(self.slope))
+        else:
+            kernels.move_bwd(*self._where(self.entries), values, self.pull)
+            kernels.gather_pull(*where, self.slope)
+        slope = self.field.runtime.download(self.slope, 4 * mz * my * mx)
+        return slope.reshape(mz, my, mx, 4)[..., :3].astype(np.float64)
 
 
-def _corners(layout: FieldLayout, grid: int, where: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 8) flat lattice nodes around grid nodes, and their parts in the displacement."""
+def _fours(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, 4)
+
+
+def _as_it_is(array: Any) -> Any:
+    return array
+
+
+def _corners(
+    layout: FieldLayout, grid: int, where: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+    """Of grid nodes: the lattice node below, how far above it along x, y, z, the eight around, their parts (n, 8)."""
     _, my, mx, _ = lattice_shape(layout)
     axes = [tuple(of[index] for of in places(layout, grid, 2 - axis)) for axis, index in enumerate(where)]
-    (bz, fz), (by, fy), (bx, fx) = ((block, place / PLACE) for block, place in axes)
-    corners, parts = [], []
+    (bz, fz), (by, fy), (bx, fx) = ((block, (place / PLACE).astype(np.float32)) for block, place in axes)
+    first = (bz * my + by) * mx + bx
+    corners, parts = np.empty((first.size, 8), np.int64), np.empty((first.size, 8), np.float32)
     for corner in range(8):
         z, y, x = corner >> 2, corner >> 1 & 1, corner & 1
-        corners.append(((bz + z) * my + by + y) * mx + bx + x)
-        parts.append((fx if x else 1 - fx) * (fy if y else 1 - fy) * (fz if z else 1 - fz))
-    return np.stack(corners, 1), np.stack(parts, 1)
+        corners[:, corner] = first + (z * my + y) * mx + x
+        parts[:, corner] = (fx if x else 1 - fx) * (fy if y else 1 - fy) * (fz if z else 1 - fz)
+    return first, (fx, fy, fz), corners, parts

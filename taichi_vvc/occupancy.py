@@ -53,6 +53,19 @@ def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame
     return dilate(dilate(before.occupancy))
 
 
+def watch_solid(ws: Workspace, f: Field, mask: np.ndarray) -> np.ndarray:
+    """Take samples only in those cells of ``mask`` that are not empty now (in all of them where all are).
+
+    Measures the field's opacity bounds on the way. Returns these cells, (nz, ny, nx) bool.
+    """
+    f.mask = mask
+    solid = mask & (measure_opacity(ws, f) > _EMPTY)
+    if solid.any():
+        f.mask = solid
+    f.runtime.store(f.occupancy, f.mask.astype(np.int32))
+    return f.mask
+
+
 def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = True, chunk: int = 1 << 16) -> np.ndarray:
     """The occupied cells worth keeping, (nz, ny, nx) bool: neither empty nor hidden.
 
