@@ -33,8 +33,9 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.97, 1e-12
 _SEED = 15485863
 _RATE = 0.25  # cells per iteration at first, a tenth of it in the end
 _BITS = 3.0  # what a unit of difference between neighbours is taken to cost
-_ITERATIONS = 1 / 10  # of those of an inter frame's fit
+_ITERATIONS = 1 / 6  # of those of an inter frame's fit
 _CHECKED = 4  # batches that decide whether motion pays
+_SMOOTH = 0.4  # of the iterations: neighbours move together at first, which finds larger motion
 _MEASURE_EVERY = 10  # iterations, between which samples are taken only where something was
 
 
@@ -96,6 +97,8 @@ def find_motion(
         if progress is not None and error is not None and iteration % 10 == 0:
             progress(iteration, error)
         slope = mover.gradient(state.gradient) + weight * _BITS * UNITS * _roughness_gradient(moved)
+        if iteration < _SMOOTH * total:
+            slope = _smoothed(slope)
         mean = _BETA1 * mean + (1 - _BETA1) * slope
         square = _BETA2 * square + (1 - _BETA2) * slope * slope
         first = mean / (1 - _BETA1 ** (iteration + 1))
@@ -112,6 +115,17 @@ def find_motion(
         return 3 * float(np.mean([e for e in errors if e is not None])) + weight * bits
 
     return coded if cost(coded) < cost(np.zeros_like(coded)) else None
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """(mz, my, mx, 3): each node's value averaged with its neighbours', weights 1, 2, 1 along each axis, 0 outside."""
+    for axis in range(3):
+        along = (slice(None),) * axis
+        result = 2 * values
+        result[(*along, slice(1, None))] += values[(*along, slice(None, -1))]
+        result[(*along, slice(None, -1))] += values[(*along, slice(1, None))]
+        values = result / 4
+    return values
 
 
 def _roughness_gradient(moved: np.ndarray) -> np.ndarray:
