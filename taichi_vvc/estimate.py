@@ -23,20 +23,23 @@ from .types import Bounds, View
 
 _PROBES = 4096  # pixels whose rays are followed to know what all rays meet
 
-# Seconds of one core of the reference machine; benchmarks/estimate.py measures them.
-_START = 2.5  # imports and kernels from the cache
+# Seconds of one core of the reference machine. benchmarks/estimate.py measures them: the three per iteration are fitted
+# to nine encodes of a key and an inter frame (ultrafast, fast, medium; two captures, one rendered and one real, at
+# several sizes; processor time of a busy machine), which they meet within 18 %. The others are from an earlier such fit.
+_START = 1.5  # imports and kernels from the cache
 _PER_ITERATION = 2.2e-3
-_PER_SAMPLE = 3.2e-7  # and iteration
-_PER_SYMBOL = 1.1e-8  # and iteration
+_PER_SAMPLE = 2.1e-7  # and iteration
+_PER_SYMBOL = 7.1e-9  # and iteration
+_MOTION = 1.15  # the search for motion comes on top of an inter frame's iterations
 _PER_CODED_SYMBOL = 5.1e-6
 _PER_RENDERED_SAMPLE = 2.6e-7  # of the training views, for the PSNR of each frame
 _UNMASKED = 0.5  # of that: without masks all of the bounds is counted, and most of it soon turns out to be empty
 _SERIAL = 0.3  # share of an encode's work that further cores do not help with
 _MOST_CORES = 8  # that are counted on
 
-# Bytes of memory.
-_PROGRAM = 1.73e8
-_PER_VALUE = 52.0
+# Bytes of memory; the first two from the same encodes.
+_PROGRAM = 1.82e8
+_PER_VALUE = 88.0
 _PER_PIXEL = 20.0
 _PER_BATCH_SAMPLE = 960.0
 
@@ -44,7 +47,7 @@ _PER_BATCH_SAMPLE = 960.0
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
-_INTER_FRAME = 0.4  # of a key frame; 0.2 to 0.8 was seen
+_INTER_FRAME = 0.35  # of a key frame, the geometric mean of the same encodes; 0.16 to 0.76 was seen
 
 # The reference machine's time for what machine_speed() does, seconds.
 _REFERENCE_SECONDS = 3.5e-4
@@ -113,7 +116,8 @@ def estimate(
         keys = -(-len(sequence) // config.group_length(sequence.fps))
         inters = len(sequence) - keys
         seconds = _START + keys * _fit_seconds(work, config, config.key_iterations)
-        seconds += inters * _fit_seconds(work, config, config.inter_iterations)
+        searching = _MOTION if config.motion_blocks else 1.0
+        seconds += inters * _fit_seconds(work, config, config.inter_iterations * searching)
         memory = _PROGRAM + _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
         key = _KEY_FRAME * work.rays_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
@@ -123,7 +127,7 @@ def estimate(
     return found
 
 
-def _fit_seconds(work: Work, config: EncoderConfig, iterations: int) -> float:
+def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
     """Seconds of one core of the reference machine for one frame."""
     samples = config.rays * work.samples_per_ray
     step = _PER_ITERATION + _PER_SAMPLE * samples + _PER_SYMBOL * work.symbols
