@@ -25,12 +25,12 @@ _PROBES = 4096  # pixels whose rays are followed to know what all rays meet
 
 # Seconds of one core of the reference machine. benchmarks/estimate.py measures them: the three per iteration are fitted
 # to nine encodes of a key and an inter frame (ultrafast, fast, medium; two captures, one rendered and one real, at
-# several sizes; processor time of a busy machine), which they meet within 18 %. The others are from an earlier such fit.
+# several sizes; processor time of a busy machine). The others are from an earlier such fit.
 _START = 1.5  # imports and kernels from the cache
 _PER_ITERATION = 2.2e-3
 _PER_SAMPLE = 2.1e-7  # and iteration
 _PER_SYMBOL = 7.1e-9  # and iteration
-_MOTION = 1.15  # the search for motion comes on top of an inter frame's iterations
+_MOTION = 1.25  # with the search, whose iterations, a sixth of the fit's, take one and a half times as long
 _PER_CODED_SYMBOL = 5.1e-6
 _PER_RENDERED_SAMPLE = 2.6e-7  # of the training views, for the PSNR of each frame
 _UNMASKED = 0.5  # of that: without masks all of the bounds is counted, and most of it soon turns out to be empty
