@@ -24,13 +24,12 @@ from fitting import paper_config
 from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
 
 from taichi_vvc import PRESETS, encode
-from taichi_vvc.decode import decode_motion, previous_residuals
+from taichi_vvc.decode import decode_prediction, previous_residuals
 from taichi_vvc.decode import open as open_stream
 from taichi_vvc.entropy import decode_grid, decode_mask, encode_grid
 from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.live import live_nodes
 from taichi_vvc.livesymbols import gather_live
-from taichi_vvc.motion import moved_symbols
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import SymbolFrame
 
@@ -70,10 +69,7 @@ def decode_once(runtime: Runtime, file: Path, frames: int) -> tuple[dict[str, fl
             with clock("live set"):
                 live = live_nodes(layout, mask)
             with clock("motion"):
-                motion = decode_motion(layout, data, live)
-                predicted = None if before is None else before.symbols
-                if motion is not None and predicted is not None:
-                    predicted = moved_symbols(layout, predicted, motion, live)
+                motion, predicted = decode_prediction(layout, data, before, live)
             previous = previous_residuals(before) or (None,) * len(live)
             with clock("entropy"):
                 parts = zip(data.grids, layout.grid_shapes, live, previous, strict=True)

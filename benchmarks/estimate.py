@@ -15,15 +15,12 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import argparse
 import dataclasses
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import begin, capture_of, parser, peak_memory, table, write
+from measure import begin, capture_of, parser, peak_memory, per_preset, table, write
 
 import taichi_vvc as tv
 from taichi_vvc.estimate import estimate, work_of
@@ -72,13 +69,7 @@ def main() -> None:
     if options.preset:
         write(options, [encode(options)])
         return
-    rows = []
-    for preset in options.presets.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "row.json"
-            arguments = [*sys.argv[1:], "--preset", preset, "--json", str(file)]
-            subprocess.run([sys.executable, sys.argv[0], *arguments], check=True)
-            rows += json.loads(file.read_text(encoding="utf-8"))["results"]
+    rows = per_preset(options)
     keys = ["preset", "seconds", "estimated_s", "memory_mb", "estimated_mb", "bytes", "estimated_bytes"]
     table(keys, [[row[key] for key in keys] for row in rows])
     write(options, rows)

@@ -77,7 +77,8 @@ class Case:
 
     def distortion(self, batch: int) -> float | None:
         """Render one batch and go back through it; mean squared error where it was read."""
-        parts = self.ws, self.state, self.config, self.problem, self.seed, batch
+        gradients = self.state.gradient, self.state.mlp_gradient
+        parts = self.ws, self.state.field, self.config, self.problem, *gradients, self.seed, batch
         return optimize.distortion_step(*parts)
 
     def plan(self) -> None:

@@ -63,13 +63,22 @@ def per_threads(options: argparse.Namespace, run: Callable[[argparse.Namespace],
         return [run(options)]
     results = []
     for count in counts:
-        arguments = _without(sys.argv[1:], ("--threads", "--json"))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "result.json"
-            command = [sys.executable, sys.argv[0], *arguments, "--threads", str(count), "--json", str(file)]
-            subprocess.run(command, check=True)
-            results += json.loads(file.read_text(encoding="utf-8"))["results"]
+        results += in_child([*_without(sys.argv[1:], ("--threads", "--json")), "--threads", str(count)])
     return results
+
+
+def in_child(arguments: Sequence[str]) -> list[dict[str, Any]]:
+    """Results of this program, started anew with other arguments: a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "results.json"
+        subprocess.run([sys.executable, sys.argv[0], *arguments, "--json", str(file)], check=True)
+        results: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["results"]
+    return results
+
+
+def per_preset(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Results for each of ``--presets``, each in a child process that is told its ``--preset``."""
+    return [row for name in options.presets.split(",") for row in in_child([*sys.argv[1:], "--preset", name])]
 
 
 def _without(arguments: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -11,16 +11,13 @@ PSNR after paying for the bytes at the presets' lambda, which is what an encode 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import begin, capture_of, parser, table, threads_of, write
+from measure import begin, capture_of, parser, per_preset, table, threads_of, write
 
 import taichi_vvc as tv
 from taichi_vvc.evaluate import evaluate
@@ -79,13 +76,7 @@ def main() -> None:
     if options.preset:
         write(options, [encode(options)])
         return
-    rows = []
-    for preset in options.presets.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "row.json"
-            arguments = [*sys.argv[1:], "--preset", preset, "--json", str(file)]
-            subprocess.run([sys.executable, sys.argv[0], *arguments], check=True)
-            rows += json.loads(file.read_text(encoding="utf-8"))["results"]
+    rows = per_preset(options)
     keys = ["preset", "seconds", "seconds_per_frame", "kb_per_frame", "psnr", "charged", "views"]
     table(keys, [[row[key] for key in keys] for row in rows])
     write(options, rows)

@@ -9,9 +9,7 @@ each. paper: an encode of one key and one inter frame with grids of the paper's 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fitting import paper_config, prepare
-from measure import begin, best, capture_of, parser, peak_memory, table, threads_of, write
+from measure import begin, best, capture_of, in_child, parser, peak_memory, table, threads_of, write
 
 from taichi_vvc import PRESETS, encode
 
@@ -127,11 +125,7 @@ def main() -> None:
         return
     rows = []
     for axis, value, arguments in points(options):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "point.json"
-            command = [sys.executable, sys.argv[0], *sys.argv[1:], *arguments, "--json", str(file)]
-            subprocess.run(command, check=True)
-            (row,) = json.loads(file.read_text(encoding="utf-8"))["results"]
+        (row,) = in_child([*sys.argv[1:], *arguments])
         rows.append({"axis": axis, "value": value, **row})
         print(f"{axis} {value:g}: {row['step_ms']:.1f} ms per step, {row['peak_mib']:.0f} MiB", flush=True)
     keys = ["axis", "value", "grid_values", "symbols", "samples", "step_ms", "tables_ms", "peak_mib"]

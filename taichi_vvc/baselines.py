@@ -279,8 +279,8 @@ def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:
 
     Inter frames take as many iterations as key frames: what it is measured against fits every frame from scratch.
     """
-    config = replace(with_step(config, value), lambda_residual=RESIDUAL_WEIGHT)
-    return replace(config, inter_iterations=config.key_iterations)
+    config = with_step(config, value)
+    return replace(config, lambda_residual=RESIDUAL_WEIGHT, inter_iterations=config.key_iterations)
 
 
 def scaled(config: EncoderConfig, factor: float) -> EncoderConfig:

@@ -63,10 +63,7 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
     before = None if reference is None else reference.occupancy
     occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
     live = live_nodes(layout, occupancy)
-    predicted = None if reference is None else reference.symbols
-    motion = decode_motion(layout, data, live)
-    if motion is not None and predicted is not None:
-        predicted = moved_symbols(layout, predicted, motion, live)
+    motion, predicted = decode_prediction(layout, data, reference, live)
     previous = previous_residuals(reference)
     residuals, symbols = [], []
     for grid, (payload, shape) in enumerate(zip(data.grids, shapes, strict=True)):
@@ -80,8 +77,31 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
     return SymbolFrame(tuple(symbols), tuple(residuals), occupancy, data.type == "key", motion)
 
 
-def decode_motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) -> np.ndarray | None:
-    """The displacements of a frame, int32 of shape :func:`~taichi_vvc.motion.lattice_shape`; None where it has none.
+def decode_prediction(
+    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, live: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray | None, tuple[np.ndarray, ...] | None]:
+    """What a frame's residuals are added to.
+
+    Args:
+        data: the frame's chunk.
+        reference: the decoded frame before it; None for a key frame.
+        live: the frame's live nodes.
+
+    Returns:
+        The displacements, int32 of shape :func:`~taichi_vvc.motion.lattice_shape` (None where it has none), and the
+        reference's symbols moved by them (None for a key frame).
+
+    Raises:
+        CorruptStream: the displacements do not decode, are too large, or stand in a file without motion.
+    """
+    motion = _motion(layout, data, live)
+    if reference is None or motion is None:
+        return motion, None if reference is None else reference.symbols
+    return motion, moved_symbols(layout, reference.symbols, motion, live)
+
+
+def _motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) -> np.ndarray | None:
+    """The displacements of a frame; None where it has none.
 
     Raises:
         CorruptStream: they do not decode, are too large, or the file has none.

@@ -320,8 +320,6 @@ def _fit(
         motion = find_motion(job.ws, job.layout, config, problem, mask, reference, number, report_search)
         reference = reference if motion is None else _moved(job.layout, reference, motion, mask)
     fit = fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look)
-    if motion is not None:
-        motion = np.where(live_motion(job.layout, live_nodes(job.layout, fit.occupancy))[..., None], motion, 0)
     return replace(fit, motion=motion)
 
 
@@ -359,7 +357,8 @@ def _write(
         sizes["mlp"] = len(group_header.mlp)
     motion = b""
     if fit.motion is not None:
-        motion = encode_grid(fit.motion, live_motion(layout, live), None).payload
+        known = live_motion(layout, live)
+        motion = encode_grid(np.where(known[..., None], fit.motion, 0), known, None).payload
     data = FrameData(
         number,
         group,

@@ -102,19 +102,31 @@ class Field:
 _FARTHEST = 6
 
 
+def dilate(mask: np.ndarray) -> np.ndarray:
+    """Grow a 3-D mask by one cell in the 26 directions."""
+    for axis in range(3):
+        grown = mask.copy()
+        lower, upper = [slice(None)] * 3, [slice(None)] * 3
+        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
+        grown[tuple(lower)] |= mask[tuple(upper)]
+        grown[tuple(upper)] |= mask[tuple(lower)]
+        mask = grown
+    return mask
+
+
 def occupancy_numbers(mask: np.ndarray) -> np.ndarray:
     """What ``kernels/march.py`` reads of a (nz, ny, nx) bool mask: int32 of the same shape."""
     numbers, near = mask.astype(np.int8), mask
     for _ in range(_FARTHEST):
-        for axis in range(3):
-            grown = near.copy()
-            lower, upper = [slice(None)] * 3, [slice(None)] * 3
-            lower[axis], upper[axis] = slice(None, -1), slice(1, None)
-            grown[tuple(lower)] |= near[tuple(upper)]
-            grown[tuple(upper)] |= near[tuple(lower)]
-            near = grown
+        near = dilate(near)
         numbers -= ~near
     return numbers.astype(np.int32)
+
+
+def occupy(f: Field, mask: np.ndarray) -> None:
+    """Take samples of a field in the cells of ``mask``, (nz, ny, nx) bool, from now on."""
+    f.mask = mask
+    f.runtime.store(f.occupancy, occupancy_numbers(mask))
 
 
 def make_field(

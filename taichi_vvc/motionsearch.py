@@ -8,7 +8,7 @@ needed, and what counts is what the fit will start from.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from taichi_vvc.kernels import motion as kernels
 
 from .config import EncoderConfig
 from .entropy import encode_grid
-from .fields import Field
+from .fields import Field, field_of_symbols
 from .live import live_nodes
 from .mlp import vectors
 from .motion import LARGEST, PLACE, UNITS, extent, lattice_shape, live_motion, moved_grids, places, second_differences
 from .occupancy import watch_solid
-from .optimize import Reference, begin_fit, distortion_step
+from .optimize import Reference, distortion_step
 from .problem import FrameProblem
 from .quantize import grid_offset
 from .runtime import aligned
@@ -73,8 +73,9 @@ def find_motion(
     runtime, shape = ws.runtime, lattice_shape(layout)
     live = live_nodes(layout, mask)
     known = live_motion(layout, live)[..., None]
-    state = begin_fit(runtime, layout, config, mask, reference)
-    mover = Mover.of(state.field, reference, live)
+    field = field_of_symbols(runtime, layout, reference.parameters, replace(reference.frame, occupancy=mask))
+    gradient = runtime.zeros(field.map.size)
+    mover = Mover.of(field, reference, live)
     near = mover.entries
     seed = (config.seed * 7919 + frame * 104729 + _SEED) % (2**31)
     weight = config.lambda_rate / problem.rays_per_view
@@ -85,9 +86,9 @@ def find_motion(
         nonlocal near
         mover.move(motion, None if look else near)
         if look:
-            near = mover.entries_of(live_nodes(layout, watch_solid(ws, state.field, mask)))
-        state.gradient.fill(0)
-        return distortion_step(ws, state, config, problem, seed, iteration)
+            near = mover.entries_of(live_nodes(layout, watch_solid(ws, field, mask)))
+        gradient.fill(0)
+        return distortion_step(ws, field, config, problem, gradient, None, seed, iteration)
 
     moved = np.where(known, before / UNITS, 0.0)
     mean, square = np.zeros(shape), np.zeros(shape)
@@ -96,7 +97,7 @@ def find_motion(
         error = step(moved, iteration, iteration % _MEASURE_EVERY == 0)
         if progress is not None and error is not None and iteration % 10 == 0:
             progress(iteration, error)
-        slope = mover.gradient(state.gradient) + weight * _BITS * UNITS * _roughness_gradient(moved)
+        slope = mover.gradient(gradient) + weight * _BITS * UNITS * _roughness_gradient(moved)
         if iteration < _SMOOTH * total:
             slope = _smoothed(slope)
         mean = _BETA1 * mean + (1 - _BETA1) * slope

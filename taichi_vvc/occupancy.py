@@ -6,7 +6,7 @@ import numpy as np
 
 from taichi_vvc.kernels import march
 
-from .fields import Field
+from .fields import Field, dilate, occupy
 from .hull import visual_hull
 from .problem import FrameProblem
 from .render import Workspace, make_rays, measure_opacity
@@ -24,18 +24,6 @@ def scene_changed(before: np.ndarray, mask: np.ndarray) -> bool:
     """Whether a frame whose :func:`first_mask` is ``mask`` has too little in common with the occupancy ``before`` it to
     be predicted from it: a cut, or a jump. Captures without masks never say so."""
     return bool((before & mask).sum() < _STILL_THERE * before.sum())
-
-
-def dilate(mask: np.ndarray) -> np.ndarray:
-    """Grow a 3-D mask by one cell in the 26 directions."""
-    for axis in range(3):
-        grown = mask.copy()
-        lower, upper = [slice(None)] * 3, [slice(None)] * 3
-        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
-        grown[tuple(lower)] |= mask[tuple(upper)]
-        grown[tuple(upper)] |= mask[tuple(lower)]
-        mask = grown
-    return mask
 
 
 def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame | None) -> np.ndarray:
@@ -60,9 +48,7 @@ def watch_solid(ws: Workspace, f: Field, mask: np.ndarray) -> np.ndarray:
     """
     f.mask = mask
     solid = mask & (measure_opacity(ws, f) > _EMPTY)
-    if solid.any():
-        f.mask = solid
-    f.runtime.store(f.occupancy, f.mask.astype(np.int32))
+    occupy(f, solid if solid.any() else mask)
     return f.mask
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from taichi_vvc.kernels import adam, geometry, quant, update
 
 from .config import EncoderConfig
-from .fields import Field, flat_values, make_field, map_of, occupancy_numbers
+from .fields import Field, flat_values, make_field, map_of, occupy
 from .live import live_nodes
 from .livesymbols import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
 from .mlp import flatten, unflatten
@@ -163,8 +163,7 @@ def _prune(ws: Workspace, state: _State, problem: FrameProblem, margin: bool = T
     keep = kept_cells(ws, f, problem, margin)
     if not keep.any() or keep.sum() == f.mask.sum():
         return False
-    f.mask = keep
-    f.runtime.store(f.occupancy, occupancy_numbers(keep))
+    occupy(f, keep)
     state.symbols = shrink_live(f.runtime, f.layout, f.map, state.symbols, live_nodes(f.layout, keep))
     return True
 
@@ -217,7 +216,8 @@ def fit_frame(
             _freeze_mlp(state, layout, config)
         mode = quant.ROUND if iteration >= round_at else quant.NOISE
         _quantize(state, mode if config.joint else quant.IDENTITY, seed, iteration)
-        error = distortion_step(ws, state, config, problem, seed, iteration)
+        gradients = state.gradient, state.mlp_gradient
+        error = distortion_step(ws, state.field, config, problem, *gradients, seed, iteration)
         if error is not None:
             # The average fades by 5 % per iteration, also where the error is not read back at each of them.
             kept = 0.95 ** (iteration - heard) if iteration else 0.0
@@ -266,18 +266,21 @@ def _freeze_mlp(state: _State, layout: FieldLayout, config: EncoderConfig) -> No
 
 def distortion_step(
     ws: Workspace,
-    state: _State,
+    f: Field,
     config: EncoderConfig,
     problem: FrameProblem,
+    gradient: Any,
+    mlp_gradient: Any | None,
     seed: int,
     iteration: int,
 ) -> float | None:
-    """Draw rays, render them and leave the distortion's gradient in the state.
+    """Draw rays, render them, and add the distortion's gradient to ``gradient`` (as ``f.values``).
 
-    Returns the mean squared error; on a GPU only now and then, since reading it back waits for the device.
+    ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
+    a GPU only now and then, since reading it back waits for the device.
     """
     assert config.background is not None
-    f, rays = state.field, config.rays
+    rays = config.rays
     pixels = ws.get("pixels", rays, np.int32)
     geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
     make_rays(ws, f.layout, problem.table, pixels, rays)
@@ -293,9 +296,9 @@ def distortion_step(
         ws.get("targets", rays * 3),
     )
     samples = trace(ws, f, rays, seed, iteration)
-    if state.mlp_gradient is not None:
-        state.mlp_gradient.fill(0)
-    errors = fit_rays(ws, f, rays, samples, state.gradient, state.mlp_gradient)
+    if mlp_gradient is not None:
+        mlp_gradient.fill(0)
+    errors = fit_rays(ws, f, rays, samples, gradient, mlp_gradient)
     if f.runtime.host_arrays or iteration % 10 == 0:
         return float(f.runtime.download(errors, rays).mean()) / 3
     return None

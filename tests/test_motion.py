@@ -21,7 +21,7 @@ from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.live import live_nodes
 from taichi_vvc.metrics import psnr
 from taichi_vvc.motionsearch import Mover
-from taichi_vvc.optimize import Reference, begin_fit
+from taichi_vvc.optimize import Reference
 from taichi_vvc.types import Bounds, FieldLayout, GridLevel, GroupParameters, SymbolFrame
 
 # Unequal sides, blocks that do not divide them, a level beyond the bounds and one that repeats.
@@ -113,10 +113,10 @@ def mover(moved: np.ndarray, symbols, mask, live, layout: FieldLayout = LAYOUT):
     """A mover of the symbols, and the values that it makes of them."""
     frame = SymbolFrame(symbols, symbols, mask, True)
     reference = Reference(frame, parameters(layout, np.random.default_rng(5)))
-    state = begin_fit(runtime(), layout, tv.EncoderConfig(**TWO_LEVELS), mask, reference)
-    made = Mover.of(state.field, reference, live)
+    field = field_of_symbols(runtime(), layout, reference.parameters, frame)
+    made = Mover.of(field, reference, live)
     made.move(moved / motion.UNITS)
-    return made, state.field, reference.parameters.steps
+    return made, field, reference.parameters.steps
 
 
 @LAYOUTS
