@@ -119,7 +119,7 @@ def encoder_steps(case: Case, total: int) -> Iterator[int]:
         case.distortion(iteration)
         if iteration >= total // 20 and (state.tables is None or iteration % optimize._PLAN_EVERY == 0):
             case.plan()
-        decay = 0.1 ** (iteration / total)
+        decay = optimize._DECAY ** (iteration / total)
         optimize._update(state, config, case.problem, rates * decay, decay, iteration, True)
         yield mode
 
@@ -138,9 +138,9 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
     every = torch.from_numpy(np.array(case.runtime.download(ws.arrays["rays"], case.problem.count * 8)).reshape(-1, 8))
     pictures = torch.from_numpy(images[candidates].astype(np.float32) / 255)
     every, pictures = every.to(device), pictures.to(device)
-    fixed = torch.tensor(case.background, dtype=torch.float32, device=device).expand(rays, 3)
-    random = case.config.random_background and case.problem.has_alpha
     empty = batch_of(case, device.type)
+    clear = 1 - pictures[:, 3:]
+    wanted = torch.cat([pictures[:, :3] * pictures[:, 3:] + empty.background * clear, clear], dim=1)
     yield 0
     weight, field.rate_weight = field.rate_weight, 0.0
     for iteration in range(total):
@@ -149,13 +149,10 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
             scales = [torch.floor(q.detach() + 0.5).abs().mean(1).clamp_min(0.05) for q in field.symbols]
             field.scales.copy_(torch.cat(scales))
         drawn = torch.from_numpy(generator.integers(0, len(candidates), rays)).to(device)
-        background = torch.rand(rays, 3, device=device) if random else fixed
-        shown = pictures[drawn]
-        targets = shown[:, :3] * shown[:, 3:] + background * (1 - shown[:, 3:])
-        decay = 0.1 ** (iteration / total)
+        decay = optimize._DECAY ** (iteration / total)
         for group, rate in zip(optimizer.param_groups, start, strict=True):
             group["lr"] = rate * decay
-        torch_step(field, optimizer, replace(empty, rays=every[drawn], background=background, targets=targets))
+        torch_step(field, optimizer, replace(empty, rays=every[drawn], targets=wanted[drawn]))
         if device.type == "cuda":
             torch.cuda.synchronize()
         yield 0

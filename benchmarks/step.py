@@ -40,7 +40,7 @@ def losses(case: Case, field: TorchField) -> tuple[float, float]:
         tables = runtime.upload(channel[a : a + 2048].astype(np.int32))
         bits += rate.laplace_rate_fwd(part.size, runtime.upload(part.copy()), tables, scales)
     with torch.no_grad():
-        error = (field(batch, noise=False) - batch.targets).square().sum(1).mean()
+        error = field.error(batch, noise=False)
         theirs = float(error + field.rate_weight * field.bits())
     return float(errors.mean()) + field.rate_weight * bits, theirs
 

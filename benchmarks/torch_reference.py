@@ -18,6 +18,7 @@ from taichi_vvc.kernels.rate import LOG2E
 from torch import Tensor, nn
 from torch.nn import functional
 
+from taichi_vvc import optimize
 from taichi_vvc.mlp import unflatten
 from taichi_vvc.quantize import grid_offset
 from taichi_vvc.render import DEPTH_LIMIT
@@ -32,8 +33,8 @@ class TorchBatch:
     samples: Tensor
     sample_ray: Tensor
     starts: Tensor
-    background: Tensor
-    targets: Tensor
+    background: Tensor  # (3,) mean colour
+    targets: Tensor  # (rays, 4) colour over it, and the part of it that shows through
 
 
 def batch_of(case: Case, device: str = "cpu") -> TorchBatch:
@@ -49,8 +50,8 @@ def batch_of(case: Case, device: str = "cpu") -> TorchBatch:
         tensor("samples", n, 4)[:, :3].contiguous(),
         tensor("sample_ray", n, 1).long(),
         tensor("starts", rays + 1, 1).long(),
-        tensor("background", rays, 3),
-        tensor("targets", rays, 3),
+        torch.tensor(optimize.backdrop(case.config, case.problem).mean, device=device),
+        tensor("targets", rays, 4),
     )
 
 
@@ -89,6 +90,7 @@ class TorchField(nn.Module):
         opacity = np.array(case.runtime.download(field.opacity, field.mask.size))
         self.register_buffer("opacity", torch.from_numpy(opacity))
         self.rate_weight = config.lambda_rate / case.problem.rays_per_view
+        self.spread = optimize.backdrop(case.config, case.problem).spread
         self.to(device)
 
     @torch.no_grad()
@@ -135,7 +137,7 @@ class TorchField(nn.Module):
         return torch.cat([directions, torch.stack([angles.sin(), angles.cos()], 2).flatten(1)], dim=1)
 
     def forward(self, batch: TorchBatch, noise: bool = True) -> Tensor:
-        """Colours (rays, 3)."""
+        """Colours and what passes (rays, 4)."""
         raw = self.projection(self.features(batch.samples, noise))
         tau = functional.softplus(raw[:, 0] - shade.DENSITY_SHIFT) * shade.DENSITY_SCALE / self.layout.steps_per_side
         # Double precision, since the sum runs over all rays before each ray's own part is taken out of it.
@@ -147,7 +149,13 @@ class TorchField(nn.Module):
         inputs = torch.cat([raw[shown, 1:], self.encoded(batch.rays[:, 3:6])[rays]], dim=1)
         rgb = torch.sigmoid(self.colour(inputs))
         passed = torch.exp(-(depth[batch.starts[1:]] - depth[batch.starts[:-1]])).float()
-        return (passed[:, None] * batch.background).index_add(0, rays, weights[shown, None] * rgb)
+        colours = (passed[:, None] * batch.background).index_add(0, rays, weights[shown, None] * rgb)
+        return torch.cat([colours, passed[:, None]], dim=1)
+
+    def error(self, batch: TorchBatch, noise: bool = True) -> Tensor:
+        """Mean over the rays of the squared error, as expected over the backgrounds."""
+        weight = batch.targets.new_tensor([1.0, 1.0, 1.0, self.spread])
+        return (weight * (self(batch, noise) - batch.targets).square()).sum(1).mean()
 
     def bits(self) -> Tensor:
         """Bits of all symbols under one Laplace distribution per channel."""
@@ -170,7 +178,7 @@ class TorchField(nn.Module):
         ]
         mlps = [*self.projection.parameters(), *self.colour.parameters()]
         groups += [{"params": mlps, "lr": config.mlp_rate}, {"params": [self.log_steps], "lr": 0.005}]
-        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        return torch.optim.Adam(groups, betas=(optimize._BETA1, optimize._BETA2), eps=1e-15, fused=True)
 
 
 def _sampled(grid: Tensor, place: Tensor) -> Tensor:
@@ -181,8 +189,7 @@ def _sampled(grid: Tensor, place: Tensor) -> Tensor:
 def torch_step(field: TorchField, optimizer: torch.optim.Optimizer, batch: TorchBatch, march: bool = True) -> Tensor:
     """One optimisation step, with samples of its own or (``march`` False) those of the batch; returns the loss."""
     optimizer.zero_grad(set_to_none=True)
-    error = (field(field.marched(batch) if march else batch) - batch.targets).square().sum(1).mean()
-    loss = error + field.rate_weight * field.bits()
+    loss = field.error(field.marched(batch) if march else batch) + field.rate_weight * field.bits()
     loss.backward()
     optimizer.step()
     return loss.detach()

@@ -136,16 +136,29 @@ def rays_of_pixels(
 @kernel
 def draw_pixels(
     count: ti.i32,
-    candidates: I32,  # (n_candidates,) pixel indices to draw from
+    candidates: I32,  # (n_candidates,) pixel indices, neighbours in a picture close together
     n_candidates: ti.i32,
     seed: ti.i32,
     step: ti.i32,
     pixels: I32,  # out (count,)
 ):
-    """Draw ``count`` pixels with replacement; the draw depends on (seed, step) only."""
+    """Draw a pixel from each of ``count`` equal parts of the candidates; the draw depends on (seed, step) only.
+
+    Parts are neighbourhoods in a picture, so that a batch covers all pictures evenly, which takes most of the noise of
+    drawing from its gradient. From step to step a part's draw moves on by the golden ratio of its length: few pixels
+    are drawn again before most others were. Where candidates are fewer than draws, all of them are drawn in turn.
+    """
+    whole = n_candidates // count
+    rest = n_candidates - whole * count
     for i in range(count):
-        u = hash_u32(ti.cast(seed, ti.u32), ti.cast(step, ti.u32), ti.cast(i, ti.u32))
-        pixels[i] = candidates[ti.cast(u % ti.cast(n_candidates, ti.u32), ti.i32)]
+        first = i * whole + ti.min(i, rest)
+        length = whole + (1 if i < rest else 0)
+        u = hash_u32(ti.cast(seed, ti.u32), ti.u32(0), ti.cast(i, ti.u32)) + ti.cast(step, ti.u32) * ti.u32(0x9E3779B9)
+        within = ti.cast(ti.cast(u >> 8, ti.f32) * (1.0 / 16777216.0) * ti.cast(length, ti.f32), ti.i32)
+        place = first + ti.min(within, length - 1)
+        if whole == 0:
+            place = i % n_candidates
+        pixels[i] = candidates[place]
 
 
 @kernel
@@ -153,19 +166,15 @@ def targets_of_pixels(
     count: ti.i32,
     pixels: I32,  # (count,)
     images: I32,  # (n_pixels,) RGBA packed little-endian, straight alpha
-    random_background: ti.i32,  # 1: a colour drawn per ray, 0: the given one
     red: ti.f32,
     green: ti.f32,
     blue: ti.f32,
-    seed: ti.i32,
-    step: ti.i32,
-    background: F32,  # out (count * 3,)
-    targets: F32,  # out (count * 3,) sRGB over the background
+    targets: F32,  # out (count * 4,) sRGB over the background, and the part of the background that shows through
 ):
-    """What each ray should show, composited over its background colour."""
+    """What each ray should show, composited over the background colour."""
     for i in range(count):
         packed = ti.cast(images[pixels[i]], ti.u32)
-        alpha = ti.cast(packed >> 24, ti.f32) / 255.0
+        clear = 1.0 - ti.cast(packed >> 24, ti.f32) / 255.0
         for k in ti.static(range(3)):
             value = ti.cast((packed >> (8 * k)) & ti.u32(255), ti.f32) / 255.0
             fixed = red
@@ -173,10 +182,8 @@ def targets_of_pixels(
                 fixed = green
             if k == 2:
                 fixed = blue
-            if random_background == 1:
-                fixed = uniform(seed, step, i * 3 + k)
-            background[i * 3 + k] = fixed
-            targets[i * 3 + k] = value * alpha + fixed * (1.0 - alpha)
+            targets[i * 4 + k] = value * (1.0 - clear) + fixed * clear
+        targets[i * 4 + 3] = clear
 
 
 @kernel

@@ -162,21 +162,29 @@ def composite_loss(
     stride: ti.i32,
     step: ti.f32,
     scale: ti.f32,
+    red_behind: ti.f32,  # mean colour of the background
+    green_behind: ti.f32,
+    blue_behind: ti.f32,
+    spread: ti.f32,
     weights: F32,
     rgb: F32,
     transmittance: F32,
-    background: F32,
-    targets: F32,
+    targets: F32,  # (rays * 4,) colour over the background, and the part of it that shows through
     errors: F32,  # out (rays,)
     d_rgb: F32,  # out
     d_projection: F32,  # out, column 0 only
 ):
-    """:func:`composite_fwd`, squared errors, and the adjoint of ``scale`` times their sum, in one pass."""
+    """:func:`composite_fwd`, squared errors, and the adjoint of ``scale`` times their sum, in one pass.
+
+    The error is the one expected where the background is drawn at random, with the mean given and variances whose sum
+    over the channels is ``spread``: |colour - target|^2 over the mean + spread (what passes - what should)^2.
+    """
     for r in range(rays):
         passed = transmittance[r]
-        red = passed * background[r * 3]
-        green = passed * background[r * 3 + 1]
-        blue = passed * background[r * 3 + 2]
+        red = passed * red_behind - targets[r * 4]
+        green = passed * green_behind - targets[r * 4 + 1]
+        blue = passed * blue_behind - targets[r * 4 + 2]
+        clear = passed - targets[r * 4 + 3]
         first = starts[r]
         last = starts[r + 1]
         for s in range(first, last):
@@ -184,14 +192,11 @@ def composite_loss(
             red += w * rgb[s * 3]
             green += w * rgb[s * 3 + 1]
             blue += w * rgb[s * 3 + 2]
-        red -= targets[r * 3]
-        green -= targets[r * 3 + 1]
-        blue -= targets[r * 3 + 2]
-        errors[r] = red * red + green * green + blue * blue
+        errors[r] = red * red + green * green + blue * blue + spread * clear * clear
         gr = 2.0 * scale * red
         gg = 2.0 * scale * green
         gb = 2.0 * scale * blue
-        behind = passed * (gr * background[r * 3] + gg * background[r * 3 + 1] + gb * background[r * 3 + 2])
+        behind = passed * (gr * red_behind + gg * green_behind + gb * blue_behind + 2.0 * scale * spread * clear)
         for k in range(last - first):
             s = last - 1 - k
             passed, behind = sample_bwd(

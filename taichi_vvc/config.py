@@ -38,7 +38,7 @@ class EncoderConfig:
         projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
         rays: rays per optimisation step.
         key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
-        grid_rate, mlp_rate: learning rates; both decay to a tenth.
+        grid_rate, mlp_rate: learning rates; both decay to a fifth.
         inter_rate: factor of grid_rate on inter frames.
         coefficient_step, basis_step: quantisation steps; on the key frame only their start.
         rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
@@ -48,7 +48,7 @@ class EncoderConfig:
         rate_model: "context" (what the coder does by default) or "laplace" (the paper's: one per channel).
         whole_coefficients: fit inter frames as if the coefficient grid were sent whole, as the paper does; the file
             holds differences all the same. For the baseline that counts such bytes.
-        random_background: composite captures with alpha over random colours while fitting.
+        random_background: fit captures with alpha for the error expected over random backgrounds.
         mlp_step: quantisation step of the MLP weights.
     """
 

@@ -29,11 +29,13 @@ from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
 from .rate import RateTables, add_laplace_gradient, plan_tables
 from .render import make_rays, measure_opacity, trace
 from .runtime import Runtime
-from .shading import fit_rays
+from .shading import Background, fit_rays
 from .types import FieldLayout, GroupParameters, SymbolFrame
 from .workspace import Workspace
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.99, 1e-15
+_BETA1, _BETA2, _EPSILON = 0.8, 0.95, 1e-15
+# What the learning rates decay to, as a part of what they begin with.
+_DECAY = 0.2
 _PLAN_EVERY = 40
 # When cells are dropped, in fractions of the iterations; the last time without a margin.
 KEY_PRUNES = (0.15, 0.3, 0.5)
@@ -225,7 +227,7 @@ def fit_frame(
         warm = iteration >= total // 20
         if warm and (state.tables is None or iteration % _PLAN_EVERY == 0):
             bits = _plan(state, config, previous)
-        decay = 0.1 ** (iteration / total)
+        decay = _DECAY ** (iteration / total)
         _update(state, config, problem, symbol_rates * decay, decay, iteration, key)
         if progress is not None and (iteration % 10 == 9 or iteration == total - 1):
             progress(iteration + 1, total, recent, bits)
@@ -264,6 +266,15 @@ def _freeze_mlp(state: _State, layout: FieldLayout, config: EncoderConfig) -> No
     state.mlp_gradient = None
 
 
+def backdrop(config: EncoderConfig, problem: FrameProblem) -> Background:
+    """What the fit composites over."""
+    assert config.background is not None
+    if config.random_background and problem.has_alpha:
+        return Background.uniform()
+    red, green, blue = config.background
+    return Background((red / 255, green / 255, blue / 255))
+
+
 def distortion_step(
     ws: Workspace,
     f: Field,
@@ -279,26 +290,15 @@ def distortion_step(
     ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
     a GPU only now and then, since reading it back waits for the device.
     """
-    assert config.background is not None
-    rays = config.rays
+    rays, background = config.rays, backdrop(config, problem)
     pixels = ws.get("pixels", rays, np.int32)
     geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
     make_rays(ws, f.layout, problem.table, pixels, rays)
-    geometry.targets_of_pixels(
-        rays,
-        pixels,
-        problem.images,
-        1 if config.random_background and problem.has_alpha else 0,
-        *(c / 255 for c in config.background),
-        seed,
-        iteration,
-        ws.get("background", rays * 3),
-        ws.get("targets", rays * 3),
-    )
+    geometry.targets_of_pixels(rays, pixels, problem.images, *background.mean, ws.get("targets", rays * 4))
     samples = trace(ws, f, rays, seed, iteration)
     if mlp_gradient is not None:
         mlp_gradient.fill(0)
-    errors = fit_rays(ws, f, rays, samples, gradient, mlp_gradient)
+    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient)
     if f.runtime.host_arrays or iteration % 10 == 0:
         return float(f.runtime.download(errors, rays).mean()) / 3
     return None

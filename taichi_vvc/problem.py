@@ -12,7 +12,7 @@ from taichi_vvc.kernels import march
 
 from .errors import DataError
 from .render import CameraTable, Workspace, camera_table, make_rays
-from .types import FieldLayout, View
+from .types import Camera, FieldLayout, View
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask
         raise DataError("expected at least one training view, found none; mark cameras with split = train")
     table = camera_table(runtime, layout, [v.camera for v in views])
     packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
-    candidates = crossing_pixels(ws, layout, table, mask)
+    candidates = in_patches(crossing_pixels(ws, layout, table, mask), [v.camera for v in views])
     if not candidates.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
     return FrameProblem(
@@ -82,3 +82,15 @@ def crossing_pixels(
         )
         found.append(np.flatnonzero(runtime.download(counts, count)).astype(np.int32) + start)
     return np.concatenate(found).astype(np.int32)
+
+
+def in_patches(pixels: np.ndarray, cameras: Sequence[Camera]) -> np.ndarray:
+    """Pixel indices ordered anew: camera after camera, within each along a Morton curve, so that neighbours in the
+    result are neighbours in a picture."""
+    first = np.cumsum([0] + [c.width * c.height for c in cameras])
+    camera = np.searchsorted(first, pixels, side="right") - 1
+    y, x = np.divmod(pixels - first[camera], np.array([c.width for c in cameras])[camera])
+    key = camera
+    for bit in range(15, -1, -1):
+        key = key << 2 | (y >> bit & 1) << 1 | x >> bit & 1
+    return pixels[np.argsort(key)]

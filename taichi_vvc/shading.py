@@ -48,6 +48,23 @@ class Batch:
     coloured: int
 
 
+@dataclass(frozen=True)
+class Background:
+    """What a fit composites over: the mean of its colour, sRGB in [0, 1], and the sum of the channels' variances.
+
+    Where transparency must not hide behind a background of the subject's colour, the colour is one drawn at random;
+    the error expected over all such draws has a closed form, and with it no noise from drawing.
+    """
+
+    mean: tuple[float, float, float]
+    spread: float = 0.0
+
+    @staticmethod
+    def uniform() -> Background:
+        """Every colour is as likely as any other."""
+        return Background((0.5, 0.5, 0.5), 3 / 12)
+
+
 def project(ws: Workspace, f: Field, samples: int) -> None:
     """Grid lookups and projection MLP at the workspace's ``samples``: raw density and appearance of each."""
     channels = f.layout.channels
@@ -163,11 +180,20 @@ def shade_rays(ws: Workspace, f: Field, rays: int, samples: int) -> Batch:
     return batch
 
 
-def fit_rays(ws: Workspace, f: Field, rays: int, samples: int, gradient: Any, mlp_gradient: Any | None) -> Any:
+def fit_rays(
+    ws: Workspace,
+    f: Field,
+    rays: int,
+    samples: int,
+    background: Background,
+    gradient: Any,
+    mlp_gradient: Any | None,
+) -> Any:
     """Render a batch and go back through it.
 
-    Adds the gradient of the mean over the rays of |colour - target|^2 to ``gradient`` (as ``f.values``) and
-    ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen). The workspace holds ``background`` and ``targets``.
+    Adds the gradient of the mean over the rays of |colour - target|^2, as expected over the backgrounds, to
+    ``gradient`` (as ``f.values``) and ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen). The workspace
+    holds ``targets`` over ``background.mean``.
 
     Returns:
         The squared error of each ray, summed over the channels, on the device.
@@ -182,10 +208,11 @@ def fit_rays(ws: Workspace, f: Field, rays: int, samples: int, gradient: Any, ml
         projection_stride(f),
         1.0 / f.layout.steps_per_side,
         1.0 / rays,
+        *background.mean,
+        background.spread,
         a["weights"],
         a["rgb"],
         a["transmittance"],
-        a["background"],
         a["targets"],
         errors,
         d_rgb,

@@ -15,13 +15,12 @@ COUNTERS = [(0, 0, 0), (1, 2, 3), (7919, 499, 16383), (2**31 - 1, -1, 12345), (-
 PINNED = [0xB888F1, 0x23E905, 0x167CEB, 0xAFDD95, 0x0EBDED]
 
 
-def random_backgrounds(seed: int, step: int, count: int) -> np.ndarray:
-    """uniform(seed, step, 0 ... 3 count - 1), by way of the random background."""
-    background = unset(3 * count)
-    geometry.targets_of_pixels(
-        count, ints(np.zeros(count)), ints([0]), 1, 0.0, 0.0, 0.0, seed, step, background, unset(3 * count)
-    )
-    return down(background, 3 * count)
+def numbers_of(seed: int, step: int, count: int) -> np.ndarray:
+    """uniform(seed, step, 0 ... count - 1), by way of the quantiser's noise, which is that less a half."""
+    noise, zeros = unset(count), up(np.zeros(count))
+    where = ints(np.arange(count))
+    quant.quantize_fwd(0, count, quant.NOISE, 1.0, 0.0, seed, step, zeros, zeros, where, noise, unset(count))
+    return down(noise, count) + np.float32(0.5)
 
 
 def draw(count: int, candidates: np.ndarray, seed: int, step: int) -> np.ndarray:
@@ -43,7 +42,7 @@ def test_uniform_is_pinned(counters: tuple[int, int, int], bits: int) -> None:
 
 
 def test_uniform_equals_its_twin_and_stays_in_range() -> None:
-    numbers = random_backgrounds(41, 7, 700)
+    numbers = numbers_of(41, 7, 2100)
     assert numbers.tolist() == [reference.uniform(41, 7, i) for i in range(2100)]
     assert numbers.min() >= 0 and numbers.max() < 1
     # Mean and variance of 2100 uniform numbers, within five standard errors.
@@ -52,28 +51,47 @@ def test_uniform_equals_its_twin_and_stays_in_range() -> None:
 
 
 def test_each_counter_changes_the_numbers() -> None:
-    first = random_backgrounds(1, 2, 100)
-    for other in (random_backgrounds(2, 2, 100), random_backgrounds(1, 3, 100), np.roll(first, 1)):
+    first = numbers_of(1, 2, 300)
+    for other in (numbers_of(2, 2, 300), numbers_of(1, 3, 300), np.roll(first, 1)):
         assert np.mean(first == other) < 0.01
         # The correlation of 300 independent pairs has a standard deviation of 0.06.
         assert abs(np.corrcoef(first, other)[0, 1]) < 0.3
 
 
-def test_drawn_pixels_are_the_hash_and_repeat() -> None:
-    candidates = np.arange(1 << 16) + 5
-    pixels = draw(500, candidates, 3, 11)
-    assert pixels.tolist() == [5 + reference.hash_u32(3, 11, i) % (1 << 16) for i in range(500)]
-    assert draw(500, candidates, 3, 11).tolist() == pixels.tolist()
-    assert np.mean(draw(500, candidates, 3, 12) == pixels) < 0.05
+def parts_of(candidates: int, count: int) -> np.ndarray:
+    """First candidate of each part, and the end of the last."""
+    whole, rest = divmod(candidates, count)
+    return np.concatenate([[0], np.cumsum([whole + (i < rest) for i in range(count)])])
 
 
-def test_drawn_pixels_come_from_all_candidates_and_no_others() -> None:
+@pytest.mark.parametrize("step", [0, 1, 11, 2**20 + 3])
+def test_drawn_pixels_equal_their_twin_and_repeat(step: int) -> None:
+    candidates = np.random.default_rng(4).permutation(5007)
+    first = parts_of(5007, 500)
+    expected = []
+    for i in range(500):
+        place = (reference.hash_u32(3, 0, i) + step * 0x9E3779B9) % 2**32 >> 8
+        within = np.float32(place / 2**24) * np.float32(first[i + 1] - first[i])
+        expected.append(candidates[first[i] + min(int(within), first[i + 1] - first[i] - 1)])
+    assert draw(500, candidates, 3, step).tolist() == expected
+    assert draw(500, candidates, 3, step).tolist() == expected
+
+
+def test_every_part_is_drawn_from_and_soon_in_full() -> None:
+    draws = np.array([draw(300, np.arange(2400), 9, step) for step in range(21)])
+    assert (draws // 8 == np.arange(300)).all()
+    # Multiples of the golden ratio: among 21 of them no two neighbours are further apart than 0.09.
+    assert np.unique(draws).size == 2400
+    assert np.unique(draws[:8]).size > 0.75 * 2400
+    assert np.mean(draw(300, np.arange(2400), 8, 0) == draws[0]) < 0.25
+
+
+@pytest.mark.parametrize("count", [5, 13, 2000])
+def test_few_candidates_are_drawn_about_equally_often(count: int) -> None:
     candidates = np.array([3, 9, 4, 1000, 70])
-    pixels = draw(2000, candidates, 0, 0)
-    numbers, counts = np.unique(pixels, return_counts=True)
+    numbers, counts = np.unique(draw(count, candidates, 0, 0), return_counts=True)
     assert numbers.tolist() == sorted(candidates)
-    # Binomial(2000, 1/5) has a standard deviation of 18.
-    assert np.abs(counts - 400).max() < 90
+    assert counts.max() - counts.min() <= 1
 
 
 LAYOUT = small_layout()
@@ -137,25 +155,20 @@ def test_axis_parallel_rays() -> None:
     assert outside[6] > outside[7]
 
 
-@pytest.mark.parametrize("random", [0, 1])
-def test_targets_are_composited_over_their_background(random: int) -> None:
+def test_targets_are_composited_over_the_background() -> None:
     rng = np.random.default_rng(2)
     image = rng.integers(0, 256, (30, 4), np.uint8)
     image[:2, 3] = 0, 255
     pixels = rng.integers(0, 30, 50)
     pixels[:2] = 0, 1
-    background, targets = unset(150), unset(150)
-    packed = ints(image.view("<i4").reshape(-1))
-    geometry.targets_of_pixels(50, ints(pixels), packed, random, 0.2, 0.4, 0.6, 5, 6, background, targets)
-    expected = np.tile(np.array([0.2, 0.4, 0.6], np.float32), (50, 1))
-    if random:
-        expected = np.array([reference.uniform(5, 6, i) for i in range(150)]).reshape(50, 3)
-    np.testing.assert_array_equal(down(background, 50, 3), expected)
+    behind, targets = np.array([0.2, 0.4, 0.6]), unset(200)
+    geometry.targets_of_pixels(50, ints(pixels), ints(image.view("<i4").reshape(-1)), *behind, targets)
     straight = image[pixels].astype(np.float64) / 255
-    over = straight[:, :3] * straight[:, 3:] + expected * (1 - straight[:, 3:])
+    over = straight[:, :3] * straight[:, 3:] + behind * (1 - straight[:, 3:])
     # Three roundings of numbers of at most 1 (division on a GPU: 2.5 units in the last place).
-    np.testing.assert_allclose(down(targets, 50, 3), over, atol=1e-6)
-    np.testing.assert_allclose(down(targets, 50, 3)[0], expected[0], atol=1e-6)
+    found = down(targets, 50, 4)
+    np.testing.assert_allclose(found, np.concatenate([over, 1 - straight[:, 3:]], axis=1), atol=1e-6)
+    np.testing.assert_allclose(found[:2], [[0.2, 0.4, 0.6, 1], [*straight[1, :3], 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("octaves", [0, 1, 4])

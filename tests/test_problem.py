@@ -7,7 +7,7 @@ import pytest
 from backends import down, look_at, runtime, small_layout
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.problem import make_problem
+from taichi_vvc.problem import in_patches, make_problem
 from taichi_vvc.render import Workspace
 from taichi_vvc.types import View
 
@@ -45,3 +45,14 @@ def test_problem_without_views_or_rays_is_refused() -> None:
         make_problem(Workspace(runtime()), LAYOUT, views(split="test"), np.ones(CELLS, bool))
     with pytest.raises(DataError, match="none"):
         make_problem(Workspace(runtime()), LAYOUT, views(), np.zeros(CELLS, bool))
+
+
+def test_patches_keep_every_pixel_and_its_neighbours_together() -> None:
+    cameras = [look_at((3.0, 0.0, 0.0), (0.0, 0.0, 0.0), size, 9.0) for size in ((16, 16), (5, 7))]
+    ordered = in_patches(np.arange(16 * 16 + 5 * 7, dtype=np.int32), cameras)
+    assert ordered.dtype == np.int32 and sorted(ordered) == list(range(291))
+    assert set(ordered[:256]) == set(range(256)), "camera after camera"
+    for patch in ordered[:256].reshape(-1, 16):
+        y, x = np.divmod(patch, 16)
+        assert np.ptp(y) == np.ptp(x) == 3
+    assert np.abs(np.diff(np.divmod(ordered[256:] - 256, 5)[0])).max() < 7

@@ -36,7 +36,7 @@ from taichi_vvc.render import (
     render,
     trace,
 )
-from taichi_vvc.shading import Batch, fit_rays, shade_rays
+from taichi_vvc.shading import Background, Batch, fit_rays, shade_rays
 from taichi_vvc.types import FieldLayout, GridLevel
 
 # The package's own name "render" is the function.
@@ -47,6 +47,7 @@ MASK = np.random.default_rng(2).random(LAYOUT.occupancy[::-1]) < 0.7
 CENTRE = (-0.25, 1.5, 2.5)
 CAMERAS = [look_at((2.5, 0.3, 3.6), CENTRE, (5, 4), 6.0), look_at((-1.8, 3.4, 1.2), CENTRE, (4, 4), 6.0, k1=-0.1)]
 RAYS = 36
+BEHIND = Background((0.9, 0.3, 0.5))
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ class Shot:
 
 def background() -> np.ndarray:
     """(rays, 3)."""
-    return np.random.default_rng(3).uniform(0, 1, (RAYS, 3)).astype(np.float32)
+    return np.tile(np.float32(BEHIND.mean), (RAYS, 1))
+
+
+def set_targets(shot: Shot, pull: np.ndarray) -> None:
+    """Targets from which the colours of a shot differ by ``pull`` (rays, 3)."""
+    shot.ws.arrays["targets"] = up(np.pad(shot.colour - pull, ((0, 0), (0, 1))).reshape(-1))
 
 
 def shoot(f: Field, seed: int | None = None, ws: Workspace | None = None) -> Shot:
@@ -100,11 +106,11 @@ def gradients(f: Field, shot: Shot, frozen: bool = False) -> tuple[np.ndarray, n
     """Gradients of the flat grid values and of the flat MLP weights."""
     gradient, mlp_gradient = up(np.zeros(f.map.size)), up(np.zeros(flatten(MLP).size))
     # Targets whose squared error has the wanted gradient.
-    shot.ws.arrays["targets"] = up((shot.colour - d_colour() * RAYS / 2).reshape(-1))
+    set_targets(shot, d_colour() * RAYS / 2)
     # What an earlier batch left behind must not matter.
     for name in ("d_projection", "d_features", "features", "projection", "colour_inputs"):
         shot.ws.get(name, 1).fill(float("nan"))
-    errors = fit_rays(shot.ws, f, RAYS, shot.batch.samples, gradient, None if frozen else mlp_gradient)
+    errors = fit_rays(shot.ws, f, RAYS, shot.batch.samples, BEHIND, gradient, None if frozen else mlp_gradient)
     np.testing.assert_allclose(down(errors, RAYS), ((d_colour() * RAYS / 2) ** 2).sum(axis=1), rtol=1e-4)
     return down(gradient, f.map.size), down(mlp_gradient, flatten(MLP).size)
 
@@ -118,8 +124,8 @@ def test_vector_lookups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shading, "_in_fours", lambda f, fours=fours: fours)
         shot = shoot(f)
         gradient, mlp_gradient = up(np.zeros(f.map.size)), up(np.zeros(flatten(random_mlp(layout, 1)).size))
-        shot.ws.arrays["targets"] = up((shot.colour - d_colour() * RAYS).reshape(-1))
-        fit_rays(shot.ws, f, RAYS, shot.batch.samples, gradient, mlp_gradient)
+        set_targets(shot, d_colour() * RAYS)
+        fit_rays(shot.ws, f, RAYS, shot.batch.samples, BEHIND, gradient, mlp_gradient)
         found.append((shot.colour, down(gradient, f.map.size), down(mlp_gradient)))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)

@@ -10,6 +10,8 @@ import torch_model
 from backends import down, gradient_of, ints, slope, unset, up
 from taichi_vvc.kernels import shade
 
+from taichi_vvc.shading import Background
+
 STRIDE = 3
 STEP = 1 / 24
 # Samples per ray: none, one, several; the ray of 6 is opaque at its second sample, that of 5 passes no light at all.
@@ -145,19 +147,28 @@ def by_blocks(rows: np.ndarray) -> np.ndarray:
     return padded.reshape(-1, 16, STRIDE).transpose(0, 2, 1).reshape(-1)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.7])
 @pytest.mark.parametrize("stride", [STRIDE, -16 * STRIDE])
-def test_the_fused_pass_equals_its_parts(stride: int) -> None:
-    projection, rgb, distances, background, _ = scene()
-    targets = np.random.default_rng(2).uniform(0, 1, (RAYS, 3))
+def test_the_fused_pass_equals_its_parts(stride: int, spread: float) -> None:
+    projection, rgb, distances, _, _ = scene()
+    behind = np.array([0.9, 0.3, 0.5])
+    background = np.tile(behind, (RAYS, 1))
+    targets = np.random.default_rng(2).uniform(0, 1, (RAYS, 4))
     weights, transmittance, _ = weighted(projection, distances)
     rows = projection.reshape(-1) if stride > 0 else by_blocks(projection)
     errors, d_rgb, d_rows = unset(RAYS), unset(SAMPLES * 3), up(np.full(rows.size, 7.0))
-    given = (weights, rgb.reshape(-1), transmittance, background.reshape(-1), targets.reshape(-1))
-    shade.composite_loss(RAYS, ints(STARTS), up(rows), stride, STEP, 0.3, *map(up, given), errors, d_rgb, d_rows)
-    difference = composited(projection, rgb, distances, background) - targets
-    np.testing.assert_allclose(down(errors, RAYS), (difference**2).sum(axis=1), atol=1e-5)
+    given = [up(array.reshape(-1)) for array in (weights, rgb, transmittance, targets)]
+    shade.composite_loss(
+        RAYS, ints(STARTS), up(rows), stride, STEP, 0.3, *behind, spread, *given, errors, d_rgb, d_rows
+    )  # fmt: skip
+    difference = composited(projection, rgb, distances, background) - targets[:, :3]
+    clear = transmittance - targets[:, 3]
+    np.testing.assert_allclose(down(errors, RAYS), (difference**2).sum(axis=1) + spread * clear**2, atol=1e-5)
     d_rgb_parts, d_parts = unset(SAMPLES * 3), up(np.full(SAMPLES * STRIDE, 7.0))
-    stored = (*map(up, given[:4]), up(0.6 * difference.reshape(-1)))
+    # The parts know backgrounds only: one that pulls at what passes as hard as the spread does.
+    pull = 0.6 * difference
+    background = background + (0.6 * spread * clear / (pull**2).sum(axis=1))[:, None] * pull
+    stored = (*given[:3], up(background.reshape(-1)), up(pull.reshape(-1)))
     shade.composite_bwd(RAYS, ints(STARTS), up(projection.reshape(-1)), STRIDE, STEP, *stored, d_rgb_parts, d_parts)
     np.testing.assert_allclose(down(d_rgb), down(d_rgb_parts), atol=1e-6)
     expected = down(d_parts, SAMPLES, STRIDE)
@@ -166,6 +177,27 @@ def test_the_fused_pass_equals_its_parts(stride: int) -> None:
         expected.reshape(-1) if stride > 0 else np.where(by_blocks(np.ones((SAMPLES, STRIDE))), by_blocks(expected), 7)
     )
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_the_error_is_the_mean_over_random_backgrounds() -> None:
+    projection, rgb, distances, _, _ = scene()
+    weights, transmittance, _ = weighted(projection, distances)
+    rng = np.random.default_rng(6)
+    alpha, own = rng.uniform(0, 1, (RAYS, 1)), rng.uniform(0, 1, (RAYS, 3))
+    expected, draws = np.zeros(RAYS), 400
+    for colour in rng.uniform(0, 1, (draws, 3)):
+        shown = composited(projection, rgb, distances, np.tile(colour, (RAYS, 1)))
+        expected += ((shown - own * alpha - colour * (1 - alpha)) ** 2).sum(axis=1) / draws
+    uniform, errors = Background.uniform(), unset(RAYS)
+    targets = np.concatenate([own * alpha + np.array(uniform.mean) * (1 - alpha), 1 - alpha], axis=1)
+    given = [up(array.reshape(-1)) for array in (weights, rgb, transmittance, targets)]
+    gradients = unset(SAMPLES * 3), up(np.zeros(projection.size))
+    shade.composite_loss(
+        RAYS, ints(STARTS), up(projection.reshape(-1)), STRIDE, STEP, 1.0, *uniform.mean, uniform.spread, *given,
+        errors, *gradients
+    )  # fmt: skip
+    # Single errors are at most 3, their standard deviation below 0.8.
+    np.testing.assert_allclose(down(errors, RAYS), expected, atol=5 * 0.8 / np.sqrt(draws))
 
 
 def test_select_samples() -> None:
