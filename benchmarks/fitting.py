@@ -99,6 +99,7 @@ def paper_config(rays: int = 4096) -> EncoderConfig:
         level_nodes=(25, 39, 54, 69, 84, 99),
         level_channels=(4, 4, 4, 2, 2, 2),
         level_frequencies=(2.0, 3.2, 4.4, 5.6, 6.8, 8.0),
+        nodes_per_pixel=0.0,
         rays=rays,
     )
 

@@ -173,8 +173,8 @@ def _transformed(bench: Bench, value: float) -> Outcome:
 
 
 # Ranges that lead the curves over about the same quality: else there is nothing to compare.
-_LAPLACE_LAMBDAS = _lambdas(2.5**-1.5, 2.5**1.5)
-_STEPS = _geometric(0.4, 3.2)
+_LAPLACE_LAMBDAS = _lambdas(1 / 16, 4)
+_STEPS = _geometric(0.8, 6.4)
 
 CONFIGURATIONS: dict[str, Configuration] = {
     "full": Configuration(

@@ -33,6 +33,8 @@ class EncoderConfig:
         coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
         level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
         occupancy_cells: cells of the occupancy mask along the longest side.
+        nodes_per_pixel: where the finest level would have more nodes than this for each pixel that the longest side of
+            the bounds spans, all grids and the occupancy mask are coarser by that factor; 0: they are as they are given.
         motion_blocks: blocks of the motion lattice along the longest side; 0: inter frames have no motion.
         steps_per_side: ray-march steps along the longest side, at most; fewer where that is more than one per pixel.
         projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
@@ -63,6 +65,7 @@ class EncoderConfig:
     level_channels: tuple[int, ...] = (4, 4, 4)
     level_frequencies: tuple[float, ...] = (1.0, 1.0, 1.0)
     occupancy_cells: int = 64
+    nodes_per_pixel: float = 0.5
     motion_blocks: int = 8
     steps_per_side: int = 192
     projection_hidden: int = 64
@@ -107,6 +110,8 @@ class EncoderConfig:
             len(self.background) != 3 or not all(0 <= c <= 255 for c in self.background)
         ):
             raise ConfigError(f"expected a background of three values in 0..255, found {self.background}")
+        if not 0 <= self.nodes_per_pixel < math.inf:
+            raise ConfigError(f"expected nodes_per_pixel of 0 or more, found {self.nodes_per_pixel}")
         if self.motion_blocks < 0:
             raise ConfigError(f"expected motion_blocks of 1 or more (0: no motion), found {self.motion_blocks}")
         if self.keyint < 0:
@@ -181,23 +186,32 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
 def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = ()) -> FieldLayout:
     """The field's shape for a capture: bounds grown to whole cubic cells, a coefficient grid of near-cubic voxels.
 
-    The march takes one step per pixel of the ``cameras``, within a quarter of the preset's number and all of it.
+    The march takes one step per pixel of the ``cameras``, within a quarter of the preset's number and all of it, and
+    ``nodes_per_pixel`` is applied.
     Frequencies are kept in 1/256, in which the stream stores them.
     """
-    steps = config.steps_per_side
+    steps, scale = config.steps_per_side, 1.0
     if cameras:
-        steps = max(steps // 4, min(steps, round(pixels_per_side(bounds, cameras))))
-    size = bounds.size
-    cell = bounds.largest_side / config.occupancy_cells
+        pixels = pixels_per_side(bounds, cameras)
+        steps = max(steps // 4, min(steps, round(pixels)))
+        finest = max(n * f for n, f in zip(config.level_nodes, config.level_frequencies, strict=True))
+        if config.nodes_per_pixel:
+            scale = min(1.0, config.nodes_per_pixel * pixels / finest)
+
+    def scaled(count: int) -> int:
+        return max(2, round(count * scale))
+
+    size, most = bounds.size, scaled(config.occupancy_cells)
+    cell = bounds.largest_side / most
     cells = [max(1, math.ceil(s / cell - 1e-6)) for s in size]
     grown = [n * cell for n in cells]
     lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
-    edge = (grown[0] * grown[1] * grown[2] / config.coefficients**3) ** (1 / 3)
+    edge = (grown[0] * grown[1] * grown[2]) ** (1 / 3) / scaled(config.coefficients)
     return FieldLayout(
         bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
         coefficients=tuple(max(2, round(g / edge)) for g in grown),  # type: ignore[arg-type]
         levels=tuple(
-            GridLevel((n, n, n), c, round(f * 256) / 256)
+            GridLevel((scaled(n),) * 3, c, round(f * 256) / 256)
             for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
         ),
         occupancy=tuple(cells),  # type: ignore[arg-type]
@@ -206,7 +220,7 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         colour_hidden=config.colour_hidden,
         view_frequencies=config.view_frequencies,
         steps_per_side=steps,
-        motion_block=max(1, round(config.occupancy_cells / config.motion_blocks)) if config.motion_blocks else 0,
+        motion_block=max(1, round(most / config.motion_blocks)) if config.motion_blocks else 0,
     )
 
 
