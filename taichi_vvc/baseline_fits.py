@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .baselines import FINE_STEP, code_blocks, pack_floats
+from .baselines import FINE_STEP, code_blocks, pack_floats, without_rate
 from .config import EncoderConfig
 from .entropy import encode_integers, encode_mask
 from .fields import Field, field_of_symbols, flat_values, make_field
@@ -54,8 +54,7 @@ def independent_frames(
         The field and its bytes.
     """
     config = replace(
-        config,
-        joint=False,
+        without_rate(config),
         coefficient_step=FINE_STEP,
         basis_step=FINE_STEP,
         mlp_step=_FINE_MLP,
@@ -88,7 +87,7 @@ def transformed_frames(
     Yields:
         The decoded field and its bytes.
     """
-    config = replace(config, joint=False, coefficient_step=FINE_STEP, basis_step=FINE_STEP)
+    config = replace(without_rate(config), coefficient_step=FINE_STEP, basis_step=FINE_STEP)
     group, reference = config.group_length(sequence.fps), None
     for number in range(len(sequence)):
         if number % group == 0:

@@ -28,7 +28,7 @@ BLOCK = 8
 FINE_STEP = 1.0 / 1024
 """Grid values of the baselines that have no quantiser of their own are kept in multiples of this while fitting."""
 
-RESIDUAL_WEIGHT = 2e-3
+RESIDUAL_WEIGHT = 1e-3
 """Of the paper's L1 term, whose weight it does not state: this empties nine tenths of an inter frame's residual."""
 
 
@@ -269,9 +269,14 @@ def as_the_paper(config: EncoderConfig, value: float) -> EncoderConfig:
     return replace(with_laplace(config, value), whole_coefficients=True, motion_blocks=0)
 
 
+def without_rate(config: EncoderConfig) -> EncoderConfig:
+    """A fit without rate and quantisation, whose learning rates end where that is best for it."""
+    return replace(config, joint=False, final_rate=0.1)
+
+
 def with_step(config: EncoderConfig, value: float) -> EncoderConfig:
     """A fit without rate, quantisation and motion, rounded afterwards to multiples of a step."""
-    return replace(config, joint=False, coefficient_step=value, basis_step=value, motion_blocks=0)
+    return replace(without_rate(config), coefficient_step=value, basis_step=value, motion_blocks=0)
 
 
 def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:

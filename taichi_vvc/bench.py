@@ -174,7 +174,7 @@ def _transformed(bench: Bench, value: float) -> Outcome:
 
 # Ranges that lead the curves over about the same quality: else there is nothing to compare.
 _LAPLACE_LAMBDAS = _lambdas(1 / 16, 4)
-_STEPS = _geometric(0.8, 6.4)
+_STEPS = _geometric(0.6, 4.0)
 
 CONFIGURATIONS: dict[str, Configuration] = {
     "full": Configuration(

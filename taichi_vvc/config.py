@@ -34,13 +34,14 @@ class EncoderConfig:
         level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
         occupancy_cells: cells of the occupancy mask along the longest side.
         nodes_per_pixel: where the finest level would have more nodes than this for each pixel that the longest side of
-            the bounds spans, all grids and the occupancy mask are coarser by that factor; 0: they are as they are given.
+            the bounds spans, all grids and the occupancy mask are coarser by that factor; 0: never.
         motion_blocks: blocks of the motion lattice along the longest side; 0: inter frames have no motion.
         steps_per_side: ray-march steps along the longest side, at most; fewer where that is more than one per pixel.
         projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
         rays: rays per optimisation step.
         key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
-        grid_rate, mlp_rate: learning rates; both decay to a fifth.
+        grid_rate, mlp_rate: learning rates at first.
+        final_rate: what is left of both in the end, as a part of what they were.
         inter_rate: factor of grid_rate on inter frames.
         coefficient_step, basis_step: quantisation steps; on the key frame only their start.
         rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
@@ -78,6 +79,7 @@ class EncoderConfig:
     grid_rate: float = 0.2
     mlp_rate: float = 0.02
     inter_rate: float = 1.0
+    final_rate: float = 0.2
     coefficient_step: float = 0.4
     basis_step: float = 0.4
     rounding_from: float = 0.6
@@ -114,6 +116,8 @@ class EncoderConfig:
             raise ConfigError(f"expected nodes_per_pixel of 0 or more, found {self.nodes_per_pixel}")
         if self.motion_blocks < 0:
             raise ConfigError(f"expected motion_blocks of 1 or more (0: no motion), found {self.motion_blocks}")
+        if not 0 < self.final_rate <= 1:
+            raise ConfigError(f"expected a final_rate above 0 and up to 1, found {self.final_rate}")
         if self.keyint < 0:
             raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
         if self.rate_model not in ("context", "laplace"):

@@ -34,8 +34,6 @@ from .types import FieldLayout, GroupParameters, SymbolFrame
 from .workspace import Workspace
 
 _BETA1, _BETA2, _EPSILON = 0.8, 0.95, 1e-15
-# What the learning rates decay to, as a part of what they begin with.
-_DECAY = 0.2
 _PLAN_EVERY = 40
 # When cells are dropped, in fractions of the iterations; the last time without a margin.
 KEY_PRUNES = (0.15, 0.3, 0.5)
@@ -227,7 +225,7 @@ def fit_frame(
         warm = iteration >= total // 20
         if warm and (state.tables is None or iteration % _PLAN_EVERY == 0):
             bits = _plan(state, config, previous)
-        decay = _DECAY ** (iteration / total)
+        decay = config.final_rate ** (iteration / total)
         _update(state, config, problem, symbol_rates * decay, decay, iteration, key)
         if progress is not None and (iteration % 10 == 9 or iteration == total - 1):
             progress(iteration + 1, total, recent, bits)

@@ -99,7 +99,7 @@ def test_settings_of_the_points() -> None:
             values = configuration.values(count, TINY)
             assert len(set(values)) == count, name
     assert bench.CONFIGURATIONS["full"].values(4, TINY)[1] == pytest.approx(TINY.lambda_rate)
-    assert bench.CONFIGURATIONS["posthoc"].values(4, TINY) == [0.8, 1.6, 3.2, 6.4]
+    assert bench.CONFIGURATIONS["posthoc"].values(4, TINY) == [0.6, 1.13, 2.13, 4.0]
 
 
 @pytest.fixture(scope="module")

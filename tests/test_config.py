@@ -1,0 +1,48 @@
+"""What a preset's grids become for a capture."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import captures
+import pytest
+from backends import look_at
+
+from taichi_vvc.config import PRESETS, layout_of, pixels_per_side
+from taichi_vvc.errors import ConfigError
+
+BOUNDS = captures.BOUNDS
+
+
+def cameras(width: int) -> list:
+    """One camera at distance 5 from the centre, across whose picture the longest side spans 0.4 ``width`` pixels."""
+    centre = [(low + high) / 2 for low, high in zip(BOUNDS.lower, BOUNDS.upper, strict=True)]
+    place = (centre[0] + 5.0, centre[1], centre[2])
+    return [look_at(place, tuple(centre), (width, width), 0.4 * width * 5 / BOUNDS.largest_side)]
+
+
+def test_grids_are_no_finer_than_the_pictures_where_the_preset_says_so() -> None:
+    config = dataclasses.replace(PRESETS["slow"], nodes_per_pixel=0.5)
+    assert pixels_per_side(BOUNDS, cameras(240)) == pytest.approx(96)
+    few, many = layout_of(config, BOUNDS, cameras(240)), layout_of(config, BOUNDS, cameras(480))
+    assert [level.resolution[0] for level in many.levels] == list(config.level_nodes)
+    assert [level.resolution[0] for level in few.levels] == [n // 2 for n in config.level_nodes]
+    assert max(few.occupancy) == config.occupancy_cells // 2 and max(many.occupancy) == config.occupancy_cells
+    assert max(few.coefficients) == pytest.approx(max(many.coefficients) / 2, abs=1)
+    # Blocks of motion are as large as before, in the bounds.
+    assert 2 * few.motion_block == many.motion_block
+    # Without cameras nothing is known of the pictures, and without the setting they do not matter.
+    assert layout_of(config, BOUNDS).levels == many.levels
+    given = dataclasses.replace(config, nodes_per_pixel=0.0)
+    assert layout_of(given, BOUNDS, cameras(240)).levels == many.levels
+
+
+def test_repeated_levels_count_as_often_as_they_repeat() -> None:
+    config = dataclasses.replace(PRESETS["slow"], nodes_per_pixel=0.5, level_frequencies=(1.0, 1.0, 2.0))
+    layout = layout_of(config, BOUNDS, cameras(480))
+    assert [level.resolution[0] for level in layout.levels] == [n // 2 for n in config.level_nodes]
+
+
+def test_a_negative_density_of_nodes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nodes_per_pixel"):
+        dataclasses.replace(PRESETS["slow"], nodes_per_pixel=-1.0)
