@@ -34,6 +34,7 @@ def step_point(options: argparse.Namespace) -> dict[str, Any]:
         rays=options.rays,
         coefficients=max(4, round(preset.coefficients * options.scale)),
         level_nodes=tuple(max(4, round(n * options.scale)) for n in preset.level_nodes),
+        nodes_per_pixel=0.0,
     )
     sequence = capture_of(options, slice(0, 1))
     before = peak_memory()
