@@ -32,7 +32,8 @@ class EncoderConfig:
             most of the pictures show at their edges.
         coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
         level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
-        occupancy_cells: cells of the occupancy mask along the longest side.
+        occupancy_cells: cells of the occupancy mask along the longest side; fewer where lambda_rate is above 5e-4, by
+            its fourth root: the mask would be a large part of a frame.
         nodes_per_pixel: where the finest level would have more nodes than this for each pixel that the longest side of
             the bounds spans, all grids and the occupancy mask are coarser by that factor; 0: never.
         motion_blocks: blocks of the motion lattice along the longest side; 0: inter frames have no motion.
@@ -180,6 +181,10 @@ PRESETS: dict[str, EncoderConfig] = {
 }
 
 
+# The usual lambda and its place on the scale that people know from video encoders.
+_CRF, _CRF_LAMBDA = 23.0, 5e-4
+
+
 def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
     """How many pixels the longest side of the bounds spans, facing the median camera."""
     centre = (np.asarray(bounds.lower) + np.asarray(bounds.upper)) / 2
@@ -202,10 +207,12 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         if config.nodes_per_pixel:
             scale = min(1.0, config.nodes_per_pixel * pixels / finest)
 
-    def scaled(count: int) -> int:
+    def scaled(count: float) -> int:
         return max(2, round(count * scale))
 
-    size, most = bounds.size, scaled(config.occupancy_cells)
+    # A mask takes the same bytes however little is spent on what it holds.
+    coarser = max(1.0, config.lambda_rate / _CRF_LAMBDA) ** 0.25 if config.joint else 1.0
+    size, most = bounds.size, scaled(config.occupancy_cells / coarser)
     cell = bounds.largest_side / most
     cells = [max(1, math.ceil(s / cell - 1e-6)) for s in size]
     grown = [n * cell for n in cells]
@@ -226,10 +233,6 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         steps_per_side=steps,
         motion_block=max(1, round(most / config.motion_blocks)) if config.motion_blocks else 0,
     )
-
-
-# The usual lambda and its place on the scale that people know from video encoders.
-_CRF, _CRF_LAMBDA = 23.0, 5e-4
 
 
 def lambda_of_crf(crf: float) -> float:

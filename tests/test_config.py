@@ -43,6 +43,15 @@ def test_repeated_levels_count_as_often_as_they_repeat() -> None:
     assert [level.resolution[0] for level in layout.levels] == [n // 2 for n in config.level_nodes]
 
 
+def test_the_mask_is_coarser_where_bytes_are_dear() -> None:
+    config = dataclasses.replace(PRESETS["ultrafast"], lambda_rate=16 * 5e-4)
+    usual, dear = layout_of(PRESETS["ultrafast"], BOUNDS), layout_of(config, BOUNDS)
+    assert max(usual.occupancy) == PRESETS["ultrafast"].occupancy_cells and max(dear.occupancy) == 24
+    assert dear.levels == usual.levels and 2 * dear.motion_block == usual.motion_block
+    assert layout_of(dataclasses.replace(config, lambda_rate=1e-4), BOUNDS) == usual
+    assert layout_of(dataclasses.replace(config, joint=False), BOUNDS) == usual, "lambda means nothing there"
+
+
 def test_a_negative_density_of_nodes_is_refused() -> None:
     with pytest.raises(ConfigError, match="nodes_per_pixel"):
         dataclasses.replace(PRESETS["slow"], nodes_per_pixel=-1.0)
