@@ -119,7 +119,7 @@ def encoder_steps(case: Case, total: int) -> Iterator[int]:
         case.distortion(iteration)
         if iteration >= total // 20 and (state.tables is None or iteration % optimize._PLAN_EVERY == 0):
             case.plan()
-        decay = config.final_rate ** (iteration / total)
+        decay = optimize.learning_decay(config, iteration, total)
         optimize._update(state, config, case.problem, rates * decay, decay, iteration, True)
         yield mode
 
@@ -149,7 +149,7 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
             scales = [torch.floor(q.detach() + 0.5).abs().mean(1).clamp_min(0.05) for q in field.symbols]
             field.scales.copy_(torch.cat(scales))
         drawn = torch.from_numpy(generator.integers(0, len(candidates), rays)).to(device)
-        decay = case.config.final_rate ** (iteration / total)
+        decay = optimize.learning_decay(case.config, iteration, total)
         for group, rate in zip(optimizer.param_groups, start, strict=True):
             group["lr"] = rate * decay
         torch_step(field, optimizer, replace(empty, rays=every[drawn], targets=wanted[drawn]))

@@ -26,7 +26,7 @@ from measure import begin, best, capture_of, parser, per_threads, table, threads
 from taichi_vvc import PRESETS, encode
 from taichi_vvc.decode import decode_prediction, previous_residuals
 from taichi_vvc.decode import open as open_stream
-from taichi_vvc.entropy import decode_grid, decode_mask, encode_grid
+from taichi_vvc.entropy import decode_grid, decode_mask, encode_grid, known_grids
 from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.live import live_nodes
 from taichi_vvc.livesymbols import gather_live
@@ -70,9 +70,9 @@ def decode_once(runtime: Runtime, file: Path, frames: int) -> tuple[dict[str, fl
                 live = live_nodes(layout, mask)
             with clock("motion"):
                 motion, predicted = decode_prediction(layout, data, before, live)
-            previous = previous_residuals(before) or (None,) * len(live)
             with clock("entropy"):
-                parts = zip(data.grids, layout.grid_shapes, live, previous, strict=True)
+                known = known_grids(len(live), previous_residuals(before), predicted)
+                parts = zip(data.grids, layout.grid_shapes, live, known, strict=True)
                 residuals = tuple(decode_grid(*part) for part in parts)
             symbols = residuals
             with clock("add reference"):
@@ -142,11 +142,11 @@ def paper(options: argparse.Namespace) -> dict[str, Any]:
             coded: list[Any] = []
 
             def shrink(parts: Any = parts, coded: list[Any] = coded) -> None:
-                coded[:] = [encode_grid(values, live, None).payload for values, live in parts]
+                coded[:] = [encode_grid(values, live).payload for values, live in parts]
 
             def grow(parts: Any = parts, coded: list[Any] = coded) -> None:
                 for payload, (values, live) in zip(coded, parts, strict=True):
-                    assert np.array_equal(decode_grid(payload, values.shape, live, None), values)
+                    assert np.array_equal(decode_grid(payload, values.shape, live), values)
 
             encoding, decoding = best(shrink, options.repeats), best(grow, options.repeats)
             symbols = sum(int(live.sum()) * values.shape[3] for values, live in parts)

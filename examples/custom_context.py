@@ -58,7 +58,7 @@ def main(file: Path) -> None:
         assert np.array_equal(decoded, symbols)
         packed = lzma.compress(np.clip(symbols[nodes], -127, 127).astype(np.int8).T.tobytes(), lzma.FORMAT_ALONE)
         name = f"level{number}" if number else "coefficients"
-        rows.append([symbols[nodes].size, len(encode_grid(symbols, nodes, None).payload), len(coded), len(packed)])
+        rows.append([symbols[nodes].size, len(encode_grid(symbols, nodes).payload), len(coded), len(packed)])
         print(f"{name:12s} " + "".join(f"{n:10d}" for n in rows[-1]))
     print("together     " + "".join(f"{n:10d}" for n in np.sum(rows, axis=0)))
 

@@ -92,7 +92,7 @@ def bytes_with_whole_coefficients(file: Path) -> int:
             live = live_nodes(stream.header.layout, frame.occupancy)[0]
             whole = np.where(live[..., None], frame.symbols[0], 0).astype(np.int32)
             size -= len(reader.read_frame(number).grids[0])
-            size += len(encode_grid(whole, live, None, model="laplace").payload)
+            size += len(encode_grid(whole, live, model="laplace").payload)
     return size
 
 
@@ -271,7 +271,7 @@ def as_the_paper(config: EncoderConfig, value: float) -> EncoderConfig:
 
 def without_rate(config: EncoderConfig) -> EncoderConfig:
     """A fit without rate and quantisation, whose learning rates end where that is best for it."""
-    return replace(config, joint=False, final_rate=0.1)
+    return replace(config, joint=False, final_rate=0.05)
 
 
 def with_step(config: EncoderConfig, value: float) -> EncoderConfig:

@@ -42,7 +42,7 @@ class EncoderConfig:
         rays: rays per optimisation step.
         key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
         grid_rate, mlp_rate: learning rates at first.
-        final_rate: what is left of both in the end, as a part of what they were.
+        final_rate: what is left of both in the end, as a part of what they were; they fall evenly.
         inter_rate: factor of grid_rate on inter frames.
         coefficient_step, basis_step: quantisation steps; on the key frame only their start.
         rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
@@ -80,7 +80,7 @@ class EncoderConfig:
     grid_rate: float = 0.2
     mlp_rate: float = 0.02
     inter_rate: float = 1.0
-    final_rate: float = 0.2
+    final_rate: float = 0.1
     coefficient_step: float = 0.4
     basis_step: float = 0.4
     rounding_from: float = 0.6

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .contextsets import Weights
+
 ORDER = (0, 7, 3, 5, 6, 1, 2, 4)
 """Parity classes in coding order; bit 2, 1, 0 of a class is the parity of the z, y, x index."""
 
@@ -173,6 +175,17 @@ def split_magnitudes(values: np.ndarray, at: Lattice) -> np.ndarray:
     return parts.reshape(8, values.shape[3], at.size)
 
 
+def means_at(values: np.ndarray, at: Lattice) -> np.ndarray:
+    """(C,) int64 mean magnitude of each channel of a (nz, ny, nx, C) grid over the live nodes, in 1/2048, rounded."""
+    magnitudes = capped_at(values, at)
+    return magnitudes.sum(0, dtype=np.int64) * 2048 // max(at.nodes.size, 1)
+
+
+def capped_at(values: np.ndarray, at: Lattice) -> np.ndarray:
+    """(live, C) uint8: capped magnitudes of a (nz, ny, nx, C) grid at the live nodes."""
+    return capped(values.reshape(-1, values.shape[3])[at.nodes])
+
+
 def capped(values: np.ndarray) -> np.ndarray:
     """The magnitudes of integers as contexts see them: uint8, at most :data:`CAP`."""
     return np.minimum(np.abs(values), CAP).astype(np.uint8)
@@ -199,6 +212,7 @@ def pass_features(
     halves: np.ndarray,
     totals: np.ndarray,
     before: np.ndarray | None,
+    beneath: np.ndarray | None,
     at: Lattice,
     position: int,
     kinds: Sequence[Weights],
@@ -209,12 +223,13 @@ def pass_features(
         halves: (8, 2, C, n) uint8, see :func:`split`; classes of later passes are not read.
         totals: (8, n) uint16 sums of the magnitudes over the channels, at most :data:`TOTAL_CAP`.
         before: (8, C, n) uint8, :func:`split_magnitudes` of the previous frame's residual, or None.
+        beneath: (live, C) uint8 magnitudes of what the symbols will be added to, or None.
         position: index of the pass.
         kinds: the weights that will be used.
     Returns:
         The features: own faces, edges, corners (C, m); all channels' faces, edges, corners (m,), scaled to 16 times
-        the mean over channels; and with ``before``: own (C, m), own faces (C, m), all channels (m,), scaled. None
-        stands for one without a neighbour or a weight.
+        the mean over channels; with ``before``: own (C, m), own faces (C, m), all channels (m,), scaled; and that of
+        ``beneath`` (C, m). None stands for one without a neighbour or a weight.
         The prediction: (C, m) int16 weighted sum of the known neighbours of the same channel, in 1/128 of a symbol.
     """
     channels, parity = halves.shape[2], ORDER[position]
@@ -241,6 +256,8 @@ def pass_features(
             features[7] = near_sum(before, at.padded, FACES[parity]).take(places, axis=1)
         if used[8]:
             features[8] = scaled(np.minimum(own.sum(0, dtype=np.int32), TOTAL_CAP))
+    if beneath is not None and len(used) > 9 and used[9]:
+        features[9] = beneath[at.ranks[parity]].T
     return features, predicted
 
 
@@ -259,55 +276,8 @@ def table_of(activity: np.ndarray) -> np.ndarray:
     return _BINS.take(activity >> 3, mode="clip")
 
 
-@dataclass(frozen=True)
-class Weights:
-    """How the features of one kind of pass add up: integers in 1/2048 of a magnitude per unit of the feature.
-
-    Attributes:
-        known: one weight per entry of :func:`known_features`.
-        prefix: of :func:`prefix_feature`.
-        mean: of the channel's stated mean, in 1/256.
-    """
-
-    known: tuple[int, ...]
-    prefix: int
-    mean: int
-
-
 KINDS = (0, 1, 2, 2, 2, 3, 3, 3)
 """The kind of each pass: passes of a kind have as many decoded neighbours of each sort and share their weights."""
-
-WEIGHT_SETS: tuple[tuple[bool, tuple[Weights, ...]], ...] = (
-    (
-        False,
-        (
-            Weights((0, 0, 0, 0, 0, 0), 123, 122),
-            Weights((0, 0, 139, 0, 0, 6), 66, 24),
-            Weights((443, 104, 0, 5, 1, 0), 29, 4),
-            Weights((256, 19, 5, 1, 0, 0), 14, 0),
-        ),
-    ),
-    (
-        True,
-        (
-            Weights((0, 0, 0, 0, 0, 0, 5, 11, 3), 145, 27),
-            Weights((0, 0, 118, 0, 0, 4, 8, 4, 0), 109, 3),
-            Weights((487, 85, 0, 6, 0, 0, 3, 3, 0), 50, 0),
-            Weights((233, 13, 3, 1, 0, 0, 5, 1, 0), 32, 0),
-        ),
-    ),
-    (
-        True,
-        (
-            Weights((0, 0, 0, 0, 0, 0, 243, 117, 17), 28, 38),
-            Weights((0, 0, 55, 0, 0, 4, 252, 161, 11), 6, 12),
-            Weights((179, 74, 0, 5, 0, 0, 276, 120, 12), 3, 11),
-            Weights((133, 35, 22, 0, 0, 0, 207, 85, 10), 11, 7),
-        ),
-    ),
-)
-"""The shipped weights: whether they use the previous frame, and one entry per kind of pass."""
-
 
 SIGN_WEIGHTS = ((0, 0, 0), (0, 0, 16), (32, 8, 0), (20, 4, 0))
 """Per kind of pass, the weights of a face, an edge and a corner neighbour in a prediction, in 1/128."""
@@ -321,28 +291,3 @@ def base_activity(features: list[np.ndarray | None], weights: Weights, means: np
         if weight and feature is not None:
             activity += np.multiply(feature, np.int32(weight), dtype=np.int32)
     return activity
-
-
-DEFAULT_INDICES = (
-    np.array(
-        [
-            (72, 68, 66, 64, 62, 61, 59, 57, 54, 51, 49, 46, 43, 39, 34, 28, 21, 14),
-            (21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 20, 20, 19, 18, 16),
-            (22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 21, 21, 20, 18, 16),
-        ],
-        np.int64,
-    ).T,
-    np.array(
-        [
-            (75, 67, 65, 62, 59, 57, 54, 52, 48, 46, 43, 39, 35, 31, 27, 21, 15, 8),
-            (28, 28, 28, 28, 28, 28, 28, 28, 28, 28, 28, 27, 27, 26, 24, 22, 20, 18),
-            (32, 32, 31, 31, 31, 31, 30, 30, 30, 30, 30, 30, 29, 27, 24, 22, 19, 17),
-        ],
-        np.int64,
-    ).T,
-)
-"""(18, 3) probability indices (zero, first, later) that tables are stated relative to: without and with a previous
-residual."""
-
-DEFAULT_SIGNS = np.array((34, 36, 38, 39, 42, 47, 54), np.int64)
-"""Probability indices of the predicted sign, for sign classes 1 to 7, that those of a stream are stated relative to."""

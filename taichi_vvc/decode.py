@@ -18,7 +18,7 @@ import numpy as np
 
 from .bitstream.container import StreamReader
 from .bitstream.syntax import FrameData, SequenceHeader
-from .entropy import decode_grid, decode_mask
+from .entropy import decode_grid, decode_mask, known_grids
 from .errors import CorruptStream
 from .fields import Field, field_of_symbols
 from .headers import cameras_of_header, layout_of_header, unpack_group
@@ -64,10 +64,10 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
     occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
     live = live_nodes(layout, occupancy)
     motion, predicted = decode_prediction(layout, data, reference, live)
-    previous = previous_residuals(reference)
+    known = known_grids(len(shapes), previous_residuals(reference), predicted)
     residuals, symbols = [], []
     for grid, (payload, shape) in enumerate(zip(data.grids, shapes, strict=True)):
-        residual = decode_grid(payload, shape, live[grid], None if previous is None else previous[grid])
+        residual = decode_grid(payload, shape, live[grid], known[grid])
         # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
         total = residual if predicted is None else residual + predicted[grid]
         if max(total.max(initial=0), -total.min(initial=0)) >= 2**24:
@@ -110,7 +110,7 @@ def _motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) 
         return None
     if not layout.motion_block:
         raise CorruptStream(f"frame {data.number}: expected no motion in this file, found {len(data.motion)} bytes")
-    motion = decode_grid(data.motion, lattice_shape(layout), live_motion(layout, live), None)
+    motion = decode_grid(data.motion, lattice_shape(layout), live_motion(layout, live))
     if max(motion.max(initial=0), -motion.min(initial=0)) > LARGEST:
         raise CorruptStream(f"frame {data.number}: expected displacements up to {LARGEST}, found larger ones")
     return motion

@@ -237,7 +237,7 @@ def self_test(backend: str) -> str:
     symbols = []
     for grid in sent:
         live = np.ones(grid.shape[:3], bool)
-        symbols.append(decode_grid(encode_grid(grid, live, None).payload, grid.shape, live, None))
+        symbols.append(decode_grid(encode_grid(grid, live).payload, grid.shape, live))
     if not all(np.array_equal(a, b) for a, b in zip(sent, symbols, strict=True)):
         raise BackendError("expected the entropy coder to return the symbols it was given, found others; reinstall it")
     mlp = tuple(random.normal(0, 0.3, shape).astype(np.float32) for shape in layout.mlp_shapes)

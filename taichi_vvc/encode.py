@@ -23,7 +23,7 @@ from .bitstream.syntax import FrameData, SequenceHeader
 from .config import EncoderConfig, layout_of
 from .decode import decode_symbols, previous_residuals
 from .decode import open as open_stream
-from .entropy import encode_grid, encode_mask
+from .entropy import encode_grid, encode_mask, known_grids
 from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
@@ -340,11 +340,10 @@ def _write(
 ) -> tuple[Reference, dict[str, int], float, float]:
     """Code and append one frame; returns what the decoder now has, bytes by component, estimated and actual bits."""
     before = None if reference is None else reference.frame
-    previous = previous_residuals(before)
     live = live_nodes(layout, fit.occupancy)
+    grounds = known_grids(len(live), previous_residuals(before), fit.predicted)
     grids = [
-        encode_grid(r, m, None if previous is None else previous[n], model=config.rate_model)
-        for n, (r, m) in enumerate(zip(fit.residuals, live, strict=True))
+        encode_grid(r, m, k, model=config.rate_model) for r, m, k in zip(fit.residuals, live, grounds, strict=True)
     ]
     sizes = {"coefficients": len(grids[0].payload)}
     sizes |= {f"level{n}": len(g.payload) for n, g in enumerate(grids[1:], 1)}
@@ -358,7 +357,7 @@ def _write(
     motion = b""
     if fit.motion is not None:
         known = live_motion(layout, live)
-        motion = encode_grid(np.where(known[..., None], fit.motion, 0), known, None).payload
+        motion = encode_grid(np.where(known[..., None], fit.motion, 0), known).payload
     data = FrameData(
         number,
         group,

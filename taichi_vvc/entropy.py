@@ -13,22 +13,27 @@ from typing import Any
 import constriction
 import numpy as np
 
-from . import contexts, integers, masks, side, tables
+from . import contexts, contextsets, integers, masks, side, tables
 from .errors import CorruptStream
 from .plan import (
     MODELS,
+    NOTHING,
+    Known,
     RatePlan,
-    before_parts,
+    channel_means,
     check,
     choose,
-    default_indices,
+    known_grids,
+    known_parts,
     plan_rate,
-    weight_sets,
+    usable,
     write_choice,
 )
 
 __all__ = [
+    "NOTHING",
     "EncodedGrid",
+    "Known",
     "RatePlan",
     "decode_grid",
     "decode_integers",
@@ -36,6 +41,7 @@ __all__ = [
     "encode_grid",
     "encode_integers",
     "encode_mask",
+    "known_grids",
     "plan_rate",
 ]
 
@@ -167,21 +173,19 @@ class EncodedGrid:
     bits: float
 
 
-def encode_grid(
-    residual: np.ndarray, live: np.ndarray, previous: np.ndarray | None, model: str = "context"
-) -> EncodedGrid:
+def encode_grid(residual: np.ndarray, live: np.ndarray, known: Known = NOTHING, model: str = "context") -> EncodedGrid:
     """Codes the live symbols of one grid.
 
     Args:
         residual: (nz, ny, nx, C) int32, zero outside ``live``, magnitudes up to 2^20.
         live: (nz, ny, nx) bool, the nodes that are sent.
-        previous: the previous frame's residual of this grid, or None on key frames.
+        known: what the decoder has of this grid.
         model: ``"context"``, or ``"laplace"`` for one Laplace distribution per channel, the paper's own model
             (arXiv 2402.01380, section 3.3).
     Raises:
         ValueError: shapes disagree, or a symbol is too large or nonzero outside the live set.
     """
-    check(residual, live, previous, model)
+    check(residual, live, known, model)
     if max(int(residual.max(initial=0)), -int(residual.min(initial=0))) > tables.LARGEST_MAGNITUDE:
         raise ValueError(f"expected symbols up to {tables.LARGEST_MAGNITUDE}, found larger ones; use a larger step")
     nonzero = np.count_nonzero(residual != 0)
@@ -191,9 +195,9 @@ def encode_grid(
     magnitudes = np.abs(residual.reshape(-1, residual.shape[3])[at.nodes].reshape(-1))
     if np.count_nonzero(magnitudes) != nonzero:
         raise ValueError("expected zeros outside the live set, found other symbols")
-    choice = choose(residual, at, live, previous, model)
+    choice = choose(residual, at, known, model)
     writer = RangeWriter()
-    shift = write_choice(writer, choice, magnitudes, previous, model)
+    shift = write_choice(writer, choice, magnitudes, model)
     magnitude, right = Coding.of(choice.frequencies), Coding.of(_sign_tables(choice.signs))
     for part in choice.passes:
         for channel, values in enumerate(part.values):
@@ -211,7 +215,7 @@ def _sign_tables(indices: np.ndarray) -> np.ndarray:
 
 
 def decode_grid(
-    payload: bytes, shape: tuple[int, int, int, int], live: np.ndarray, previous: np.ndarray | None
+    payload: bytes, shape: tuple[int, int, int, int], live: np.ndarray, known: Known = NOTHING
 ) -> np.ndarray:
     """The inverse of :func:`encode_grid`: (nz, ny, nx, C) int32, zero outside ``live``.
 
@@ -224,27 +228,28 @@ def decode_grid(
     symbols = np.zeros(shape, np.int32)
     if payload == bytes([_ZERO]):
         return symbols
-    if not (model == _CONTEXT and chosen in weight_sets(previous)) and payload[0] != _LAPLACE:
-        raise CorruptStream(f"expected an entropy model of format version 1, found {payload[0]:#04x}")
+    weights = contextsets.SETS[chosen] if model == _CONTEXT and chosen < len(contextsets.SETS) else None
+    if payload[0] != _LAPLACE and (weights is None or not usable(weights, known)):
+        raise CorruptStream(f"expected an entropy model of this grid and format, found {payload[0]:#04x}")
     at, channels = contexts.lattice(live), shape[3]
     if not at.nodes.size or not channels:
         raise CorruptStream("expected no symbols in a grid without live nodes, found some; the file is damaged")
     reader = RangeReader(payload[1:])
     shift = int(side.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
-    statistics = contexts.FIRST_MEAN + np.cumsum(side.read_side(reader, channels), dtype=np.int64)
+    stated = channels if weights is None or weights.stated else 0
+    statistics = contexts.FIRST_MEAN + np.cumsum(side.read_side(reader, stated), dtype=np.int64)
     limit = tables.LEVELS if model == _LAPLACE else contexts.MEANS.size
-    if statistics.min() < 0 or statistics.max() >= limit:
+    if statistics.min(initial=0) < 0 or statistics.max(initial=0) >= limit:
         raise CorruptStream(f"expected channel statistics in 0..{limit - 1}, found others; the file is damaged")
-    if model == _LAPLACE:
+    if weights is None:
         clipped = _decode_laplace(reader, at.nodes.size, statistics)
     else:
-        indices = _read_indices(reader, default_indices(previous))
-        signs = _read_indices(reader, contexts.DEFAULT_SIGNS)
+        indices = _read_indices(reader, weights.indices)
+        signs = _read_indices(reader, np.array(weights.signs))
         models = exact_models(tables.context_tables(indices))
         right = exact_models(_sign_tables(signs))
-        weights = contexts.WEIGHT_SETS[chosen][1]
-        before = before_parts(previous, at)
-        clipped = _decode_contexts(reader, at, before, weights, contexts.MEANS[statistics], models, right)
+        means = channel_means(weights, statistics, known, at)
+        clipped = _decode_contexts(reader, at, known_parts(known, at), weights.kinds, means, models, right)
     magnitudes = side.read_escapes(reader, np.abs(clipped).reshape(-1), shift)
     values = magnitudes.reshape(clipped.shape)
     symbols.reshape(-1, channels)[at.nodes] = np.negative(values, out=values, where=clipped < 0)
@@ -271,8 +276,8 @@ def _decode_laplace(reader: RangeReader, nodes: int, scales: np.ndarray) -> np.n
 def _decode_contexts(
     reader: RangeReader,
     at: contexts.Lattice,
-    before: np.ndarray | None,
-    weights: Sequence[contexts.Weights],
+    parts: tuple[np.ndarray | None, np.ndarray | None],
+    weights: Sequence[contextsets.Weights],
     means: np.ndarray,
     models: Sequence[Any],
     right: Sequence[Any],
@@ -290,7 +295,7 @@ def _decode_contexts(
         if not places.size:
             continue
         kind = weights[contexts.KINDS[position]]
-        features, predicted = contexts.pass_features(halves, totals, before, at, position, (kind,))
+        features, predicted = contexts.pass_features(halves, totals, *parts, at, position, (kind,))
         activity = contexts.base_activity(features, kind, means, places.size)
         classes, flipped = contexts.sign_class(predicted).reshape(-1), (predicted < 0).reshape(-1)
         prefix = np.zeros(places.size, np.int32)

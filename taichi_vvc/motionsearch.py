@@ -112,7 +112,7 @@ def find_motion(
     def cost(motion: np.ndarray) -> float:
         # Every tenth number, so that the error is read back on all backends.
         errors = [step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
-        bits = 8 * len(encode_grid(motion, known[..., 0], None).payload)
+        bits = 8 * len(encode_grid(motion, known[..., 0]).payload)
         return 3 * float(np.mean([e for e in errors if e is not None])) + weight * bits
 
     return coded if cost(coded) < cost(np.zeros_like(coded)) else None

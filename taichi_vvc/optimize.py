@@ -10,7 +10,7 @@ current symbols (or with one Laplace distribution per channel, the paper's model
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from taichi_vvc.kernels import adam, geometry, quant, update
 
 from .config import EncoderConfig
+from .entropy import Known, known_grids
 from .fields import Field, flat_values, make_field, map_of, occupy
 from .live import live_nodes
 from .livesymbols import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
@@ -52,6 +53,7 @@ class FitResult:
         bits: of the grid symbols, as the fit's rate model counts them.
         error: mean squared error per channel over the last batches.
         motion: displacements that the reference was moved by, or None; filled in by the encoder.
+        predicted: the symbols that the residuals are to be added to, or None on a key frame.
     """
 
     residuals: tuple[np.ndarray, ...]
@@ -61,6 +63,7 @@ class FitResult:
     bits: float
     error: float
     motion: np.ndarray | None = None
+    predicted: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ class Reference:
 def unchanged(reference: Reference, mask: np.ndarray) -> FitResult:
     """The result for a frame in which nothing is to be fitted: no residual, occupancy as given."""
     residuals = tuple(np.zeros_like(s) for s in reference.frame.symbols)
-    return FitResult(residuals, mask, reference.parameters, None, 8.0 * len(residuals), 0.0)
+    return FitResult(
+        residuals, mask, reference.parameters, None, 8.0 * len(residuals), 0.0, predicted=reference.frame.symbols
+    )
 
 
 @dataclass
@@ -168,6 +173,11 @@ def _prune(ws: Workspace, state: _State, problem: FrameProblem, margin: bool = T
     return True
 
 
+def learning_decay(config: EncoderConfig, iteration: int, total: int) -> float:
+    """What is left of the learning rates at an iteration of ``total``, as a part of what they were."""
+    return 1 - (1 - config.final_rate) * iteration / total
+
+
 def fit_frame(
     ws: Workspace,
     layout: FieldLayout,
@@ -204,6 +214,7 @@ def fit_frame(
     prune_at = {int(total * x) for x in (KEY_PRUNES if key else INTER_PRUNES)}
     freeze_at = int(total * 0.75)
     round_at = int(total * config.rounding_from) if key else 0
+    known = known_grids(len(state.steps), previous, None if reference is None else reference.frame.symbols)
     recent = bits = 0.0
     heard = 0
     for iteration in range(total):
@@ -224,14 +235,14 @@ def fit_frame(
             recent, heard = kept * recent + (1 - kept) * error, iteration
         warm = iteration >= total // 20
         if warm and (state.tables is None or iteration % _PLAN_EVERY == 0):
-            bits = _plan(state, config, previous)
-        decay = config.final_rate ** (iteration / total)
+            bits = _plan(state, config, known)
+        decay = learning_decay(config, iteration, total)
         _update(state, config, problem, symbol_rates * decay, decay, iteration, key)
         if progress is not None and (iteration % 10 == 9 or iteration == total - 1):
             progress(iteration + 1, total, recent, bits)
         if look is not None and iteration % 10 == 9:
             look(state.field)
-    bits = _plan(state, config, previous)
+    bits = _plan(state, config, known)
     residuals = rounded(runtime, layout, state.symbols)
     if key:
         assert state.mlp_symbols is not None
@@ -244,14 +255,15 @@ def fit_frame(
         if config.whole_coefficients:
             before = np.where(state.symbols.live[0][..., None], reference.frame.symbols[0], 0)
             residuals = (residuals[0] - before, *residuals[1:])
-    return FitResult(residuals, state.field.mask, parameters, state.mlp_symbols, bits, recent)
+    predicted = None if reference is None else reference.frame.symbols
+    return FitResult(residuals, state.field.mask, parameters, state.mlp_symbols, bits, recent, predicted=predicted)
 
 
-def _plan(state: _State, config: EncoderConfig, previous: tuple[np.ndarray, ...] | None) -> float:
+def _plan(state: _State, config: EncoderConfig, known: Sequence[Known]) -> float:
     """Let the coder choose its tables for the symbols as they would be rounded now; returns their bits."""
     runtime, layout, s = state.field.runtime, state.field.layout, state.symbols
     residuals = rounded(runtime, layout, s)
-    state.tables = plan_tables(runtime, residuals, s.live, previous, config.rate_model)
+    state.tables = plan_tables(runtime, residuals, s.live, known, config.rate_model)
     return state.tables.bits
 
 

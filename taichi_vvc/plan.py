@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import contexts, side, tables
+from . import contexts, contextsets, side, tables
 from .errors import ConfigError
 from .side import ESCAPE
 
@@ -60,7 +60,8 @@ class Choice:
     Attributes:
         weights: which of the shipped weight sets.
         passes: the symbols with their contexts.
-        statistics: (C,) index of each channel's mean magnitude; of a Laplace model, of its scale.
+        statistics: (C,) index of each channel's mean magnitude, where the weight set wants it stated, else empty; of a
+            Laplace model, of its scale.
         indices: (18, 3) probability indices of the magnitude tables; empty for a Laplace model.
         signs: (7,) probability indices of the predicted sign; empty for a Laplace model.
         frequencies: (n, 17) magnitude tables.
@@ -74,14 +75,43 @@ class Choice:
     frequencies: np.ndarray
 
 
-def check(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | None, model: str) -> None:
+@dataclass(frozen=True)
+class Known:
+    """What a decoder has of a grid before its symbols, each (nz, ny, nx, C) int32 or None.
+
+    Attributes:
+        previous: the previous frame's residual; None on a key frame and on the frame after it.
+        reference: the symbols that the residual will be added to; None on a key frame.
+    """
+
+    previous: np.ndarray | None = None
+    reference: np.ndarray | None = None
+
+
+NOTHING = Known()
+
+
+def known_grids(
+    count: int, previous: tuple[np.ndarray, ...] | None, reference: tuple[np.ndarray, ...] | None
+) -> list[Known]:
+    """What is known of each of a frame's ``count`` grids, of the whole frame's previous residual and reference."""
+    return [
+        Known(None if previous is None else previous[n], None if reference is None else reference[n])
+        for n in range(count)
+    ]
+
+
+def check(residual: np.ndarray, live: np.ndarray, known: Known, model: str) -> None:
     """Raises ValueError where arrays do not fit together, ConfigError for an unknown model."""
     if model not in MODELS:
         raise ConfigError(f"expected an entropy model of {sorted(MODELS)}, found {model!r}")
     if residual.ndim != 4 or residual.shape[:3] != live.shape or live.dtype != bool:
         raise ValueError(f"expected (nz, ny, nx, C) symbols and a bool live set, found {residual.shape}, {live.shape}")
-    if previous is not None and previous.shape != residual.shape:
-        raise ValueError(f"expected a previous residual of shape {residual.shape}, found {previous.shape}")
+    for name, grid in (("previous residual", known.previous), ("reference", known.reference)):
+        if grid is not None and grid.shape != residual.shape:
+            raise ValueError(f"expected a {name} of shape {residual.shape}, found {grid.shape}")
+    if known.previous is not None and known.reference is None:
+        raise ValueError("expected a reference beside the previous residual, found none")
 
 
 def _mean_indices(values: np.ndarray) -> np.ndarray:
@@ -90,37 +120,42 @@ def _mean_indices(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(4 * np.log2(np.maximum(mean, 1))), 0, contexts.MEANS.size - 1).astype(np.int64)
 
 
-def before_parts(previous: np.ndarray | None, at: contexts.Lattice) -> np.ndarray | None:
-    """What :func:`contexts.pass_features` needs of the previous frame."""
-    return None if previous is None else contexts.split_magnitudes(previous, at)
+def known_parts(known: Known, at: contexts.Lattice) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What :func:`contexts.pass_features` needs of the previous residual and of the reference."""
+    return (
+        None if known.previous is None else contexts.split_magnitudes(known.previous, at),
+        None if known.reference is None else contexts.capped_at(known.reference, at),
+    )
 
 
 def _context_passes(
-    residual: np.ndarray, at: contexts.Lattice, previous: np.ndarray | None, means: np.ndarray
+    residual: np.ndarray, at: contexts.Lattice, known: Known, statistics: np.ndarray
 ) -> list[tuple[int, list[Pass]]]:
-    """All symbols with their contexts, as an encoder knows them, whole passes at once: for each usable weight set."""
+    """All symbols with their contexts, as an encoder knows them, whole passes at once: for each weight set to try."""
     channels = residual.shape[3]
     values = np.clip(residual.reshape(-1, channels)[at.nodes], -ESCAPE, ESCAPE).astype(np.int8)
     capped = contexts.capped(values)
     halves = contexts.split(residual, at)
     sums = np.minimum(capped.sum(1, dtype=np.int32), contexts.TOTAL_CAP)
     totals = np.zeros((8, at.size), np.uint16)
-    before = before_parts(previous, at)
+    parts = known_parts(known, at)
     channel = np.arange(channels, dtype=np.int32)[:, None]
-    found: list[tuple[int, list[Pass]]] = [(chosen, []) for chosen in weight_sets(previous)]
+    sets = [(chosen, contextsets.SETS[chosen]) for chosen in _weight_sets(known)]
+    means = [channel_means(weights, statistics, known, at) for _, weights in sets]
+    found: list[tuple[int, list[Pass]]] = [(chosen, []) for chosen, _ in sets]
     for position, parity in enumerate(contexts.ORDER):
         places, ranks = at.places[parity], at.ranks[parity]
         if not places.size:
             continue
-        kinds = [contexts.WEIGHT_SETS[chosen][1][contexts.KINDS[position]] for chosen, _ in found]
-        features, predicted = contexts.pass_features(halves, totals, before, at, position, kinds)
+        kinds = [weights.kinds[contexts.KINDS[position]] for _, weights in sets]
+        features, predicted = contexts.pass_features(halves, totals, *parts, at, position, kinds)
         totals[parity, places] = sums[ranks]
         magnitudes = capped[ranks].T.astype(np.int32)
         prefix = contexts.prefix_feature(np.cumsum(magnitudes, 0, dtype=np.int32) - magnitudes, channel)
         here = np.ascontiguousarray(values[ranks].T)
         classes, flipped = contexts.sign_class(predicted), predicted < 0
-        for kind, (_, passes) in zip(kinds, found, strict=True):
-            activity = contexts.base_activity(features, kind, contexts.MEANS[means], places.size)
+        for kind, mean, (_, passes) in zip(kinds, means, found, strict=True):
+            activity = contexts.base_activity(features, kind, mean, places.size)
             activity += prefix * np.int32(kind.prefix)
             passes.append(Pass(parity, here, contexts.table_of(activity), classes, flipped))
     return found
@@ -152,13 +187,15 @@ def _worth(default: np.ndarray, fitted: np.ndarray, hits: np.ndarray, misses: np
     return np.where(bits(default) - bits(fitted) > cost, fitted, default)
 
 
-def _choose_indices(magnitudes: np.ndarray, signs: np.ndarray, default: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _choose_indices(
+    magnitudes: np.ndarray, signs: np.ndarray, weights: contextsets.WeightSet
+) -> tuple[np.ndarray, np.ndarray]:
     """(18, 3) and (7,) probability indices for the counts of :func:`_histograms`."""
     hits, misses = tables.decisions(magnitudes)
-    indices = _worth(default, tables.best_index(hits, misses), hits, misses)
+    indices = _worth(weights.indices, tables.best_index(hits, misses), hits, misses)
     wrong, right = signs[1:].T
     fitted = tables.best_index(right, wrong)
-    return tables.nonincreasing(indices), _worth(contexts.DEFAULT_SIGNS, fitted, right, wrong)
+    return tables.nonincreasing(indices), _worth(np.array(weights.signs), fitted, right, wrong)
 
 
 def _laplace_scales(values: np.ndarray) -> np.ndarray:
@@ -171,60 +208,73 @@ def _laplace_scales(values: np.ndarray) -> np.ndarray:
     return np.argmin(counts @ lengths.T, 1)
 
 
-def default_indices(previous: np.ndarray | None) -> np.ndarray:
-    """The entry of ``contexts.DEFAULT_INDICES`` that holds."""
-    return contexts.DEFAULT_INDICES[previous is not None]
+def _weight_sets(known: Known) -> list[int]:
+    """The weight sets to try for a grid."""
+    has = known.previous is not None, known.reference is not None
+    written = range(contextsets.FIRST_WRITTEN, len(contextsets.SETS))
+    return [k for k in written if (contextsets.SETS[k].previous, contextsets.SETS[k].reference) == has]
 
 
-def weight_sets(previous: np.ndarray | None) -> list[int]:
-    """The weight sets that a grid may use."""
-    return [k for k, (needs, _) in enumerate(contexts.WEIGHT_SETS) if needs == (previous is not None)]
+def usable(weights: contextsets.WeightSet, known: Known) -> bool:
+    """Whether a stream may name this set for a grid."""
+    has_reference = known.reference is not None
+    return weights.previous == (known.previous is not None) and (has_reference or not weights.reference)
 
 
-def choose(
-    residual: np.ndarray, at: contexts.Lattice, live: np.ndarray, previous: np.ndarray | None, model: str
-) -> Choice:
+def channel_means(
+    weights: contextsets.WeightSet, statistics: np.ndarray, known: Known, at: contexts.Lattice
+) -> np.ndarray:
+    """(C,) int64 mean magnitude of each channel, 1/2048: as the ``statistics`` state it, or the previous residual's."""
+    if weights.stated:
+        return contexts.MEANS[statistics]
+    assert known.previous is not None
+    return contexts.means_at(known.previous, at)
+
+
+def choose(residual: np.ndarray, at: contexts.Lattice, known: Known, model: str) -> Choice:
     """What to send for a grid whose arrays :func:`check` accepted and which has live nodes."""
     values = residual.reshape(-1, residual.shape[3])[at.nodes]
+    empty = np.zeros(0, np.int64)
     if model == "laplace":
         scales = _laplace_scales(values)
         whole = np.clip(values, -ESCAPE, ESCAPE).astype(np.int8).T
         rank = np.broadcast_to(np.arange(len(whole), dtype=np.uint8)[:, None], whole.shape)
         none = np.broadcast_to(np.uint8(0), whole.shape)
         passes = [Pass(-1, whole, rank, none, none.view(bool))]
-        empty = np.zeros(0, np.int64)
         return Choice(0, passes, scales, empty.reshape(0, 3), empty, tables.laplace_tables(scales))
-    means = _mean_indices(values)
+    statistics = _mean_indices(values)
     found = []
-    for chosen, passes in _context_passes(residual, at, previous, means):
+    for chosen, passes in _context_passes(residual, at, known, statistics):
         magnitudes, signs = _histograms(passes)
-        indices, right = _choose_indices(magnitudes, signs, default_indices(previous))
+        weights = contextsets.SETS[chosen]
+        indices, right = _choose_indices(magnitudes, signs, weights)
         frequencies = tables.context_tables(indices)
-        bits = -(magnitudes * np.log2(frequencies)).sum()
-        found.append((bits, Choice(chosen, passes, means, indices, right, frequencies)))
+        side_bits = _SIDE_BITS[np.minimum(np.abs(indices - weights.indices), ESCAPE)].sum()
+        bits = side_bits - (magnitudes * np.log2(frequencies)).sum()
+        stated = statistics if weights.stated else empty
+        found.append((bits, Choice(chosen, passes, stated, indices, right, frequencies)))
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def write_choice(
-    writer: side.Writer, choice: Choice, magnitudes: np.ndarray, previous: np.ndarray | None, model: str
-) -> int:
+def write_choice(writer: side.Writer, choice: Choice, magnitudes: np.ndarray, model: str) -> int:
     """Writes the side information of a grid and returns the Exp-Golomb order of its escapes."""
     shift = side.best_escape_shift(magnitudes[magnitudes >= ESCAPE].astype(np.int64) - ESCAPE)
     side.write_side(writer, np.array([shift]))
     side.write_side(writer, np.diff(choice.statistics, prepend=contexts.FIRST_MEAN))
     if model == "context":
-        side.write_side(writer, (choice.indices - default_indices(previous)).reshape(-1), tables.SPARSE_TABLE)
-        side.write_side(writer, choice.signs - contexts.DEFAULT_SIGNS, tables.SPARSE_TABLE)
+        weights = contextsets.SETS[choice.weights]
+        side.write_side(writer, (choice.indices - weights.indices).reshape(-1), tables.SPARSE_TABLE)
+        side.write_side(writer, choice.signs - np.array(weights.signs), tables.SPARSE_TABLE)
     return shift
 
 
-def _bits(choice: Choice, values: np.ndarray, symbols: np.ndarray, previous: np.ndarray | None, model: str) -> float:
+def _bits(choice: Choice, values: np.ndarray, symbols: np.ndarray, model: str) -> float:
     """Code length of a grid; ``symbols`` are the bits of the values without their escapes."""
     if not values.any():
         return 8.0
     counter = side.BitCounter()
     magnitudes = np.abs(values.reshape(-1))
-    side.write_escapes(counter, magnitudes, write_choice(counter, choice, magnitudes, previous, model))
+    side.write_escapes(counter, magnitudes, write_choice(counter, choice, magnitudes, model))
     return 8.0 + counter.bits + float(symbols.sum(dtype=np.float64))
 
 
@@ -243,18 +293,18 @@ def _lengths(choice: Choice) -> np.ndarray:
     return lengths.reshape(-1, 2 * ESCAPE + 1).astype(np.float32)
 
 
-def plan_rate(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | None, model: str = "context") -> RatePlan:
+def plan_rate(residual: np.ndarray, live: np.ndarray, known: Known = NOTHING, model: str = "context") -> RatePlan:
     """The code lengths that :func:`taichi_vvc.entropy.encode_grid` would use for these symbols; arguments as there.
 
     The fit takes the tables and contexts as constants between calls.
     """
-    check(residual, live, previous, model)
+    check(residual, live, known, model)
     nodes, channels = int(np.count_nonzero(live)), residual.shape[3]
     if not nodes or not channels:
         lengths = np.zeros((1, 2 * tables.LARGEST + 1), np.float32)
         return RatePlan(np.zeros((nodes, channels), np.uint16), lengths, 0.0, 8.0)
     at = contexts.lattice(live)
-    choice = choose(residual, at, live, previous, model)
+    choice = choose(residual, at, known, model)
     lengths = _lengths(choice)
     stride = len(lengths) // len(choice.frequencies)
     table = np.empty((nodes, channels), np.uint16)
@@ -267,4 +317,4 @@ def plan_rate(residual: np.ndarray, live: np.ndarray, previous: np.ndarray | Non
             table[at.ranks[part.parity]] = joint
     values = residual.reshape(-1, channels)[at.nodes]
     symbols = lengths[table, np.clip(values, -ESCAPE, ESCAPE) + ESCAPE]
-    return RatePlan(table, lengths[:, 1:-1], 0.25, _bits(choice, values, symbols, previous, model))
+    return RatePlan(table, lengths[:, 1:-1], 0.25, _bits(choice, values, symbols, model))

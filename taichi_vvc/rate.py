@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from taichi_vvc.kernels import rate as kernels
 
-from .entropy import plan_rate
+from .entropy import Known, plan_rate
 from .livesymbols import LiveSymbols
 from .runtime import Runtime
 
@@ -42,15 +43,15 @@ def plan_tables(
     runtime: Runtime,
     residuals: tuple[np.ndarray, ...],
     live: tuple[np.ndarray, ...],
-    previous: tuple[np.ndarray, ...] | None,
+    known: Sequence[Known],
     model: str,
 ) -> RateTables:
-    """Choose the tables for integer residual grids, as the coder would."""
+    """Choose the tables for integer residual grids, as the coder would. ``known``: what a decoder has of each."""
     # The contexts are small matrix products, at which several BLAS threads mostly wait for each other.
     with runtime.single_threaded_blas():
         plans = [
-            plan_rate(residual, mask, None if previous is None else previous[grid], model=model)
-            for grid, (residual, mask) in enumerate(zip(residuals, live, strict=True))
+            plan_rate(residual, mask, grid, model=model)
+            for residual, mask, grid in zip(residuals, live, known, strict=True)
         ]
     tables, lengths = [], []
     largest, slope, base, bits = 0, 0.0, 0, 0.0

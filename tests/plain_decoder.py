@@ -17,17 +17,6 @@ KINDS = (0, 1, 2, 2, 2, 3, 3, 3)
 THRESHOLDS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584)
 SIGN_THRESHOLDS = (1, 32, 64, 128, 256, 512, 1024)
 SIGN_WEIGHTS = ((0, 0, 0), (0, 0, 16), (32, 8, 0), (20, 4, 0))
-KEY = (
-    (72, 68, 66, 64, 62, 61, 59, 57, 54, 51, 49, 46, 43, 39, 34, 28, 21, 14),
-    (21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 21, 20, 20, 19, 18, 16),
-    (22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 22, 21, 21, 20, 18, 16),
-)
-INTER = (
-    (75, 67, 65, 62, 59, 57, 54, 52, 48, 46, 43, 39, 35, 31, 27, 21, 15, 8),
-    (28, 28, 28, 28, 28, 28, 28, 28, 28, 28, 28, 27, 27, 26, 24, 22, 20, 18),
-    (32, 32, 31, 31, 31, 31, 30, 30, 30, 30, 30, 30, 29, 27, 24, 22, 19, 17),
-)
-SIGNS = (34, 36, 38, 39, 42, 47, 54)
 
 
 def probability(index: int) -> int:
@@ -92,17 +81,24 @@ def bin_of(value: int, thresholds: tuple[int, ...]) -> int:
     return sum(value >= threshold for threshold in thresholds)
 
 
-def decode(payload: bytes, live: np.ndarray, channels: int, previous: np.ndarray | None, weights: list) -> np.ndarray:
-    """(nz, ny, nx, C) symbols. ``weights``: the document's weight sets, per set and kind (known, prefix, mean)."""
+def decode(payload: bytes, live: np.ndarray, channels: int, known, sets: list) -> np.ndarray:
+    """(nz, ny, nx, C) symbols.
+
+    ``known`` has the grid's previous residual and its reference, or None; ``sets`` are the document's, each as a
+    dictionary of what its tables say.
+    """
+    previous, reference = known.previous, known.reference
     shape = live.shape
     result = np.zeros((*shape, channels), np.int64)
     if payload == b"\x02":
         return result
     coder = RangeDecoder(payload[1:])
     order = side(coder, 1)[0]
-    statistics = list(itertools.accumulate(side(coder, channels), initial=24))[1:]
+    laplace, chosen = payload[0] & 15 == 1, sets[payload[0] >> 4]
+    stated = laplace or chosen["stated"]
+    statistics = list(itertools.accumulate(side(coder, channels if stated else 0), initial=24))[1:]
     nodes = [tuple(int(v) for v in node) for node in np.argwhere(live)]
-    if payload[0] & 15 == 1:
+    if laplace:
         for channel, scale in enumerate(statistics):
             zero = probability(scale)
             stop = ONE - ((ONE - zero) ** 2 >> 24)
@@ -115,14 +111,17 @@ def decode(payload: bytes, live: np.ndarray, channels: int, previous: np.ndarray
         sparse = indexed_table(44, 24, 26)
         indices = side(coder, 54, sparse)
         tables = []
-        for k, default in enumerate(zip(*(KEY if previous is None else INTER), strict=True)):
+        for k, default in enumerate(zip(*chosen["indices"], strict=True)):
             tables.append(indexed_table(*(d + i for d, i in zip(default, indices[3 * k : 3 * k + 3], strict=True))))
         right = [[ONE // 2, ONE // 2]]
-        for default, change in zip(SIGNS, side(coder, 7, sparse), strict=True):
+        for default, change in zip(chosen["signs"], side(coder, 7, sparse), strict=True):
             p = probability(default + change)
             right.append([ONE - p, p])
         means = [(QUARTERS[k % 4] << (k // 4)) >> 16 for k in statistics]
-        contextual(coder, result, live, previous, weights[payload[0] >> 4], means, tables, right)
+        if not stated:
+            sums = [sum(min(abs(int(previous[(*node, c)])), 15) for node in nodes) for c in range(channels)]
+            means = [2048 * total // len(nodes) for total in sums]
+        contextual(coder, result, live, previous, reference, chosen["weights"], means, tables, right)
     flat = [int(abs(v)) for node in nodes for v in result[node]]
     escapes(coder, flat, order)
     for k, node in enumerate(nodes):
@@ -136,7 +135,7 @@ def raw_signs(coder: RangeDecoder, count: int) -> list[int]:
     return [1 if coder.symbol([ONE // 2, ONE // 2]) else -1 for _ in range(count)]
 
 
-def contextual(coder, result, live, previous, weights, means, tables, right) -> None:
+def contextual(coder, result, live, previous, reference, weights, means, tables, right) -> None:
     shape, channels = live.shape, len(means)
     decoded: set[int] = set()
 
@@ -185,6 +184,9 @@ def contextual(coder, result, live, previous, weights, means, tables, right) -> 
                             faces += abs(capped(previous, other, channel))
                     features.append(faces)
                     features.append(total(previous, node) * norm >> 12)
+                if len(known) == 10:
+                    features += [0] * (9 - len(features))
+                    features.append(abs(capped(reference, node, channel)))
                 activity = means[channel] * mean_weight >> 8
                 activity += sum(w * f for w, f in zip(known, features, strict=True))
                 before = sum(abs(capped(result, node, c)) for c in range(channel))

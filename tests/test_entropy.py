@@ -14,15 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from taichi_vvc import contexts, entropy, masks
+from taichi_vvc import contextsets, entropy, masks
 from taichi_vvc.errors import ConfigError, CorruptStream
 
 SHAPE = (10, 8, 9, 3)
 
 
-def round_trip(now, live, before, model="context") -> entropy.EncodedGrid:
-    coded = entropy.encode_grid(now, live, before, model=model)
-    found = entropy.decode_grid(coded.payload, now.shape, live, before)
+def known_of(before: np.ndarray | None) -> entropy.Known:
+    """What a decoder has of a grid: nothing, or a previous residual and a reference of small integers."""
+    if before is None:
+        return entropy.NOTHING
+    return entropy.Known(before, (np.arange(before.size).reshape(before.shape) * 40503 // 7 % 9 - 4).astype(np.int32))
+
+
+def round_trip(now, live, known, model="context") -> entropy.EncodedGrid:
+    coded = entropy.encode_grid(now, live, known, model=model)
+    found = entropy.decode_grid(coded.payload, now.shape, live, known)
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found, now)
     return coded
@@ -37,8 +44,10 @@ def test_any_symbols_round_trip(data, shape, model) -> None:
     values = st.integers(-3, 3) | st.integers(-(1 << 20), 1 << 20)
     live = data.draw(arrays.arrays(bool, shape[:3]))
     now = data.draw(arrays.arrays(np.int32, shape, elements=values, fill=st.just(0))) * live[..., None]
-    before = data.draw(st.none() | arrays.arrays(np.int32, shape, elements=values, fill=st.just(0)))
-    round_trip(now.astype(np.int32), live, before, model)
+    grids = st.none() | arrays.arrays(np.int32, shape, elements=values, fill=st.just(0))
+    reference = data.draw(grids)
+    before = None if reference is None else data.draw(grids)
+    round_trip(now.astype(np.int32), live, entropy.Known(before, reference), model)
 
 
 @pytest.mark.parametrize("previous", [False, True])
@@ -46,7 +55,8 @@ def test_any_symbols_round_trip(data, shape, model) -> None:
 def test_ideal_and_actual_bits_agree(previous: bool, model: str) -> None:
     total_bits = total_bytes = 0.0
     for seed, strength in ((0, 0.5), (1, 1.0), (2, 6.0)):
-        coded = round_trip(*streams.residual((24, 20, 18, 6), seed, strength, previous), model)
+        now, live, before = streams.residual((24, 20, 18, 6), seed, strength, previous)
+        coded = round_trip(now, live, known_of(before), model)
         total_bits, total_bytes = total_bits + coded.bits, total_bytes + len(coded.payload)
     assert total_bits == pytest.approx(8 * total_bytes, rel=0.01)
     assert total_bits <= 8 * total_bytes
@@ -54,34 +64,36 @@ def test_ideal_and_actual_bits_agree(previous: bool, model: str) -> None:
 
 def test_contexts_pay() -> None:
     now, live, before = streams.residual((32, 28, 26, 8), 3)
-    context = len(round_trip(now, live, before).payload)
+    context = len(round_trip(now, live, known_of(before)).payload)
     values = now[live]
     explicit = 0.0
     for channel in values.T:
         counts = np.unique(channel, return_counts=True)[1]
         explicit -= (counts * np.log2(counts / counts.sum())).sum() / 8
     assert context < 0.9 * explicit
-    assert context < 0.8 * len(round_trip(now, live, before, "laplace").payload)
+    assert context < 0.8 * len(round_trip(now, live, known_of(before), "laplace").payload)
     assert context < 0.8 * len(lzma.compress(values.T.astype(np.int8).tobytes()))
-    assert context < len(round_trip(now, live, None).payload), "the previous frame helps"
+    assert context < len(round_trip(now, live, entropy.NOTHING).payload), "the previous frame helps"
 
 
 def test_nothing_costs_next_to_nothing() -> None:
     live = np.ones((16, 16, 16), bool)
     zeros = np.zeros((16, 16, 16, 4), np.int32)
-    assert len(round_trip(zeros, live, None).payload) == 1
-    assert len(round_trip(zeros, ~live, zeros).payload) == 1
+    assert len(round_trip(zeros, live, entropy.NOTHING).payload) == 1
+    assert len(round_trip(zeros, ~live, known_of(zeros)).payload) == 1
     zeros[3, 4, 5, 1] = -1
-    assert len(round_trip(zeros, live, None).payload) < 30
+    assert len(round_trip(zeros, live, entropy.NOTHING).payload) < 30
     single = np.array([[[[7]]]], np.int32)
-    assert len(round_trip(single, np.ones((1, 1, 1), bool), None).payload) < 30
+    assert len(round_trip(single, np.ones((1, 1, 1), bool), entropy.NOTHING).payload) < 30
 
 
 def test_pinned_grids_decode() -> None:
     """A change of the format must be meant: it needs a new format version once files are about."""
     for previous, payload in zip((False, True, False), PINNED, strict=True):
         now, live, before = pinned_symbols(previous)
-        np.testing.assert_array_equal(entropy.decode_grid(bytes.fromhex(payload), now.shape, live, before), now)
+        np.testing.assert_array_equal(
+            entropy.decode_grid(bytes.fromhex(payload), now.shape, live, known_of(before)), now
+        )
 
 
 def pinned_symbols(previous: bool):
@@ -107,18 +119,21 @@ PINNED: list = [
 @pytest.mark.parametrize("previous", [False, True])
 @pytest.mark.parametrize("model", ["context", "laplace"])
 def test_the_document_decodes_the_same(previous: bool, model: str) -> None:
-    weights = [[(w.known, w.prefix, w.mean) for w in kinds] for _, kinds in contexts.WEIGHT_SETS]
+    sets = documented_sets()
     for shape, seed, strength in (((5, 6, 7, 3), 0, 1.0), ((4, 4, 4, 2), 1, 20.0), ((3, 1, 2, 1), 2, 3.0)):
         now, live, before = streams.residual(shape, seed, strength, previous)
-        payload = entropy.encode_grid(now, live, before, model=model).payload
-        found = plain_decoder.decode(payload, live, shape[3], before, weights)
+        payload = entropy.encode_grid(now, live, known_of(before), model=model).payload
+        found = plain_decoder.decode(payload, live, shape[3], known_of(before), sets)
         np.testing.assert_array_equal(found, now)
+    after_a_key_frame = entropy.Known(None, np.where(live[..., None], now // 2, 3).astype(np.int32))
+    payload = round_trip(now, live, after_a_key_frame, model).payload
+    np.testing.assert_array_equal(plain_decoder.decode(payload, live, shape[3], after_a_key_frame, sets), now)
 
 
 def test_the_previous_frame_may_lie_anywhere() -> None:
     """Volumes cover the live nodes only; what the previous frame had beside them counts, farther away it must not."""
     rng = np.random.default_rng(4)
-    weights = [[(w.known, w.prefix, w.mean) for w in kinds] for _, kinds in contexts.WEIGHT_SETS]
+    sets = documented_sets()
     shape = (9, 8, 11, 2)
     before = rng.integers(-3, 4, shape).astype(np.int32)
     for box in (np.s_[3:6, 1:4, 5:8], np.s_[2:4, 6:8, :1], np.s_[8:, 4:7, 9:], np.s_[5:6, 5:6, 5:6]):
@@ -126,29 +141,33 @@ def test_the_previous_frame_may_lie_anywhere() -> None:
         live[box] = True
         now = (rng.integers(-2, 3, shape) * live[..., None]).astype(np.int32)
         now[live] += before[live]
-        payload = round_trip(now, live, before).payload
-        np.testing.assert_array_equal(plain_decoder.decode(payload, live, 2, before, weights), now)
+        payload = round_trip(now, live, known_of(before)).payload
+        np.testing.assert_array_equal(plain_decoder.decode(payload, live, 2, known_of(before), sets), now)
 
 
 def test_wrong_arguments_are_refused() -> None:
     now, live, before = streams.residual(SHAPE, 0)
     with pytest.raises(ConfigError, match="huffman"):
-        entropy.encode_grid(now, live, before, model="huffman")
+        entropy.encode_grid(now, live, known_of(before), model="huffman")
     with pytest.raises(ValueError, match="shape|live set"):
-        entropy.encode_grid(now[1:], live, before)
+        entropy.encode_grid(now[1:], live, known_of(before))
     with pytest.raises(ValueError, match="previous"):
-        entropy.encode_grid(now, live, before[1:])
+        entropy.encode_grid(now, live, entropy.Known(before[1:], before))
+    with pytest.raises(ValueError, match="reference"):
+        entropy.encode_grid(now, live, entropy.Known(before, before[1:]))
+    with pytest.raises(ValueError, match="reference"):
+        entropy.encode_grid(now, live, entropy.Known(before))
     with pytest.raises(ValueError, match="outside"):
-        entropy.encode_grid(now + 1, live, before)
+        entropy.encode_grid(now + 1, live, known_of(before))
     with pytest.raises(ValueError, match="larger"):
-        entropy.encode_grid(now * 0 + live[..., None] * np.int32((1 << 20) + 1), live, before)
+        entropy.encode_grid(now * 0 + live[..., None] * np.int32((1 << 20) + 1), live, known_of(before))
 
 
 @pytest.mark.parametrize("model", ["context", "laplace"])
 def test_damaged_payloads_never_surprise(model: str) -> None:
     """Without the container's checksum damage may decode to something; it must not do anything else."""
     now, live, before = streams.residual(SHAPE, 0, 3.0)
-    payload = entropy.encode_grid(now, live, before, model=model).payload
+    payload = entropy.encode_grid(now, live, known_of(before), model=model).payload
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(200):
@@ -156,7 +175,7 @@ def test_damaged_payloads_never_surprise(model: str) -> None:
         for position in rng.integers(0, len(payload), rng.integers(1, 4)):
             mutated[position] = rng.integers(0, 256)
         try:
-            found = entropy.decode_grid(bytes(mutated), now.shape, live, before)
+            found = entropy.decode_grid(bytes(mutated), now.shape, live, known_of(before))
         except CorruptStream:
             refused += 1
         else:
@@ -167,15 +186,15 @@ def test_damaged_payloads_never_surprise(model: str) -> None:
     for cut in range(len(payload)):
         if (len(payload) - cut) % 4:  # whole words may be missing without a trace: the container's checksum sees that
             with pytest.raises(CorruptStream):
-                entropy.decode_grid(payload[:cut], now.shape, live, before)
+                entropy.decode_grid(payload[:cut], now.shape, live, known_of(before))
     for tail in (b"\0", bytes(range(1, 13))):
         with pytest.raises(CorruptStream):
-            entropy.decode_grid(payload + tail, now.shape, live, before)
+            entropy.decode_grid(payload + tail, now.shape, live, known_of(before))
     with pytest.raises(CorruptStream):
-        entropy.decode_grid(payload, now.shape, np.zeros_like(live), before)
+        entropy.decode_grid(payload, now.shape, np.zeros_like(live), known_of(before))
     if model == "context":
         with pytest.raises(CorruptStream):
-            entropy.decode_grid(payload, now.shape, live, None)
+            entropy.decode_grid(payload, now.shape, live)
 
 
 # -- the fit's view --------------------------------------------------------------------------------------------------
@@ -186,12 +205,12 @@ def test_damaged_payloads_never_surprise(model: str) -> None:
 def test_the_plan_predicts_the_bytes(previous: bool, model: str) -> None:
     now, live, before = streams.residual((24, 20, 18, 6), 5, 1.0, previous)
     now = np.clip(now, -15, 15)
-    plan = entropy.plan_rate(now, live, before, model=model)
+    plan = entropy.plan_rate(now, live, known_of(before), model=model)
     assert plan.table.shape == (np.count_nonzero(live), 6) and plan.table.dtype == np.uint16
     assert plan.lengths.shape[1] == 31 and plan.lengths.dtype == np.float32
     assert plan.table.max() < len(plan.lengths)
     estimate = plan.lengths[plan.table, now[live] + 15].sum()
-    actual = 8 * len(entropy.encode_grid(now, live, before, model=model).payload)
+    actual = 8 * len(entropy.encode_grid(now, live, known_of(before), model=model).payload)
     side_information = 8 * 60
     assert actual - side_information < estimate < actual
     assert np.all(2.0 ** -plan.lengths.astype(np.float64).sum(1) <= 1)
@@ -199,14 +218,25 @@ def test_the_plan_predicts_the_bytes(previous: bool, model: str) -> None:
 
 def test_plans_of_empty_grids() -> None:
     now = np.zeros((4, 4, 4, 2), np.int32)
-    plan = entropy.plan_rate(now, np.zeros((4, 4, 4), bool), None)
+    plan = entropy.plan_rate(now, np.zeros((4, 4, 4), bool))
     assert plan.table.shape == (0, 2)
-    plan = entropy.plan_rate(now, np.ones((4, 4, 4), bool), None)
+    plan = entropy.plan_rate(now, np.ones((4, 4, 4), bool))
     assert np.all(plan.lengths[plan.table, 15] < 0.2)
     assert np.all(np.argmin(plan.lengths[np.unique(plan.table)], 1) == 15)
 
 
 # -- the document ----------------------------------------------------------------------------------------------------
+
+
+def documented_sets() -> list[dict]:
+    """The weight sets as the document has them."""
+    weights, indices = documented_rows("weights"), documented_rows("default indices")
+    sets = []
+    for chosen, _, _, stated in documented_rows("sets"):
+        rows = [row[1:] for row in indices if row[0] == chosen]
+        kinds = [(row[2:-2], row[-2], row[-1]) for row in weights if row[0] == chosen]
+        sets.append({"stated": stated, "weights": kinds, "indices": rows[:3], "signs": rows[3]})
+    return sets
 
 
 def documented_rows(tag: str) -> list[list[int]]:
@@ -217,9 +247,17 @@ def documented_rows(tag: str) -> list[list[int]]:
 
 
 def test_the_document_has_the_weights() -> None:
+    rows = [[chosen, s.previous, s.reference, s.stated] for chosen, s in enumerate(contextsets.SETS)]
+    assert documented_rows("sets") == rows
     expected = []
-    for chosen, (_, kinds) in enumerate(contexts.WEIGHT_SETS):
-        expected += [[chosen, kind, *w.known, w.prefix, w.mean] for kind, w in enumerate(kinds)]
+    for chosen, weights in enumerate(contextsets.SETS):
+        expected += [[chosen, kind, *w.known, w.prefix, w.mean] for kind, w in enumerate(weights.kinds)]
     assert documented_rows("weights") == expected
+    tables = [
+        [chosen, *indices]
+        for chosen, weights in enumerate(contextsets.SETS)
+        for indices in (weights.zero, weights.first, weights.later, weights.signs)
+    ]
+    assert documented_rows("default indices") == tables
     sets = (*masks._WEIGHTS_KEY.items(), *masks._WEIGHTS_INTER.items())
     assert documented_rows("mask weights") == [[*key, *weights] for key, weights in sets]

@@ -49,7 +49,7 @@ def compress(symbols: Tensor, live: Tensor | None = None) -> bytes:
     if values.size == 0:
         payload = b""
     elif grid:
-        payload = encode_grid(values, nodes, None).payload
+        payload = encode_grid(values, nodes).payload
     else:
         payload = encode_integers([values])
     head = _MAGIC + struct.pack(f"<BB{values.ndim}II", values.ndim, live is not None, *values.shape, len(mask))
@@ -82,4 +82,4 @@ def decompress(data: bytes) -> Tensor:
     nodes = np.ones(shape[:3], bool)
     if masked:
         nodes = decode_mask(mask, (shape[0], shape[1], shape[2]), None)
-    return torch.from_numpy(decode_grid(payload, (shape[0], shape[1], shape[2], shape[3]), nodes, None))
+    return torch.from_numpy(decode_grid(payload, (shape[0], shape[1], shape[2], shape[3]), nodes))

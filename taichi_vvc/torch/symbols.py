@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from taichi_vvc.kernels import quant, rate
 
 from ..errors import ConfigError
+from ..plan import NOTHING
 from ..rate import RateTables, plan_tables
 from .arrays import check, launch, raw, runtime_of, warm
 
@@ -138,7 +139,7 @@ def coder_tables(grid: Tensor, live: Tensor | None = None) -> CoderTables:
         shape = (int(live.sum()), grid.shape[3])
         live = live.cpu()
         rounded *= live[..., None]
-    tables = plan_tables(runtime, (rounded.numpy(),), (live.numpy(),), None, "context")
+    tables = plan_tables(runtime, (rounded.numpy(),), (live.numpy(),), (NOTHING,), "context")
     return CoderTables(shape, grid.device, tables, tables.bits)
 
 
