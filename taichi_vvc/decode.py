@@ -23,7 +23,8 @@ from .errors import CorruptStream
 from .fields import Field, field_of_symbols
 from .headers import cameras_of_header, layout_of_header, unpack_group
 from .live import live_nodes
-from .motion import LARGEST, lattice_shape, live_motion, moved_symbols
+from .motion import LARGEST, live_motion, moved_symbols
+from .motioncoding import decode_motion
 from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
 
@@ -94,13 +95,15 @@ def decode_prediction(
     Raises:
         CorruptStream: the displacements do not decode, are too large, or stand in a file without motion.
     """
-    motion = _motion(layout, data, live)
+    motion = _motion(layout, data, reference, live)
     if reference is None or motion is None:
         return motion, None if reference is None else reference.symbols
     return motion, moved_symbols(layout, reference.symbols, motion, live)
 
 
-def _motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) -> np.ndarray | None:
+def _motion(
+    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, live: tuple[np.ndarray, ...]
+) -> np.ndarray | None:
     """The displacements of a frame; None where it has none.
 
     Raises:
@@ -110,7 +113,8 @@ def _motion(layout: FieldLayout, data: FrameData, live: tuple[np.ndarray, ...]) 
         return None
     if not layout.motion_block:
         raise CorruptStream(f"frame {data.number}: expected no motion in this file, found {len(data.motion)} bytes")
-    motion = decode_grid(data.motion, lattice_shape(layout), live_motion(layout, live))
+    before = None if reference is None else reference.motion
+    motion = decode_motion(data.motion, live_motion(layout, live), before)
     if max(motion.max(initial=0), -motion.min(initial=0)) > LARGEST:
         raise CorruptStream(f"frame {data.number}: expected displacements up to {LARGEST}, found larger ones")
     return motion

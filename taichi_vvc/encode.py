@@ -29,6 +29,7 @@ from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
 from .motion import live_motion, moved_symbols
+from .motioncoding import encode_motion
 from .motionsearch import find_motion, search_iterations
 from .occupancy import first_mask, scene_changed
 from .optimize import FitResult, Reference, fit_frame, unchanged
@@ -356,8 +357,9 @@ def _write(
         sizes["mlp"] = len(group_header.mlp)
     motion = b""
     if fit.motion is not None:
+        assert before is not None
         known = live_motion(layout, live)
-        motion = encode_grid(np.where(known[..., None], fit.motion, 0), known).payload
+        motion = encode_motion(np.where(known[..., None], fit.motion, 0), known, before.motion)
     data = FrameData(
         number,
         group,

@@ -16,11 +16,11 @@ import numpy as np
 from taichi_vvc.kernels import motion as kernels
 
 from .config import EncoderConfig
-from .entropy import encode_grid
 from .fields import Field, field_of_symbols
 from .live import live_nodes
 from .mlp import vectors
 from .motion import LARGEST, PLACE, UNITS, extent, lattice_shape, live_motion, moved_grids, places, second_differences
+from .motioncoding import encode_motion
 from .occupancy import watch_solid
 from .optimize import Reference, distortion_step
 from .problem import FrameProblem
@@ -112,7 +112,7 @@ def find_motion(
     def cost(motion: np.ndarray) -> float:
         # Every tenth number, so that the error is read back on all backends.
         errors = [step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
-        bits = 8 * len(encode_grid(motion, known[..., 0]).payload)
+        bits = 8 * len(encode_motion(motion, known[..., 0], reference.frame.motion))
         return 3 * float(np.mean([e for e in errors if e is not None])) + weight * bits
 
     return coded if cost(coded) < cost(np.zeros_like(coded)) else None

@@ -56,7 +56,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4:8] not in (b"\x01\x00\x00\x00", b"\x02\x00\x00\x00"):
+    if data[:4] != b"TVVC" or data[4:8] not in (b"\x01\x00\x00\x00", b"\x02\x00\x00\x00", b"\x03\x00\x00\x00"):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):

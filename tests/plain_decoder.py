@@ -1,4 +1,4 @@
-"""A grid decoder written from docs/bitstream.md, one symbol at a time in plain Python integers.
+"""A decoder of grids and displacements written from docs/bitstream.md, one symbol at a time in plain Python integers.
 
 It shares no code with the package: what both decode is what the document says.
 """
@@ -206,6 +206,68 @@ def contextual(coder, result, live, previous, reference, weights, means, tables,
             for node, value in zip(nodes, values, strict=True):
                 result[(*node, channel)] = value
         decoded.add(parity)
+
+
+def integer_array(coder: RangeDecoder, count: int) -> list[int]:
+    """The first array of a payload of integer arrays, flattened."""
+    again = side(coder, 1)[0]
+    changes = [] if again else side(coder, side(coder, 1)[0])
+    if not changes:
+        return [0] * count
+    spare = ONE - (len(changes) + 1)
+    table = []
+    for index in list(itertools.accumulate(changes, initial=24))[1:]:
+        part = spare * probability(index) >> 24
+        table.append(1 + part)
+        spare -= part
+    table.append(1 + spare)
+    buckets = [coder.symbol(table) for _ in range(count)]
+    values = list(buckets)
+    for bucket in sorted(set(buckets)):
+        if bucket >= 2:
+            mine = [k for k in range(count) if buckets[k] == bucket]
+            bits = bucket // 2 - 1
+            for k, low in zip(mine, raw(coder, len(mine), bits), strict=True):
+                values[k] = ((2 + bucket % 2) << bits) + low
+    where = [k for k, value in enumerate(values) if value]
+    for k, negative in zip(where, raw(coder, len(where), 1), strict=True):
+        values[k] *= 1 - 2 * negative
+    return values
+
+
+def decode_motion(payload: bytes, live: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """(mz, my, mx, 3) displacements of a payload whose first byte is 3 or 4."""
+    nodes = [tuple(int(v) for v in node) for node in np.argwhere(live)]
+    numbers = integer_array(RangeDecoder(payload[1:]), 3 * len(nodes))
+    left = {node: numbers[3 * k : 3 * k + 3] for k, node in enumerate(nodes)}
+    values: dict[tuple, list[int]] = {}
+
+    def walk(spacing: int, chosen: list) -> None:
+        found = {}
+        for node in chosen:
+            weights, total = 0, [0, 0, 0]
+            for offset in itertools.product((-spacing, 0, spacing), repeat=3):
+                other = tuple(a + b for a, b in zip(node, offset, strict=True))
+                if other in values:
+                    weight = {1: 16, 2: 4, 3: 1}[sum(o != 0 for o in offset)]
+                    weights += weight
+                    total = [t + weight * v for t, v in zip(total, values[other], strict=True)]
+            predicted = [(2 * t + weights) // (2 * weights) if weights else 0 for t in total]
+            found[node] = [p + v for p, v in zip(predicted, left[node], strict=True)]
+        values.update(found)
+
+    walk(8, [node for node in nodes if all(a % 8 == 0 for a in node)])
+    for spacing in (4, 2, 1):
+        for parity in (7, 3, 5, 6, 1, 2, 4):
+            place = tuple(spacing * (parity >> bit & 1) for bit in (2, 1, 0))
+            walk(spacing, [node for node in nodes if tuple(a % (2 * spacing) for a in node) == place])
+    result = np.zeros((*live.shape, 3), np.int64)
+    for node, value in values.items():
+        result[node] = value
+        if payload[0] == 4:
+            assert before is not None
+            result[node] += before[node]
+    return result
 
 
 def motion_places(cells: tuple, block: int, resolution: tuple, frequency: int | None) -> list[list[tuple[int, int]]]:

@@ -244,7 +244,7 @@ def test_other_files_are_told_apart(path: Path) -> None:
         (b"TV", TruncatedStream),
         (data[:6], TruncatedStream),
         (data[:20], TruncatedStream),
-        (data[:4] + b"\x03\x00" + data[6:], UnsupportedVersion),
+        (data[:4] + b"\x04\x00" + data[6:], UnsupportedVersion),
         (data[:4] + b"\x02\x00\x01" + data[7:], UnsupportedVersion),
         (data[:4] + b"\x00\x00" + data[6:], CorruptStream),
     ):

@@ -20,6 +20,7 @@ from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.live import live_nodes
 from taichi_vvc.metrics import psnr
+from taichi_vvc.motioncoding import SPATIAL, TEMPORAL, encode_motion
 from taichi_vvc.motionsearch import Mover
 from taichi_vvc.optimize import Reference
 from taichi_vvc.types import Bounds, FieldLayout, GridLevel, GroupParameters, SymbolFrame
@@ -249,9 +250,13 @@ def test_damaged_motion_is_refused(walking: Path, tmp_path: Path) -> None:
     known = motion.live_motion(layout, live_nodes(layout, frame.occupancy))
     large = np.zeros(frame.motion.shape, np.int32)
     large[known] = motion.LARGEST + 1
-    payload = encode_grid(large, known, None).payload
-    with pytest.raises(CorruptStream, match="displacements up to 4096"):
-        decode_symbols(layout, dataclasses.replace(data, motion=payload), reference)
+    for payload in (encode_grid(large, known).payload, encode_motion(large, known, None)):
+        with pytest.raises(CorruptStream, match="displacements up to 4096"):
+            decode_symbols(layout, dataclasses.replace(data, motion=payload), reference)
+    assert data.motion[0] == SPATIAL
+    temporal = bytes([TEMPORAL]) + data.motion[1:]
+    with pytest.raises(CorruptStream, match="the frame before, which has none"):
+        decode_symbols(layout, dataclasses.replace(data, motion=temporal), reference)
     with pytest.raises(CorruptStream, match="expected no motion"):
         decode_symbols(dataclasses.replace(layout, motion_block=0), data, reference)
     with pytest.raises(CorruptStream):

@@ -341,13 +341,14 @@ def _without(structure: Structure, name: str) -> Structure:
     return replace(structure, fields=tuple(field for field in structure.fields if field[0] != name))
 
 
-# Version 1 had no motion.
+# Version 1 had no motion; version 3 codes it in another way.
 _LAYOUT_1 = _without(LAYOUT, "motion_block")
 HEADERS = {
     1: replace(HEADER, fields=tuple((k, _LAYOUT_1 if k == "layout" else element) for k, element in HEADER.fields)),
     2: HEADER,
+    3: HEADER,
 }
-FRAMES = {1: _without(FRAME, "motion"), 2: FRAME}
+FRAMES = {1: _without(FRAME, "motion"), 2: FRAME, 3: FRAME}
 """How each version of the format writes these chunks; the other chunks are the same in all."""
 
 
