@@ -32,7 +32,7 @@ from .workspace import Workspace
 _BETA1, _BETA2, _EPSILON = 0.9, 0.97, 1e-12
 _SEED = 15485863
 _RATE = 0.25  # cells per iteration at first, a tenth of it in the end
-_BITS = 3.0  # what a unit of difference between neighbours is taken to cost
+_BITS = 8.0  # what a unit of difference between neighbours' changes is taken to cost
 _ITERATIONS = 1 / 6  # of those of an inter frame's fit
 _CHECKED = 4  # batches that decide whether motion pays
 _SMOOTH = 0.4  # of the iterations: neighbours move together at first, which finds larger motion
@@ -56,8 +56,8 @@ def find_motion(
 ) -> np.ndarray | None:
     """Displacements for an inter frame.
 
-    Minimises the colour error plus lambda times the bits of the displacements, which are taken as proportional to the
-    differences between neighbours in the lattice.
+    Minimises the colour error plus lambda times the bits of the displacements, which are taken as proportional to how
+    much neighbours in the lattice differ in their change since the frame before.
 
     Args:
         ws: scratch arrays.
@@ -80,7 +80,8 @@ def find_motion(
     seed = (config.seed * 7919 + frame * 104729 + _SEED) % (2**31)
     weight = config.lambda_rate / problem.rays_per_view
 
-    before = reference.frame.motion if reference.frame.motion is not None else np.zeros(shape)
+    stated = reference.frame.motion
+    before = np.zeros(shape) if stated is None else np.where(known, stated / UNITS, 0.0)
 
     def step(motion: np.ndarray, iteration: int, look: bool) -> float | None:
         nonlocal near
@@ -90,14 +91,14 @@ def find_motion(
         gradient.fill(0)
         return distortion_step(ws, field, config, problem, gradient, None, seed, iteration)
 
-    moved = np.where(known, before / UNITS, 0.0)
+    moved = before.copy()
     mean, square = np.zeros(shape), np.zeros(shape)
     total = search_iterations(config)
     for iteration in range(total):
         error = step(moved, iteration, iteration % _MEASURE_EVERY == 0)
         if progress is not None and error is not None and iteration % 10 == 0:
             progress(iteration, error)
-        slope = mover.gradient(gradient) + weight * _BITS * UNITS * _roughness_gradient(moved)
+        slope = mover.gradient(gradient) + weight * _BITS * UNITS * _roughness_gradient(moved - before)
         if iteration < _SMOOTH * total:
             slope = _smoothed(slope)
         mean = _BETA1 * mean + (1 - _BETA1) * slope
@@ -112,7 +113,7 @@ def find_motion(
     def cost(motion: np.ndarray) -> float:
         # Every tenth number, so that the error is read back on all backends.
         errors = [step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
-        bits = 8 * len(encode_motion(motion, known[..., 0], reference.frame.motion))
+        bits = 8 * len(encode_motion(motion, known[..., 0], stated))
         return 3 * float(np.mean([e for e in errors if e is not None])) + weight * bits
 
     return coded if cost(coded) < cost(np.zeros_like(coded)) else None
@@ -129,12 +130,12 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _roughness_gradient(moved: np.ndarray) -> np.ndarray:
+def _roughness_gradient(change: np.ndarray) -> np.ndarray:
     """Gradient of the sum of absolute differences between neighbours, smooth within half a unit, over the three axes'
     mean: what a node's bits are taken to depend on."""
-    result = np.zeros_like(moved)
+    result = np.zeros_like(change)
     for axis in range(3):
-        step = np.diff(moved, axis=axis)
+        step = np.diff(change, axis=axis)
         step /= np.sqrt(step * step + (0.25 / UNITS) ** 2)
         along = (slice(None),) * axis
         result[(*along, slice(1, None))] += step
