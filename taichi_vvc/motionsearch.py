@@ -32,7 +32,7 @@ from .workspace import Workspace
 _BETA1, _BETA2, _EPSILON = 0.9, 0.97, 1e-12
 _SEED = 15485863
 _RATE = 0.25  # cells per iteration at first, a tenth of it in the end
-_BITS = 8.0  # what a unit of difference between neighbours' changes is taken to cost
+_BITS = 12.0  # what a unit of difference between neighbours' changes is taken to cost
 _ITERATIONS = 1 / 6  # of those of an inter frame's fit
 _CHECKED = 4  # batches that decide whether motion pays
 _SMOOTH = 0.4  # of the iterations: neighbours move together at first, which finds larger motion
