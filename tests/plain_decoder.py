@@ -1,4 +1,4 @@
-"""A grid decoder written from docs/bitstream.md, one symbol at a time in plain Python integers.
+"""A decoder of grids and MLPs written from docs/bitstream.md, one symbol at a time in plain Python integers.
 
 It shares no code with the package: what both decode is what the document says.
 """
@@ -204,6 +204,47 @@ def contextual(coder, result, live, previous, weights, means, tables, right) -> 
             for node, value in zip(nodes, values, strict=True):
                 result[(*node, channel)] = value
         decoded.add(parity)
+
+
+def integers(payload: bytes, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    """Integer arrays of these shapes: the MLP tensors of a group."""
+    coder = RangeDecoder(payload)
+    table, arrays = [ONE], []
+    for shape in shapes:
+        size = int(np.prod(shape))
+        if not side(coder, 1)[0]:
+            indices = list(itertools.accumulate(side(coder, side(coder, 1)[0]), initial=24))[1:]
+            table, spare = [], ONE - (len(indices) + 1)
+            for index in indices:
+                part = spare * probability(index) >> 24
+                table.append(1 + part)
+                spare -= part
+            table.append(1 + spare)
+        values = [0] * size
+        if len(table) > 1:
+            buckets = [coder.symbol(table) for _ in range(size)]
+            for bucket in sorted(set(buckets)):
+                where = [k for k, found in enumerate(buckets) if found == bucket]
+                low, bits = (bucket, 0) if bucket < 2 else ((2 + bucket % 2) << (bucket // 2 - 1), bucket // 2 - 1)
+                for k, place in zip(where, raw(coder, len(where), bits), strict=True):
+                    values[k] = low + place
+            where = [k for k, value in enumerate(values) if value]
+            for k, negative in zip(where, raw(coder, len(where), 1), strict=True):
+                values[k] *= 1 - 2 * negative
+        arrays.append(np.array(values, np.int64).reshape(shape))
+    return arrays
+
+
+def mlps_of_groups(groups: list[dict], shapes: list[tuple[int, ...]]) -> list[list[np.ndarray]]:
+    """The MLP tensors of each group of a file, in 32-bit floats; where a group has none, those of the group before."""
+    found: list[list[np.ndarray]] = []
+    for group in groups:
+        if not group["mlp"]:
+            found.append(found[-1])
+            continue
+        symbols = integers(group["mlp"], shapes)
+        found.append([np.float32(s) * t.astype(np.float32) for s, t in zip(group["mlp_steps"], symbols, strict=True)])
+    return found
 
 
 def motion_places(cells: tuple, block: int, resolution: tuple, frequency: int | None) -> list[list[tuple[int, int]]]:

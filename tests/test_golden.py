@@ -97,7 +97,7 @@ def test_files_of_an_older_version_are_not_resumed(tmp_path: Path) -> None:
         header = stream.header.record
     old = tmp_path / "old.tvvc"
     old.write_bytes(FILES[0].file.read_bytes())
-    with pytest.raises(ConfigError, match="format version 2 to go on with, found 1"):
+    with pytest.raises(ConfigError, match="format version 3 to go on with, found 1"):
         StreamWriter.resume(old, header)
     assert old.read_bytes() == FILES[0].file.read_bytes()
 
