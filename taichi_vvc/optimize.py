@@ -38,6 +38,8 @@ _PLAN_EVERY = 40
 # When cells are dropped, in fractions of the iterations; the last time without a margin.
 KEY_PRUNES = (0.15, 0.3, 0.5)
 INTER_PRUNES = (0.15, 0.35)
+# Learning rate of MLPs that are fitted on, as a part of the usual one.
+_FITTED_ON = 0.25
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class FitResult:
         residuals: int32 grids, what is added to the reference.
         occupancy: (nz, ny, nx) bool after pruning.
         parameters: steps and dequantised MLP (those of the group on an inter frame).
-        mlp_symbols: integers of the MLP tensors (key frames only).
+        mlp_symbols: integers of the MLP tensors; None where they are those of the frame before.
         bits: of the grid symbols, as the fit's rate model counts them.
         error: mean squared error per channel over the last batches.
         motion: displacements that the reference was moved by, or None; filled in by the encoder.
@@ -77,6 +79,19 @@ def unchanged(reference: Reference, mask: np.ndarray) -> FitResult:
     return FitResult(residuals, mask, reference.parameters, None, 8.0 * len(residuals), 0.0)
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where the fit of a key frame begins when the scene goes on.
+
+    Attributes:
+        before: the decoded frame before it, its symbols moved to where the scene has gone, and its group's parameters.
+        shared: whether the MLPs stay as they are; else they are fitted on.
+    """
+
+    before: Reference
+    shared: bool
+
+
 @dataclass
 class _State:
     """Everything that changes while a frame is fitted."""
@@ -90,7 +105,7 @@ class _State:
     mlp_gradient: Any | None
     mlp_moments: tuple[Any, Any] | None
     mlp_symbols: tuple[np.ndarray, ...] | None = None
-    mlp_steps: int = 0
+    mlp_rate: float = 1.0  # factor of the learning rate of the MLPs
 
 
 def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
@@ -104,9 +119,17 @@ def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
 
 
 def begin_fit(
-    runtime: Runtime, layout: FieldLayout, config: EncoderConfig, mask: np.ndarray, reference: Reference | None
+    runtime: Runtime,
+    layout: FieldLayout,
+    config: EncoderConfig,
+    mask: np.ndarray,
+    reference: Reference | None,
+    begin: Start | None = None,
 ) -> _State:
-    """The state that a fit begins with: random grids and MLPs for a key frame, else the reference and no residual."""
+    """The state that a fit begins with: the reference and no residual, or for a key frame random grids and MLPs.
+
+    With ``begin`` a key frame has its symbols where those were live, and its steps and MLPs.
+    """
     grid_map = map_of(layout)
     shapes = layout.grid_shapes
     zeros = tuple(np.zeros(s, np.float32) for s in shapes)
@@ -119,6 +142,13 @@ def begin_fit(
             for s, step in zip(shapes[1:], steps[1:], strict=True)
         )
         mlp = initial_mlp(layout, config.seed)
+        if begin is not None:
+            frame, parameters = begin.before.frame, begin.before.parameters
+            # What was not live is random still: with zeros, something new could hardly begin to form there.
+            known = live_nodes(layout, frame.occupancy)
+            start = tuple(np.where(k[..., None], s, r) for k, s, r in zip(known, frame.symbols, start, strict=True))
+            start = tuple(s.astype(np.float32) for s in start)
+            steps, mlp = np.array(parameters.steps, np.float32), flatten(parameters.mlp)
     else:
         steps = np.array(reference.parameters.steps, np.float32)
         ref, start = reference.frame.symbols, zeros
@@ -128,7 +158,7 @@ def begin_fit(
     grids = tuple(grid_values(r, step, n) for n, (r, step) in enumerate(zip(ref, steps, strict=True)))
     values = flat_values(grid_map, layout, grids)
     symbols = make_live(runtime, layout, grid_map, live_nodes(layout, mask), start, ref)
-    key = reference is None
+    fitted = reference is None and (begin is None or not begin.shared)
     return _State(
         make_field(runtime, layout, values, mlp, mask),
         symbols,
@@ -136,8 +166,9 @@ def begin_fit(
         np.zeros((2, len(steps))),
         None,
         runtime.zeros(grid_map.size),
-        runtime.zeros(mlp.size) if key else None,
-        (runtime.zeros(mlp.size), runtime.zeros(mlp.size)) if key else None,
+        runtime.zeros(mlp.size) if fitted else None,
+        (runtime.zeros(mlp.size), runtime.zeros(mlp.size)) if fitted else None,
+        mlp_rate=1.0 if begin is None else _FITTED_ON,
     )
 
 
@@ -179,8 +210,9 @@ def fit_frame(
     frame: int = 0,
     progress: Callable[[int, int, float, float], None] | None = None,
     look: Callable[[Field], None] | None = None,
+    begin: Start | None = None,
 ) -> FitResult:
-    """Fit a key frame (``reference`` None: field and MLPs from scratch) or an inter frame.
+    """Fit a key frame (``reference`` None) or an inter frame.
 
     Args:
         ws: scratch arrays.
@@ -192,10 +224,11 @@ def fit_frame(
         progress: called now and then with iteration, iterations, the running mean squared error and the
             estimated bits.
         look: called as often with the field as it is rendered for the fit; not to be changed.
+        begin: what a key frame's fit begins with; None: field and MLPs from scratch.
     """
     runtime = ws.runtime
     key = reference is None
-    state = begin_fit(runtime, layout, config, mask, reference)
+    state = begin_fit(runtime, layout, config, mask, reference, begin)
     total = config.key_iterations if key else config.inter_iterations
     grid_rate = config.grid_rate * (1.0 if key else config.inter_rate)
     seed = (config.seed * 7919 + frame * 104729) % (2**31)
@@ -203,7 +236,7 @@ def fit_frame(
     symbol_rates = grid_rate / state.steps
     prune_at = {int(total * x) for x in (KEY_PRUNES if key else INTER_PRUNES)}
     freeze_at = int(total * 0.75)
-    round_at = int(total * config.rounding_from) if key else 0
+    round_at = int(total * config.rounding_from) if key and begin is None else 0
     recent = bits = 0.0
     heard = 0
     for iteration in range(total):
@@ -212,7 +245,7 @@ def fit_frame(
                 state.tables = None
             elif iteration not in prune_at:
                 measure_opacity(ws, state.field)
-        if key and iteration == freeze_at:
+        if state.mlp_gradient is not None and iteration == freeze_at:
             _freeze_mlp(state, layout, config)
         mode = quant.ROUND if iteration >= round_at else quant.NOISE
         _quantize(state, mode if config.joint else quant.IDENTITY, seed, iteration)
@@ -234,10 +267,12 @@ def fit_frame(
     bits = _plan(state, config, previous)
     residuals = rounded(runtime, layout, state.symbols)
     if key:
-        assert state.mlp_symbols is not None
-        parameters = GroupParameters(
-            tuple(float(s) for s in state.steps), tensor_values(state.mlp_symbols, config.mlp_step)
-        )
+        if state.mlp_symbols is not None:
+            mlp = tensor_values(state.mlp_symbols, config.mlp_step)
+        else:
+            assert begin is not None
+            mlp = begin.before.parameters.mlp
+        parameters = GroupParameters(tuple(float(s) for s in state.steps), mlp)
     else:
         assert reference is not None
         parameters = reference.parameters
@@ -342,7 +377,7 @@ def _update(
         adam.adam_step(
             0,
             sum(int(np.prod(shape)) for shape in state.field.layout.mlp_shapes),
-            config.mlp_rate * decay * correction1,
+            config.mlp_rate * state.mlp_rate * decay * correction1,
             _BETA1,
             _BETA2,
             correction2,
