@@ -18,11 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .bitstream.container import StreamReader, StreamWriter
+from .bitstream.container import StreamWriter
 from .bitstream.syntax import FrameData, SequenceHeader
 from .config import EncoderConfig, layout_of
 from .decode import decode_symbols, previous_residuals
-from .decode import open as open_stream
 from .entropy import encode_grid, encode_mask
 from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
@@ -32,6 +31,7 @@ from .motion import live_motion, moved_symbols
 from .motionsearch import find_motion, search_iterations
 from .occupancy import first_mask, scene_changed
 from .optimize import FitResult, Reference, Start, fit_frame, unchanged
+from .position import Position, position_behind
 from .problem import make_problem
 from .ratecontrol import Controller, Outcome, restored
 from .ratesearch import find_start
@@ -149,7 +149,7 @@ def encode(
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
         job = _Job(ws, sequence, config, layout_of_header(header), writer, control, progress, preview)
-        yield from _encode_frames(job, _position(path, done), len(sequence))
+        yield from _encode_frames(job, position_behind(path, done), len(sequence))
         writer.finish()
     message = None if control is None else control.missed(path.stat().st_size)
     if message:
@@ -171,37 +171,6 @@ class _Job:
     probe: int = 0
 
 
-@dataclass(frozen=True)
-class _Position:
-    """Where in a file the next frame goes.
-
-    Attributes:
-        number: of the frame.
-        reference: what it may be predicted from.
-        group: that it is in.
-        first_of_group: number of the group's first frame.
-        first_with_mlp: number of the first frame whose group has the same MLPs.
-    """
-
-    number: int = 0
-    reference: Reference | None = None
-    group: int = 0
-    first_of_group: int = 0
-    first_with_mlp: int = 0
-
-
-def _position(path: Path, done: int) -> _Position:
-    """Behind the first ``done`` frames of a file."""
-    if not done:
-        return _Position()
-    with open_stream(path) as stream, StreamReader(path) as reader:
-        reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
-        group = stream.info(done - 1).group
-        return _Position(
-            done, reference, group, reader.groups[group].first_frame, reader.owner_of_mlp(group).first_frame
-        )
-
-
 def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
     training = [c for c in sequence.cameras if c.split == "train"]
     return header_of(
@@ -214,7 +183,7 @@ def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeade
     )
 
 
-def _encode_frames(job: _Job, position: _Position, stop: int) -> Iterator[FrameStats]:
+def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameStats]:
     """Encodes the frames from ``position`` to ``stop - 1`` and appends them."""
     ws, layout, control = job.ws, job.layout, job.control
     reference, group, first_of_group = position.reference, position.group, position.first_of_group
@@ -281,7 +250,7 @@ def _probed_start(
                 job = _Job(
                     ws, sequence, settings, layout_of_header(header), writer, progress=progress, probe=next(probes)
                 )
-                for _ in _encode_frames(job, _Position(), count):
+                for _ in _encode_frames(job, Position(), count):
                     pass
             return written_outcomes(ws, sequence, settings, path, count)
 
