@@ -11,9 +11,10 @@ from typing import Any
 
 from taichi_vvc.kernels import adam, geometry, grids, lanes, quant, shade, update
 
-from taichi_vvc import optimize, shading
+from taichi_vvc import distortion, optimize, shading
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
 from taichi_vvc.encode import settle_background
+from taichi_vvc.entropy import NOTHING
 from taichi_vvc.occupancy import first_mask
 from taichi_vvc.problem import FrameProblem, make_problem
 from taichi_vvc.render import Workspace, measure_opacity
@@ -25,7 +26,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "rays, targets": [
         (geometry, name) for name in ("draw_pixels", "rays_of_pixels", "targets_of_pixels", "encode_directions")
     ],
-    "march": [(optimize, "trace")],
+    "march": [(distortion, "trace")],
     "grids forward": [(grids, "lookup_fwd"), (grids, "lookup_fwd_fours")],
     "grids backward": [(grids, "lookup_bwd_tasks"), (grids, "lookup_bwd_samples"), (grids, "lookup_bwd_fours")],
     "MLPs forward": [(shading, "mlp_forward"), (shading, "lanes_forward"), (lanes, "colours_fwd")],
@@ -79,11 +80,11 @@ class Case:
         """Render one batch and go back through it; mean squared error where it was read."""
         gradients = self.state.gradient, self.state.mlp_gradient
         parts = self.ws, self.state.field, self.config, self.problem, *gradients, self.seed, batch
-        return optimize.distortion_step(*parts)
+        return distortion.distortion_step(*parts)
 
     def plan(self) -> None:
         """Let the coder choose its tables."""
-        optimize._plan(self.state, self.config, None)
+        optimize._plan(self.state, self.config, [NOTHING] * len(self.state.steps))
 
     @property
     def samples(self) -> int:

@@ -46,7 +46,8 @@ class EncoderConfig:
         inter_rate: factor of grid_rate on inter frames.
         coefficient_step, basis_step: quantisation steps; on the key frame only their start.
         rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
-            inter frames, which start from a decoded field, are rounded all the time.
+            fits that start from a decoded field (inter frames, and key frames unless the scene is new) round from the
+            first.
         joint: False fits without rate and quantisation and rounds afterwards, with the given steps: the baseline that
             joint optimisation is measured against.
         rate_model: "context" (what the coder does by default) or "laplace" (the paper's: one per channel).

@@ -194,7 +194,7 @@ class Stream:
         """Steps and MLPs of the group that frame ``index`` belongs to."""
         number = self.info(index).group
         if self._group is None or self._group[0] != number:
-            self._group = number, unpack_group(self._reader.read_group(number), self.header.layout)
+            self._group = number, unpack_group(self._reader.read_whole_group(number), self.header.layout)
         return self._group[1]
 
     def __getitem__(self, index: int) -> Field:

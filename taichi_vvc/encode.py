@@ -22,7 +22,6 @@ from .bitstream.container import StreamWriter
 from .bitstream.syntax import FrameData, SequenceHeader
 from .config import EncoderConfig, layout_of
 from .decode import decode_symbols, previous_residuals
-from .decode import open as open_stream
 from .entropy import encode_grid, encode_mask, known_grids
 from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
@@ -32,7 +31,8 @@ from .motion import live_motion, moved_symbols
 from .motioncoding import encode_motion
 from .motionsearch import find_motion, search_iterations
 from .occupancy import first_mask, scene_changed
-from .optimize import FitResult, Reference, fit_frame, unchanged
+from .optimize import FitResult, Reference, Start, fit_frame, unchanged
+from .position import Position, position_behind
 from .problem import make_problem
 from .ratecontrol import Controller, Outcome, restored
 from .ratesearch import find_start
@@ -52,13 +52,16 @@ from .types import FieldLayout, FrameStats, FrameViews, View
 
 # Pixels of training views that are rendered after each frame to report its PSNR.
 _CHECKED_PIXELS = 4_000_000
+# MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
+# latest after a second.
+_MLP_FRAMES = 2.5e7
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a frame is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``.
 
-    The first steps of an inter frame are those of the search for motion, which count no bits.
+    The first steps of a frame that follows on the one before are those of the search for motion, which count no bits.
     ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
     encode with a target, and is 0 while the file itself is written.
     """
@@ -147,7 +150,7 @@ def encode(
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
         job = _Job(ws, sequence, config, layout_of_header(header), writer, control, progress, preview)
-        yield from _encode_frames(job, _position(path, done), len(sequence))
+        yield from _encode_frames(job, position_behind(path, done), len(sequence))
         writer.finish()
     message = None if control is None else control.missed(path.stat().st_size)
     if message:
@@ -169,26 +172,6 @@ class _Job:
     probe: int = 0
 
 
-@dataclass(frozen=True)
-class _Position:
-    """Where in a file the next frame goes: its ``number``, what it may be predicted from, the group that it is in."""
-
-    number: int = 0
-    reference: Reference | None = None
-    group: int = 0
-    first_of_group: int = 0
-
-
-def _position(path: Path, done: int) -> _Position:
-    """Behind the first ``done`` frames of a file."""
-    if not done:
-        return _Position()
-    with open_stream(path) as stream:
-        reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
-        key = max(i for i in range(done) if stream.info(i).type == "key")
-        return _Position(done, reference, stream.info(done - 1).group, key)
-
-
 def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
     training = [c for c in sequence.cameras if c.split == "train"]
     return header_of(
@@ -201,10 +184,11 @@ def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeade
     )
 
 
-def _encode_frames(job: _Job, position: _Position, stop: int) -> Iterator[FrameStats]:
+def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameStats]:
     """Encodes the frames from ``position`` to ``stop - 1`` and appends them."""
     ws, layout, control = job.ws, job.layout, job.control
     reference, group, first_of_group = position.reference, position.group, position.first_of_group
+    first_with_mlp = position.first_with_mlp
     group_length = job.config.group_length(job.sequence.fps)
     background = _background(job.config)
     for number in range(position.number, stop):
@@ -212,12 +196,18 @@ def _encode_frames(job: _Job, position: _Position, stop: int) -> Iterator[FrameS
         views = job.sequence.frame(number)
         mask = first_mask(layout, views.views, None if reference is None else reference.frame)
         due = number - first_of_group >= group_length
+        before = None
         # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
         if reference is not None and mask.any() and (due or scene_changed(reference.frame.occupancy, mask)):
+            if reference.frame.occupancy.any() and not scene_changed(reference.frame.occupancy, mask):
+                before = reference
             mask = first_mask(layout, views.views, None)
             reference, group, first_of_group = None, group + 1, number
         weight = job.config.lambda_rate if control is None else control.weight(reference is None)
-        fit = _fit(job, replace(job.config, lambda_rate=weight), views, mask, reference, number)
+        config, age = replace(job.config, lambda_rate=weight), number - first_with_mlp
+        fit = _fit(job, config, views, mask, reference, number, before, age)
+        if fit.mlp_symbols is not None:
+            first_with_mlp = number
         reference, sizes, estimated, actual = _write(job.writer, layout, job.config, fit, reference, number, group)
         field = field_of_symbols(ws.runtime, layout, reference.parameters, reference.frame)
         judged = math.nan if job.config.target_psnr is None else judged_psnr(ws, field, background, views.views)
@@ -261,7 +251,7 @@ def _probed_start(
                 job = _Job(
                     ws, sequence, settings, layout_of_header(header), writer, progress=progress, probe=next(probes)
                 )
-                for _ in _encode_frames(job, _Position(), count):
+                for _ in _encode_frames(job, Position(), count):
                     pass
             return written_outcomes(ws, sequence, settings, path, count)
 
@@ -289,8 +279,13 @@ def _fit(
     mask: np.ndarray,
     reference: Reference | None,
     number: int,
+    before: Reference | None,
+    age: int,
 ) -> FitResult:
-    """Fits one frame with the lambda of ``config``."""
+    """Fits one frame with the lambda of ``config``.
+
+    ``before``: what a key frame's fit may begin with. ``age``: for how many frames the MLPs have been the same.
+    """
     if not mask.any():
         if reference is None:
             raise DataError(
@@ -300,7 +295,9 @@ def _fit(
         return unchanged(reference, mask)
     problem = make_problem(job.ws, job.layout, views.views, mask)
 
-    searched = 0 if reference is None else search_iterations(config)
+    going_on = reference or before
+    searched = 0 if going_on is None else search_iterations(config)
+    fitted = config.key_iterations if reference is None else config.inter_iterations
 
     def report(step: int, steps: int, error: float, bits: float) -> None:
         if job.progress is not None:
@@ -309,7 +306,7 @@ def _fit(
             job.progress(Progress(number, *at, running, bits, config.lambda_rate, job.probe))
 
     def report_search(step: int, error: float) -> None:
-        report(step - searched, config.inter_iterations, error, 0.0)
+        report(step - searched, fitted, error, 0.0)
 
     def look(field: Field) -> None:
         if job.preview is not None:
@@ -317,10 +314,16 @@ def _fit(
 
     previous = previous_residuals(None if reference is None else reference.frame)
     motion = None
-    if reference is not None and searched:
-        motion = find_motion(job.ws, job.layout, config, problem, mask, reference, number, report_search)
-        reference = reference if motion is None else _moved(job.layout, reference, motion, mask)
-    fit = fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look)
+    if going_on is not None and searched:
+        motion = find_motion(job.ws, job.layout, config, problem, mask, going_on, number, report_search)
+        going_on = going_on if motion is None else _moved(job.layout, going_on, motion, mask)
+    begin = None
+    if reference is not None:
+        reference = going_on
+    elif going_on is not None:
+        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / problem.rays_per_view)
+        begin, motion = Start(going_on, age < lasting), None
+    fit = fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look, begin)
     return replace(fit, motion=motion)
 
 
@@ -351,7 +354,6 @@ def _write(
     written = 0
     sizes["mlp"] = 0
     if before is None:
-        assert fit.mlp_symbols is not None
         group_header = pack_group(group, number, fit.parameters.steps, fit.mlp_symbols, config.mlp_step)
         written += writer.add_group(group_header)
         sizes["mlp"] = len(group_header.mlp)

@@ -47,6 +47,7 @@ _PER_BATCH_SAMPLE = 960.0
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
+_LATER_KEY = 0.85  # of the first key frame, where the scene goes on
 _INTER_FRAME = 0.35  # of a key frame, the geometric mean of the same encodes; 0.16 to 0.76 was seen
 
 # The reference machine's time for what machine_speed() does, seconds.
@@ -118,11 +119,13 @@ def estimate(
         seconds = _START + keys * _fit_seconds(work, config, config.key_iterations)
         searching = _MOTION if config.motion_blocks else 1.0
         seconds += inters * _fit_seconds(work, config, config.inter_iterations * searching)
+        # Later key frames go on from the frame before them, motion and all.
+        seconds += (keys - 1) * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
         memory = _PROGRAM + _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
         key = _KEY_FRAME * work.rays_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
         key *= (max(config.lambda_rate, 1e-6) / _LAMBDA) ** _LAMBDA_POWER
-        size = _HEADER + key * (keys + _INTER_FRAME * inters)
+        size = _HEADER + key * (1 + _LATER_KEY * (keys - 1) + _INTER_FRAME * inters)
         found.append(Estimate(name, seconds * share + reading * len(sequence), int(memory), int(size)))
     return found
 

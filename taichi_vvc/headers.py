@@ -134,16 +134,22 @@ def cameras_of_header(header: syntax.SequenceHeader) -> tuple[Camera, ...]:
 
 
 def pack_group(
-    number: int, first_frame: int, steps: tuple[float, ...], mlp_symbols: tuple[np.ndarray, ...], mlp_step: float
+    number: int,
+    first_frame: int,
+    steps: tuple[float, ...],
+    mlp_symbols: tuple[np.ndarray, ...] | None,
+    mlp_step: float,
 ) -> syntax.GroupHeader:
-    """The group chunk of a key frame."""
+    """The group chunk of a key frame; ``mlp_symbols`` None: with the MLPs of the group before."""
+    if mlp_symbols is None:
+        return syntax.GroupHeader(number, first_frame, steps, (), b"")
     return syntax.GroupHeader(
         number, first_frame, steps, (mlp_step,) * len(mlp_symbols), encode_integers(list(mlp_symbols))
     )
 
 
 def unpack_group(group: syntax.GroupHeader, layout: FieldLayout) -> GroupParameters:
-    """Steps and dequantised MLP of a group. Raises :class:`CorruptStream` where the payload makes no sense."""
+    """Steps and dequantised MLP of a group, its MLP being there. Raises :class:`CorruptStream` where it is nonsense."""
     shapes = layout.mlp_shapes
     grids = len(layout.levels) + 1
     if len(group.grid_steps) != grids or len(group.mlp_steps) != len(shapes):

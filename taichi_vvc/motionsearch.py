@@ -16,13 +16,14 @@ import numpy as np
 from taichi_vvc.kernels import motion as kernels
 
 from .config import EncoderConfig
+from .distortion import distortion_step
 from .fields import Field, field_of_symbols
 from .live import live_nodes
 from .mlp import vectors
 from .motion import LARGEST, PLACE, UNITS, extent, lattice_shape, live_motion, moved_grids, places, second_differences
 from .motioncoding import encode_motion
 from .occupancy import watch_solid
-from .optimize import Reference, distortion_step
+from .optimize import Reference
 from .problem import FrameProblem
 from .quantize import grid_offset
 from .runtime import aligned

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import adam, geometry, quant, update
+from taichi_vvc.kernels import adam, quant, update
 
 from .config import EncoderConfig
+from .distortion import distortion_step
 from .entropy import Known, known_grids
 from .fields import Field, flat_values, make_field, map_of, occupy
 from .live import live_nodes
@@ -28,9 +29,8 @@ from .occupancy import kept_cells
 from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
 from .rate import RateTables, add_laplace_gradient, plan_tables
-from .render import make_rays, measure_opacity, trace
+from .render import measure_opacity
 from .runtime import Runtime
-from .shading import Background, fit_rays
 from .types import FieldLayout, GroupParameters, SymbolFrame
 from .workspace import Workspace
 
@@ -39,6 +39,8 @@ _PLAN_EVERY = 40
 # When cells are dropped, in fractions of the iterations; the last time without a margin.
 KEY_PRUNES = (0.15, 0.3, 0.5)
 INTER_PRUNES = (0.15, 0.35)
+# Learning rate of MLPs that are fitted on, as a part of the usual one.
+_FITTED_ON = 0.25
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class FitResult:
         residuals: int32 grids, what is added to the reference.
         occupancy: (nz, ny, nx) bool after pruning.
         parameters: steps and dequantised MLP (those of the group on an inter frame).
-        mlp_symbols: integers of the MLP tensors (key frames only).
+        mlp_symbols: integers of the MLP tensors; None where they are those of the frame before.
         bits: of the grid symbols, as the fit's rate model counts them.
         error: mean squared error per channel over the last batches.
         motion: displacements that the reference was moved by, or None; filled in by the encoder.
@@ -82,6 +84,19 @@ def unchanged(reference: Reference, mask: np.ndarray) -> FitResult:
     )
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where the fit of a key frame begins when the scene goes on.
+
+    Attributes:
+        before: the decoded frame before it, its symbols moved to where the scene has gone, and its group's parameters.
+        shared: whether the MLPs stay as they are; else they are fitted on.
+    """
+
+    before: Reference
+    shared: bool
+
+
 @dataclass
 class _State:
     """Everything that changes while a frame is fitted."""
@@ -95,7 +110,7 @@ class _State:
     mlp_gradient: Any | None
     mlp_moments: tuple[Any, Any] | None
     mlp_symbols: tuple[np.ndarray, ...] | None = None
-    mlp_steps: int = 0
+    mlp_rate: float = 1.0  # factor of the learning rate of the MLPs
 
 
 def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
@@ -109,9 +124,17 @@ def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
 
 
 def begin_fit(
-    runtime: Runtime, layout: FieldLayout, config: EncoderConfig, mask: np.ndarray, reference: Reference | None
+    runtime: Runtime,
+    layout: FieldLayout,
+    config: EncoderConfig,
+    mask: np.ndarray,
+    reference: Reference | None,
+    begin: Start | None = None,
 ) -> _State:
-    """The state that a fit begins with: random grids and MLPs for a key frame, else the reference and no residual."""
+    """The state that a fit begins with: the reference and no residual, or for a key frame random grids and MLPs.
+
+    With ``begin`` a key frame has its symbols where those were live, and its steps and MLPs.
+    """
     grid_map = map_of(layout)
     shapes = layout.grid_shapes
     zeros = tuple(np.zeros(s, np.float32) for s in shapes)
@@ -124,6 +147,13 @@ def begin_fit(
             for s, step in zip(shapes[1:], steps[1:], strict=True)
         )
         mlp = initial_mlp(layout, config.seed)
+        if begin is not None:
+            frame, parameters = begin.before.frame, begin.before.parameters
+            # What was not live is random still: with zeros, something new could hardly begin to form there.
+            known = live_nodes(layout, frame.occupancy)
+            start = tuple(np.where(k[..., None], s, r) for k, s, r in zip(known, frame.symbols, start, strict=True))
+            start = tuple(s.astype(np.float32) for s in start)
+            steps, mlp = np.array(parameters.steps, np.float32), flatten(parameters.mlp)
     else:
         steps = np.array(reference.parameters.steps, np.float32)
         ref, start = reference.frame.symbols, zeros
@@ -133,7 +163,7 @@ def begin_fit(
     grids = tuple(grid_values(r, step, n) for n, (r, step) in enumerate(zip(ref, steps, strict=True)))
     values = flat_values(grid_map, layout, grids)
     symbols = make_live(runtime, layout, grid_map, live_nodes(layout, mask), start, ref)
-    key = reference is None
+    fitted = reference is None and (begin is None or not begin.shared)
     return _State(
         make_field(runtime, layout, values, mlp, mask),
         symbols,
@@ -141,8 +171,9 @@ def begin_fit(
         np.zeros((2, len(steps))),
         None,
         runtime.zeros(grid_map.size),
-        runtime.zeros(mlp.size) if key else None,
-        (runtime.zeros(mlp.size), runtime.zeros(mlp.size)) if key else None,
+        runtime.zeros(mlp.size) if fitted else None,
+        (runtime.zeros(mlp.size), runtime.zeros(mlp.size)) if fitted else None,
+        mlp_rate=1.0 if begin is None else _FITTED_ON,
     )
 
 
@@ -189,8 +220,9 @@ def fit_frame(
     frame: int = 0,
     progress: Callable[[int, int, float, float], None] | None = None,
     look: Callable[[Field], None] | None = None,
+    begin: Start | None = None,
 ) -> FitResult:
-    """Fit a key frame (``reference`` None: field and MLPs from scratch) or an inter frame.
+    """Fit a key frame (``reference`` None) or an inter frame.
 
     Args:
         ws: scratch arrays.
@@ -202,10 +234,11 @@ def fit_frame(
         progress: called now and then with iteration, iterations, the running mean squared error and the
             estimated bits.
         look: called as often with the field as it is rendered for the fit; not to be changed.
+        begin: what a key frame's fit begins with; None: field and MLPs from scratch.
     """
     runtime = ws.runtime
     key = reference is None
-    state = begin_fit(runtime, layout, config, mask, reference)
+    state = begin_fit(runtime, layout, config, mask, reference, begin)
     total = config.key_iterations if key else config.inter_iterations
     grid_rate = config.grid_rate * (1.0 if key else config.inter_rate)
     seed = (config.seed * 7919 + frame * 104729) % (2**31)
@@ -213,7 +246,7 @@ def fit_frame(
     symbol_rates = grid_rate / state.steps
     prune_at = {int(total * x) for x in (KEY_PRUNES if key else INTER_PRUNES)}
     freeze_at = int(total * 0.75)
-    round_at = int(total * config.rounding_from) if key else 0
+    round_at = int(total * config.rounding_from) if key and begin is None else 0
     known = known_grids(len(state.steps), previous, None if reference is None else reference.frame.symbols)
     recent = bits = 0.0
     heard = 0
@@ -223,7 +256,7 @@ def fit_frame(
                 state.tables = None
             elif iteration not in prune_at:
                 measure_opacity(ws, state.field)
-        if key and iteration == freeze_at:
+        if state.mlp_gradient is not None and iteration == freeze_at:
             _freeze_mlp(state, layout, config)
         mode = quant.ROUND if iteration >= round_at else quant.NOISE
         _quantize(state, mode if config.joint else quant.IDENTITY, seed, iteration)
@@ -245,10 +278,12 @@ def fit_frame(
     bits = _plan(state, config, known)
     residuals = rounded(runtime, layout, state.symbols)
     if key:
-        assert state.mlp_symbols is not None
-        parameters = GroupParameters(
-            tuple(float(s) for s in state.steps), tensor_values(state.mlp_symbols, config.mlp_step)
-        )
+        if state.mlp_symbols is not None:
+            mlp = tensor_values(state.mlp_symbols, config.mlp_step)
+        else:
+            assert begin is not None
+            mlp = begin.before.parameters.mlp
+        parameters = GroupParameters(tuple(float(s) for s in state.steps), mlp)
     else:
         assert reference is not None
         parameters = reference.parameters
@@ -274,44 +309,6 @@ def _freeze_mlp(state: _State, layout: FieldLayout, config: EncoderConfig) -> No
     state.mlp_symbols = quantize_tensors(tensors, config.mlp_step)
     runtime.store(state.field.mlp, flatten(tensor_values(state.mlp_symbols, config.mlp_step)))
     state.mlp_gradient = None
-
-
-def backdrop(config: EncoderConfig, problem: FrameProblem) -> Background:
-    """What the fit composites over."""
-    assert config.background is not None
-    if config.random_background and problem.has_alpha:
-        return Background.uniform()
-    red, green, blue = config.background
-    return Background((red / 255, green / 255, blue / 255))
-
-
-def distortion_step(
-    ws: Workspace,
-    f: Field,
-    config: EncoderConfig,
-    problem: FrameProblem,
-    gradient: Any,
-    mlp_gradient: Any | None,
-    seed: int,
-    iteration: int,
-) -> float | None:
-    """Draw rays, render them, and add the distortion's gradient to ``gradient`` (as ``f.values``).
-
-    ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
-    a GPU only now and then, since reading it back waits for the device.
-    """
-    rays, background = config.rays, backdrop(config, problem)
-    pixels = ws.get("pixels", rays, np.int32)
-    geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
-    make_rays(ws, f.layout, problem.table, pixels, rays)
-    geometry.targets_of_pixels(rays, pixels, problem.images, *background.mean, ws.get("targets", rays * 4))
-    samples = trace(ws, f, rays, seed, iteration)
-    if mlp_gradient is not None:
-        mlp_gradient.fill(0)
-    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient)
-    if f.runtime.host_arrays or iteration % 10 == 0:
-        return float(f.runtime.download(errors, rays).mean()) / 3
-    return None
 
 
 def _update(
@@ -354,7 +351,7 @@ def _update(
         adam.adam_step(
             0,
             sum(int(np.prod(shape)) for shape in state.field.layout.mlp_shapes),
-            config.mlp_rate * decay * correction1,
+            config.mlp_rate * state.mlp_rate * decay * correction1,
             _BETA1,
             _BETA2,
             correction2,

@@ -215,7 +215,7 @@ class Playback:
         if entry.type != "key" and before is None:
             raise CorruptStream(f"frame {number}: expected the frame before it, which is damaged or missing")
         if entry.group not in self._groups:
-            parameters = unpack_group(self._reader.read_group(entry.group), self.layout)
+            parameters = unpack_group(self._reader.read_whole_group(entry.group), self.layout)
             with self._change:
                 self._groups[entry.group] = parameters
         return decode_symbols(self.layout, self._reader.read_frame(number), before)

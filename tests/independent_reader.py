@@ -56,7 +56,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4:8] not in (b"\x01\x00\x00\x00", b"\x02\x00\x00\x00", b"\x03\x00\x00\x00"):
+    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3) or data[5:8] != bytes(3):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):
@@ -111,6 +111,12 @@ def read_file(data: bytes) -> dict:
             group["grid_steps"] = [b.f32() for _ in range(b.count())]
             group["mlp_steps"] = [b.f32() for _ in range(b.count())]
             group["mlp"] = b.blob()
+            if bool(group["mlp"]) != bool(group["mlp_steps"]):
+                raise Damaged("MLPs without steps, or steps without MLPs")
+            if not group["mlp"] and (version < 3 or not out["groups"]):
+                raise Damaged("group without MLPs")
+            # The group whose MLPs it has.
+            group["owner"] = group["number"] if group["mlp"] else out["groups"][-1]["owner"]
             out["groups"].append(group)
         elif kind == b"FRAM":
             frame: dict = {"number": b.count(), "group": b.count(), "type": ("key", "inter")[b.bytes(1)[0]]}

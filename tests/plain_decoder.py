@@ -1,4 +1,4 @@
-"""A decoder of grids and displacements written from docs/bitstream.md, one symbol at a time in plain Python integers.
+"""A decoder of grids, displacements and MLPs written from docs/bitstream.md, one symbol at a time in plain integers.
 
 It shares no code with the package: what both decode is what the document says.
 """
@@ -208,37 +208,51 @@ def contextual(coder, result, live, previous, reference, weights, means, tables,
         decoded.add(parity)
 
 
-def integer_array(coder: RangeDecoder, count: int) -> list[int]:
-    """The first array of a payload of integer arrays, flattened."""
-    again = side(coder, 1)[0]
-    changes = [] if again else side(coder, side(coder, 1)[0])
-    if not changes:
-        return [0] * count
-    spare = ONE - (len(changes) + 1)
-    table = []
-    for index in list(itertools.accumulate(changes, initial=24))[1:]:
-        part = spare * probability(index) >> 24
-        table.append(1 + part)
-        spare -= part
-    table.append(1 + spare)
-    buckets = [coder.symbol(table) for _ in range(count)]
-    values = list(buckets)
-    for bucket in sorted(set(buckets)):
-        if bucket >= 2:
-            mine = [k for k in range(count) if buckets[k] == bucket]
-            bits = bucket // 2 - 1
-            for k, low in zip(mine, raw(coder, len(mine), bits), strict=True):
-                values[k] = ((2 + bucket % 2) << bits) + low
-    where = [k for k, value in enumerate(values) if value]
-    for k, negative in zip(where, raw(coder, len(where), 1), strict=True):
-        values[k] *= 1 - 2 * negative
-    return values
+def integers(payload: bytes, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    """Integer arrays of these shapes: the MLP tensors of a group."""
+    coder = RangeDecoder(payload)
+    table, arrays = [ONE], []
+    for shape in shapes:
+        size = int(np.prod(shape))
+        if not side(coder, 1)[0]:
+            indices = list(itertools.accumulate(side(coder, side(coder, 1)[0]), initial=24))[1:]
+            table, spare = [], ONE - (len(indices) + 1)
+            for index in indices:
+                part = spare * probability(index) >> 24
+                table.append(1 + part)
+                spare -= part
+            table.append(1 + spare)
+        values = [0] * size
+        if len(table) > 1:
+            buckets = [coder.symbol(table) for _ in range(size)]
+            for bucket in sorted(set(buckets)):
+                where = [k for k, found in enumerate(buckets) if found == bucket]
+                low, bits = (bucket, 0) if bucket < 2 else ((2 + bucket % 2) << (bucket // 2 - 1), bucket // 2 - 1)
+                for k, place in zip(where, raw(coder, len(where), bits), strict=True):
+                    values[k] = low + place
+            where = [k for k, value in enumerate(values) if value]
+            for k, negative in zip(where, raw(coder, len(where), 1), strict=True):
+                values[k] *= 1 - 2 * negative
+        arrays.append(np.array(values, np.int64).reshape(shape))
+    return arrays
+
+
+def mlps_of_groups(groups: list[dict], shapes: list[tuple[int, ...]]) -> list[list[np.ndarray]]:
+    """The MLP tensors of each group of a file, in 32-bit floats; where a group has none, those of the group before."""
+    found: list[list[np.ndarray]] = []
+    for group in groups:
+        if not group["mlp"]:
+            found.append(found[-1])
+            continue
+        symbols = integers(group["mlp"], shapes)
+        found.append([np.float32(s) * t.astype(np.float32) for s, t in zip(group["mlp_steps"], symbols, strict=True)])
+    return found
 
 
 def decode_motion(payload: bytes, live: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     """(mz, my, mx, 3) displacements of a payload whose first byte is 3 or 4."""
     nodes = [tuple(int(v) for v in node) for node in np.argwhere(live)]
-    numbers = integer_array(RangeDecoder(payload[1:]), 3 * len(nodes))
+    numbers = integers(payload[1:], [(3 * len(nodes),)])[0].tolist()
     left = {node: numbers[3 * k : 3 * k + 3] for k, node in enumerate(nodes)}
     values: dict[tuple, list[int]] = {}
 

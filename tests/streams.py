@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,18 +56,24 @@ def group(number: int, first_frame: int) -> GroupHeader:
     return GroupHeader(number, first_frame, (0.25, 0.5, 0.125), (0.0625, 0.03125), bytes(range(8)))
 
 
+def sharing_group(number: int, first_frame: int) -> GroupHeader:
+    """As :func:`group`, with the MLPs of the group before."""
+    return GroupHeader(number, first_frame, (0.25, 0.5, 0.125), (), b"")
+
+
 def frame(number: int, group: int, key: bool) -> FrameData:
     """A frame whose payloads are recognisable bytes, not entropy-coded ones."""
     parts = tuple(bytes([16 * number + k] * (3 + k)) for k in range(3))
     return FrameData(number, group, "key" if key else "inter", b"occ", parts, b"" if key else b"mo")
 
 
-def write(path: Path, frames: int = 5, per_group: int = 2, finish: bool = True) -> bytes:
-    """Writes a small file and returns its bytes."""
+def write(path: Path, frames: int = 5, per_group: int = 2, finish: bool = True, sharing: Collection[int] = ()) -> bytes:
+    """Writes a small file and returns its bytes. ``sharing``: groups with the MLPs of the group before."""
     with StreamWriter.create(path, header()) as writer:
         for number in range(frames):
             if number % per_group == 0:
-                writer.add_group(group(number // per_group, number))
+                make = sharing_group if number // per_group in sharing else group
+                writer.add_group(make(number // per_group, number))
             writer.add_frame(frame(number, number // per_group, number % per_group == 0))
         if finish:
             writer.finish()

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import captures
+import independent_reader
 import numpy as np
+import plain_decoder
 import pytest
 from backends import runtime
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.encode import settle_background
-from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.entropy import decode_integers
+from taichi_vvc.errors import ConfigError, CorruptStream, DataError
 from taichi_vvc.evaluate import evaluate
+from taichi_vvc.headers import layout_of_header
+
+# The module, whose name in the package is that of the function.
+ENCODER = importlib.import_module("taichi_vvc.encode")
 
 # Frequency 2 repeats a level: the sawtooth takes part.
 TINY = tv.EncoderConfig(**{**TWO_LEVELS, "level_frequencies": (1.0, 2.0), "keyint": 2})
@@ -41,7 +50,9 @@ def test_statistics_account_for_every_byte(encoded) -> None:
         assert [s.bytes for s in statistics] == [stream.info(i).bytes for i in range(3)]
     for s in statistics:
         assert s.bytes == sum(s.components.values())
-        assert (s.components["mlp"] > 0) == (s.type == "key")
+        assert s.type == "key" or not s.components["mlp"]
+    # The second key frame comes so soon after the first that MLPs of its own would not pay.
+    assert statistics[0].components["mlp"] > 0 and not statistics[2].components["mlp"]
 
 
 def test_estimated_bits_are_the_actual_ones(encoded) -> None:
@@ -81,6 +92,74 @@ def test_resuming_gives_the_file_that_an_unbroken_encode_gives(encoded, capture:
             # On the CPU a fit is reproducible, so even the bytes agree; a GPU adds up gradients in any order.
             assert stream.symbol_hash() == other.symbol_hash()
             assert path.read_bytes() == whole.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def intra(capture: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three groups of one frame; they share MLPs."""
+    runtime()
+    path = tmp_path_factory.mktemp("intra") / "a.tvvc"
+    list(tv.encode(tv.open_capture(capture), dataclasses.replace(TINY, keyint=1), path))
+    return path
+
+
+def test_groups_that_share_mlps(intra: Path) -> None:
+    with StreamReader(intra) as reader:
+        assert [bool(reader.read_group(group).mlp) for group in range(3)] == [True, False, False]
+    with tv.open(intra) as stream, tv.open(intra) as other:
+        # Straight into the last group, before anything else of the file was read.
+        last = stream.parameters(2)
+        layout, found = stream.header.layout, [last, other.parameters(0)]
+        # Each key frame is coded by itself: its symbols are its residuals.
+        frame = stream.symbols(2)
+        assert frame.key and all((s == r).all() for s, r in zip(frame.symbols, frame.residuals, strict=True))
+        assert last.steps != found[1].steps
+    documented = plain_decoder.mlps_of_groups(
+        independent_reader.read_file(intra.read_bytes())["groups"], list(layout.mlp_shapes)
+    )
+    for parameters, group in zip(found, (2, 0), strict=True):
+        for a, b in zip(parameters.mlp, documented[group], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_resuming_in_the_midst_of_shared_mlps(intra: Path, capture: Path, tmp_path: Path, done: int) -> None:
+    path, config = tmp_path / "b.tvvc", dataclasses.replace(TINY, keyint=1)
+    some = tv.encode(tv.open_capture(capture), config, path)
+    for _ in range(done):
+        next(some)
+    some.close()
+    list(tv.encode(tv.open_capture(capture), config, path, resume=True))
+    with StreamReader(path) as reader:
+        assert [reader.owner_of_mlp(group).number for group in range(3)] == [0, 0, 0]
+    if runtime().host_arrays:
+        assert path.read_bytes() == intra.read_bytes()
+
+
+def test_damaged_mlps_are_named_by_the_groups_that_share_them(intra: Path, tmp_path: Path) -> None:
+    data, path = bytearray(intra.read_bytes()), tmp_path / "damaged.tvvc"
+    with StreamReader(intra) as reader:
+        data[reader.groups[0].offset + 40] ^= 1
+    path.write_bytes(data)
+    with tv.open(path) as stream:
+        assert len(stream.symbols(2).symbols) == 3
+        with pytest.raises(CorruptStream, match="group 0 .*group 2 shares its MLPs"):
+            stream[2]
+
+
+def test_mlps_are_sent_anew_after_a_while(capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ENCODER, "_MLP_FRAMES", 0.0)
+    path, config = tmp_path / "own.tvvc", dataclasses.replace(TINY, keyint=1)
+    list(tv.encode(tv.open_capture(capture, frames=slice(0, 2)), config, path))
+    with StreamReader(path) as reader:
+        first, second = (decode_integers(reader.read_group(n).mlp, reader_shapes(reader)) for n in range(2))
+    change = np.concatenate([(a - b).ravel() for a, b in zip(first, second, strict=True)])
+    # They go on from those of the group before, which random ones would be nowhere near.
+    assert change.any() and np.abs(change).mean() < 0.5 * np.abs(np.concatenate([a.ravel() for a in first])).mean()
+
+
+def reader_shapes(reader: StreamReader) -> tuple[tuple[int, ...], ...]:
+    return layout_of_header(reader.header).mlp_shapes
 
 
 def test_resuming_with_other_settings_is_refused(encoded, capture: Path) -> None:
@@ -173,3 +252,5 @@ def test_a_cut_starts_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     config = dataclasses.replace(TINY, keyint=10)
     statistics = list(tv.encode(tv.open_capture(folder), config, tmp_path / "g.tvvc"))
     assert [s.type for s in statistics] == ["key", "inter", "key", "inter"]
+    with StreamReader(tmp_path / "g.tvvc") as reader:
+        assert reader.read_group(1).mlp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -72,7 +73,12 @@ class StreamReader:
         return structure.parse(chunks.read_payload(self._file, chunk, place), f"{place} at byte {entry.offset}")
 
     def read_group(self, number: int) -> GroupHeader:
-        """The parameters of a group. Raises :class:`CorruptStream`; IndexError beyond the last group."""
+        """The parameters of a group as they stand there: without MLPs where it shares those of the group before.
+
+        Raises:
+            CorruptStream: it is damaged.
+            IndexError: beyond the last group.
+        """
         group: GroupHeader = self._read(self.groups[number], chunks.GROUP, syntax.GROUP, f"group {number}")
         entry = self.groups[number]
         if (group.number, group.first_frame) != (entry.number, entry.first_frame):
@@ -80,7 +86,37 @@ class StreamReader:
         if len(group.grid_steps) != 1 + len(self.header.layout.levels):
             count = 1 + len(self.header.layout.levels)
             raise CorruptStream(f"{self.path}: group {number}: expected {count} steps, found {len(group.grid_steps)}")
+        if not group.mlp and (number == 0 or self.version < syntax.FIRST_WITH_SHARED_MLPS):
+            raise CorruptStream(f"{self.path}: group {number}: expected MLPs, found none")
         return group
+
+    def owner_of_mlp(self, number: int) -> GroupHeader:
+        """The group whose chunk holds the MLPs of group ``number``: itself, or the last one before it that has any.
+
+        Raises:
+            CorruptStream: its chunk or one that is looked at on the way is damaged.
+            IndexError: beyond the last group.
+        """
+        group = self.read_group(number)
+        while not group.mlp:
+            try:
+                group = self.read_group(group.number - 1)
+            except CorruptStream as error:
+                raise CorruptStream(f"{error}; group {number} shares its MLPs") from error
+        return group
+
+    def read_whole_group(self, number: int) -> GroupHeader:
+        """The parameters of a group with its MLPs, wherever they stand.
+
+        Raises:
+            CorruptStream: it or a group that it shares MLPs with is damaged.
+            IndexError: beyond the last group.
+        """
+        group = self.read_group(number)
+        if group.mlp:
+            return group
+        owner = self.owner_of_mlp(number)
+        return replace(group, mlp_steps=owner.mlp_steps, mlp=owner.mlp)
 
     def read_frame(self, number: int) -> FrameData:
         """The coded parts of a frame. Raises :class:`CorruptStream`; IndexError beyond the last frame."""
@@ -97,7 +133,7 @@ class StreamReader:
         """Bytes of a frame by part; they sum to what the frame added to the file.
 
         Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``mlp`` (0 but on the first frame of a
-        group), and ``overhead`` for framing, numbers, lengths and checksums.
+        group that has its own), and ``overhead`` for framing, numbers, lengths and checksums.
         """
         entry, frame = self.frames[number], self.read_frame(number)
         parts = {"coefficients": len(frame.grids[0])}

@@ -127,7 +127,10 @@ class SequenceHeader:
 
 @dataclass(frozen=True)
 class GroupHeader:
-    """What the frames of a group share: quantisation steps of grids and MLP tensors, and the coded MLP."""
+    """What the frames of a group share: quantisation steps of grids and MLP tensors, and the coded MLP.
+
+    ``mlp_steps`` and ``mlp`` are both empty where the MLPs are those of the group before.
+    """
 
     number: int
     first_frame: int
@@ -211,6 +214,12 @@ def _camera_problem(camera: CameraRecord) -> str:
 def _frame_problem(frame: FrameData) -> str:
     if frame.motion and frame.type == "key":
         return f"expected no motion on a key frame, found {len(frame.motion)} bytes"
+    return ""
+
+
+def _group_problem(group: GroupHeader) -> str:
+    if bool(group.mlp) != bool(group.mlp_steps):
+        return f"expected MLPs and their steps or neither, found {len(group.mlp)} bytes, {len(group.mlp_steps)} steps"
     return ""
 
 
@@ -303,6 +312,7 @@ GROUP = Structure(
         ("mlp_steps", Several(_STEP, 64)),
         ("mlp", Blob()),
     ),
+    _group_problem,
 )
 FRAME_PREFIX = (
     ("number", Count(MAX_FRAMES)),
@@ -350,6 +360,9 @@ HEADERS = {
 }
 FRAMES = {1: _without(FRAME, "motion"), 2: FRAME, 3: FRAME}
 """How each version of the format writes these chunks; the other chunks are the same in all."""
+
+FIRST_WITH_SHARED_MLPS = 3
+"""The version since which a group may have the MLPs of the group before."""
 
 
 def pack_header(header: SequenceHeader) -> bytes:

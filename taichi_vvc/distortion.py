@@ -1,0 +1,54 @@
+"""The distortion of one step: rays are drawn, rendered and compared with their pixels; and the adjoint of that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.kernels import geometry
+
+from .config import EncoderConfig
+from .fields import Field
+from .problem import FrameProblem
+from .render import make_rays, trace
+from .shading import Background, fit_rays
+from .workspace import Workspace
+
+
+def backdrop(config: EncoderConfig, problem: FrameProblem) -> Background:
+    """What the fit composites over."""
+    assert config.background is not None
+    if config.random_background and problem.has_alpha:
+        return Background.uniform()
+    red, green, blue = config.background
+    return Background((red / 255, green / 255, blue / 255))
+
+
+def distortion_step(
+    ws: Workspace,
+    f: Field,
+    config: EncoderConfig,
+    problem: FrameProblem,
+    gradient: Any,
+    mlp_gradient: Any | None,
+    seed: int,
+    iteration: int,
+) -> float | None:
+    """Draw rays, render them, and add the distortion's gradient to ``gradient`` (as ``f.values``).
+
+    ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
+    a GPU only now and then, since reading it back waits for the device.
+    """
+    rays, background = config.rays, backdrop(config, problem)
+    pixels = ws.get("pixels", rays, np.int32)
+    geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
+    make_rays(ws, f.layout, problem.table, pixels, rays)
+    geometry.targets_of_pixels(rays, pixels, problem.images, *background.mean, ws.get("targets", rays * 4))
+    samples = trace(ws, f, rays, seed, iteration)
+    if mlp_gradient is not None:
+        mlp_gradient.fill(0)
+    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient)
+    if f.runtime.host_arrays or iteration % 10 == 0:
+        return float(f.runtime.download(errors, rays).mean()) / 3
+    return None
