@@ -7,7 +7,8 @@ python benchmarks/decode.py --paper --json paper.json    (entropy coding alone, 
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.machinery
+import importlib.util
 import lzma
 import tempfile
 import time
@@ -87,29 +88,87 @@ def decode_once(runtime: Runtime, file: Path, frames: int) -> tuple[dict[str, fl
     return {part: 1000 * seconds[part] / count for part in PARTS}, decoded
 
 
-def others() -> dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]]:
-    """Compressors that are installed: compress and decompress."""
+@dataclass(frozen=True)
+class Compressor:
+    """What a frame's symbols are handed over as, and the two directions."""
+
+    prepare: Callable[[Decoded], Any]
+    compress: Callable[[Any], bytes]
+    decompress: Callable[[bytes], Any]
+
+
+def others() -> dict[str, Compressor]:
+    """Compressors that are installed."""
     found = {
-        "zlib -9": (lambda data: zlib.compress(data, 9), zlib.decompress),
-        "LZMA -9": (lambda data: lzma.compress(data, preset=9), lzma.decompress),
+        "zlib -9": Compressor(packed, lambda data: zlib.compress(data, 9), zlib.decompress),
+        "LZMA -9": Compressor(packed, lambda data: lzma.compress(data, preset=9), lzma.decompress),
     }
     try:
         zstd = importlib.import_module("zstandard")
+        zstd_pair = zstd.ZstdCompressor(level=19).compress, zstd.ZstdDecompressor().decompress
+        found["zstd -19"] = Compressor(packed, *zstd_pair)
     except ImportError:
         print("zstd: skipped, pip install zstandard")
-        return found
-    return found | {
-        "zstd -19": (zstd.ZstdCompressor(level=19).compress, zstd.ZstdDecompressor().decompress),
-    }
+    cabac = deep_cabac()
+    if cabac is None:
+        print("DeepCABAC: skipped, pip install nncodec (needs a C++ compiler)")
+    else:
+        found["DeepCABAC"] = cabac
+    return found
 
 
-def packed(decoded: list[Decoded]) -> list[bytes]:
-    """Each frame's live residuals as one byte each where they fit, else two: what a compressor is given."""
-    result = []
-    for part in decoded:
-        values = gather_live(part.frame.residuals, part.live)
-        result.append(values.astype(np.int8 if np.abs(values).max(initial=0) < 128 else np.int16).tobytes())
-    return result
+def deep_cabac() -> Compressor | None:
+    """The coder of neural network weights of ISO/IEC 15938-17, from the package nncodec, without its other parts.
+
+    One tensor per grid, (live nodes, channels), every parameter of the coder as that package sets it.
+    """
+    place = importlib.util.find_spec("nncodec")
+    if place is None or not place.submodule_search_locations:
+        return None
+    files = list(Path(place.submodule_search_locations[0]).glob("extensions/deepCABAC.*"))
+    if not files:
+        return None
+    name = "nncodec.extensions.deepCABAC"
+    loader = importlib.machinery.ExtensionFileLoader(name, str(files[0]))
+    coder: Any = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))  # type: ignore[arg-type]
+    loader.exec_module(coder)
+    off = coder.HdspMode.AlwaysOff, np.zeros(0, np.int8)
+    # A receiver knows them from the mask.
+    shapes: dict[bytes, list[tuple[int, ...]]] = {}
+
+    def compress(grids: list[np.ndarray]) -> bytes:
+        encoder = coder.Encoder()
+        for grid in grids:
+            encoder.initCtxModels(11, 0)
+            encoder.encodeLayer(grid, 0, 0, 0, 0, 0, np.zeros(len(grid), np.int32), *off, 0, 0)
+        payload = bytes(encoder.finish())
+        shapes[payload] = [grid.shape for grid in grids]
+        return payload
+
+    def decompress(data: bytes) -> list[np.ndarray]:
+        decoder = coder.Decoder()
+        stream = np.frombuffer(data, np.uint8)
+        decoder.setStream(stream)
+        grids = [np.zeros(shape, np.int32) for shape in shapes[data]]
+        for grid in grids:
+            decoder.initCtxModels(11)
+            decoder.decodeLayer(grid, 0, 0, 0, 0, *off, 0, 0)
+        decoder.finish()
+        return grids
+
+    return Compressor(live_grids, compress, decompress)
+
+
+def live_grids(part: Decoded) -> list[np.ndarray]:
+    """(live nodes, channels) int32 of each grid that has any."""
+    grids = (r[m] for r, m in zip(part.frame.residuals, part.live, strict=True))
+    return [np.ascontiguousarray(grid) for grid in grids if grid.size]
+
+
+def packed(part: Decoded) -> bytes:
+    """A frame's live residuals as one byte each where they fit, else two."""
+    values = gather_live(part.frame.residuals, part.live)
+    return values.astype(np.int8 if np.abs(values).max(initial=0) < 128 else np.int16).tobytes()
 
 
 def synthetic(shape: tuple[int, ...], live: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -194,15 +253,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     print(f"{count} frames, {symbols / count:.0f} live symbols each")
     table(["part", "ms per frame"], [*parts.items(), ("total", total)])
     rows = [["this codec", result["bytes_per_frame"], None, parts["entropy"]]]
-    data = packed(decoded)
-    for name, (compress, decompress) in others().items():
+    for name, other in others().items():
+        data = [other.prepare(part) for part in decoded]
         payloads: list[bytes] = []
 
-        def shrink(compress: Any = compress, payloads: list[bytes] = payloads) -> None:
-            payloads[:] = [compress(part) for part in data]
+        def shrink(other: Compressor = other, data: list[Any] = data, payloads: list[bytes] = payloads) -> None:
+            payloads[:] = [other.compress(part) for part in data]
 
         encode_ms = 1000 * best(shrink, 1) / count
-        decode_ms = 1000 * best(lambda d=decompress, p=payloads: [d(part) for part in p], options.repeats) / count
+        decode_ms = 1000 * best(lambda o=other, p=payloads: [o.decompress(part) for part in p], options.repeats) / count
         rows.append([name, sum(map(len, payloads)) / count, encode_ms, decode_ms])
     result["others"] = {
         name: {"bytes_per_frame": size, "encode_ms": encode_ms, "decode_ms": decode_ms, "times_ours": size / rows[0][1]}
