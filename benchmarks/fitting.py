@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from taichi_vvc.kernels import adam, geometry, grids, lanes, quant, shade, update
+from taichi_vvc.kernels._taichi import ti
 
 from taichi_vvc import distortion, optimize, shading
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
@@ -174,3 +176,34 @@ def by_stage(case: Case, repeats: int) -> dict[str, float]:
         row = {stage: 1000 * seconds[stage] for stage in STAGES}
         rows.append(row | {"other": 1000 * total - sum(row.values())})
     return min(rows, key=lambda row: sum(row.values()))
+
+
+def traffic_of(case: Case, steps: int = 10) -> dict[str, float]:
+    """What a step asks of a device with a memory of its own: launches, and bytes that cross to it and back.
+
+    Launches are counted where Taichi makes them; those on the host's own arrays are prepared and pass by there.
+    """
+    kernels = importlib.import_module(f"{ti.__name__}.lang.kernel_impl").Kernel
+    found = {"launches": 0.0, "bytes_to_device": 0.0, "bytes_to_host": 0.0}
+    launch, upload, store, download = kernels.launch_kernel, Runtime.upload, Runtime.store, Runtime.download
+
+    def counted(name: str, amount: Any, function: Any) -> Any:
+        def run(*arguments: Any, **named: Any) -> Any:
+            found[name] += amount(*arguments) / steps
+            return function(*arguments, **named)
+
+        return run
+
+    kernels.launch_kernel = counted("launches", lambda *_: 1, launch)
+    Runtime.upload = counted("bytes_to_device", lambda _, array: array.nbytes, upload)  # type: ignore[method-assign]
+    Runtime.store = counted("bytes_to_device", lambda _, target, array: array.nbytes, store)  # type: ignore[method-assign]
+    Runtime.download = counted(
+        "bytes_to_host", lambda _, array, count=None: 4 * (array.shape[0] if count is None else count), download
+    )  # type: ignore[method-assign]
+    try:
+        for _ in range(steps):
+            case.step()
+    finally:
+        kernels.launch_kernel = launch
+        Runtime.upload, Runtime.store, Runtime.download = upload, store, download  # type: ignore[method-assign]
+    return found

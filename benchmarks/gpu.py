@@ -3,7 +3,8 @@
 python benchmarks/gpu.py --backend cuda --json gpu.json        (or vulkan, metal; on the CPU with small numbers: --tiny)
 
 Prints, and writes as JSON:
-- steps per second at the paper's grid sizes and 4096 rays, by stage, and against the floor of that step;
+- steps per second at the paper's grid sizes and 4096 rays, by stage, and against the floor of that step; launches of a
+  step, and what it moves between host and device;
 - frames per second at 1920x1080, and against the floor;
 - seconds of a key and of an inter frame, and PSNR of each, with the preset's steps;
 - the card's measured rates: bytes copied per second, and multiply-adds per second in the same kernels' arithmetic.
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from card import rates
-from fitting import Case, by_stage, paper_config, prepare
+from fitting import Case, by_stage, paper_config, prepare, traffic_of
 from measure import begin, best, capture_of, parser, peak_memory, per_threads, table, threads_of, write
 from render import resized
 
@@ -78,6 +79,7 @@ def steps(runtime: Runtime, options: argparse.Namespace, measured: dict[str, flo
         "stages_ms": by_stage(case, options.repeats),
         "times_floor": seconds / floor["floor_s"],
         **floor,
+        **({} if runtime.host_arrays else traffic_of(case)),
     }
 
 
@@ -133,6 +135,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     print(f"{step['symbols']} live symbols of {step['grid_values']}, {step['rays']} rays, {step['samples']} samples:")
     table(["stage", "ms"], list(step["stages_ms"].items()))
     print(f"{step['steps_per_s']:.1f} steps/s: {step['times_floor']:.1f} x floor of {1000 * step['floor_s']:.3f} ms")
+    if "launches" in step:
+        moved = step["bytes_to_device"] + step["bytes_to_host"]
+        print(f"{step['launches']:.1f} launches and {moved / 1000:.1f} kB between host and device per step")
     pictures = frames(runtime, options, measured)
     table(
         ["size", "rays at once", "ms", "frames/s", "times the floor"],

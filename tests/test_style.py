@@ -50,3 +50,16 @@ def test_library_code_does_not_print_or_sleep(path: Path) -> None:
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     calls = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
     assert not calls & {"print", "exit", "sys.exit", "os._exit", "time.sleep", "sleep", "input", "breakpoint"}
+
+
+def test_kernels_take_few_arrays() -> None:
+    """Drivers of Vulkan need not allow more than ten storage buffers; kernels on lanes are for the CPU alone."""
+    counts = {}
+    for path in ROOT.glob("kernels/*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and "kernel" in map(ast.unparse, node.decorator_list):
+                notes = [ast.unparse(argument.annotation) for argument in node.args.args if argument.annotation]
+                if not any(note in ("F32X4", "F32X16") for note in notes):
+                    counts[node.name] = sum(note in ("F32", "I32") for note in notes)
+    assert max(counts.values()) <= 10, counts
+    assert len(counts) > 20
