@@ -103,7 +103,13 @@ def read_file(data: bytes) -> dict:
     if parts[0][0] != b"HEAD":
         raise Damaged("no header")
     version = data[4]
-    out: dict = {"header": read_header(parts[0][2], version), "groups": [], "frames": [], "index": None}
+    out: dict = {
+        "version": version,
+        "header": read_header(parts[0][2], version),
+        "groups": [],
+        "frames": [],
+        "index": None,
+    }
     for kind, _, payload in parts[1:]:
         b = Bytes(payload)
         if kind == b"GRUP":

@@ -1,14 +1,19 @@
-"""A decoder of grids, displacements and MLPs written from docs/bitstream.md, one symbol at a time in plain integers.
+"""A decoder written from docs/bitstream.md, one symbol at a time in plain integers: from a file to all its symbols.
 
-It shares no code with the package: what both decode is what the document says.
+It shares no code with the package: what both decode is what the document says. The tables of weights are read from the
+document itself.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 from independent_reader import RangeDecoder
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "bitstream.md"
 
 ONE = 1 << 24
 QUARTERS = (65536, 77936, 92682, 110218)
@@ -16,7 +21,27 @@ ORDER = (0, 7, 3, 5, 6, 1, 2, 4)
 KINDS = (0, 1, 2, 2, 2, 3, 3, 3)
 THRESHOLDS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584)
 SIGN_THRESHOLDS = (1, 32, 64, 128, 256, 512, 1024)
+# The 26 places around a node, and which sort they are: face, edge, corner.
+NEIGHBOURS = [(o, sum(map(abs, o)) - 1) for o in itertools.product((-1, 0, 1), repeat=3) if any(o)]
 SIGN_WEIGHTS = ((0, 0, 0), (0, 0, 16), (32, 8, 0), (20, 4, 0))
+
+
+def documented_rows(tag: str) -> list[list[int]]:
+    """The rows of the tables between two marks of the document, integers only."""
+    block = DOCUMENT.read_text(encoding="utf-8").split(f"<!-- {tag} begin -->")[1].split(f"<!-- {tag} end -->")[0]
+    rows = re.findall(r"^\| [0-9].*\|$", block, re.MULTILINE)
+    return [[int(cell) for cell in row.strip("|").split("|") if cell.strip()] for row in rows]
+
+
+def documented_sets() -> list[dict]:
+    """The weight sets as the document has them."""
+    weights, indices = documented_rows("weights"), documented_rows("default indices")
+    sets = []
+    for chosen, _, _, stated in documented_rows("sets"):
+        rows = [row[1:] for row in indices if row[0] == chosen]
+        kinds = [(row[2:-2], row[-2], row[-1]) for row in weights if row[0] == chosen]
+        sets.append({"stated": stated, "weights": kinds, "indices": rows[:3], "signs": rows[3]})
+    return sets
 
 
 def probability(index: int) -> int:
@@ -81,13 +106,15 @@ def bin_of(value: int, thresholds: tuple[int, ...]) -> int:
     return sum(value >= threshold for threshold in thresholds)
 
 
-def decode(payload: bytes, live: np.ndarray, channels: int, known, sets: list) -> np.ndarray:
-    """(nz, ny, nx, C) symbols.
-
-    ``known`` has the grid's previous residual and its reference, or None; ``sets`` are the document's, each as a
-    dictionary of what its tables say.
-    """
-    previous, reference = known.previous, known.reference
+def decode(
+    payload: bytes,
+    live: np.ndarray,
+    channels: int,
+    previous: np.ndarray | None,
+    reference: np.ndarray | None,
+    sets: list[dict],
+) -> np.ndarray:
+    """(nz, ny, nx, C) symbols of a grid with this previous residual and this reference; ``sets`` are the document's."""
     shape = live.shape
     result = np.zeros((*shape, channels), np.int64)
     if payload == b"\x02":
@@ -137,20 +164,22 @@ def raw_signs(coder: RangeDecoder, count: int) -> list[int]:
 
 def contextual(coder, result, live, previous, reference, weights, means, tables, right) -> None:
     shape, channels = live.shape, len(means)
-    decoded: set[int] = set()
 
-    def within(node) -> bool:
-        return all(0 <= a < n for a, n in zip(node, shape, strict=True))
+    def clipped(array: np.ndarray) -> dict[tuple, list[int]]:
+        return {node: [max(-15, min(15, v)) for v in array[node].tolist()] for node in np.ndindex(*shape)}
 
-    def capped(array, node, channel) -> int:
-        return max(-15, min(15, int(array[(*node, channel)])))
+    def total(values: list[int]) -> int:
+        return min(255, sum(map(abs, values)))
 
-    def total(array, node) -> int:
-        return min(255, sum(abs(capped(array, node, c)) for c in range(channels)))
+    # Of nodes that are not in here values count as zeros.
+    known: dict[tuple, list[int]] = {}
+    previous = None if previous is None else clipped(previous)
+    reference = None if reference is None else clipped(reference)
+    norm = 65536 // channels
 
     for position, parity in enumerate(ORDER):
         own_kind = KINDS[position]
-        known, prefix_weight, mean_weight = weights[own_kind]
+        factors, prefix_weight, mean_weight = weights[own_kind]
         nodes = [
             (z, y, x)
             for z in range(parity >> 2 & 1, shape[0], 2)
@@ -159,41 +188,35 @@ def contextual(coder, result, live, previous, reference, weights, means, tables,
             if live[z, y, x]
         ]
         near: list[list[list]] = []
-        for node in nodes:
+        totals = []
+        for z, y, x in nodes:
             sorts: list[list] = [[], [], []]
-            for offset in itertools.product((-1, 0, 1), repeat=3):
-                other = tuple(a + b for a, b in zip(node, offset, strict=True))
-                sort = sum(map(abs, offset)) - 1
-                if sort >= 0 and within(other):
-                    klass = (other[0] & 1) << 2 | (other[1] & 1) << 1 | other[2] & 1
-                    if klass in decoded:
-                        sorts[sort].append(other)
+            for (dz, dy, dx), sort in NEIGHBOURS:
+                other = z + dz, y + dy, x + dx
+                if other in known:
+                    sorts[sort].append(known[other])
             near.append(sorts)
+            totals.append([sum(map(total, sort)) * norm >> 12 for sort in sorts])
+        own: dict[tuple, list[int]] = {node: [] for node in nodes}
         for channel in range(channels):
             keys, classes, flipped = [], [], []
-            for node, sorts in zip(nodes, near, strict=True):
-                norm = 65536 // channels
-                features = [sum(abs(capped(result, other, channel)) for other in sort) for sort in sorts]
-                features += [sum(total(result, other) for other in sort) * norm >> 12 for sort in sorts]
+            for node, sorts, sums in zip(nodes, near, totals, strict=True):
+                features = [sum(abs(other[channel]) for other in sort) for sort in sorts] + sums
                 if previous is not None:
-                    features.append(abs(capped(previous, node, channel)))
-                    faces = 0
-                    for axis, step in itertools.product(range(3), (-1, 1)):
-                        other = tuple(a + step * (axis == k) for k, a in enumerate(node))
-                        if within(other):
-                            faces += abs(capped(previous, other, channel))
-                    features.append(faces)
-                    features.append(total(previous, node) * norm >> 12)
-                if len(known) == 10:
+                    z, y, x = node
+                    around = [(z + dz, y + dy, x + dx) for (dz, dy, dx), sort in NEIGHBOURS if sort == 0]
+                    features.append(abs(previous[node][channel]))
+                    features.append(sum(abs(previous[other][channel]) for other in around if other in previous))
+                    features.append(total(previous[node]) * norm >> 12)
+                if len(factors) == 10:
                     features += [0] * (9 - len(features))
-                    features.append(abs(capped(reference, node, channel)))
+                    features.append(abs(reference[node][channel]))
                 activity = means[channel] * mean_weight >> 8
-                activity += sum(w * f for w, f in zip(known, features, strict=True))
-                before = sum(abs(capped(result, node, c)) for c in range(channel))
-                activity += prefix_weight * (before * (65536 // (channel + 2)) >> 12)
+                activity += sum(w * f for w, f in zip(factors, features, strict=True))
+                activity += prefix_weight * (sum(map(abs, own[node])) * (65536 // (channel + 2)) >> 12)
                 keys.append(bin_of(activity >> 3, THRESHOLDS))
                 predicted = sum(
-                    w * sum(capped(result, other, channel) for other in sort)
+                    w * sum(other[channel] for other in sort)
                     for w, sort in zip(SIGN_WEIGHTS[own_kind], sorts, strict=True)
                 )
                 classes.append(bin_of(abs(predicted), SIGN_THRESHOLDS))
@@ -205,7 +228,8 @@ def contextual(coder, result, live, previous, reference, weights, means, tables,
                 values[k] *= -1 if bool(right_sign) == flipped[k] else 1
             for node, value in zip(nodes, values, strict=True):
                 result[(*node, channel)] = value
-        decoded.add(parity)
+                own[node].append(max(-15, min(15, value)))
+        known.update(own)
 
 
 def integers(payload: bytes, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
@@ -316,9 +340,12 @@ def moved(cells: tuple, block: int, frequency: int | None, symbols: np.ndarray, 
     axes = motion_places(cells, block, resolution, frequency)
     result = symbols.copy()
 
+    # Beyond the ends of the grid the last symbol is repeated.
+    grown = np.pad(symbols, ((1, 1), (1, 1), (1, 1), (0, 0)), "edge").tolist()
+
     def value(node: list[int], channel: int) -> int:
-        x, y, z = (min(max(a, 0), n - 1) for a, n in zip(node, resolution, strict=True))
-        return int(symbols[z, y, x, channel])
+        x, y, z = node
+        return grown[z + 1][y + 1][x + 1][channel]
 
     def bend(node: list[int], axis: int, channel: int) -> int:
         sides = [[a + step * (axis == k) for k, a in enumerate(node)] for step in (-1, 1)]
@@ -359,3 +386,121 @@ def moved(cells: tuple, block: int, frequency: int | None, symbols: np.ndarray, 
                 total += weight * inner
             result[(k, j, i, channel)] = (total + (1 << 25)) >> 26
     return result
+
+
+def decode_mask(payload: bytes, shape: tuple[int, int, int], previous: np.ndarray | None) -> np.ndarray:
+    """(nz, ny, nx) occupancy."""
+    mask = np.zeros(shape, bool)
+    if not payload:
+        return mask if previous is None else previous.copy()
+    coder = RangeDecoder(payload)
+    rows = documented_rows("mask weights")
+    weights = {tuple(row[:2]): row[2:] for row in rows if (len(row) > 6) == (previous is not None)}
+    counts: dict[tuple, list[int]] = {}
+    for key, b in itertools.product(weights, range(48)):
+        major = max(1, probability(32 + 2 * abs(b - 24)) * 16384 >> 24)
+        minor = max(1, 16384 - major)
+        counts[(*key, b)] = [minor, major] if b >= 24 else [major, minor]
+    # Cells that passes are done with, those of them that are occupied, and those that were.
+    known: set[tuple] = set()
+    now: set[tuple] = set()
+    then = set() if previous is None else set(map(tuple, np.argwhere(previous).tolist()))
+
+    def bin_at(place: tuple, spacing: int, key: tuple) -> int:
+        bias, *w = weights[key]
+        score = bias
+        for offset, sort in NEIGHBOURS:
+            other = tuple(a + spacing * o for a, o in zip(place, offset, strict=True))
+            if other in known:
+                score += w[sort] * (other in now)
+                if previous is not None:
+                    score += w[7 + sort] * (other in then)
+            if previous is not None:
+                score += w[4 + sort] * (tuple(a + o for a, o in zip(place, offset, strict=True)) in then)
+        if previous is not None:
+            score += w[3] * (place in then)
+        return min(max((score >> 3) + 24, 0), 47)
+
+    def walk(spacing: int, kind: int, chosen: list) -> None:
+        key = (kind, min(spacing, 2))
+        bins = [bin_at(place, spacing, key) for place in chosen]
+        frequencies = {}
+        for b in set(bins):
+            empty, occupied = counts[(*key, b)]
+            right = min(max((occupied << 24) // (occupied + empty), 1), ONE - 1)
+            frequencies[b] = [ONE - right, right]
+        values = groups(coder, bins, frequencies)
+        for place, b, value in zip(chosen, bins, values, strict=True):
+            mask[place] = value
+            now.update([place] if value else [])
+            counts[(*key, b)][value] += 64
+        known.update(chosen)
+
+    cells = list(np.ndindex(*shape))
+    walk(8, 3, [place for place in cells if all(a % 8 == 0 for a in place)])
+    for spacing in (4, 2, 1):
+        for parity, kind in zip(ORDER[1:], KINDS[1:], strict=True):
+            begin = tuple(spacing * (parity >> bit & 1) for bit in (2, 1, 0))
+            walk(spacing, kind - 1, [p for p in cells if tuple(a % (2 * spacing) for a in p) == begin])
+    return mask
+
+
+def live_nodes(mask: np.ndarray, resolution: tuple, frequency: int | None) -> np.ndarray:
+    """(nz, ny, nx) nodes that a sample in an occupied cell can touch; frequency in 1/256 (None: coefficients)."""
+    cells, touched = mask.shape[::-1], []
+    for n_cells, n in zip(cells, resolution, strict=True):
+        q, tile = (1, 64 * n_cells) if frequency is None else (frequency, 16384 * max(cells))
+        axis: list[set[int]] = []
+        for i in range(n_cells):
+            low, high = max(0, 64 * q * i - q), min(64 * q * n_cells, 64 * q * (i + 1) + q)
+            nodes: set[int] = set()
+            for k in range(low // tile, (high - 1) // tile + 1):
+                start, end = max(low, k * tile) - k * tile, min(high, (k + 1) * tile) - k * tile
+                nodes.update(range(start * (n - 1) // tile, min(n - 1, end * (n - 1) // tile + 1) + 1))
+            axis.append(nodes)
+        touched.append(axis)
+    live = np.zeros(resolution[::-1], bool)
+    for z, y, x in np.argwhere(mask):
+        live[np.ix_(sorted(touched[2][z]), sorted(touched[1][y]), sorted(touched[0][x]))] = True
+    return live
+
+
+def decode_file(found: dict) -> list[dict]:
+    """What ``independent_reader.read_file`` found: per frame its ``mask`` and the ``symbols`` of all grids."""
+    header, sets = found["header"], documented_sets()
+    cells, block = tuple(header["cells"]), header["motion_block"]
+    levels = header["levels"]
+    channels = [sum(level["channels"] for level in levels), *(level["channels"] for level in levels)]
+    resolutions = [tuple(header["coefficients"]), *(tuple(level["resolution"]) for level in levels)]
+    frequencies = [None, *(round(256 * level["frequency"]) for level in levels)]
+    moves = [frequency is None or frequency <= 256 for frequency in frequencies]
+    frames: list[dict] = []
+    for frame in found["frames"]:
+        before = frames[-1] if frame["type"] == "inter" else None
+        mask = decode_mask(frame["occupancy"], cells[::-1], None if before is None else before["mask"])
+        live = [live_nodes(mask, r, f) for r, f in zip(resolutions, frequencies, strict=True)]
+        references = [None] * len(live) if before is None else list(before["symbols"])
+        motion = None
+        if frame["motion"]:
+            assert before is not None
+            nodes = np.zeros(tuple(-(-n // block) + 1 for n in cells[::-1]), bool)
+            moving = [g for g in zip(resolutions, frequencies, live, moves, strict=True) if g[3]]
+            for x, y, z in live_motion(cells, block, [g[:3] for g in moving]):
+                nodes[z, y, x] = True
+            if frame["motion"][0] in (3, 4):
+                motion = decode_motion(frame["motion"], nodes, before["motion"])
+            else:
+                motion = decode(frame["motion"], nodes, 3, None, None, sets)
+            for k, (frequency, moving_grid) in enumerate(zip(frequencies, moves, strict=True)):
+                if moving_grid:
+                    references[k] = moved(cells, block, frequency, references[k], motion, live[k])
+        previous = [None] * len(live) if before is None or before["key"] else before["residuals"]
+        residuals = [
+            decode(payload, nodes, count, p, r, sets)
+            for payload, nodes, count, p, r in zip(frame["grids"], live, channels, previous, references, strict=True)
+        ]
+        symbols = [n if r is None else n + r for n, r in zip(residuals, references, strict=True)]
+        frames.append(
+            {"mask": mask, "symbols": symbols, "residuals": residuals, "motion": motion, "key": before is None}
+        )
+    return frames

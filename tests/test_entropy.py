@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import re
-from pathlib import Path
 
 import numpy as np
 import plain_decoder
@@ -13,6 +11,7 @@ import streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from plain_decoder import documented_rows, documented_sets
 
 from taichi_vvc import contextsets, entropy, masks
 from taichi_vvc.errors import ConfigError, CorruptStream
@@ -87,13 +86,34 @@ def test_nothing_costs_next_to_nothing() -> None:
     assert len(round_trip(single, np.ones((1, 1, 1), bool), entropy.NOTHING).payload) < 30
 
 
-def test_pinned_grids_decode() -> None:
+# The symbols of ``pinned_symbols``, by the Laplace model and by each of the weight sets.
+PINNED: list[str] = [
+    "01c35c17f0355555b6f18d3562888b41be437e050ae6eac72b9562a3401ff6dd1bb6d2cf83",
+    "00075716f0a4fb9d0552061d2489ef7e90c059e35b0235296ba6ee3d37f6c372cb6876955a2bd2c0f568caf46d4d0d07"
+    "dc138f2e79e9c2d5b84b4fcd5e",
+    "10075716f0d9d17004379d628124ba5951136bf2b37b325b1c1d1aad49e3d40a5ae7b2f543a6ce1d075e87384a",
+    "20015716f08f6a5df5cfad2d0126c7291f8223dd8cf764a233e10cde60d445e7b8c912195d21e80748",
+    "30035716f0b675ed7cc7edd647023d044f13377e220f30e340e118fdb2f10d200f4829014736174753",
+    "40005716f03038b1796d2594a183977e919e735820f129b0f84923a180d6e2ad19e5612ff6",
+    "50bf89f0eb8bd613d15ef7d95818c95b2037ad78226c1175dcc0f7a4c9d3c66bc0",
+    "60b2a51becc970fedee583ea3e553ea60952cacede3fc32dd7ac8696ef8a3bfcfc",
+]
+
+
+@pytest.mark.parametrize("payload", PINNED, ids=lambda payload: f"0x{payload[:2]}")
+def test_pinned_grids_decode(payload: str) -> None:
     """A change of the format must be meant: it needs a new format version once files are about."""
-    for previous, payload in zip((False, True, False), PINNED, strict=True):
-        now, live, before = pinned_symbols(previous)
-        np.testing.assert_array_equal(
-            entropy.decode_grid(bytes.fromhex(payload), now.shape, live, known_of(before)), now
-        )
+    data = bytes.fromhex(payload)
+    weights = contextsets.SETS[data[0] >> 4]
+    now, live, before = pinned_symbols(weights.previous)
+    reference = known_of(now).reference if weights.previous or weights.reference else None
+    known = entropy.Known(before, reference)
+    np.testing.assert_array_equal(entropy.decode_grid(data, now.shape, live, known), now)
+    np.testing.assert_array_equal(plain_decode(data, live, SHAPE[3], known, documented_sets()), now)
+
+
+def test_every_model_is_pinned() -> None:
+    assert [payload[:2] for payload in PINNED] == ["01", *(f"{chosen}0" for chosen in range(len(contextsets.SETS)))]
 
 
 def pinned_symbols(previous: bool):
@@ -106,14 +126,9 @@ def pinned_symbols(previous: bool):
     return (now * live[..., None]).astype(np.int32), live, before
 
 
-PINNED: list = [
-    (
-        "00075716f0a4fb9d0552061d2489ef7e90c059e35b0235296ba6ee3d37f6c372cb6876955a2bd2c0f568caf46d4d0d07"
-        "dc138f2e79e9c2d5b84b4fcd5e"
-    ),
-    ("20015716f08f6a5df5cfad2d0126c7291f8223dd8cf764a233e10cde60d445e7b8c912195d21e80748"),
-    ("01c35c17f0355555b6f18d3562888b41be437e050ae6eac72b9562a3401ff6dd1bb6d2cf83"),
-]
+def plain_decode(payload: bytes, live: np.ndarray, channels: int, known: entropy.Known, sets: list[dict]) -> np.ndarray:
+    """The symbols as the document has them."""
+    return plain_decoder.decode(payload, live, channels, known.previous, known.reference, sets)
 
 
 @pytest.mark.parametrize("previous", [False, True])
@@ -123,11 +138,11 @@ def test_the_document_decodes_the_same(previous: bool, model: str) -> None:
     for shape, seed, strength in (((5, 6, 7, 3), 0, 1.0), ((4, 4, 4, 2), 1, 20.0), ((3, 1, 2, 1), 2, 3.0)):
         now, live, before = streams.residual(shape, seed, strength, previous)
         payload = entropy.encode_grid(now, live, known_of(before), model=model).payload
-        found = plain_decoder.decode(payload, live, shape[3], known_of(before), sets)
+        found = plain_decode(payload, live, shape[3], known_of(before), sets)
         np.testing.assert_array_equal(found, now)
     after_a_key_frame = entropy.Known(None, np.where(live[..., None], now // 2, 3).astype(np.int32))
     payload = round_trip(now, live, after_a_key_frame, model).payload
-    np.testing.assert_array_equal(plain_decoder.decode(payload, live, shape[3], after_a_key_frame, sets), now)
+    np.testing.assert_array_equal(plain_decode(payload, live, shape[3], after_a_key_frame, sets), now)
 
 
 def test_the_previous_frame_may_lie_anywhere() -> None:
@@ -142,7 +157,7 @@ def test_the_previous_frame_may_lie_anywhere() -> None:
         now = (rng.integers(-2, 3, shape) * live[..., None]).astype(np.int32)
         now[live] += before[live]
         payload = round_trip(now, live, known_of(before)).payload
-        np.testing.assert_array_equal(plain_decoder.decode(payload, live, 2, known_of(before), sets), now)
+        np.testing.assert_array_equal(plain_decode(payload, live, 2, known_of(before), sets), now)
 
 
 def test_wrong_arguments_are_refused() -> None:
@@ -226,24 +241,6 @@ def test_plans_of_empty_grids() -> None:
 
 
 # -- the document ----------------------------------------------------------------------------------------------------
-
-
-def documented_sets() -> list[dict]:
-    """The weight sets as the document has them."""
-    weights, indices = documented_rows("weights"), documented_rows("default indices")
-    sets = []
-    for chosen, _, _, stated in documented_rows("sets"):
-        rows = [row[1:] for row in indices if row[0] == chosen]
-        kinds = [(row[2:-2], row[-2], row[-1]) for row in weights if row[0] == chosen]
-        sets.append({"stated": stated, "weights": kinds, "indices": rows[:3], "signs": rows[3]})
-    return sets
-
-
-def documented_rows(tag: str) -> list[list[int]]:
-    text = (Path(__file__).parent.parent / "docs" / "bitstream.md").read_text(encoding="utf-8")
-    block = text.split(f"<!-- {tag} begin -->")[1].split(f"<!-- {tag} end -->")[0]
-    rows = re.findall(r"^\| [0-9].*\|$", block, re.MULTILINE)
-    return [[int(cell) for cell in row.strip("|").split("|") if cell.strip()] for row in rows]
 
 
 def test_the_document_has_the_weights() -> None:
