@@ -28,6 +28,7 @@ from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
+from .metrics import edge_colour
 from .motion import live_motion, moved_symbols
 from .motioncoding import encode_motion
 from .motionsearch import find_motion, search_iterations
@@ -225,7 +226,9 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
             watch = GroupWatch()
             if coded.group.mlp:
                 first_with_mlp = number
-        watch.observe(coded.quality)
+        # An empty stage is no measure for others.
+        if reference.frame.occupancy.any():
+            watch.observe(coded.quality)
         sizes = coded.append(job.writer)
         judged = math.nan if job.config.target_psnr is None else judged_psnr(ws, field, background, views.views)
         if control is not None:
@@ -279,12 +282,7 @@ def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> Enc
         return config
     if sequence.has_alpha:
         return replace(config, background=(255, 255, 255))
-    edges = []
-    for view in sequence.frame(0, split="train").views:
-        rgb = view.image[..., :3]
-        edges += [rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]
-    red, green, blue = (int(c) for c in np.median(np.concatenate(edges), axis=0))
-    return replace(config, background=(red, green, blue))
+    return replace(config, background=edge_colour(sequence.frame(0, split="train").views))
 
 
 def _fit(

@@ -10,6 +10,7 @@ from taichi_vvc.kernels import march
 
 from .fields import Field, dilate, occupy
 from .hull import visual_hull
+from .metrics import differs
 from .problem import FrameProblem, crossing_pixels
 from .render import CameraTable, Workspace, camera_table, make_rays, measure_opacity
 from .types import FieldLayout, SymbolFrame, View
@@ -23,9 +24,7 @@ _EMPTY = 0.1
 _HIDDEN = 5.0
 # A scene has changed where less than this part of what was occupied may still be.
 _STILL_THERE = 0.25
-# Squared difference to the background, summed over channels, from which a pixel shows something; and the part of the
-# pixels that must have been missed before cells are kept for them.
-_DIFFERENT = 0.005
+# The part of the pixels that must have been missed before cells are kept for them.
 _MISSED = 0.002
 
 
@@ -112,9 +111,8 @@ def _missed_pixels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Those of the ``candidates`` that differ from the background and meet nothing ``kept`` (none if they are few), and
     the cells through which no view sees the background."""
-    pixels = np.concatenate([v.image[..., :3].reshape(-1, 3) for v in views]) / np.float32(255)
-    away = ((pixels - np.array(background, np.float32)) ** 2).sum(1) > _DIFFERENT
-    covered = np.zeros(len(pixels), bool)
+    away = np.concatenate([differs(v.image, background).reshape(-1) for v in views])
+    covered = np.zeros(away.size, bool)
     covered[crossing_pixels(ws, layout, table, kept)] = True
     missed = candidates[away[candidates] & ~covered[candidates]]
     if missed.size < _MISSED * candidates.size:

@@ -104,12 +104,14 @@ def written_qualities(
     path: Path,
     position: Position,
 ) -> Iterator[float]:
-    """:func:`training_psnr` of the frames in a file that belong to the group at its end, as when they were written."""
+    """:func:`training_psnr` of the frames in a file that belong to the group at its end, as when they were written; of
+    those in which there is anything."""
     if position.reference is None:
         return
     with Stream(path) as stream:
         for number in range(position.first_of_group, position.number):
-            yield training_psnr(ws, stream[number], background, sequence.frame(number).views)
+            if stream.symbols(number).occupancy.any():
+                yield training_psnr(ws, stream[number], background, sequence.frame(number).views)
 
 
 def view_psnrs(
