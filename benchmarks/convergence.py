@@ -108,7 +108,7 @@ def encoder_steps(case: Case, total: int) -> Iterator[int]:
     round_at = int(total * config.rounding_from)
     for iteration in range(total):
         if iteration in prune_at:
-            if optimize._prune(case.ws, state, case.problem, margin=iteration < max(prune_at)):
+            if optimize._prune(case.ws, state, config, case.problem, margin=iteration < max(prune_at)):
                 state.tables = None
         elif iteration % 100 == 50:
             optimize.measure_opacity(case.ws, state.field)

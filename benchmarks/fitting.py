@@ -127,7 +127,7 @@ def prepare(
     # A field of a few steps has not formed: pruning would leave hardly a sample of it.
     prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} if warm >= 30 else set()
     for iteration in range(warm):
-        if iteration in prune_at and optimize._prune(ws, state, problem):
+        if iteration in prune_at and optimize._prune(ws, state, config, problem):
             state.tables = None
         if state.tables is None and iteration > warm // 4:
             case.plan()

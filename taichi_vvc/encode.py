@@ -20,6 +20,7 @@ import numpy as np
 
 from .bitstream.container import StreamWriter
 from .bitstream.syntax import FrameData, SequenceHeader
+from .codedframe import CodedFrame, GroupWatch
 from .config import EncoderConfig, layout_of
 from .decode import decode_symbols, previous_residuals
 from .entropy import encode_grid, encode_mask, known_grids
@@ -27,10 +28,11 @@ from .errors import ConfigError, DataError, TargetMissed
 from .fields import Field, field_of_symbols
 from .headers import header_of, layout_of_header, pack_group
 from .live import live_nodes
+from .metrics import edge_colour
 from .motion import live_motion, moved_symbols
 from .motioncoding import encode_motion
 from .motionsearch import find_motion, search_iterations
-from .occupancy import first_mask, scene_changed
+from .occupancy import entered_cells, first_mask, scene_changed
 from .optimize import FitResult, Reference, Start, fit_frame, unchanged
 from .position import Position, position_behind
 from .problem import make_problem
@@ -45,13 +47,12 @@ from .steering import (
     outcome_of,
     probed_frames,
     stored_start,
-    view_psnrs,
+    training_psnr,
     written_outcomes,
+    written_qualities,
 )
-from .types import FieldLayout, FrameStats, FrameViews, View
+from .types import FieldLayout, FrameStats, FrameViews
 
-# Pixels of training views that are rendered after each frame to report its PSNR.
-_CHECKED_PIXELS = 4_000_000
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
 # latest after a second.
 _MLP_FRAMES = 2.5e7
@@ -149,7 +150,7 @@ def encode(
         control = None
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
-        job = _Job(ws, sequence, config, layout_of_header(header), writer, control, progress, preview)
+        job = _Job(ws, sequence, config, layout_of_header(header), writer, path, control, progress, preview)
         yield from _encode_frames(job, position_behind(path, done), len(sequence))
         writer.finish()
     message = None if control is None else control.missed(path.stat().st_size)
@@ -166,6 +167,7 @@ class _Job:
     config: EncoderConfig
     layout: FieldLayout
     writer: StreamWriter
+    path: Path
     control: Controller | None = None
     progress: Callable[[Progress], None] | None = None
     preview: Callable[[Glimpse], None] | None = None
@@ -191,10 +193,15 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
     first_with_mlp = position.first_with_mlp
     group_length = job.config.group_length(job.sequence.fps)
     background = _background(job.config)
+    watch = GroupWatch()
+    for quality in written_qualities(ws, job.sequence, background, job.path, position):
+        watch.observe(quality)
     for number in range(position.number, stop):
         began = time.monotonic()
         views = job.sequence.frame(number)
         mask = first_mask(layout, views.views, None if reference is None else reference.frame)
+        if reference is not None and not any(int(v.image[..., 3].min()) < 255 for v in views.views):
+            mask |= entered_cells(ws, layout, views.views, mask, background)
         due = number - first_of_group >= group_length
         before = None
         # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
@@ -205,15 +212,27 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
             reference, group, first_of_group = None, group + 1, number
         weight = job.config.lambda_rate if control is None else control.weight(reference is None)
         config, age = replace(job.config, lambda_rate=weight), number - first_with_mlp
-        fit = _fit(job, config, views, mask, reference, number, before, age)
-        if fit.mlp_symbols is not None:
-            first_with_mlp = number
-        reference, sizes, estimated, actual = _write(job.writer, layout, job.config, fit, reference, number, group)
-        field = field_of_symbols(ws.runtime, layout, reference.parameters, reference.frame)
+        coded = _coded(job, config, views, mask, reference, number, group, before, age)
+        if reference is not None and mask.any() and watch.lost(coded.quality):
+            # Something may have come up that the group cannot show: that is for a key frame, if it pays.
+            whole = first_mask(layout, views.views, None)
+            key_weight = weight if control is None else control.weight(True)
+            settings = replace(job.config, lambda_rate=key_weight)
+            again = _coded(job, settings, views, whole, None, number, group + 1, reference, math.inf)
+            if again.cost(weight) < coded.cost(weight):
+                coded, weight, group, first_of_group = again, key_weight, group + 1, number
+        reference, field = coded.reference, coded.field
+        if coded.group is not None:
+            watch = GroupWatch()
+            if coded.group.mlp:
+                first_with_mlp = number
+        # An empty stage is no measure for others.
+        if reference.frame.occupancy.any():
+            watch.observe(coded.quality)
+        sizes = coded.append(job.writer)
         judged = math.nan if job.config.target_psnr is None else judged_psnr(ws, field, background, views.views)
         if control is not None:
             control.observe(weight, outcome_of(reference.frame, sizes, judged))
-        quality = _training_psnr(ws, field, background, views.views)
         if job.preview is not None:
             job.preview(Glimpse(number, field, views, background, True))
         yield FrameStats(
@@ -221,9 +240,9 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
             type="key" if reference.frame.key else "inter",
             bytes=sum(sizes.values()),
             components=sizes,
-            estimated_bits=estimated,
-            actual_bits=actual,
-            psnr=quality,
+            estimated_bits=coded.estimated,
+            actual_bits=8.0 * sum(len(grid) for grid in coded.data.grids),
+            psnr=coded.quality,
             seconds=time.monotonic() - began,
             lambda_rate=weight,
             judged_psnr=judged,
@@ -248,9 +267,8 @@ def _probed_start(
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "probe.tvvc"
             with StreamWriter.create(path, header) as writer:
-                job = _Job(
-                    ws, sequence, settings, layout_of_header(header), writer, progress=progress, probe=next(probes)
-                )
+                layout = layout_of_header(header)
+                job = _Job(ws, sequence, settings, layout, writer, path, progress=progress, probe=next(probes))
                 for _ in _encode_frames(job, Position(), count):
                     pass
             return written_outcomes(ws, sequence, settings, path, count)
@@ -264,12 +282,7 @@ def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> Enc
         return config
     if sequence.has_alpha:
         return replace(config, background=(255, 255, 255))
-    edges = []
-    for view in sequence.frame(0, split="train").views:
-        rgb = view.image[..., :3]
-        edges += [rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]
-    red, green, blue = (int(c) for c in np.median(np.concatenate(edges), axis=0))
-    return replace(config, background=(red, green, blue))
+    return replace(config, background=edge_colour(sequence.frame(0, split="train").views))
 
 
 def _fit(
@@ -280,7 +293,7 @@ def _fit(
     reference: Reference | None,
     number: int,
     before: Reference | None,
-    age: int,
+    age: float,
 ) -> FitResult:
     """Fits one frame with the lambda of ``config``.
 
@@ -333,63 +346,51 @@ def _moved(layout: FieldLayout, reference: Reference, motion: np.ndarray, mask: 
     return Reference(replace(reference.frame, symbols=symbols), reference.parameters)
 
 
-def _write(
-    writer: StreamWriter,
-    layout: FieldLayout,
+def _coded(
+    job: _Job,
     config: EncoderConfig,
-    fit: FitResult,
+    views: FrameViews,
+    mask: np.ndarray,
     reference: Reference | None,
     number: int,
     group: int,
-) -> tuple[Reference, dict[str, int], float, float]:
-    """Code and append one frame; returns what the decoder now has, bytes by component, estimated and actual bits."""
-    before = None if reference is None else reference.frame
+    before: Reference | None,
+    age: float,
+) -> CodedFrame:
+    """Fits and codes one frame, and decodes it again; nothing is written. Arguments as of :func:`_fit`."""
+    layout = job.layout
+    fit = _fit(job, config, views, mask, reference, number, before, age)
+    earlier = None if reference is None else reference.frame
     live = live_nodes(layout, fit.occupancy)
-    grounds = known_grids(len(live), previous_residuals(before), fit.predicted)
+    grounds = known_grids(len(live), previous_residuals(earlier), fit.predicted)
     grids = [
         encode_grid(r, m, k, model=config.rate_model) for r, m, k in zip(fit.residuals, live, grounds, strict=True)
     ]
-    sizes = {"coefficients": len(grids[0].payload)}
-    sizes |= {f"level{n}": len(g.payload) for n, g in enumerate(grids[1:], 1)}
-    written = 0
-    sizes["mlp"] = 0
-    if before is None:
-        group_header = pack_group(group, number, fit.parameters.steps, fit.mlp_symbols, config.mlp_step)
-        written += writer.add_group(group_header)
-        sizes["mlp"] = len(group_header.mlp)
+    header = None
+    if earlier is None:
+        header = pack_group(group, number, fit.parameters.steps, fit.mlp_symbols, config.mlp_step)
     motion = b""
     if fit.motion is not None:
-        assert before is not None
+        assert earlier is not None
         known = live_motion(layout, live)
-        motion = encode_motion(np.where(known[..., None], fit.motion, 0), known, before.motion)
+        motion = encode_motion(np.where(known[..., None], fit.motion, 0), known, earlier.motion)
     data = FrameData(
         number,
         group,
-        "key" if before is None else "inter",
-        encode_mask(fit.occupancy, None if before is None else before.occupancy),
+        "key" if earlier is None else "inter",
+        encode_mask(fit.occupancy, None if earlier is None else earlier.occupancy),
         tuple(g.payload for g in grids),
         motion,
     )
-    written += writer.add_frame(data)
-    sizes["occupancy"] = len(data.occupancy)
-    sizes["motion"] = len(data.motion)
-    sizes["overhead"] = written - sum(sizes.values())
-    decoded = decode_symbols(layout, data, before)
+    decoded = decode_symbols(layout, data, earlier)
     assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
-    actual = 8.0 * sum(len(g.payload) for g in grids)
-    return Reference(decoded, fit.parameters), sizes, fit.bits, actual
+    field = field_of_symbols(job.ws.runtime, layout, fit.parameters, decoded)
+    quality = training_psnr(job.ws, field, _background(config), views.views)
+    pixels = float(np.mean([v.camera.width * v.camera.height for v in views.views if v.camera.split == "train"]))
+    return CodedFrame(Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)
 
 
 def _background(config: EncoderConfig) -> tuple[float, float, float]:
     assert config.background is not None
     red, green, blue = (c / 255 for c in config.background)
     return red, green, blue
-
-
-def _training_psnr(
-    ws: Workspace, field: Field, background: tuple[float, float, float], views: tuple[View, ...]
-) -> float:
-    """Mean PSNR of the decoded frame over training views, all of them unless they have very many pixels."""
-    training = [v for v in views if v.camera.split == "train"]
-    pixels = sum(v.camera.width * v.camera.height for v in training)
-    return float(np.mean(view_psnrs(ws, field, background, training[:: max(1, -(-pixels // _CHECKED_PIXELS))])))

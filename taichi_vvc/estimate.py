@@ -18,6 +18,7 @@ from .config import PRESETS, EncoderConfig, layout_of
 from .geometry import pixel_directions
 from .hull import visual_hull
 from .live import live_nodes
+from .metrics import differs, edge_colour
 from .sequence import MultiViewSequence
 from .types import Bounds, View
 
@@ -66,6 +67,7 @@ class Work:
         symbols: live symbols of all grids.
         grid_values: nodes times channels of all grids.
         masks: whether there are any; without, all of the bounds counts as occupied.
+        shown_per_view: as rays_per_view, without those whose pixels have the colour of a plain background.
     """
 
     pixels: int
@@ -75,6 +77,7 @@ class Work:
     symbols: int
     grid_values: int
     masks: bool
+    shown_per_view: float
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def estimate(
         seconds += (keys - 1) * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
         memory = _PROGRAM + _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
-        key = _KEY_FRAME * work.rays_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
+        key = _KEY_FRAME * work.shown_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
         key *= (max(config.lambda_rate, 1e-6) / _LAMBDA) ** _LAMBDA_POWER
         size = _HEADER + key * (1 + _LATER_KEY * (keys - 1) + _INTER_FRAME * inters)
         found.append(Estimate(name, seconds * share + reading * len(sequence), int(memory), int(size)))
@@ -181,14 +184,20 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Wor
     met = counts > 0
     live = live_nodes(layout, mask)
     channels = [shape[3] for shape in layout.grid_shapes]
+    rays = float(met.mean()) * pixels / len(training)
+    shown = rays
+    if not masks:
+        background = [c / 255 for c in edge_colour(training)]
+        shown = min(rays, sum(int(differs(view.image, background).sum()) for view in training) / len(training))
     return Work(
         pixels=sum(view.camera.width * view.camera.height for view in views),
         training_views=len(training),
-        rays_per_view=float(met.mean()) * pixels / len(training),
+        rays_per_view=rays,
         samples_per_ray=float(counts[met].mean()) if met.any() else 0.0,
         symbols=sum(int(nodes.sum()) * c for nodes, c in zip(live, channels, strict=True)),
         grid_values=sum(int(np.prod(shape)) for shape in layout.grid_shapes),
         masks=masks,
+        shown_per_view=shown,
     )
 
 

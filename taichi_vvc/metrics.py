@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.types import View
 
 SSIM_WINDOW = 11
+DIFFERENT = 0.005
+"""Squared difference, summed over channels, from which a pixel shows something else than the background."""
 
 
 def composite(image: np.ndarray, background: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -25,6 +28,23 @@ def composite(image: np.ndarray, background: Sequence[float] | np.ndarray) -> np
     pixels = image.astype(np.float32) * np.float32(1.0 / 255.0)
     alpha = pixels[..., 3:]
     return pixels[..., :3] * alpha + np.asarray(background, np.float32) * (1.0 - alpha)
+
+
+def edge_colour(views: Sequence[View]) -> tuple[int, int, int]:
+    """What most of the pictures show at their edges, sRGB 8-bit: the background of a capture without masks."""
+    edges = []
+    for view in views:
+        rgb = view.image[..., :3]
+        edges += [rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]
+    red, green, blue = (int(c) for c in np.median(np.concatenate(edges), axis=0))
+    return red, green, blue
+
+
+def differs(image: np.ndarray, background: Sequence[float]) -> np.ndarray:
+    """(H, W) bool: which pixels of a picture (H, W, 4) without alpha clearly show something else than ``background``,
+    3 values in [0, 1]."""
+    pixels = image[..., :3] * np.float32(1.0 / 255.0)
+    return np.asarray(((pixels - np.asarray(background, np.float32)) ** 2).sum(-1) > DIFFERENT)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from taichi_vvc.kernels import march
 
 from .fields import Field, dilate, occupy
 from .hull import visual_hull
-from .problem import FrameProblem
-from .render import Workspace, make_rays, measure_opacity
+from .metrics import differs
+from .problem import FrameProblem, crossing_pixels
+from .render import CameraTable, Workspace, camera_table, make_rays, measure_opacity
 from .types import FieldLayout, SymbolFrame, View
+
+Colour = tuple[float, float, float]
+"""sRGB in [0, 1]."""
 
 # Cells whose optical depth per edge stays below this at all corners are empty.
 _EMPTY = 0.1
@@ -18,6 +24,8 @@ _EMPTY = 0.1
 _HIDDEN = 5.0
 # A scene has changed where less than this part of what was occupied may still be.
 _STILL_THERE = 0.25
+# The part of the pixels that must have been missed before cells are kept for them.
+_MISSED = 0.002
 
 
 def scene_changed(before: np.ndarray, mask: np.ndarray) -> bool:
@@ -52,7 +60,7 @@ def watch_solid(ws: Workspace, f: Field, mask: np.ndarray) -> np.ndarray:
     return f.mask
 
 
-def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = True, chunk: int = 1 << 16) -> np.ndarray:
+def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = True) -> np.ndarray:
     """The occupied cells worth keeping, (nz, ny, nx) bool: neither empty nor hidden.
 
     Their neighbours are kept too with ``margin``: for a field that is still on the move. Measures the field's opacity
@@ -60,14 +68,84 @@ def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = Tr
     """
     solid = measure_opacity(ws, f) > _EMPTY
     f.measured = True
-    nx, ny, nz = f.layout.occupancy
-    visited = f.runtime.zeros(f.mask.size, np.int32)
-    candidates = f.runtime.download(problem.candidates, problem.count)
-    step = f.layout.march_step
-    for start in range(0, problem.count, chunk):
-        part = candidates[start : start + chunk]
-        make_rays(ws, f.layout, problem.table, f.runtime.upload(part), part.size)
-        march.mark_visited(part.size, ws.arrays["rays"], f.occupancy, f.opacity, nx, ny, nz, step, _HIDDEN, visited)
-    seen = f.runtime.download(visited, f.mask.size).reshape(f.mask.shape) != 0
-    kept = solid & seen
+    kept = solid & _visited(ws, f, problem.table, f.runtime.download(problem.candidates, problem.count))
     return f.mask & (dilate(kept) if margin else kept)
+
+
+def missed_cells(ws: Workspace, f: Field, problem: FrameProblem, kept: np.ndarray, background: Colour) -> np.ndarray:
+    """The occupied cells outside ``kept`` that may hold what pixels show that would then be left to the background.
+
+    A fit may drop what it has not found yet, where the background (sRGB in [0, 1]) looks a little like it, and nothing
+    would ever form there again. Such cells lie on a ray of a pixel that differs from the background and meets nothing
+    that is kept, and no view sees through them to the background. (nz, ny, nx) bool.
+    """
+    candidates = f.runtime.download(problem.candidates, problem.count)
+    missed, hull = _missed_pixels(ws, f.layout, problem.views, problem.table, candidates, kept, background)
+    return f.mask & ~kept & hull & _visited(ws, f, problem.table, missed)
+
+
+def entered_cells(
+    ws: Workspace, layout: FieldLayout, views: tuple[View, ...], mask: np.ndarray, background: Colour
+) -> np.ndarray:
+    """As :func:`missed_cells`, before a fit: cells outside ``mask`` that pixels say something has come into."""
+    training = tuple(v for v in views if v.camera.split == "train")
+    table = camera_table(ws.runtime, layout, [v.camera for v in training])
+    everywhere = np.ones_like(mask)
+    candidates = crossing_pixels(ws, layout, table, everywhere)
+    missed, hull = _missed_pixels(ws, layout, training, table, candidates, mask, background)
+    if not missed.size:
+        return np.zeros_like(mask)
+    clear = ws.runtime.zeros(mask.size)
+    seen = _marked(ws, layout, table, missed, ws.runtime.upload(everywhere.astype(np.int32)), clear)
+    return ~mask & hull & seen
+
+
+def _missed_pixels(
+    ws: Workspace,
+    layout: FieldLayout,
+    views: tuple[View, ...],
+    table: CameraTable,
+    candidates: np.ndarray,
+    kept: np.ndarray,
+    background: Colour,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the ``candidates`` that differ from the background and meet nothing ``kept`` (none if they are few), and
+    the cells through which no view sees the background."""
+    away = np.concatenate([differs(v.image, background).reshape(-1) for v in views])
+    covered = np.zeros(away.size, bool)
+    covered[crossing_pixels(ws, layout, table, kept)] = True
+    missed = candidates[away[candidates] & ~covered[candidates]]
+    if missed.size < _MISSED * candidates.size:
+        return missed[:0], np.zeros_like(kept)
+    covered[missed] = True
+    silhouettes, first = [], 0
+    for view in views:
+        height, width = view.image.shape[:2]
+        alpha = covered[first : first + height * width].reshape(height, width, 1) * np.uint8(255)
+        silhouettes.append(View(view.camera, np.concatenate([view.image[..., :3], alpha], 2)))
+        first += height * width
+    return missed, visual_hull(silhouettes, layout.bounds, layout.occupancy)
+
+
+def _visited(ws: Workspace, f: Field, table: CameraTable, pixels: np.ndarray) -> np.ndarray:
+    """Cells that rays of ``pixels`` get to, by the field's opacity bounds, (nz, ny, nx) bool."""
+    return _marked(ws, f.layout, table, pixels, f.occupancy, f.opacity)
+
+
+def _marked(
+    ws: Workspace,
+    layout: FieldLayout,
+    table: CameraTable,
+    pixels: np.ndarray,
+    occupancy: Any,
+    opacity: Any,
+    chunk: int = 1 << 16,
+) -> np.ndarray:
+    nx, ny, nz = layout.occupancy
+    visited = ws.runtime.zeros(nx * ny * nz, np.int32)
+    where = occupancy, opacity, nx, ny, nz, layout.march_step, _HIDDEN, visited
+    for start in range(0, pixels.size, chunk):
+        part = pixels[start : start + chunk]
+        make_rays(ws, layout, table, ws.runtime.upload(part), part.size)
+        march.mark_visited(part.size, ws.arrays["rays"], *where)
+    return ws.runtime.download(visited, nx * ny * nz).reshape(nz, ny, nx) != 0

@@ -25,7 +25,7 @@ from .fields import Field, flat_values, make_field, map_of, occupy
 from .live import live_nodes
 from .livesymbols import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
 from .mlp import flatten, unflatten
-from .occupancy import kept_cells
+from .occupancy import kept_cells, missed_cells
 from .problem import FrameProblem
 from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
 from .rate import RateTables, add_laplace_gradient, plan_tables
@@ -193,10 +193,13 @@ def rounded(runtime: Runtime, layout: FieldLayout, s: LiveSymbols) -> tuple[np.n
     return scatter_live(layout, s.live, s.ranges, values)
 
 
-def _prune(ws: Workspace, state: _State, problem: FrameProblem, margin: bool = True) -> bool:
+def _prune(ws: Workspace, state: _State, config: EncoderConfig, problem: FrameProblem, margin: bool = True) -> bool:
     """Drop cells that turned out empty or hidden from the state, all but a ``margin`` of one cell; True if any was."""
     f = state.field
     keep = kept_cells(ws, f, problem, margin)
+    if not problem.has_alpha and config.background is not None:
+        red, green, blue = config.background
+        keep |= missed_cells(ws, f, problem, keep, (red / 255, green / 255, blue / 255))
     if not keep.any() or keep.sum() == f.mask.sum():
         return False
     occupy(f, keep)
@@ -252,7 +255,7 @@ def fit_frame(
     heard = 0
     for iteration in range(total):
         if iteration in prune_at or (iteration % 100 == 50):
-            if iteration in prune_at and _prune(ws, state, problem, margin=iteration < max(prune_at)):
+            if iteration in prune_at and _prune(ws, state, config, problem, margin=iteration < max(prune_at)):
                 state.tables = None
             elif iteration not in prune_at:
                 measure_opacity(ws, state.field)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .config import EncoderConfig
 from .decode import Stream
 from .fields import Field
 from .metrics import composite, psnr
+from .position import Position
 from .ratecontrol import Outcome, Target, target_of
 from .render import Workspace, render
 from .sequence import MultiViewSequence
@@ -25,6 +26,8 @@ from .types import SymbolFrame, View
 
 # Frames that are coded to find the first lambda: a key frame and what follows it. Quality sinks within a group.
 _PROBED_RATE, _PROBED_PSNR = 2, 3
+# Pixels of training views that are rendered after each frame to know its PSNR.
+_CHECKED_PIXELS = 4_000_000
 
 
 def file_target(config: EncoderConfig, frames: int, fps: Fraction, header: SequenceHeader) -> Target | None:
@@ -84,6 +87,31 @@ def judged_psnr(ws: Workspace, field: Field, background: tuple[float, float, flo
     values = view_psnrs(ws, field, background, held_out or views)
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan
+
+
+def training_psnr(ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]) -> float:
+    """Mean PSNR of a frame over training views, all of them unless they have very many pixels, dB."""
+    training = [v for v in views if v.camera.split == "train"]
+    pixels = sum(v.camera.width * v.camera.height for v in training)
+    values = view_psnrs(ws, field, background, training[:: max(1, -(-pixels // _CHECKED_PIXELS))])
+    return sum(values) / len(values)
+
+
+def written_qualities(
+    ws: Workspace,
+    sequence: MultiViewSequence,
+    background: tuple[float, float, float],
+    path: Path,
+    position: Position,
+) -> Iterator[float]:
+    """:func:`training_psnr` of the frames in a file that belong to the group at its end, as when they were written; of
+    those in which there is anything."""
+    if position.reference is None:
+        return
+    with Stream(path) as stream:
+        for number in range(position.first_of_group, position.number):
+            if stream.symbols(number).occupancy.any():
+                yield training_psnr(ws, stream[number], background, sequence.frame(number).views)
 
 
 def view_psnrs(

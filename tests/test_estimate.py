@@ -51,6 +51,15 @@ def test_samples_fill_the_chord_through_the_hull() -> None:
     assert work_of(config, captures.BOUNDS, views()).symbols < work.symbols
 
 
+def test_a_plain_background_takes_no_bytes(tmp_path: Path) -> None:
+    plain = open_capture(captures.write_capture(tmp_path / "plain", frames=1, masks=None)).frame(0).views
+    masked = open_capture(captures.write_capture(tmp_path / "masked", frames=1)).frame(0).views
+    work, least = (work_of(PRESETS["fast"], captures.BOUNDS, seen) for seen in (plain, masked))
+    assert work.shown_per_view < 0.5 * work.rays_per_view
+    # The hull is larger than the subject.
+    assert 0.3 * least.rays_per_view < work.shown_per_view < least.shown_per_view == least.rays_per_view
+
+
 def test_estimates_follow_what_is_asked_for(capture: Path) -> None:
     sequence = open_capture(capture)
     rows = {row.preset: row for row in estimate(sequence, speed=1.0, cores=1)}
