@@ -232,7 +232,7 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
         sizes = coded.append(job.writer)
         judged = math.nan if job.config.target_psnr is None else judged_psnr(ws, field, background, views.views)
         if control is not None:
-            control.observe(weight, outcome_of(reference.frame, sizes, judged))
+            control.observe(weight, outcome_of(number, reference.frame, sizes, judged))
         if job.preview is not None:
             job.preview(Glimpse(number, field, views, background, True))
         yield FrameStats(

@@ -1,8 +1,9 @@
 """Rate control: the lambda of each frame, so that a file ends at the bitrate or the PSNR that was asked for.
 
-Two lines are kept, one for key frames and one for inter frames: the logarithm of the bytes of the grids, or the PSNR,
-against the logarithm of lambda. The next frame gets the lambda that would bring the whole file to its target if all
-frames to come were coded with it: equal slopes are what a budget is best spent at, and a miss is made up for slowly.
+Lines are kept for the first frame, for later key frames, which go on from what is before them, and for inter frames:
+the logarithm of the bytes of the grids, or the PSNR, against the logarithm of lambda. The next frame gets the lambda
+that would bring the whole file to its target if all frames to come were coded with it: equal slopes are what a budget
+is best spent at, and a miss is made up for slowly.
 
 Everything is derived from what the frames in the file turned out to be, and from the lambda of the first one, which
 the header's settings hold. So a resumed encode goes on with the very lambdas of an unbroken one.
@@ -28,6 +29,10 @@ LAMBDA_RANGE = (1e-7, 0.33)
 _CHANGE, _KEY_CHANGE = 1.5, 4.0
 # Slopes against log lambda, of log bytes and of dB: usual, weight of the usual, least, most.
 _RATE_KEY, _RATE_INTER, _PSNR = (-0.45, 0.5, -1.2, -0.08), (-0.75, 0.5, -1.2, -0.08), (-0.5, 0.3, -2.0, -0.1)
+SHORT_GROUP = 4
+"""Of groups up to this length the first two key frames are coded to find the first lambda."""
+# Bytes of the grids of a key frame that goes on, as a part of those of the first frame, before one has been seen.
+_GOES_ON = 0.85
 # What a frame counts against the next one of its kind, and how many count at all.
 _FADING, _REMEMBERED = 0.8, 50
 # Lambda stays as it is while the file is on its way to within this of its target: a fraction of the bytes, and dB.
@@ -35,6 +40,9 @@ _SLACK_RATE, _SLACK_PSNR = 0.01, 0.06
 # With a PSNR as target, no frame's lambda is farther from the first one's than this factor: where frames cannot reach
 # the target, ever smaller lambdas would buy nothing for ever more bytes.
 _PSNR_SPAN = 8.0
+
+FIRST, LATER, INTER = range(3)
+"""Kinds of frames: the first one, later key frames, inter frames."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Outcome:
         fixed: the other bytes that it added to the file: MLPs, occupancy, framing.
         psnr: dB as ``tvvc eval`` measures it; not finite where it was not measured or the pictures agree exactly.
         empty: whether nothing was to be fitted, so that it says nothing about other frames.
+        first: whether it is the first of the file, which had nothing to go on from.
     """
 
     key: bool
@@ -54,6 +63,12 @@ class Outcome:
     fixed: int
     psnr: float = math.nan
     empty: bool = False
+    first: bool = False
+
+    @property
+    def kind(self) -> int:
+        """``FIRST``, ``LATER`` or ``INTER``."""
+        return INTER if not self.key else FIRST if self.first else LATER
 
 
 @dataclass(frozen=True)
@@ -112,9 +127,12 @@ class Controller:
 
     def weight(self, key: bool) -> float:
         """Lambda of the next frame."""
-        known = [outcome.key for _, outcome in self.history if not outcome.empty]
+        known = {outcome.kind for _, outcome in self.history if not outcome.empty}
         # One of each kind is needed to tell what the rest will take.
-        if not known or (self.target.group > 1 and all(known)):
+        if not known or (self.target.group > 1 and INTER not in known):
+            return self.start
+        # Where groups are short, the search for the first lambda has seen a later key frame, and counted on it.
+        if LATER not in known and len(self.history) <= self.target.group <= SHORT_GROUP:
             return self.start
         ahead = kinds_ahead(self.target, [o for _, o in self.history], key)
         least, most = (solve(self.target, self.history, ahead, slack) for slack in (1, -1))
@@ -170,23 +188,27 @@ def kbps(target: Target, size: float) -> float:
     return (size + target.extra) / 125 * float(target.fps) / target.frames
 
 
-def kinds_ahead(target: Target, outcomes: Sequence[Outcome], key: bool) -> list[bool]:
-    """For each frame to come whether it is a key frame, the next one being ``key``."""
+def kinds_ahead(target: Target, outcomes: Sequence[Outcome], key: bool) -> list[int]:
+    """The kind of each frame to come, the next one being a key frame or not."""
     since = 0 if key else next((n for n, o in enumerate(reversed(outcomes), 1) if o.key), 1)
-    return [(since + n) % target.group == 0 for n in range(target.frames - len(outcomes))]
+    kinds = [INTER if (since + n) % target.group else LATER for n in range(target.frames - len(outcomes))]
+    return kinds if outcomes or not kinds else [FIRST, *kinds[1:]]
 
 
-def _lines(target: Target, history: Sequence[tuple[float, Outcome]]) -> tuple[_Line, _Line]:
-    """What key and inter frames take at which log lambda: log bytes, or dB."""
-    points: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
+def _lines(target: Target, history: Sequence[tuple[float, Outcome]]) -> tuple[_Line, _Line, _Line]:
+    """What frames of each kind take at which log lambda: log bytes, or dB."""
+    points: tuple[list[tuple[float, float]], ...] = ([], [], [])
     for weight, outcome in history:
         y = math.log(max(outcome.coded, 1)) if target.bytes is not None else outcome.psnr
         if not outcome.empty and math.isfinite(y):
-            points[0 if outcome.key else 1].append((math.log(weight), y))
+            points[outcome.kind].append((math.log(weight), y))
+    less = math.log(_GOES_ON) if target.bytes is not None else 0.0
+    first = points[FIRST] or points[LATER] or points[INTER]
+    later = points[LATER] or [(x, y + less) for x, y in points[FIRST]] or points[INTER]
     # Bytes of inter frames answer more steeply than those of key frames, since their reference stays as it is.
-    usual = (_RATE_KEY, _RATE_INTER) if target.bytes is not None else (_PSNR, _PSNR)
-    key = _fitted(points[0] or points[1], *usual[0])
-    return key, _fitted(points[1], *usual[1]) if points[1] else key
+    of_key, of_inter = (_RATE_KEY, _RATE_INTER) if target.bytes is not None else (_PSNR, _PSNR)
+    key = _fitted(later, *of_key)
+    return _fitted(first, *of_key), key, _fitted(points[INTER], *of_inter) if points[INTER] else key
 
 
 def _fitted(points: Sequence[tuple[float, float]], usual: float, pull: float, least: float, most: float) -> _Line:
@@ -203,27 +225,28 @@ def _fitted(points: Sequence[tuple[float, float]], usual: float, pull: float, le
     return _Line(centre, level, min(max((product + pull * usual) / (square + pull), least), most))
 
 
-def solve(target: Target, history: Sequence[tuple[float, Outcome]], ahead: Sequence[bool], slack: int = 0) -> float:
+def solve(target: Target, history: Sequence[tuple[float, Outcome]], ahead: Sequence[int], slack: int = 0) -> float:
     """The one lambda for all frames to come that brings the file to its target, within the range.
 
     ``slack``: 1 and -1 aim at the upper and the lower end of what counts as on target.
     """
     done = [outcome for _, outcome in history][: target.frames - len(ahead)]
-    key, inter = _lines(target, history)
-    fixed = [[o.fixed for _, o in history if o.key is kind and not o.empty] for kind in (True, False)]
+    lines = _lines(target, history)
+    fixed = [[o.fixed for _, o in history if o.kind == kind and not o.empty] for kind in range(3)]
+    fixed[FIRST], fixed[LATER] = fixed[FIRST] or fixed[LATER], fixed[LATER] or fixed[FIRST]
     constant = [sum(values) / len(values) if values else 0.0 for values in fixed]
-    keys = sum(ahead)
-    inters = len(ahead) - keys
+    coming = [ahead.count(kind) for kind in range(3)]
     spent = sum(o.coded + o.fixed for o in done)
     known = [o.psnr for o in done if math.isfinite(o.psnr)]
 
     def excess(x: float) -> float:
         """Bytes, or dB summed over the frames, above the target; falls as x grows."""
+        values = [line.at(x) for line in lines]
         if target.bytes is not None:
-            coming = keys * (constant[0] + math.exp(key.at(x))) + inters * (constant[1] + math.exp(inter.at(x)))
-            return spent + coming - target.bytes * (1 + slack * _SLACK_RATE)
+            taken = sum(n * (c + math.exp(y)) for n, c, y in zip(coming, constant, values, strict=True))
+            return spent + taken - target.bytes * (1 + slack * _SLACK_RATE)
         assert target.psnr is not None
-        total = sum(known) + keys * key.at(x) + inters * inter.at(x)
+        total = sum(known) + sum(n * y for n, y in zip(coming, values, strict=True))
         return total - (target.psnr + slack * _SLACK_PSNR) * (len(known) + len(ahead))
 
     low, high = (math.log(value) for value in LAMBDA_RANGE)

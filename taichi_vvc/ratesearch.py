@@ -64,8 +64,9 @@ def find_start(target: Target, guess: float, probe: Callable[[float], Sequence[O
 def _reached(target: Target, outcomes: Sequence[Outcome]) -> float:
     """Bytes, or mean dB, of a file whose frames are all like those of a probe."""
     kinds = kinds_ahead(target, [], True)
-    groups = {kind: [o for o in outcomes if o.key is kind and not o.empty] for kind in (True, False)}
-    like = [groups[kind] or groups[not kind] for kind in kinds]
+    groups = [[o for o in outcomes if o.kind == kind and not o.empty] for kind in range(3)]
+    first, later, inter = groups
+    like = [(first or later or inter, later or first or inter, inter or later or first)[kind] for kind in kinds]
     if target.bytes is not None:
         return sum(sum(o.coded + o.fixed for o in group) / len(group) for group in like)
     return sum(mean_psnr(group) for group in like) / len(like)

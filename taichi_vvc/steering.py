@@ -19,7 +19,7 @@ from .decode import Stream
 from .fields import Field
 from .metrics import composite, psnr
 from .position import Position
-from .ratecontrol import Outcome, Target, target_of
+from .ratecontrol import SHORT_GROUP, Outcome, Target, target_of
 from .render import Workspace, render
 from .sequence import MultiViewSequence
 from .types import SymbolFrame, View
@@ -43,8 +43,13 @@ def file_target(config: EncoderConfig, frames: int, fps: Fraction, header: Seque
 
 
 def probed_frames(target: Target) -> int:
-    """How many of the first frames tell what lambda to begin with."""
-    return min(target.frames, target.group, _PROBED_PSNR if target.bytes is None else _PROBED_RATE)
+    """How many of the first frames tell what lambda to begin with.
+
+    Of short groups the first and the key frame behind it: there are many such, and they differ from the first frame.
+    """
+    if target.group <= SHORT_GROUP:
+        return min(target.frames, target.group + 1)
+    return min(target.frames, _PROBED_PSNR if target.bytes is None else _PROBED_RATE)
 
 
 def stored_start(path: Path, config: EncoderConfig) -> float:
@@ -56,10 +61,10 @@ def stored_start(path: Path, config: EncoderConfig) -> float:
     return float(found) if same and isinstance(found, (int, float)) else config.lambda_rate
 
 
-def outcome_of(frame: SymbolFrame, sizes: dict[str, int], quality: float) -> Outcome:
-    """A frame for rate control. ``sizes``: bytes by component; ``quality``: see :func:`judged_psnr`."""
+def outcome_of(number: int, frame: SymbolFrame, sizes: dict[str, int], quality: float) -> Outcome:
+    """Frame ``number`` for rate control. ``sizes``: bytes by component; ``quality``: see :func:`judged_psnr`."""
     coded = sum(size for name, size in sizes.items() if name == "coefficients" or name.startswith("level"))
-    return Outcome(frame.key, coded, sum(sizes.values()) - coded, quality, not frame.occupancy.any())
+    return Outcome(frame.key, coded, sum(sizes.values()) - coded, quality, not frame.occupancy.any(), number == 0)
 
 
 def written_outcomes(
@@ -74,7 +79,7 @@ def written_outcomes(
             quality = math.nan
             if config.target_psnr is not None:
                 quality = judged_psnr(ws, stream[number], stream.background, sequence.frame(number).views)
-            outcomes.append(outcome_of(stream.symbols(number), reader.components(number), quality))
+            outcomes.append(outcome_of(number, stream.symbols(number), reader.components(number), quality))
     return outcomes
 
 
