@@ -265,8 +265,8 @@ def with_laplace(config: EncoderConfig, value: float) -> EncoderConfig:
 
 
 def as_the_paper(config: EncoderConfig, value: float) -> EncoderConfig:
-    """:func:`with_laplace` without motion, fitted for a coefficient grid that is sent whole."""
-    return replace(with_laplace(config, value), whole_coefficients=True, motion_blocks=0)
+    """:func:`with_laplace` without motion, with groups of one length, fitted for coefficients that are sent whole."""
+    return replace(with_laplace(config, value), whole_coefficients=True, motion_blocks=0, scenecut=False)
 
 
 def without_rate(config: EncoderConfig) -> EncoderConfig:
@@ -275,8 +275,8 @@ def without_rate(config: EncoderConfig) -> EncoderConfig:
 
 
 def with_step(config: EncoderConfig, value: float) -> EncoderConfig:
-    """A fit without rate, quantisation and motion, rounded afterwards to multiples of a step."""
-    return replace(without_rate(config), coefficient_step=value, basis_step=value, motion_blocks=0)
+    """A fit without rate, quantisation and motion, rounded afterwards to multiples of a step; groups of one length."""
+    return replace(without_rate(config), coefficient_step=value, basis_step=value, motion_blocks=0, scenecut=False)
 
 
 def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:

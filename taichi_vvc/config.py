@@ -27,6 +27,7 @@ class EncoderConfig:
         target_psnr: mean PSNR as ``tvvc eval`` measures it by default, dB; None: no such target.
         lambda_residual: weight of the L1 norm of an inter frame's basis residual, same scale.
         keyint: frames from one key frame to the next; 0 stands for about one second.
+        scenecut: whether a group also starts at a cut, and where an inter frame loses the scene and a key frame pays.
         seed: of everything random.
         background: sRGB 8-bit colour behind the coded content; None: white where the capture has alpha, else what
             most of the pictures show at their edges.
@@ -61,6 +62,7 @@ class EncoderConfig:
     lambda_rate: float = 5e-4
     lambda_residual: float = 0.0
     keyint: int = 0
+    scenecut: bool = True
     seed: int = 0
     background: tuple[int, int, int] | None = None
     coefficients: int = 32

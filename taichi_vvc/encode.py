@@ -205,15 +205,16 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
         due = number - first_of_group >= group_length
         before = None
         # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
-        if reference is not None and mask.any() and (due or scene_changed(reference.frame.occupancy, mask)):
-            if reference.frame.occupancy.any() and not scene_changed(reference.frame.occupancy, mask):
+        cut = reference is not None and scene_changed(reference.frame.occupancy, mask)
+        if reference is not None and mask.any() and (due or (cut and job.config.scenecut)):
+            if reference.frame.occupancy.any() and not cut:
                 before = reference
             mask = first_mask(layout, views.views, None)
             reference, group, first_of_group = None, group + 1, number
         weight = job.config.lambda_rate if control is None else control.weight(reference is None)
         config, age = replace(job.config, lambda_rate=weight), number - first_with_mlp
         coded = _coded(job, config, views, mask, reference, number, group, before, age)
-        if reference is not None and mask.any() and watch.lost(coded.quality):
+        if reference is not None and mask.any() and job.config.scenecut and watch.lost(coded.quality):
             # Something may have come up that the group cannot show: that is for a key frame, if it pays.
             whole = first_mask(layout, views.views, None)
             key_weight = weight if control is None else control.weight(True)

@@ -254,3 +254,6 @@ def test_a_cut_starts_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [s.type for s in statistics] == ["key", "inter", "key", "inter"]
     with StreamReader(tmp_path / "g.tvvc") as reader:
         assert reader.read_group(1).mlp
+    config = dataclasses.replace(config, scenecut=False)
+    statistics = list(tv.encode(tv.open_capture(folder), config, tmp_path / "h.tvvc"))
+    assert [s.type for s in statistics] == ["key", "inter", "inter", "inter"]

@@ -80,6 +80,12 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     "that the pictures mostly show at their edges.",
 )
 @click.option("--keyint", type=click.IntRange(1), help="Frames from key frame to key frame; default about one second.")
+@click.option(
+    "--scenecut/--no-scenecut",
+    default=True,
+    show_default=True,
+    help="Whether a key frame also comes at a cut, and where an inter frame loses the scene.",
+)
 @backend_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option(
@@ -109,6 +115,7 @@ def command(
     target_psnr: float | None,
     background: tuple[int, int, int] | None,
     keyint: int | None,
+    scenecut: bool,
     backend: str,
     seed: int,
     csv_file: Path | None,
@@ -124,7 +131,7 @@ def command(
     """
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
-    changes: dict[str, Any] = {"seed": seed, **_control(crf, lambda_rate, bitrate, target_psnr)}
+    changes: dict[str, Any] = {"seed": seed, "scenecut": scenecut, **_control(crf, lambda_rate, bitrate, target_psnr)}
     check_output_file(output, overwrite or resume, hint="add -y to replace it or --resume to go on with it")
     if csv_file is not None and csv_file != STDOUT:
         if csv_file.resolve() == output.resolve():
