@@ -221,7 +221,8 @@ def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_
         near, far = np.minimum(a / safe, b / safe).max(1), np.maximum(a / safe, b / safe).min(1)
         near = np.maximum(near, 0.0)
         t = near[:, None] + (np.arange(int(np.ceil(np.sqrt(3) * steps_per_side))) + 0.5) * step
-        cells = ((camera.position + t[..., None] * directions[:, None] - lower) / edge).astype(np.int32)
-        x, y, z = np.moveaxis(np.clip(cells, 0, shape - 1), -1, 0)
+        # Rays that miss the bounds lead far away, where cells have no integers.
+        cells = np.clip((camera.position + t[..., None] * directions[:, None] - lower) / edge, 0, shape - 1)
+        x, y, z = np.moveaxis(cells.astype(np.int32), -1, 0)
         counts.append((mask[z, y, x] & (t < far[:, None])).sum(1))
     return np.concatenate(counts)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import backends
 import captures
 import pytest
-from backends import look_at
 
 from taichi_vvc.config import PRESETS, layout_of, pixels_per_side
 from taichi_vvc.errors import ConfigError
@@ -18,7 +18,7 @@ def cameras(width: int) -> list:
     """One camera at distance 5 from the centre, across whose picture the longest side spans 0.4 ``width`` pixels."""
     centre = [(low + high) / 2 for low, high in zip(BOUNDS.lower, BOUNDS.upper, strict=True)]
     place = (centre[0] + 5.0, centre[1], centre[2])
-    return [look_at(place, tuple(centre), (width, width), 0.4 * width * 5 / BOUNDS.largest_side)]
+    return [backends.look_at(place, tuple(centre), (width, width), 0.4 * width * 5 / BOUNDS.largest_side)]
 
 
 def test_grids_are_no_finer_than_the_pictures_where_the_preset_says_so() -> None:

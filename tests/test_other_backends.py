@@ -21,6 +21,7 @@ FILES = (
     "test_live.py",
     "test_march.py",
     "test_motion.py",
+    "test_newcomers.py",
     "test_problem.py",
     "test_quant.py",
     "test_rate_kernels.py",
