@@ -6,7 +6,9 @@
 import importlib
 import os
 
+# A line on stdout has no place among a program's results.
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
+os.environ.setdefault("ENABLE_QUADRANTS_HEADER_PRINT", "0")
 
 
 def _load():
