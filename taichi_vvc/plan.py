@@ -89,6 +89,7 @@ class Known:
 
 
 NOTHING = Known()
+"""Of a key frame's grid, or of symbols that belong to no frame."""
 
 
 def known_grids(
