@@ -318,15 +318,9 @@ def _point(bench: Bench, name: str, number: int, value: float) -> dict[str, Any]
     return point
 
 
-def _background(bench: Bench) -> tuple[float, float, float]:
-    assert bench.config.background is not None
-    red, green, blue = (c / 255 for c in bench.config.background)
-    return red, green, blue
-
-
 def _measure(bench: Bench, fields: Iterable[Field], picture: Path) -> dict[str, Any]:
     """Figures over held-out views (training views where none is held out), and the PSNR of training views."""
-    background = _background(bench)
+    background = bench.config.backdrop
     figures: dict[str, list[Figures]] = {"test": [], "train": []}
     for number, field in enumerate(fields):
         views = sorted(bench.sequence.frame(number).views, key=lambda v: v.camera.split != "test")
@@ -345,7 +339,7 @@ def _figures(figures: dict[str, list[Figures]]) -> dict[str, Any]:
 
 def _simulcast(bench: Bench, crf: int) -> dict[str, Any]:
     """The training cameras' pictures as one HEVC stream each."""
-    background, began = _background(bench), time.monotonic()
+    background, began = bench.config.backdrop, time.monotonic()
     frames = [bench.sequence.frame(n, "train").views for n in range(len(bench.sequence))]
     size, found = 0, []
     for row in zip(*frames, strict=True):
@@ -375,7 +369,7 @@ def write_summary(bench: Bench, results: dict[str, Any]) -> None:
     from PIL import Image
 
     view = min(bench.sequence.frame(0).views, key=lambda v: v.camera.split != "test")
-    pictures = {f"{view.camera.name}, truth": composite(view.image, _background(bench))}
+    pictures = {f"{view.camera.name}, truth": composite(view.image, bench.config.backdrop)}
     for name, point in chosen.items():
         with Image.open(folder / point["picture"]) as image:
             label = f"{name}, {point['bytes_per_frame'] / 1000:.1f} kB/frame"

@@ -135,6 +135,13 @@ class EncoderConfig:
         """Frames per group: ``keyint``, or about one second of them."""
         return self.keyint or max(1, round(fps))
 
+    @property
+    def backdrop(self) -> tuple[float, float, float]:
+        """The background as sRGB in [0, 1]; it must have been settled."""
+        assert self.background is not None
+        red, green, blue = (c / 255 for c in self.background)
+        return red, green, blue
+
     def settings(self) -> dict[str, Any]:
         """The settings as plain JSON values, for the sequence header; those that are None are left out."""
         values = dataclasses.asdict(self).items()

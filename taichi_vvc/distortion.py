@@ -18,11 +18,9 @@ from .workspace import Workspace
 
 def backdrop(config: EncoderConfig, problem: FrameProblem) -> Background:
     """What the fit composites over."""
-    assert config.background is not None
     if config.random_background and problem.has_alpha:
         return Background.uniform()
-    red, green, blue = config.background
-    return Background((red / 255, green / 255, blue / 255))
+    return Background(config.backdrop)
 
 
 def distortion_step(

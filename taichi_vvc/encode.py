@@ -192,7 +192,7 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
     reference, group, first_of_group = position.reference, position.group, position.first_of_group
     first_with_mlp = position.first_with_mlp
     group_length = job.config.group_length(job.sequence.fps)
-    background = _background(job.config)
+    background = job.config.backdrop
     watch = GroupWatch()
     for quality in written_qualities(ws, job.sequence, background, job.path, position):
         watch.observe(quality)
@@ -200,7 +200,7 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
         began = time.monotonic()
         views = job.sequence.frame(number)
         mask = first_mask(layout, views.views, None if reference is None else reference.frame)
-        if reference is not None and not any(int(v.image[..., 3].min()) < 255 for v in views.views):
+        if reference is not None and not any(v.has_alpha for v in views.views):
             mask |= entered_cells(ws, layout, views.views, mask, background)
         due = number - first_of_group >= group_length
         before = None
@@ -324,7 +324,7 @@ def _fit(
 
     def look(field: Field) -> None:
         if job.preview is not None:
-            job.preview(Glimpse(number, field, views, _background(config), False))
+            job.preview(Glimpse(number, field, views, config.backdrop, False))
 
     previous = previous_residuals(None if reference is None else reference.frame)
     motion = None
@@ -386,12 +386,6 @@ def _coded(
     decoded = decode_symbols(layout, data, earlier)
     assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
     field = field_of_symbols(job.ws.runtime, layout, fit.parameters, decoded)
-    quality = training_psnr(job.ws, field, _background(config), views.views)
+    quality = training_psnr(job.ws, field, config.backdrop, views.views)
     pixels = float(np.mean([v.camera.width * v.camera.height for v in views.views if v.camera.split == "train"]))
     return CodedFrame(Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)
-
-
-def _background(config: EncoderConfig) -> tuple[float, float, float]:
-    assert config.background is not None
-    red, green, blue = (c / 255 for c in config.background)
-    return red, green, blue

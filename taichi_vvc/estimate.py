@@ -19,6 +19,7 @@ from .geometry import pixel_directions
 from .hull import visual_hull
 from .live import live_nodes
 from .metrics import differs, edge_colour
+from .ratecontrol import GOES_ON
 from .sequence import MultiViewSequence
 from .types import Bounds, View
 
@@ -48,7 +49,6 @@ _PER_BATCH_SAMPLE = 960.0
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
-_LATER_KEY = 0.85  # of the first key frame, where the scene goes on
 _INTER_FRAME = 0.35  # of a key frame, the geometric mean of the same encodes; 0.16 to 0.76 was seen
 
 # The reference machine's time for what machine_speed() does, seconds.
@@ -128,7 +128,7 @@ def estimate(
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
         key = _KEY_FRAME * work.shown_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
         key *= (max(config.lambda_rate, 1e-6) / _LAMBDA) ** _LAMBDA_POWER
-        size = _HEADER + key * (1 + _LATER_KEY * (keys - 1) + _INTER_FRAME * inters)
+        size = _HEADER + key * (1 + GOES_ON * (keys - 1) + _INTER_FRAME * inters)
         found.append(Estimate(name, seconds * share + reading * len(sequence), int(memory), int(size)))
     return found
 
@@ -174,7 +174,7 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Wor
     training = [view for view in views if view.camera.split == "train"]
     layout = layout_of(config, bounds, [view.camera for view in training])
     nx, ny, nz = layout.occupancy
-    masks = any(int(view.image[..., 3].min()) < 255 for view in training)
+    masks = any(view.has_alpha for view in training)
     if masks:
         mask = visual_hull(training, layout.bounds, layout.occupancy)
     else:

@@ -42,7 +42,7 @@ def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame
     """
     nx, ny, nz = layout.occupancy
     training = [v for v in views if v.camera.split == "train"]
-    if any(int(v.image[..., 3].min(initial=255)) < 255 for v in training):
+    if any(v.has_alpha for v in training):
         return visual_hull(training, layout.bounds, layout.occupancy)
     if before is None:
         return np.ones((nz, ny, nx), bool)

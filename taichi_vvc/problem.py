@@ -59,7 +59,7 @@ def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask
         runtime.upload(candidates),
         candidates.size,
         candidates.size / len(views),
-        any(int(v.image[..., 3].min()) < 255 for v in views),
+        any(v.has_alpha for v in views),
     )
 
 

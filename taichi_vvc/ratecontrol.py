@@ -31,8 +31,8 @@ _CHANGE, _KEY_CHANGE = 1.5, 4.0
 _RATE_KEY, _RATE_INTER, _PSNR = (-0.45, 0.5, -1.2, -0.08), (-0.75, 0.5, -1.2, -0.08), (-0.5, 0.3, -2.0, -0.1)
 SHORT_GROUP = 4
 """Of groups up to this length the first two key frames are coded to find the first lambda."""
-# Bytes of the grids of a key frame that goes on, as a part of those of the first frame, before one has been seen.
-_GOES_ON = 0.85
+GOES_ON = 0.85
+"""Bytes of a key frame that goes on from the frame before, as a part of the first one's, until one has been seen."""
 # What a frame counts against the next one of its kind, and how many count at all.
 _FADING, _REMEMBERED = 0.8, 50
 # Lambda stays as it is while the file is on its way to within this of its target: a fraction of the bytes, and dB.
@@ -202,7 +202,7 @@ def _lines(target: Target, history: Sequence[tuple[float, Outcome]]) -> tuple[_L
         y = math.log(max(outcome.coded, 1)) if target.bytes is not None else outcome.psnr
         if not outcome.empty and math.isfinite(y):
             points[outcome.kind].append((math.log(weight), y))
-    less = math.log(_GOES_ON) if target.bytes is not None else 0.0
+    less = math.log(GOES_ON) if target.bytes is not None else 0.0
     first = points[FIRST] or points[LATER] or points[INTER]
     later = points[LATER] or [(x, y + less) for x, y in points[FIRST]] or points[INTER]
     # Bytes of inter frames answer more steeply than those of key frames, since their reference stays as it is.

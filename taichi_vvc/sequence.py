@@ -109,7 +109,7 @@ def open_capture(
     cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
 
     first = read_views(index.entries[0], downscale)
-    bare = [view.camera.name for view in first if view.image[..., 3].min() == 255]
+    bare = [view.camera.name for view in first if not view.has_alpha]
     has_alpha = len(bare) < len(first)
     messages = list(index.messages)
     if has_alpha and bare:

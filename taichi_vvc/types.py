@@ -89,6 +89,11 @@ class View:
     camera: Camera
     image: np.ndarray
 
+    @property
+    def has_alpha(self) -> bool:
+        """Whether any pixel is transparent."""
+        return bool(self.image[..., 3].min(initial=255) < 255)
+
 
 @dataclass(frozen=True)
 class FrameViews:

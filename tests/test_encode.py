@@ -9,7 +9,7 @@ from pathlib import Path
 import captures
 import independent_reader
 import numpy as np
-import plain_decoder
+import plain_file
 import pytest
 from backends import runtime
 from tiny import TWO_LEVELS
@@ -114,7 +114,7 @@ def test_groups_that_share_mlps(intra: Path) -> None:
         frame = stream.symbols(2)
         assert frame.key and all((s == r).all() for s, r in zip(frame.symbols, frame.residuals, strict=True))
         assert last.steps != found[1].steps
-    documented = plain_decoder.mlps_of_groups(
+    documented = plain_file.mlps_of_groups(
         independent_reader.read_file(intra.read_bytes())["groups"], list(layout.mlp_shapes)
     )
     for parameters, group in zip(found, (2, 0), strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import captures
 import numpy as np
-import plain_decoder
+import plain_motion
 import pytest
 from backends import down, runtime, up
 from tiny import TWO_LEVELS
@@ -60,7 +60,7 @@ def test_live_lattice_nodes_are_the_documents() -> None:
     _, _, live, known, _ = scene()
     grids = [(LAYOUT.coefficients, None, live[0])]
     grids += [(level.resolution, f, m) for level, f, m in zip(LAYOUT.levels, FREQUENCIES[1:], live[1:], strict=False)]
-    documented = plain_decoder.live_motion(LAYOUT.occupancy, LAYOUT.motion_block, grids)
+    documented = plain_motion.live_motion(LAYOUT.occupancy, LAYOUT.motion_block, grids)
     assert {(int(x), int(y), int(z)) for z, y, x in np.argwhere(known)} == documented
     assert known.any() and not known.all()
 
@@ -79,7 +79,7 @@ def test_moved_symbols_are_the_documents(largest: int, farther: int) -> None:
     result = motion.moved_symbols(LAYOUT, symbols, moved, live)
     assert motion.moved_grids(LAYOUT) == (0, 1, 2)
     for grid, frequency in enumerate(FREQUENCIES):
-        expected = plain_decoder.moved(
+        expected = plain_motion.moved(
             LAYOUT.occupancy, LAYOUT.motion_block, frequency, symbols[grid], moved, live[grid]
         )
         np.testing.assert_array_equal(result[grid], expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import plain_decoder
+import plain_motion
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,7 +76,7 @@ def test_the_documents_decoder_finds_the_same(shape: tuple[int, int, int]) -> No
     for nodes, moved, before in cases:
         payload = encode_motion(moved, nodes, before)
         modes.append(payload[0])
-        np.testing.assert_array_equal(plain_decoder.decode_motion(payload, nodes, before), moved)
+        np.testing.assert_array_equal(plain_motion.decode_motion(payload, nodes, before), moved)
         np.testing.assert_array_equal(decode_motion(payload, nodes, before), moved)
     assert modes == [SPATIAL, TEMPORAL, TEMPORAL, SPATIAL]
 

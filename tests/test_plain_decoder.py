@@ -6,7 +6,7 @@ import hashlib
 
 import independent_reader
 import numpy as np
-import plain_decoder
+import plain_file
 import pytest
 from test_golden import FILES, Golden
 
@@ -16,7 +16,7 @@ import taichi_vvc as tv
 @pytest.mark.parametrize("golden", FILES, ids=lambda g: g.file.stem)
 def test_golden_symbols_by_the_document_alone(golden: Golden) -> None:
     digest = hashlib.sha256()
-    for frame in plain_decoder.decode_file(independent_reader.read_file(golden.file.read_bytes())):
+    for frame in plain_file.decode_file(independent_reader.read_file(golden.file.read_bytes())):
         digest.update(frame["mask"].astype(np.uint8).tobytes())
         for grid in frame["symbols"]:
             digest.update(grid.astype("<i4").tobytes())
@@ -27,7 +27,7 @@ def test_golden_symbols_by_the_document_alone(golden: Golden) -> None:
 def test_golden_mlps_by_the_document_alone(golden: Golden) -> None:
     groups = independent_reader.read_file(golden.file.read_bytes())["groups"]
     with tv.open(golden.file) as stream:
-        documented = plain_decoder.mlps_of_groups(groups, list(stream.header.layout.mlp_shapes))
+        documented = plain_file.mlps_of_groups(groups, list(stream.header.layout.mlp_shapes))
         for group, tensors in zip(groups, documented, strict=True):
             parameters = stream.parameters(group["first_frame"])
             assert list(parameters.steps) == group["grid_steps"]

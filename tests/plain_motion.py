@@ -1,0 +1,123 @@
+"""Displacements of frames and what they move, written from docs/bitstream.md, section 11; see ``plain_decoder.py``."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from plain_decoder import integers
+
+
+def decode_motion(payload: bytes, live: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """(mz, my, mx, 3) displacements of a payload whose first byte is 3 or 4."""
+    nodes = [tuple(int(v) for v in node) for node in np.argwhere(live)]
+    numbers = integers(payload[1:], [(3 * len(nodes),)])[0].tolist()
+    left = {node: numbers[3 * k : 3 * k + 3] for k, node in enumerate(nodes)}
+    values: dict[tuple, list[int]] = {}
+
+    def walk(spacing: int, chosen: list) -> None:
+        found = {}
+        for node in chosen:
+            weights, total = 0, [0, 0, 0]
+            for offset in itertools.product((-spacing, 0, spacing), repeat=3):
+                other = tuple(a + b for a, b in zip(node, offset, strict=True))
+                if other in values:
+                    weight = {1: 16, 2: 4, 3: 1}[sum(o != 0 for o in offset)]
+                    weights += weight
+                    total = [t + weight * v for t, v in zip(total, values[other], strict=True)]
+            predicted = [(2 * t + weights) // (2 * weights) if weights else 0 for t in total]
+            found[node] = [p + v for p, v in zip(predicted, left[node], strict=True)]
+        values.update(found)
+
+    walk(8, [node for node in nodes if all(a % 8 == 0 for a in node)])
+    for spacing in (4, 2, 1):
+        for parity in (7, 3, 5, 6, 1, 2, 4):
+            place = tuple(spacing * (parity >> bit & 1) for bit in (2, 1, 0))
+            walk(spacing, [node for node in nodes if tuple(a % (2 * spacing) for a in node) == place])
+    result = np.zeros((*live.shape, 3), np.int64)
+    for node, value in values.items():
+        result[node] = value
+        if payload[0] == 4:
+            assert before is not None
+            result[node] += before[node]
+    return result
+
+
+def motion_places(cells: tuple, block: int, resolution: tuple, frequency: int | None) -> list[list[tuple[int, int]]]:
+    """Per axis (x, y, z), the lattice block of each node of a moved grid and its place therein, in 64ths."""
+    axes = []
+    for n_cells, n in zip(cells, resolution, strict=True):
+        above, below = (n_cells, 1) if frequency is None else (256 * max(cells), frequency)
+        lattice = -(-n_cells // block) + 1
+        axis = []
+        for i in range(n):
+            place = min(64 * above * i // (below * (n - 1) * block), 64 * (lattice - 1))
+            b = min(place // 64, lattice - 2)
+            axis.append((b, place - 64 * b))
+        axes.append(axis)
+    return axes
+
+
+def live_motion(cells: tuple, block: int, grids: list) -> set[tuple[int, int, int]]:
+    """Live lattice nodes (x, y, z). ``grids``: resolution, frequency in 1/256 (None: coefficients) and live mask."""
+    found = set()
+    for resolution, frequency, live in grids:
+        x, y, z = motion_places(cells, block, resolution, frequency)
+        for k, j, i in np.argwhere(live):
+            for corner in itertools.product((0, 1), repeat=3):
+                found.add(tuple(a[n][0] + c for a, n, c in zip((x, y, z), (i, j, k), corner, strict=True)))
+    return found
+
+
+def moved(cells: tuple, block: int, frequency: int | None, symbols: np.ndarray, motion: np.ndarray, live: np.ndarray):
+    """The symbols of one moved grid, (nz, ny, nx, C), after the displacements (mz, my, mx, 3)."""
+    resolution = symbols.shape[2::-1]
+    axes = motion_places(cells, block, resolution, frequency)
+    result = symbols.copy()
+
+    # Beyond the ends of the grid the last symbol is repeated.
+    grown = np.pad(symbols, ((1, 1), (1, 1), (1, 1), (0, 0)), "edge").tolist()
+
+    def value(node: list[int], channel: int) -> int:
+        x, y, z = node
+        return grown[z + 1][y + 1][x + 1][channel]
+
+    def bend(node: list[int], axis: int, channel: int) -> int:
+        sides = [[a + step * (axis == k) for k, a in enumerate(node)] for step in (-1, 1)]
+        return value(sides[0], channel) - 2 * value(node, channel) + value(sides[1], channel)
+
+    for k, j, i in np.argwhere(live):
+        own = (int(i), int(j), int(k))
+        around = [axis[n] for axis, n in zip(axes, own, strict=True)]
+        origin, part, still = [], [], True
+        for axis, n in enumerate(resolution):
+            total = 0
+            for corner in itertools.product((0, 1), repeat=3):
+                weight = 1
+                for (_, t), c in zip(around, corner, strict=True):
+                    weight *= t if c else 64 - t
+                x, y, z = (b + c for (b, _), c in zip(around, corner, strict=True))
+                total += weight * int(motion[z, y, x, axis])
+            above, below = (cells[axis], 1) if frequency is None else (256 * max(cells), frequency)
+            unit = 32768 * above
+            shift = (total * (n - 1) * below + unit // 2) // unit
+            still = still and shift == 0
+            place = min(max(32 * own[axis] + shift, 0), 32 * (n - 1))
+            below_node = min(place // 32, n - 2)
+            origin.append(below_node)
+            part.append(place - 32 * below_node)
+        if still:
+            continue
+        for channel in range(symbols.shape[3]):
+            total = 0
+            for corner in itertools.product((0, 1), repeat=3):
+                node = [o + c for o, c in zip(origin, corner, strict=True)]
+                weight = 1
+                for f, c in zip(part, corner, strict=True):
+                    weight *= f if c else 32 - f
+                inner = 2048 * value(node, channel)
+                for axis, f in enumerate(part):
+                    inner -= f * (32 - f) * bend(node, axis, channel)
+                total += weight * inner
+            result[(k, j, i, channel)] = (total + (1 << 25)) >> 26
+    return result
