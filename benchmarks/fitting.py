@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from taichi_vvc.kernels import adam, geometry, grids, lanes, quant, shade, update
+from taichi_vvc.kernels import adam, channels, geometry, grids, lanes, launch, quant, shade, update
 from taichi_vvc.kernels._taichi import ti
 
 from taichi_vvc import distortion, optimize, shading
@@ -29,8 +29,8 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
         (geometry, name) for name in ("draw_pixels", "rays_of_pixels", "targets_of_pixels", "encode_directions")
     ],
     "march": [(distortion, "trace")],
-    "grids forward": [(grids, "lookup_fwd"), (grids, "lookup_fwd_fours")],
-    "grids backward": [(grids, "lookup_bwd_tasks"), (grids, "lookup_bwd_samples"), (grids, "lookup_bwd_fours")],
+    "grids forward": [(grids, "lookup_fwd"), (grids, "lookup_fwd_fours"), (channels, "lookup_fwd_channels")],
+    "grids backward": [(grids, "lookup_bwd_tasks"), (channels, "lookup_bwd_channels"), (grids, "lookup_bwd_fours")],
     "MLPs forward": [(shading, "mlp_forward"), (shading, "lanes_forward"), (lanes, "colours_fwd")],
     "MLPs backward": [(shading, "mlp_backward"), (shading, "lanes_backward")],
     "compositing": [
@@ -181,11 +181,12 @@ def by_stage(case: Case, repeats: int) -> dict[str, float]:
 def traffic_of(case: Case, steps: int = 10) -> dict[str, float]:
     """What a step asks of a device with a memory of its own: launches, and bytes that cross to it and back.
 
-    Launches are counted where Taichi makes them; those on the host's own arrays are prepared and pass by there.
+    Launches are counted where Taichi makes them, and where quick ones are filled in.
     """
     kernels = importlib.import_module(f"{ti.__name__}.lang.kernel_impl").Kernel
     found = {"launches": 0.0, "bytes_to_device": 0.0, "bytes_to_host": 0.0}
-    launch, upload, store, download = kernels.launch_kernel, Runtime.upload, Runtime.store, Runtime.download
+    slow, quick = kernels.launch_kernel, launch._Quick._fill
+    upload, store, download = Runtime.upload, Runtime.store, Runtime.download
 
     def counted(name: str, amount: Any, function: Any) -> Any:
         def run(*arguments: Any, **named: Any) -> Any:
@@ -194,7 +195,8 @@ def traffic_of(case: Case, steps: int = 10) -> dict[str, float]:
 
         return run
 
-    kernels.launch_kernel = counted("launches", lambda *_: 1, launch)
+    kernels.launch_kernel = counted("launches", lambda *_: 1, slow)
+    launch._Quick._fill = counted("launches", lambda *_: 1, quick)
     Runtime.upload = counted("bytes_to_device", lambda _, array: array.nbytes, upload)  # type: ignore[method-assign]
     Runtime.store = counted("bytes_to_device", lambda _, target, array: array.nbytes, store)  # type: ignore[method-assign]
     Runtime.download = counted(
@@ -204,6 +206,6 @@ def traffic_of(case: Case, steps: int = 10) -> dict[str, float]:
         for _ in range(steps):
             case.step()
     finally:
-        kernels.launch_kernel = launch
+        kernels.launch_kernel, launch._Quick._fill = slow, quick
         Runtime.upload, Runtime.store, Runtime.download = upload, store, download  # type: ignore[method-assign]
     return found

@@ -6,6 +6,7 @@ Prints, and writes as JSON:
 - steps per second at the paper's grid sizes and 4096 rays, by stage, and against the floor of that step; launches of a
   step, and what it moves between host and device;
 - frames per second at 1920x1080, and against the floor;
+- the perceptrons by our kernels, and by torch's matrix products where torch is installed for the card;
 - seconds of a key and of an inter frame, and PSNR of each, with the preset's steps;
 - the card's measured rates: bytes copied per second, and multiply-adds per second in the same kernels' arithmetic.
 
@@ -29,9 +30,11 @@ from measure import begin, best, capture_of, parser, peak_memory, per_threads, t
 from render import resized
 
 from taichi_vvc import PRESETS, encode
-from taichi_vvc.mlp import perceptrons
-from taichi_vvc.render import Workspace, measure_opacity, render
+from taichi_vvc.config import layout_of
+from taichi_vvc.mlp import Perceptron, mlp_backward, mlp_forward, perceptrons
+from taichi_vvc.render import Workspace, measure_opacity, render, render_parts, render_rgb8
 from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import Bounds, Camera
 
 
 def floor_of(case: Case, measured: dict[str, float], adjoint: bool) -> dict[str, float]:
@@ -93,21 +96,92 @@ def frames(runtime: Runtime, options: argparse.Namespace, measured: dict[str, fl
     field, rows = case.state.field, []
     measure_opacity(Workspace(runtime), field)
     field.measured = True
-    for chunk in (8192, 65536, width * height):
-        ws = Workspace(runtime)
+    ws = Workspace(runtime)
+    floor = picture_floor(replace(case, ws=ws), measured, camera)
+    for name, draw in (("floats, depth, opacity", render), ("bytes", render_rgb8)):
+        for chunk in (8192, 65536, None):
 
-        def picture(ws: Workspace = ws, chunk: int = chunk) -> Any:
-            return render(field, camera, case.background, workspace=ws, chunk=chunk)
+            def picture(draw: Any = draw, chunk: int | None = chunk) -> Any:
+                return draw(field, camera, case.background, workspace=ws, chunk=chunk)
 
-        picture()
-        seconds = best(picture, options.repeats, runtime)
-        row = {"width": width, "height": height, "chunk": chunk, "ms": 1000 * seconds, "frames_per_s": 1 / seconds}
-        if chunk == width * height:
-            last = replace(case, ws=ws, config=replace(case.config, rays=chunk))
-            floor = floor_of(last, measured, False)
-            row |= {"times_floor": seconds / floor["floor_s"], **floor}
+            picture()
+            seconds = best(picture, options.repeats, runtime)
+            size = {"picture": name, "width": width, "height": height, "chunk": chunk or "default"}
+            times = {"ms": 1000 * seconds, "frames_per_s": 1 / seconds, "times_floor": seconds / floor["floor_s"]}
+            rows.append({**size, **times, **floor})
+    return rows
+
+
+def picture_floor(case: Case, measured: dict[str, float], camera: Camera) -> dict[str, float]:
+    """The floor of a picture: the sums of its parts', each of which :func:`floor_of` knows."""
+    total: dict[str, float] = {}
+    done = 0
+    for pixels in render_parts(case.ws, case.state.field, camera, case.background):
+        case.config = replace(case.config, rays=pixels - done)
+        done = pixels
+        for key, value in floor_of(case, measured, False).items():
+            total[key] = total.get(key, 0.0) + value
+    return total
+
+
+def products(runtime: Runtime, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both perceptrons of the paper's field, forward and adjoint: our kernels for a GPU, and torch's products (cuBLAS).
+
+    Torch is asked for the same numbers: activations kept, gradients of inputs and weights. Without torch, or where it
+    does not know the device, ours alone.
+    """
+    try:
+        import torch
+    except ImportError:
+        torch = None
+    names = {"cpu": "cpu", "cuda": "cuda", "metal": "mps"}
+    there = torch is not None and runtime.backend in names
+    if there and runtime.backend == "cuda":
+        there = torch.cuda.is_available()
+    rows = []
+    layout = layout_of(paper_config(), Bounds((0, 0, 0), (1, 1, 1)), [])
+    for name, p in zip(("projection", "colour"), perceptrons(layout), strict=True):
+        count = 1 << (10 if options.tiny else 16)
+        seconds = kernel_products(runtime, count, p, options.repeats)
+        row = {"perceptron": name, "rows": count, "kernels_ms": 1000 * seconds}
+        if there:
+            row["torch_ms"] = 1000 * torch_products(torch, names[runtime.backend], count, p, options.repeats)
         rows.append(row)
     return rows
+
+
+def kernel_products(runtime: Runtime, count: int, p: Perceptron, repeats: int) -> float:
+    """Seconds of :func:`mlp_forward` and :func:`mlp_backward`."""
+    sizes = [p.end, *(count * n for n in (p.inputs, p.hidden, p.outputs, p.outputs, p.inputs, p.hidden)), p.end]
+    weights, x, hidden, y, d_y, d_x, scratch, gradient = (runtime.zeros(size) for size in sizes)
+
+    def ours() -> None:
+        mlp_forward(count, p, weights, x, hidden, y)
+        mlp_backward(count, p, weights, x, hidden, d_y, d_x, gradient, scratch)
+
+    ours()
+    return best(ours, repeats, runtime)
+
+
+def torch_products(torch: Any, device: str, count: int, p: Perceptron, repeats: int) -> float:
+    """Seconds that torch takes for what :func:`mlp_forward` and :func:`mlp_backward` do."""
+    shapes = (p.inputs, p.hidden), (p.hidden,), (p.hidden, p.outputs), (p.outputs,)
+    w1, b1, w2, b2 = (torch.rand(*shape, device=device) for shape in shapes)
+    x, d_y = torch.rand(count, p.inputs, device=device), torch.rand(count, p.outputs, device=device)
+
+    def theirs() -> None:
+        with torch.no_grad():
+            hidden = torch.addmm(b1, x, w1).relu_()
+            torch.addmm(b2, hidden, w2)
+            d_hidden = (d_y @ w2.T) * (hidden > 0)
+            _ = d_hidden @ w1.T, hidden.T @ d_y, d_y.sum(0), x.T @ d_hidden, d_hidden.sum(0)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        elif device == "mps":
+            torch.mps.synchronize()
+
+    theirs()
+    return best(theirs, repeats)
 
 
 def encoded(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -140,11 +214,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         print(f"{step['launches']:.1f} launches and {moved / 1000:.1f} kB between host and device per step")
     pictures = frames(runtime, options, measured)
     table(
-        ["size", "rays at once", "ms", "frames/s", "times the floor"],
+        ["picture", "size", "rays at once", "ms", "frames/s", "times the floor"],
         [
-            [f"{r['width']}x{r['height']}", r["chunk"], r["ms"], r["frames_per_s"], r.get("times_floor", "-")]
+            [r["picture"], f"{r['width']}x{r['height']}", r["chunk"], r["ms"], r["frames_per_s"], r["times_floor"]]
             for r in pictures
         ],
+    )
+    networks = products(runtime, options)
+    table(
+        ["perceptron", "rows", "kernels, ms", "torch, ms"],
+        [[r["perceptron"], r["rows"], r["kernels_ms"], r.get("torch_ms", "-")] for r in networks],
     )
     fits = encoded(options)
     table(list(fits[0]), [list(row.values()) for row in fits])
@@ -152,6 +231,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "rates": measured,
         "step": step,
         "frames": pictures,
+        "perceptrons": networks,
         "encode": fits,
         "peak_mib": peak_memory(),
         "seconds": time.perf_counter() - began,

@@ -134,6 +134,13 @@ def rays_of_pixels(
 
 
 @kernel
+def consecutive_pixels(count: ti.i32, first: ti.i32, pixels: I32):
+    """The pixels first .. first + count - 1."""
+    for i in range(count):
+        pixels[i] = first + i
+
+
+@kernel
 def draw_pixels(
     count: ti.i32,
     candidates: I32,  # (n_candidates,) pixel indices, neighbours in a picture close together

@@ -1,4 +1,4 @@
-"""Grid lookups: feature = coefficient * basis (Dictionary Fields, arXiv 2302.01226, eq. 4), and the adjoint.
+"""Grid lookups on the CPU: feature = coefficient * basis (Dictionary Fields, arXiv 2302.01226, eq. 4), and the adjoint.
 
 All grids of a field live in one flat array, split into groups of 4 or 2 channels that are looked up together:
 ``values[base + node * width + lane]``. A group is a row of 16 integers: width, feature offset, coefficient base,
@@ -98,18 +98,14 @@ def scatter(
     fz: ti.f32,
     g: ti.template(),
     width: ti.template(),
-    atomic: ti.template(),
 ):
-    """Adjoint of :func:`gather`: atomic additions for many writers, or plain stores for one writer per region."""
+    """Adjoint of :func:`gather` for one writer per region."""
     for corner in ti.static(range(8)):
         weight, offset = corner_of(corner, sy, sz, fx, fy, fz)
         at = base + (node + offset) * width
         for lane in ti.static(range(width)):
-            if ti.static(atomic):
-                ti.atomic_add(gradient[at + lane], weight * g[lane])
-            else:
-                # Not `+=`, which Taichi compiles to an atomic operation on arrays.
-                gradient[at + lane] = gradient[at + lane] + weight * g[lane]
+            # Not `+=`, which Taichi compiles to an atomic operation on arrays.
+            gradient[at + lane] = gradient[at + lane] + weight * g[lane]
 
 
 @ti.func
@@ -175,7 +171,6 @@ def adjoint_of_one(
     other: ti.template(),
     d_features: ti.template(),
     gradient: ti.template(),
-    atomic: ti.template(),
     width: ti.template(),
 ):
     """Scatter one sample's gradient into one grid; ``other`` holds the factor that multiplied it in the product."""
@@ -191,7 +186,7 @@ def adjoint_of_one(
     if half == 1:
         node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
         base = ints[g * 16 + 6]
-    scatter(gradient, base, node, sy, sz, fx, fy, fz, d, width, atomic)
+    scatter(gradient, base, node, sy, sz, fx, fy, fz, d, width)
 
 
 @kernel
@@ -218,45 +213,17 @@ def lookup_bwd_tasks(
             if t % 2 == 0:
                 if ints[g * 16] == 4:
                     for s in range(count):
-                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 4)
+                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 4)
                 else:
                     for s in range(count):
-                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, False, 2)
+                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 2)
             else:
                 if ints[g * 16] == 4:
                     for s in range(count):
-                        adjoint_of_one(
-                            s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, False, 4
-                        )
+                        adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 4)
                 else:
                     for s in range(count):
-                        adjoint_of_one(
-                            s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, False, 2
-                        )
-
-
-@kernel
-def lookup_bwd_samples(
-    count: ti.i32,
-    groups: ti.i32,
-    channels: ti.i32,
-    samples: F32,
-    ints: I32,
-    floats: F32,
-    coefficients: F32,
-    basis: F32,
-    d_features: F32,
-    gradient: F32,
-):
-    """Adjoint of :func:`lookup_fwd` for a GPU: over samples, with atomic additions."""
-    for s in range(count):
-        for g in range(groups):
-            if ints[g * 16] == 4:
-                adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, True, 4)
-                adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, True, 4)
-            else:
-                adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, True, 2)
-                adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, True, 2)
+                        adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 2)
 
 
 @ti.func

@@ -1,8 +1,10 @@
-"""Kernels that start in a tenth of the time on the CPU.
+"""Kernels that start in a fraction of Taichi's time.
 
 Taichi sorts out all arguments anew at each launch, some twelve microseconds per NumPy array: as long as a small kernel
-runs. Here each kernel keeps the launch that it has prepared, and only what has changed is set. This uses parts of
-Taichi 1.7 that are not documented; with anything else kernels start as Taichi starts them.
+runs, on a GPU mostly longer. Here each kernel keeps what it has compiled. On the CPU it keeps the launch as well, and
+only what has changed is set; on a GPU a launch serves once (Taichi's CUDA launcher leaves a freed buffer in it) and is
+filled anew, without the sorting. This uses parts of Taichi 1.7 that are not documented; with anything else kernels
+start as Taichi starts them.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from ._taichi import ti
 
 _KNOWN = ti.__name__ == "taichi" and tuple(ti.__version__[:2]) == (1, 7)
 _FLOAT, _INT, _ARRAY = range(3)
+_ON_HOST = (ti.x64, ti.arm64)
+_RESIDENT = ti.ScalarNdarray
 
 
 def kernel(function):
-    """``ti.kernel``, with quick launches on NumPy arrays where that is possible."""
+    """``ti.kernel``, with quick launches on NumPy arrays (CPU) and Taichi's own (GPU) where that is possible."""
     plain = ti.kernel(function)
     if not _KNOWN or "return" in function.__annotations__:
         return plain
@@ -28,19 +32,29 @@ def kernel(function):
 
 
 class _Prepared:
-    """One specialisation of a kernel, ready to be launched, and the arguments that it holds."""
+    """One specialisation of a kernel, ready to be launched, and on the CPU the arguments that its launch holds."""
 
     def __init__(self, program, primal, arguments):
         key = primal.ensure_compiled(*arguments)
-        made = primal.compiled_kernels[key]
+        self.made = primal.compiled_kernels[key]
         self.program = program
-        self.compiled = program.compile_kernel(program.config(), program.get_device_caps(), made)
-        self.context = made.make_launch_context()
-        self.held = [None] * len(arguments)
+        self.compiled = program.compile_kernel(program.config(), program.get_device_caps(), self.made)
+        self.resident = ti.cfg.arch not in _ON_HOST
+        self.forget(len(arguments))
+
+    def forget(self, count):
+        """Begin a launch that holds none of its ``count`` arguments."""
+        self.context = self.made.make_launch_context()
+        self.held = [None] * count
 
     def point(self, place, slot, array, annotation):
         """Set an array; False where it is not one that the kernel can take as it is."""
-        dtype, width = annotation
+        dtype, width, taichi_dtype = annotation
+        if self.resident:
+            if type(array) is not _RESIDENT or array.dtype is not taichi_dtype or array.grad or len(array.shape) != 1:
+                return False
+            self.context.set_arg_ndarray(slot, array.arr)
+            return True
         if type(array) is not np.ndarray or array.dtype != dtype or array.shape[1:] != width or array.ndim == 0:
             return False
         if not array.flags.c_contiguous:
@@ -66,7 +80,7 @@ class _Quick:
             if kind == _ARRAY:
                 single = note.dtype in (ti.f32, ti.i32)
                 dtype = np.dtype(np.int32 if note.dtype is ti.i32 else np.float32)
-                note = dtype, () if single else tuple(note.dtype.get_shape())
+                note = dtype, () if single else tuple(note.dtype.get_shape()), note.dtype
             self._others.append((kind, place, (slot,), note))
             slot += 1
         self._prepared = {}
@@ -82,18 +96,22 @@ class _Quick:
             prepared = self._prepared.get(key)
             if prepared is None or prepared.program is not program:
                 prepared = self._prepare(key, arguments)
+            elif prepared.resident:
+                prepared.forget(len(arguments))
             if prepared is None or not self._fill(prepared, arguments):
                 return self._plain(*arguments)
             program.launch_kernel(prepared.compiled, prepared.context)
         return None
 
     def _prepare(self, key, arguments):
-        """None where arguments are not NumPy arrays on the CPU, or wrong, which Taichi itself then says."""
-        if ti.lang.impl.get_runtime().prog is None or ti.cfg.arch not in (ti.x64, ti.arm64):
+        """None where arguments are not arrays of the backend, or wrong, which Taichi itself then says."""
+        program = ti.lang.impl.get_runtime().prog
+        if program is None:
             return None
-        if any(kind == _ARRAY and type(arguments[place]) is not np.ndarray for kind, place, _, _ in self._others):
+        array = np.ndarray if ti.cfg.arch in _ON_HOST else _RESIDENT
+        if any(kind == _ARRAY and type(arguments[place]) is not array for kind, place, _, _ in self._others):
             return None
-        prepared = _Prepared(ti.lang.impl.get_runtime().prog, self._primal, arguments)
+        prepared = _Prepared(program, self._primal, arguments)
         self._prepared[key] = prepared
         return prepared
 

@@ -192,18 +192,25 @@ def exclusive_sum(
     counts: I32,  # (count,)
     starts: I32,  # out (count + 1,)
     chunk: ti.i32,
-    partial: I32,  # scratch (ceil(count / chunk),)
+    partial: I32,  # scratch (ceil(count / chunk) + ceil(count / chunk^2),)
 ):
-    """Exclusive prefix sum in two levels; ``chunk`` is about sqrt(count), which bounds every thread's loop."""
+    """Exclusive prefix sum in three levels; ``chunk`` is about the cube root of ``count``, which bounds all loops."""
     blocks = (count + chunk - 1) // chunk
     for b in range(blocks):
         total = 0
         for i in range(b * chunk, ti.min(count, (b + 1) * chunk)):
             total += counts[i]
         partial[b] = total
+    for large in range((blocks + chunk - 1) // chunk):
+        total = 0
+        for b in range(large * chunk, ti.min(blocks, (large + 1) * chunk)):
+            total += partial[b]
+        partial[blocks + large] = total
     for b in range(blocks):
         total = 0
-        for before in range(b):
+        for large in range(b // chunk):
+            total += partial[blocks + large]
+        for before in range(b // chunk * chunk, b):
             total += partial[before]
         for i in range(b * chunk, ti.min(count, (b + 1) * chunk)):
             starts[i] = total

@@ -206,16 +206,25 @@ def composite_loss(
 
 @kernel
 def select_samples(
-    count: ti.i32,
+    rays: ti.i32,
+    starts: I32,  # (rays + 1,)
     weights: F32,
     threshold: ti.f32,
-    selected: I32,  # out, indices of samples whose weight exceeds the threshold, in any order
+    selected: I32,  # out, indices of samples whose weight exceeds the threshold, ray by ray in any order
     counter: I32,  # in/out (1,) must be 0
 ):
-    """Compact the samples that carry weight."""
-    for s in range(count):
-        if weights[s] > threshold:
-            selected[ti.atomic_add(counter[0], 1)] = s
+    """Compact the samples that carry weight. All of a ray are counted at once: threads of a GPU would queue for it."""
+    for r in range(rays):
+        found = 0
+        for s in range(starts[r], starts[r + 1]):
+            if weights[s] > threshold:
+                found += 1
+        if found > 0:
+            at = ti.atomic_add(counter[0], found)
+            for s in range(starts[r], starts[r + 1]):
+                if weights[s] > threshold:
+                    selected[at] = s
+                    at += 1
 
 
 @kernel
@@ -284,6 +293,46 @@ def fill(count: ti.i32, array: F32, value: ti.f32):
     """Set the first ``count`` elements."""
     for i in range(count):
         array[i] = value
+
+
+@kernel
+def fill_colour(count: ti.i32, red: ti.f32, green: ti.f32, blue: ti.f32, colours: F32):
+    """Set the first ``count`` rows of three."""
+    for i in range(count):
+        colours[i * 3] = red
+        colours[i * 3 + 1] = green
+        colours[i * 3 + 2] = blue
+
+
+@kernel
+def place_pixels(
+    count: ti.i32,
+    first: ti.i32,  # pixel of the picture that the first ray shows
+    cell: ti.f32,  # world units
+    colour: F32,  # (count * 3,)
+    transmittance: F32,  # (count,)
+    depth: F32,  # (count,) sum of w_i t_i, cells
+    colours: F32,  # out (pixels * 3,) clipped to [0, 1]
+    depths: F32,  # out (pixels,) mean distance, world units; 0 where nothing is
+    opacities: F32,  # out (pixels,)
+):
+    """What rays found, at its place in a picture."""
+    for i in range(count):
+        opacity = 1.0 - transmittance[i]
+        opacities[first + i] = opacity
+        depths[first + i] = depth[i] * cell / opacity if opacity > 1e-3 else 0.0
+        for k in ti.static(range(3)):
+            colours[(first + i) * 3 + k] = ti.min(ti.max(colour[i * 3 + k], 0.0), 1.0)
+
+
+@kernel
+def pack_colours(count: ti.i32, colours: F32, packed: I32):
+    """Colours of three channels in [0, 1] as bytes: red in the lowest, 0 in the highest."""
+    for i in range(count):
+        value = 0
+        for k in ti.static(range(3)):
+            value |= ti.cast(colours[i * 3 + k] * 255.0 + 0.5, ti.i32) << (8 * k)
+        packed[i] = value
 
 
 @kernel

@@ -314,3 +314,24 @@ def update_symbols_lanes(
             for i in range(begin, end):
                 d = gradient_of_one(i, gradient[i], parameters[i], NO_RATE, 0.0, 0, magnitude, rows, slopes)
                 adam_of_one(i, d, speed, beta1, beta2, correction, epsilon, moment1, moment2, parameters)
+
+
+@kernel
+def sum_blocks(
+    n_grids: ti.i32,
+    parts: ti.i32,
+    grids: F32,
+    d_step: F32,  # (blocks,)
+    sums: F32,  # out (n_grids * parts,)
+):
+    """Add up each grid's blocks in so many parts, so that few numbers leave a GPU."""
+    for i in range(n_grids * parts):
+        g = i // parts
+        first = whole(grids, g, 0)
+        number = whole(grids, g, 3)
+        total = 0.0
+        block = i - g * parts
+        while block < number:
+            total += d_step[first + block]
+            block += parts
+        sums[i] = total

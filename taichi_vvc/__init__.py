@@ -34,10 +34,20 @@ if TYPE_CHECKING:
     from taichi_vvc.config import PRESETS, EncoderConfig
     from taichi_vvc.decode import open
     from taichi_vvc.encode import encode
-    from taichi_vvc.render import render
+    from taichi_vvc.render import render, render_rgb8
     from taichi_vvc.sequence import open_capture
 
-__all__ = ["PRESETS", "EncoderConfig", "__version__", "encode", "errors", "open", "open_capture", "render"]
+__all__ = [
+    "PRESETS",
+    "EncoderConfig",
+    "__version__",
+    "encode",
+    "errors",
+    "open",
+    "open_capture",
+    "render",
+    "render_rgb8",
+]
 
 # Public name -> the module that defines it. ``errors`` is a module itself.
 _PUBLIC = {
@@ -47,6 +57,7 @@ _PUBLIC = {
     "open": "taichi_vvc.decode",
     "open_capture": "taichi_vvc.sequence",
     "render": "taichi_vvc.render",
+    "render_rgb8": "taichi_vvc.render",
 }
 
 

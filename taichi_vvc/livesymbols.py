@@ -17,6 +17,8 @@ from .types import FieldLayout
 
 # Symbols per block: enough to hide the cost of a loop's turn, few enough for all threads of a GPU.
 _BLOCK = {True: 64, False: 32}
+# Sums per grid that a GPU makes of its blocks' gradients of the step.
+_PARTS = 256
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Blocks:
         firsts: per grid its first block, and behind the last grid their number.
         rows: per grid 16 floats for the kernels, on the host.
         table, d_step: the rows on the device; each block's part of the gradient of its grid's step.
+        sums: room for sums of these on a GPU.
     """
 
     length: int
@@ -37,6 +40,7 @@ class Blocks:
     rows: np.ndarray
     table: Any
     d_step: Any
+    sums: Any
 
     @staticmethod
     def of(runtime: Runtime, ranges: Sequence[tuple[int, int]]) -> Blocks:
@@ -50,7 +54,8 @@ class Blocks:
         whole = [(first, a, b, n) for first, (a, b), n in zip(firsts, ranges, counts, strict=False)]
         rows[:, :8:2], rows[:, 1:8:2] = np.divmod(np.array(whole), update.SPLIT)
         table = runtime.zeros(rows.size)
-        return Blocks(length, not runtime.host_arrays, tuple(firsts), rows, table, runtime.zeros(firsts[-1]))
+        d_step, sums = runtime.zeros(firsts[-1]), runtime.zeros(0 if runtime.host_arrays else len(ranges) * _PARTS)
+        return Blocks(length, not runtime.host_arrays, tuple(firsts), rows, table, d_step, sums)
 
     def launch(self, runtime: Runtime, **columns: Any) -> tuple[int, int, int, int, Any]:
         """The kernels' first arguments; columns by name: step, offset, rate, magnitude (numbers per grid)."""
@@ -61,7 +66,10 @@ class Blocks:
 
     def step_gradients(self, runtime: Runtime) -> np.ndarray:
         """Gradient of each grid's step, float64."""
-        parts = runtime.download(self.d_step, self.firsts[-1])
+        if not runtime.host_arrays:
+            update.sum_blocks(len(self.rows), _PARTS, self.table, self.d_step, self.sums)
+            return runtime.download(self.sums).reshape(len(self.rows), _PARTS).sum(axis=1, dtype=np.float64)
+        parts = self.d_step
         return np.array([parts[a:b].sum(dtype=np.float64) for a, b in zip(self.firsts, self.firsts[1:], strict=False)])
 
 

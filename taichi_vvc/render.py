@@ -18,6 +18,8 @@ from .workspace import Workspace
 
 # Optical depth at which a ray ends: exp(-7) of the light passes.
 DEPTH_LIMIT = 7.0
+# Rays that are rendered together: on the CPU so few that their arrays stay in the caches, on a GPU enough to fill it.
+_TOGETHER = {True: 8192, False: 1 << 18}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: An
     geometry.rays_of_pixels(count, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
 
 
+def most_samples(layout: FieldLayout) -> int:
+    """What a ray has samples at the most: none is longer than the diagonal of the bounds."""
+    return int(sum(n * n for n in layout.occupancy) ** 0.5 / layout.march_step) + 2
+
+
 def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration: int = 0) -> int:
     """March the workspace's rays into packed samples and return their number; ``seed`` jitters the ray starts."""
     runtime = f.runtime
@@ -78,8 +85,8 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
     jitter, seed = (0, 0) if seed is None else (1, seed)
     counts, starts = ws.get("counts", rays, np.int32), ws.get("starts", rays + 1, np.int32)
     step = f.layout.march_step
-    # No ray is longer than the diagonal of the bounds. Threads of a GPU write side by side.
-    most = int((nx * nx + ny * ny + nz * nz) ** 0.5 / step) + 2
+    most = most_samples(f.layout)
+    # Threads of a GPU write side by side.
     strides = (most, 1) if runtime.host_arrays else (1, rays)
     distances = ws.get("distances", rays * most)
     where = f.occupancy, f.opacity, nx, ny, nz, step, DEPTH_LIMIT, jitter, seed, iteration
@@ -89,8 +96,9 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
         np.cumsum(counts[:rays], out=starts[1 : rays + 1])
         total = int(starts[rays])
     else:
-        chunk = max(16, int(rays**0.5))
-        march.exclusive_sum(rays, counts, starts, chunk, ws.get("partial", rays // chunk + 1, np.int32))
+        chunk = max(16, round(rays ** (1 / 3)))
+        partial = ws.get("partial", rays // chunk + rays // chunk**2 + 2, np.int32)
+        march.exclusive_sum(rays, counts, starts, chunk, partial)
         total = int(starts[rays])
     samples, owners = ws.get("samples", total * 4), ws.get("sample_ray", total, np.int32)
     march.place_samples(rays, ws.arrays["rays"], starts, *strides, distances, samples, owners)
@@ -134,24 +142,43 @@ def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:
     return f.runtime.download(peaks, f.mask.size).reshape(nz, ny, nx).copy()
 
 
-def render_pixels(
-    ws: Workspace, f: Field, table: CameraTable, background: Sequence[float], chunk: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Render all pixels of all cameras in order, ``chunk`` at a time: colour (n, 3), depth (n), opacity (n)."""
-    for start in range(0, table.pixels, chunk):
-        count = min(chunk, table.pixels - start)
-        pixels = f.runtime.upload(np.arange(start, start + count, dtype=np.int32))
-        make_rays(ws, f.layout, table, pixels, count)
-        ws.get("background", count * 3)
-        host = np.zeros(ws.sizes["background"], np.float32)
-        host[: count * 3] = np.tile(np.asarray(background, np.float32), count)
-        f.runtime.store(ws.arrays["background"], host)
-        samples = trace(ws, f, count)
-        shade_rays(ws, f, count, samples)
-        opacity = 1.0 - f.runtime.download(ws.arrays["transmittance"], count)
-        depth = f.runtime.download(ws.arrays["depth"], count) * f.layout.cell / np.maximum(opacity, 1e-6)
-        colour = f.runtime.download(ws.arrays["colour"], count * 3).reshape(count, 3)
-        yield colour.copy(), np.where(opacity > 1e-3, depth, 0), opacity
+def render_parts(
+    ws: Workspace, f: Field, camera: Camera, background: Sequence[float], chunk: int | None = None
+) -> Iterator[int]:
+    """Render a picture into the workspace part by part; yields the number of pixels that are done.
+
+    :func:`finished` takes the picture from there. Opacity bounds are measured if they are unknown. Nothing crosses to
+    the device or back meanwhile, but the numbers of samples. ``chunk``: see :func:`render`.
+    """
+    if not f.measured:
+        measure_opacity(ws, f)
+        f.measured = True
+    layout, pixels = f.layout, camera.width * camera.height
+    # Half a GiB for the places of samples.
+    chunk = chunk or min(_TOGETHER[f.runtime.host_arrays], 2**27 // most_samples(layout))
+    table = camera_table(f.runtime, layout, [camera])
+    picture = [ws.get(f"picture_{name}", pixels * n) for name, n in (("colour", 3), ("depth", 1), ("opacity", 1))]
+    for start in range(0, pixels, chunk):
+        count = min(chunk, pixels - start)
+        numbers, behind = ws.get("pixels", count, np.int32), ws.get("background", count * 3)
+        geometry.consecutive_pixels(count, start, numbers)
+        shade.fill_colour(count, *(float(c) for c in background), behind)
+        make_rays(ws, layout, table, numbers, count)
+        shade_rays(ws, f, count, trace(ws, f, count))
+        found = (ws.arrays[name] for name in ("colour", "transmittance", "depth"))
+        shade.place_pixels(count, start, layout.cell, *found, *picture)
+        yield start + count
+
+
+def finished(ws: Workspace, camera: Camera) -> Image:
+    """The picture of ``camera`` that :func:`render_parts` has rendered."""
+    shape, runtime = (camera.height, camera.width), ws.runtime
+    pixels = camera.width * camera.height
+    colour = runtime.download(ws.arrays["picture_colour"], pixels * 3).reshape(*shape, 3)
+    depth, opacity = (
+        runtime.download(ws.arrays[f"picture_{name}"], pixels).reshape(shape) for name in ("depth", "opacity")
+    )
+    return Image(colour.copy(), depth.copy(), opacity.copy())
 
 
 def render(
@@ -160,7 +187,7 @@ def render(
     background: Sequence[float] = (1.0, 1.0, 1.0),
     *,
     workspace: Workspace | None = None,
-    chunk: int = 8192,
+    chunk: int | None = None,
 ) -> Image:
     """Render a field from a camera.
 
@@ -169,16 +196,39 @@ def render(
         camera: any view, distortion included.
         background: sRGB in [0, 1].
         workspace: scratch arrays to reuse between pictures.
-        chunk: rays that are rendered together.
+        chunk: rays that are rendered together; by default what suits the backend.
 
     Returns:
         Colour, depth and opacity, see :class:`Image`.
     """
     ws = workspace or Workspace(f.runtime)
-    if not f.measured:
-        measure_opacity(ws, f)
-        f.measured = True
-    parts = list(render_pixels(ws, f, camera_table(f.runtime, f.layout, [camera]), background, chunk))
-    shape = (camera.height, camera.width)
-    colour, depth, opacity = (np.concatenate(p).astype(np.float32) for p in zip(*parts, strict=True))
-    return Image(np.clip(colour, 0, 1).reshape(*shape, 3), depth.reshape(shape), opacity.reshape(shape))
+    for _ in render_parts(ws, f, camera, background, chunk):
+        pass
+    return finished(ws, camera)
+
+
+def render_rgb8(
+    f: Field,
+    camera: Camera,
+    background: Sequence[float] = (1.0, 1.0, 1.0),
+    *,
+    workspace: Workspace | None = None,
+    chunk: int | None = None,
+) -> np.ndarray:
+    """The colours of :func:`render` as (height, width, 3) uint8, rounded on the device.
+
+    For players and videos: a fifth of the bytes comes back from a GPU.
+    """
+    ws = workspace or Workspace(f.runtime)
+    for _ in render_parts(ws, f, camera, background, chunk):
+        pass
+    return finished_rgb8(ws, camera)
+
+
+def finished_rgb8(ws: Workspace, camera: Camera) -> np.ndarray:
+    """As :func:`finished`, for :func:`render_rgb8`."""
+    pixels = camera.width * camera.height
+    packed = ws.get("picture_packed", pixels, np.int32)
+    shade.pack_colours(pixels, ws.arrays["picture_colour"], packed)
+    bytes_of = ws.runtime.download(packed, pixels).astype("<i4", copy=False).view(np.uint8)
+    return np.ascontiguousarray(bytes_of.reshape(camera.height, camera.width, 4)[..., :3])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.kernels import channels as by_channel
 from taichi_vvc.kernels import geometry, grids, lanes, shade
 from taichi_vvc.kernels.lanes import LANES
 
@@ -72,7 +73,7 @@ def project(ws: Workspace, f: Field, samples: int) -> None:
     out = [ws.get(name, samples * channels) for name in ("coefficients", "basis")]
     if not f.runtime.host_arrays:
         features = ws.get("features", samples * channels)
-        grids.lookup_fwd(samples, f.map.groups, channels, ws.arrays["samples"], f.values, *f.tables, *out, features)
+        by_channel.lookup_fwd_channels(samples, channels, ws.arrays["samples"], f.values, *f.tables, *out, features)
         hidden = ws.get("hidden", samples * projection.hidden)
         raw = ws.get("projection", samples * projection.outputs)
         mlp_forward(samples, projection, f.mlp, features, hidden, raw)
@@ -102,7 +103,7 @@ def projection_stride(f: Field) -> int:
     return -in_blocks(LANES, Lanes.of(projection).outputs) if f.runtime.host_arrays else projection.outputs
 
 
-def _select(ws: Workspace, f: Field, samples: int) -> int:
+def _select(ws: Workspace, f: Field, rays: int, samples: int) -> int:
     selected = ws.get("selected", samples, np.int32)
     if f.runtime.host_arrays:
         chosen = np.flatnonzero(ws.arrays["weights"][:samples] > WEIGHT_THRESHOLD)
@@ -110,7 +111,7 @@ def _select(ws: Workspace, f: Field, samples: int) -> int:
         return int(chosen.size)
     counter = ws.get("counter", 1, np.int32)
     counter.fill(0)
-    shade.select_samples(samples, ws.arrays["weights"], WEIGHT_THRESHOLD, selected, counter)
+    shade.select_samples(rays, ws.arrays["starts"], ws.arrays["weights"], WEIGHT_THRESHOLD, selected, counter)
     return int(counter[0])
 
 
@@ -167,7 +168,7 @@ def shade_samples(ws: Workspace, f: Field, rays: int, samples: int) -> Batch:
     )
     directions = ws.get("directions", rays * layout.direction_features)
     geometry.encode_directions(rays, a["rays"], layout.view_frequencies, directions)
-    count = _select(ws, f, samples)
+    count = _select(ws, f, rays, samples)
     _colours(ws, f, samples, count)
     return Batch(rays, samples, count)
 
@@ -250,7 +251,8 @@ def _backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient
     d_features = ws.get("d_features", n * layout.channels)
     mlp_backward(n, projection, f.mlp, a["features"], a["hidden"], a["d_projection"], d_features, mlp_gradient, scratch)
     stored = (a["coefficients"], a["basis"], d_features)
-    grids.lookup_bwd_samples(n, f.map.groups, layout.channels, a["samples"], *f.tables, *stored, gradient)
+    least = NEGLIGIBLE / batch.rays
+    by_channel.lookup_bwd_channels(n, layout.channels, least, a["samples"], *f.tables, *stored, gradient)
 
 
 def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient: Any | None) -> None:

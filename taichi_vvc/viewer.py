@@ -31,7 +31,6 @@ from .types import Camera
 from .viewport import (
     SHOWN,
     SMALLEST,
-    as_picture,
     camera_of_view,
     draw,
     fitted_size,
@@ -160,7 +159,7 @@ class Viewer:
         camera = self._stream.cameras[0].resized(SMALLEST, SMALLEST)
         for _ in range(2):  # the first time compiles
             began = time.monotonic()
-            draw(self._workspace, self._field[1], camera, self._stream.background, lambda: False)
+            draw(self._workspace, self._field[1], camera, self._stream.background, SHOWN[0], lambda: False)
             self._rate = SMALLEST**2 / max(time.monotonic() - began, 1e-4)
 
     def _turn(self) -> bool:
@@ -220,14 +219,13 @@ class Viewer:
             return self._stopped or (not moving and (browser.moves != moves or self._clock.playing))
 
         began = time.monotonic()
-        image = draw(self._workspace, shown_field, view, self._stream.background, stale)
-        if image is None:
+        picture = draw(self._workspace, shown_field, view, self._stream.background, mode, stale)
+        if picture is None:
             return True
         rate = size[0] * size[1] / max(time.monotonic() - began, 1e-4)
         self._rate = 0.7 * self._rate + 0.3 * rate if moving else self._rate
         # Small pictures are enlarged, and so is what JPEG does to them.
         kind = "png" if size[0] * size[1] < LOSSLESS else "jpeg"
-        picture = as_picture(image, mode)
         browser.handle.scene.set_background_image(picture, format=kind, jpeg_quality=75 if moving else 92)
         browser.handle.flush()
         browser.drawn = wanted

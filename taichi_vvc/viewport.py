@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .fields import Field
-from .render import Image, Workspace, camera_table, measure_opacity, render_pixels
+from .render import Image, Workspace, finished, finished_rgb8, render_parts
 from .types import Camera
 
 SHOWN = ("colour", "depth", "opacity")
@@ -92,18 +92,15 @@ def as_picture(image: Image, shown: str) -> np.ndarray:
 
 
 def draw(
-    workspace: Workspace, shown: Field, camera: Camera, background: tuple[float, ...], stale: Callable[[], bool]
-) -> Image | None:
-    """As :func:`taichi_vvc.render.render`, but given up with None once ``stale`` says that nobody waits for it."""
-    if not shown.measured:
-        measure_opacity(workspace, shown)
-        shown.measured = True
-    parts = []
-    table = camera_table(workspace.runtime, shown.layout, [camera])
-    for part in render_pixels(workspace, shown, table, background, 8192):
-        parts.append(part)
+    workspace: Workspace,
+    shown: Field,
+    camera: Camera,
+    background: tuple[float, ...],
+    mode: str,
+    stale: Callable[[], bool],
+) -> np.ndarray | None:
+    """A picture of ``mode``, see :func:`as_picture`, but given up with None once ``stale`` says that nobody waits."""
+    for _ in render_parts(workspace, shown, camera, background):
         if stale():
             return None
-    colour, depth, opacity = (np.concatenate(p).astype(np.float32) for p in zip(*parts, strict=True))
-    shape = (camera.height, camera.width)
-    return Image(np.clip(colour, 0, 1).reshape(*shape, 3), depth.reshape(shape), opacity.reshape(shape))
+    return finished_rgb8(workspace, camera) if mode == "colour" else as_picture(finished(workspace, camera), mode)

@@ -42,7 +42,7 @@ RUNS = {
     ),
     "gpu": (
         ["--backend", "cpu", "--tiny", *SMALL, "--rays", "64", "--size", "32x24", "--warm", "2", "--repeats", "1"],
-        {"rates", "step", "frames", "encode"},
+        {"rates", "step", "frames", "perceptrons", "encode"},
     ),
     "presets": (
         ["--presets", "ultrafast", "--frames", "1", "--downscale", "8", "--plot", "{plot}"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ import reference
 import torch
 import torch_model
 from backends import BACKEND, down, ints, random_grids, slope, small_layout, unset, up
+from taichi_vvc.kernels import channels as by_channel
 from taichi_vvc.kernels import grids as kernels
 
 from taichi_vvc import mlp
@@ -22,9 +22,7 @@ MAP = map_of(LAYOUT)
 GRIDS = random_grids(LAYOUT, 0)
 POINTS = 60
 # The adjoint with plain stores is for the CPU; the one with atomics runs everywhere.
-ADJOINTS = {"samples": kernels.lookup_bwd_samples}
-if BACKEND == "cpu":
-    ADJOINTS["tasks"] = kernels.lookup_bwd_tasks
+ADJOINTS = ["channels", "tasks"] if BACKEND == "cpu" else ["channels"]
 
 
 def points(layout: FieldLayout = LAYOUT) -> np.ndarray:
@@ -44,26 +42,35 @@ def points(layout: FieldLayout = LAYOUT) -> np.ndarray:
 def looked_up(
     values: np.ndarray, x: np.ndarray, layout: FieldLayout = LAYOUT
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coefficients, basis and features, (n, channels) each, by the kernel."""
+    """Coefficients, basis and features, (n, channels) each, by the kernel for a GPU; on the CPU its own agrees."""
     grid_map, channels = map_of(layout), layout.channels
     samples = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1)
+    given = up(samples.reshape(-1)), up(values), ints(grid_map.ints), up(grid_map.floats)
     out = [unset(len(x) * channels) for _ in range(3)]
-    tables = ints(grid_map.ints), up(grid_map.floats)
-    kernels.lookup_fwd(len(x), grid_map.groups, channels, up(samples.reshape(-1)), up(values), *tables, *out)
+    by_channel.lookup_fwd_channels(len(x), channels, *given, *out)
+    if BACKEND == "cpu":
+        own = [unset(len(x) * channels) for _ in range(3)]
+        kernels.lookup_fwd(len(x), grid_map.groups, channels, *given, *own)
+        for one, other in zip(own, out, strict=True):
+            np.testing.assert_allclose(down(one), down(other), rtol=1e-6, atol=1e-6)
     coefficients, basis, features = (down(o, len(x), channels) for o in out)
     return coefficients, basis, features
 
 
 def adjoint(
-    kernel: Callable[..., None], values: np.ndarray, x: np.ndarray, d_features: np.ndarray, start: float = 0.0
+    name: str, values: np.ndarray, x: np.ndarray, d_features: np.ndarray, start: float = 0.0, negligible: float = 0.0
 ) -> np.ndarray:
-    """Gradient of the flat values, added to an array of ``start``."""
+    """Gradient of the flat values by one of :data:`ADJOINTS`, added to an array of ``start``."""
     coefficients, basis, _ = looked_up(values, x)
     samples = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1)
     gradient = up(np.full(MAP.size, start))
     tables = ints(MAP.ints), up(MAP.floats)
     stored = up(coefficients.reshape(-1)), up(basis.reshape(-1)), up(d_features.reshape(-1))
-    kernel(len(x), MAP.groups, LAYOUT.channels, up(samples.reshape(-1)), *tables, *stored, gradient)
+    arrays = up(samples.reshape(-1)), *tables, *stored, gradient
+    if name == "tasks":
+        kernels.lookup_bwd_tasks(len(x), MAP.groups, LAYOUT.channels, *arrays)
+    else:
+        by_channel.lookup_bwd_channels(len(x), LAYOUT.channels, negligible, *arrays)
     return down(gradient, MAP.size)
 
 
@@ -128,7 +135,7 @@ def test_lookup_outside_the_bounds_is_clamped() -> None:
 def test_adjoint_equals_torch_autograd(name: str) -> None:
     x = points()
     d_features = np.random.default_rng(2).standard_normal((len(x), LAYOUT.channels)).astype(np.float32)
-    gradient = adjoint(ADJOINTS[name], flat_values(MAP, LAYOUT, GRIDS), x, d_features)
+    gradient = adjoint(name, flat_values(MAP, LAYOUT, GRIDS), x, d_features)
     grids = torch_model.doubles(GRIDS)
     (torch_model.features(LAYOUT, grids, x) * torch.from_numpy(d_features.astype(np.float64))).sum().backward()
     for number, expected in enumerate(torch_model.gradients(grids)):
@@ -148,7 +155,7 @@ def test_adjoint_equals_finite_differences(name: str) -> None:
     def loss(v: np.ndarray) -> float:
         return float((looked_up(v, x)[2].astype(np.float64) * d_features).sum())
 
-    gradient = adjoint(ADJOINTS[name], values, x, d_features).astype(np.float64)
+    gradient = adjoint(name, values, x, d_features).astype(np.float64)
     for _ in range(5):
         direction = rng.standard_normal(values.shape)
         # Along a line the features are quadratic, so that a wide central difference is exact but for rounding.
@@ -158,12 +165,21 @@ def test_adjoint_equals_finite_differences(name: str) -> None:
 @pytest.mark.parametrize("name", ADJOINTS)
 def test_adjoint_adds_to_what_is_there_and_touches_nothing_else(name: str) -> None:
     x = np.array([[0.3, 0.4, 0.2]], np.float32)
-    gradient = adjoint(ADJOINTS[name], flat_values(MAP, LAYOUT, GRIDS), x, np.ones((1, LAYOUT.channels)), start=2.0)
+    gradient = adjoint(name, flat_values(MAP, LAYOUT, GRIDS), x, np.ones((1, LAYOUT.channels)), start=2.0)
     touched = gradient != 2
     # One sample, 10 channels, 8 corners of the coefficient grid and 8 of a basis grid.
     assert touched.sum() == 2 * 8 * LAYOUT.channels
-    again = adjoint(ADJOINTS[name], flat_values(MAP, LAYOUT, GRIDS), x, np.ones((1, LAYOUT.channels)))
+    again = adjoint(name, flat_values(MAP, LAYOUT, GRIDS), x, np.ones((1, LAYOUT.channels)))
     np.testing.assert_allclose(gradient - 2, again, atol=1e-6)
+
+
+def test_adjoint_leaves_out_what_is_negligible() -> None:
+    x, values = points(), flat_values(MAP, LAYOUT, GRIDS)
+    d_features = np.random.default_rng(7).uniform(-1, 1, (len(x), LAYOUT.channels)).astype(np.float32)
+    small = np.abs(d_features) <= 0.5
+    assert 0 < small.sum() < small.size
+    found = adjoint("channels", values, x, d_features, negligible=0.5)
+    np.testing.assert_allclose(found, adjoint("channels", values, x, np.where(small, 0, d_features)), atol=1e-5)
 
 
 @pytest.mark.skipif(BACKEND != "cpu", reason="the adjoint with plain stores is for the CPU")
@@ -171,8 +187,8 @@ def test_adjoint_of_tasks_is_reproducible() -> None:
     x = np.tile(points(), (20, 1))
     d_features = np.random.default_rng(4).standard_normal((len(x), LAYOUT.channels)).astype(np.float32)
     values = flat_values(MAP, LAYOUT, GRIDS)
-    first = adjoint(kernels.lookup_bwd_tasks, values, x, d_features)
-    assert all(np.array_equal(first, adjoint(kernels.lookup_bwd_tasks, values, x, d_features)) for _ in range(3))
+    first = adjoint("tasks", values, x, d_features)
+    assert all(np.array_equal(first, adjoint("tasks", values, x, d_features)) for _ in range(3))
 
 
 @pytest.mark.skipif(BACKEND != "cpu", reason="vector lookups are for the CPU")

@@ -8,7 +8,7 @@ import reference
 from backends import down, ints, random_grids, runtime, small_layout, up
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from taichi_vvc.kernels import grids as kernels
+from taichi_vvc.kernels import channels as kernels
 from taichi_vvc.kernels import quant
 
 from taichi_vvc.fields import flat_values, map_of
@@ -76,10 +76,10 @@ def touched(layout: FieldLayout, x: np.ndarray) -> tuple[np.ndarray, ...]:
     grid_map, n, channels = map_of(layout), len(x), layout.channels
     samples = np.concatenate([x, np.zeros((n, 1), np.float32)], axis=1)
     ones, gradient = up(np.ones(n * channels)), up(np.zeros(grid_map.size))
-    kernels.lookup_bwd_samples(
+    kernels.lookup_bwd_channels(
         n,
-        grid_map.groups,
         channels,
+        0.0,
         up(samples.reshape(-1)),
         ints(grid_map.ints),
         up(grid_map.floats),

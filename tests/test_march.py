@@ -175,7 +175,7 @@ def test_exclusive_sum(chunk: int) -> None:
     rng = np.random.default_rng(chunk)
     for count in (1, 2, 15, 16, 17, 31, 48, 100, 257):
         counts = rng.integers(0, 90, count)
-        starts, partial = ints(np.full(count + 1, -1)), ints(np.full(count // chunk + 1, -1))
+        starts, partial = ints(np.full(count + 1, -1)), ints(np.full(-(-count // chunk) + -(-count // chunk**2), -1))
         march.exclusive_sum(count, ints(counts), starts, chunk, partial)
         assert down(starts, count + 1).tolist() == [0, *np.cumsum(counts).tolist()]
 

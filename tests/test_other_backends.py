@@ -18,6 +18,7 @@ FILES = (
     "test_geometry_kernels.py",
     "test_golden.py",
     "test_grids.py",
+    "test_launch_anywhere.py",
     "test_live.py",
     "test_march.py",
     "test_motion.py",

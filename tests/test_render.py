@@ -34,6 +34,7 @@ from taichi_vvc.render import (
     make_rays,
     measure_opacity,
     render,
+    render_rgb8,
     trace,
 )
 from taichi_vvc.shading import Background, Batch, fit_rays, shade_rays
@@ -323,6 +324,16 @@ def test_the_picture_does_not_depend_on_the_chunk() -> None:
         np.testing.assert_allclose(parts.colour, whole.colour, atol=1e-5)
         np.testing.assert_allclose(parts.opacity, whole.opacity, atol=1e-5)
         np.testing.assert_allclose(parts.depth, whole.depth, atol=1e-4)
+
+
+def test_colours_as_bytes_are_those_of_the_picture() -> None:
+    f = field_of(LAYOUT, GRIDS, MLP, MASK)
+    camera, background = look_at((2.5, 0.3, 3.6), CENTRE, (9, 7), 8.0), (0.0, 0.5, 1.0)
+    exact = render(f, camera, background).colour.astype(np.float64) * 255
+    found = render_rgb8(f, camera, background, chunk=20)
+    assert found.dtype == np.uint8 and found.shape == (7, 9, 3) and found.std() > 0
+    # Half a step, and what another size of parts may change.
+    assert np.abs(found - exact).max() < 0.5 + 1e-2
 
 
 def test_nothing_occupied_shows_the_background() -> None:

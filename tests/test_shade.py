@@ -201,10 +201,14 @@ def test_the_error_is_the_mean_over_random_backgrounds() -> None:
 
 
 def test_select_samples() -> None:
-    weights = np.random.default_rng(3).uniform(0, 1, 400).astype(np.float32)
+    rng = np.random.default_rng(3)
+    weights = rng.uniform(0, 1, 400).astype(np.float32)
     weights[7] = np.float32(0.6)
+    starts = np.array([0, 0, *np.sort(rng.integers(0, 400, 37)), 400, 400])
+    # A ray without any, and one all of whose samples are taken.
+    weights[starts[5] : starts[6]], weights[starts[9] : starts[10]] = 0.1, 0.9
     selected, counter = ints(np.full(400, -1)), ints([0])
-    shade.select_samples(400, up(weights), 0.6, selected, counter)
+    shade.select_samples(len(starts) - 1, ints(starts), up(weights), 0.6, selected, counter)
     expected = np.flatnonzero(weights > np.float32(0.6))
     assert down(counter, 1)[0] == len(expected)
     assert sorted(down(selected, len(expected)).tolist()) == expected.tolist()

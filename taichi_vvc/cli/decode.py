@@ -51,7 +51,7 @@ def command(
 
     from taichi_vvc.cli.output import check_output, open_sink
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.render import Workspace, render
+    from taichi_vvc.render import Workspace, render_rgb8
 
     with open_stream(file) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
@@ -64,8 +64,8 @@ def command(
         with open_sink(output, names, stream.fps) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
                 for view, camera in enumerate(views):
-                    image = render(field, camera, stream.background, workspace=workspace)
-                    sink.write(camera.name, number, image.colour)
+                    picture = render_rgb8(field, camera, stream.background, workspace=workspace)
+                    sink.write(camera.name, number, picture)
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
     text = f"{output}: {len(chosen)} frames of {len(views)} cameras"
     say_result(text, output=str(output), frames=len(chosen), cameras=len(views))

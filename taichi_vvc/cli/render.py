@@ -79,7 +79,7 @@ def render_path(
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.io.paths import camera_path
     from taichi_vvc.io.video import depth_unit, write_depth_png
-    from taichi_vvc.render import Workspace, render
+    from taichi_vvc.render import Workspace, render, render_rgb8
 
     with open_stream(file) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
@@ -98,11 +98,14 @@ def render_path(
         line = ProgressLine(len(shown), "render", keep_lines=False)
         with open_sink(output, [path], rate, flat=True) as sink, line:
             for number, (frame, camera) in enumerate(zip(shown, cameras, strict=True)):
-                image = render(field_of(frame), camera, stream.background, workspace=workspace)
-                if depth and not as_video:
-                    write_depth_png(output / f"{number:04d}.png", image.depth, depth_unit(far))
+                seen = field_of(frame), camera, stream.background
+                if not depth:
+                    sink.write(path, number, render_rgb8(*seen, workspace=workspace))
+                elif as_video:
+                    sink.write(path, number, depth_as_grey(render(*seen, workspace=workspace).depth, near, far))
                 else:
-                    sink.write(path, number, depth_as_grey(image.depth, near, far) if depth else image.colour)
+                    distances = render(*seen, workspace=workspace).depth
+                    write_depth_png(output / f"{number:04d}.png", distances, depth_unit(far))
                 line.update(number + 1, f"picture {number + 1}/{len(shown)}")
     say_result(
         f"{output}: {len(shown)} pictures of {width}x{height} at {float(rate):g} per second",

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from taichi_vvc.kernels import channels as by_channel
 from taichi_vvc.kernels import grids
 
 from ..errors import ConfigError
@@ -64,22 +65,16 @@ class _GridLookup(Function):
         c, b, out = (torch.empty((count, channels), device=device) for _ in range(3))
         tables = [torch.from_numpy(a).to(device) for a in (ints, floats)]
         fixed = (raw(points), *map(raw, tables))
-        launch(
-            device,
-            grids.lookup_fwd,
-            count,
-            len(parts),
-            channels,
-            fixed[0],
-            raw(flat),
-            *fixed[1:],
-            *map(raw, (c, b, out)),
-        )
+        arrays = fixed[0], raw(flat), *fixed[1:], *map(raw, (c, b, out))
+        if device.type == "cpu":
+            launch(device, grids.lookup_fwd, count, len(parts), channels, *arrays)
+        else:
+            launch(device, by_channel.lookup_fwd_channels, count, channels, *arrays)
         ctx.save_for_backward(points, c, b, *tables)
         ctx.parts, ctx.length = parts, length
         ctx.shapes = [tuple(t.shape) for t in (coefficients, *bases)]
-        kernel = _lookup_bwd(device)
-        warm(device, kernel, len(parts), channels, *fixed, *map(raw, (c, b, out, flat)))
+        kernel, numbers = _lookup_bwd(device, len(parts), channels)
+        warm(device, kernel, *numbers, *fixed, *map(raw, (c, b, out, flat)))
         return out
 
     @staticmethod
@@ -89,7 +84,8 @@ class _GridLookup(Function):
         device = points.device
         flat = torch.zeros(ctx.length, device=device)
         arrays = (points, ints, floats, c, b, d_out.contiguous(), flat)
-        launch(device, _lookup_bwd(device), len(points), len(ctx.parts), c.shape[1], *map(raw, arrays))
+        kernel, numbers = _lookup_bwd(device, len(ctx.parts), c.shape[1])
+        launch(device, kernel, len(points), *numbers, *map(raw, arrays))
         gradients = [torch.empty(shape, device=device) for shape in ctx.shapes]
         for level, channel, feature, width, c_base, b_base in ctx.parts:
             places = [(0, feature, c_base)] + ([(level + 1, channel, b_base)] if len(gradients) > 1 else [])
@@ -100,8 +96,11 @@ class _GridLookup(Function):
         return (None, None, *gradients)
 
 
-def _lookup_bwd(device: torch.device) -> Any:
-    return grids.lookup_bwd_tasks if device.type == "cpu" else grids.lookup_bwd_samples
+def _lookup_bwd(device: torch.device, groups: int, channels: int) -> tuple[Any, tuple[float, ...]]:
+    """The adjoint's kernel and its numbers behind that of the points; on a GPU nothing counts as negligible."""
+    if device.type == "cpu":
+        return grids.lookup_bwd_tasks, (groups, channels)
+    return by_channel.lookup_bwd_channels, (channels, 0.0)
 
 
 def grid_lookup(
