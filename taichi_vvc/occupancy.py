@@ -24,8 +24,10 @@ _EMPTY = 0.1
 _HIDDEN = 5.0
 # A scene has changed where less than this part of what was occupied may still be.
 _STILL_THERE = 0.25
-# The part of the pixels that must have been missed before cells are kept for them.
+# The part of the pixels that must have been missed before cells are kept for them, where there are no masks.
 _MISSED = 0.002
+# Alpha (8 bits) from which a pixel must meet something.
+_SHOWN = 128
 
 
 def scene_changed(before: np.ndarray, mask: np.ndarray) -> bool:
@@ -75,9 +77,10 @@ def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = Tr
 def missed_cells(ws: Workspace, f: Field, problem: FrameProblem, kept: np.ndarray, background: Colour) -> np.ndarray:
     """The occupied cells outside ``kept`` that may hold what pixels show that would then be left to the background.
 
-    A fit may drop what it has not found yet, where the background (sRGB in [0, 1]) looks a little like it, and nothing
-    would ever form there again. Such cells lie on a ray of a pixel that differs from the background and meets nothing
-    that is kept, and no view sees through them to the background. (nz, ny, nx) bool.
+    A fit may drop what it has not found yet, where the background (sRGB in [0, 1]) looks a little like it, or what it
+    shows as a haze, and nothing would ever form there again. Such cells lie on a ray of a pixel that is not transparent
+    (without masks: that differs from the background) and meets nothing that is kept, and no view sees through them to
+    the background. (nz, ny, nx) bool.
     """
     candidates = f.runtime.download(problem.candidates, problem.count)
     missed, hull = _missed_pixels(ws, f.layout, problem.views, problem.table, candidates, kept, background)
@@ -109,13 +112,15 @@ def _missed_pixels(
     kept: np.ndarray,
     background: Colour,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the ``candidates`` that differ from the background and meet nothing ``kept`` (none if they are few), and
-    the cells through which no view sees the background."""
-    away = np.concatenate([differs(v.image, background).reshape(-1) for v in views])
+    """Those of the ``candidates`` that show something and meet nothing ``kept`` (without masks none if they are few),
+    and the cells through which no view sees the background."""
+    masked = any(v.has_alpha for v in views)
+    shown = (v.image[..., 3] >= _SHOWN if masked else differs(v.image, background) for v in views)
+    away = np.concatenate([pixels.reshape(-1) for pixels in shown])
     covered = np.zeros(away.size, bool)
     covered[crossing_pixels(ws, layout, table, kept)] = True
     missed = candidates[away[candidates] & ~covered[candidates]]
-    if missed.size < _MISSED * candidates.size:
+    if missed.size < (1 if masked else _MISSED * candidates.size):
         return missed[:0], np.zeros_like(kept)
     covered[missed] = True
     silhouettes, first = [], 0

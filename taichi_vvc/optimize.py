@@ -197,8 +197,7 @@ def _prune(ws: Workspace, state: _State, config: EncoderConfig, problem: FramePr
     """Drop cells that turned out empty or hidden from the state, all but a ``margin`` of one cell; True if any was."""
     f = state.field
     keep = kept_cells(ws, f, problem, margin)
-    if not problem.has_alpha:
-        keep |= missed_cells(ws, f, problem, keep, config.backdrop)
+    keep |= missed_cells(ws, f, problem, keep, config.backdrop)
     if not keep.any() or keep.sum() == f.mask.sum():
         return False
     occupy(f, keep)

@@ -8,14 +8,14 @@ from pathlib import Path
 import captures
 import numpy as np
 import pytest
-from backends import runtime
+from backends import down, runtime
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc import codedframe
 from taichi_vvc.codedframe import CodedFrame, GroupWatch
 from taichi_vvc.config import layout_of
-from taichi_vvc.occupancy import entered_cells, missed_cells
+from taichi_vvc.occupancy import _marked, entered_cells, first_mask, missed_cells
 from taichi_vvc.optimize import begin_fit
 from taichi_vvc.problem import make_problem
 from taichi_vvc.render import Workspace, measure_opacity
@@ -65,6 +65,25 @@ def test_cells_are_kept_where_pixels_would_be_left_to_the_background(plain: Path
     missed = missed_cells(ws, field, problem, first, BACKGROUND)
     assert (missed & second).any() and not (missed & first).any()
     assert not missed_cells(ws, field, problem, first | second, BACKGROUND).any()
+
+
+def test_cells_of_opaque_pixels_are_kept_however_few(tmp_path: Path) -> None:
+    sequence = tv.open_capture(captures.write_capture(tmp_path, cameras=6, frames=1, size=32))
+    ws, views = Workspace(runtime()), sequence.frame(0).views
+    layout = layout_of(CONFIG, sequence.bounds, [v.camera for v in views])
+    whole = first_mask(layout, views, None)
+    problem = make_problem(ws, layout, views, whole)
+    assert problem.has_alpha
+    field = begin_fit(ws.runtime, layout, CONFIG, whole, None).field
+    measure_opacity(ws, field)
+    # All that one opaque pixel's ray meets is about to be dropped.
+    opaque = np.concatenate([v.image[..., 3].reshape(-1) for v in problem.views]) >= 128
+    candidates = down(problem.candidates)[: problem.count]
+    lost = candidates[opaque[candidates]][:1]
+    met = _marked(ws, layout, problem.table, lost, field.occupancy, ws.runtime.zeros(whole.size))
+    missed = missed_cells(ws, field, problem, whole & ~met, BACKGROUND)
+    assert met.any() and (missed & met).any() and not (missed & ~met).any()
+    assert not missed_cells(ws, field, problem, whole, BACKGROUND).any()
 
 
 def test_a_group_has_lost_the_scene() -> None:
