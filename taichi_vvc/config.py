@@ -42,8 +42,9 @@ class EncoderConfig:
         projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
         rays: rays per optimisation step.
         key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
-        grid_rate, mlp_rate: learning rates at first.
-        final_rate: what is left of both in the end, as a part of what they were; they fall evenly.
+        grid_rate, mlp_rate: learning rates.
+        rising: part of the iterations during which both rise evenly from almost nothing.
+        final_rate: what is left of both in the end, as a part of these; they fall evenly.
         inter_rate: factor of grid_rate on inter frames.
         coefficient_step, basis_step: quantisation steps; on the key frame only their start.
         rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
@@ -83,6 +84,7 @@ class EncoderConfig:
     grid_rate: float = 0.2
     mlp_rate: float = 0.02
     inter_rate: float = 1.0
+    rising: float = 0.075
     final_rate: float = 0.1
     coefficient_step: float = 0.4
     basis_step: float = 0.4
@@ -120,6 +122,8 @@ class EncoderConfig:
             raise ConfigError(f"expected nodes_per_pixel of 0 or more, found {self.nodes_per_pixel}")
         if self.motion_blocks < 0:
             raise ConfigError(f"expected motion_blocks of 1 or more (0: no motion), found {self.motion_blocks}")
+        if not 0 <= self.rising <= 1:
+            raise ConfigError(f"expected rising of 0 to 1, found {self.rising}")
         if not 0 < self.final_rate <= 1:
             raise ConfigError(f"expected a final_rate above 0 and up to 1, found {self.final_rate}")
         if self.keyint < 0:

@@ -206,8 +206,11 @@ def _prune(ws: Workspace, state: _State, config: EncoderConfig, problem: FramePr
 
 
 def learning_decay(config: EncoderConfig, iteration: int, total: int) -> float:
-    """What is left of the learning rates at an iteration of ``total``, as a part of what they were."""
-    return 1 - (1 - config.final_rate) * iteration / total
+    """The learning rates at an iteration of ``total``, as a part of the highest."""
+    # Adam's first steps are all of full size, whatever the gradient: at full rate they throw the density everywhere
+    # far below zero, from where some fits never recover.
+    risen = min(1.0, (iteration + 1) / max(1.0, config.rising * total))
+    return risen * (1 - (1 - config.final_rate) * iteration / total)
 
 
 def fit_frame(

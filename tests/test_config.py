@@ -6,10 +6,12 @@ import dataclasses
 
 import backends
 import captures
+import numpy as np
 import pytest
 
 from taichi_vvc.config import PRESETS, layout_of, pixels_per_side
 from taichi_vvc.errors import ConfigError
+from taichi_vvc.optimize import learning_decay
 
 BOUNDS = captures.BOUNDS
 
@@ -55,3 +57,16 @@ def test_the_mask_is_coarser_where_bytes_are_dear() -> None:
 def test_a_negative_density_of_nodes_is_refused() -> None:
     with pytest.raises(ConfigError, match="nodes_per_pixel"):
         dataclasses.replace(PRESETS["slow"], nodes_per_pixel=-1.0)
+
+
+def test_learning_rates_rise_and_then_fall_evenly() -> None:
+    config = dataclasses.replace(PRESETS["fast"], rising=0.1, final_rate=0.2)
+    rates = np.array([learning_decay(config, i, 1000) for i in range(1000)])
+    assert rates[0] == pytest.approx(0.01) and rates.argmax() == 99
+    assert (np.diff(rates[:100]) > 0).all()
+    # To a fifth at the end of the fit, along one line.
+    np.testing.assert_allclose(rates[99:], 1 - 0.8 * np.arange(99, 1000) / 1000)
+    flat = dataclasses.replace(config, rising=0.0)
+    assert learning_decay(flat, 0, 1000) == 1.0
+    with pytest.raises(ConfigError, match="rising"):
+        dataclasses.replace(config, rising=1.5)
