@@ -19,8 +19,8 @@ from ._taichi import ti
 
 _KNOWN = ti.__name__ == "taichi" and tuple(ti.__version__[:2]) == (1, 7)
 _FLOAT, _INT, _ARRAY = range(3)
-_ON_HOST = (ti.x64, ti.arm64)
-_RESIDENT = ti.ScalarNdarray
+_ON_HOST = (ti.x64, ti.arm64) if _KNOWN else ()
+_RESIDENT = ti.ScalarNdarray if _KNOWN else None
 
 
 def kernel(function):
@@ -51,7 +51,8 @@ class _Prepared:
         """Set an array; False where it is not one that the kernel can take as it is."""
         dtype, width, taichi_dtype = annotation
         if self.resident:
-            if type(array) is not _RESIDENT or array.dtype is not taichi_dtype or array.grad or len(array.shape) != 1:
+            flat = type(array) is _RESIDENT and array.grad is None and len(array.shape) == 1
+            if not flat or array.dtype is not taichi_dtype:
                 return False
             self.context.set_arg_ndarray(slot, array.arr)
             return True
