@@ -25,6 +25,7 @@ class EncoderConfig:
             a target below, where the search for the first frame's begins.
         bitrate: kbit/s of the whole file, every byte counted, at the capture's frame rate; None: no such target.
         target_psnr: mean PSNR as ``tvvc eval`` measures it by default, dB; None: no such target.
+        key_lambda: factor of lambda_rate for key frames that are fitted from scratch, from which others go on.
         lambda_residual: weight of the L1 norm of an inter frame's basis residual, same scale.
         keyint: frames from one key frame to the next; 0 stands for about one second.
         scenecut: whether a group also starts at a cut, and where an inter frame loses the scene and a key frame pays.
@@ -61,6 +62,7 @@ class EncoderConfig:
 
     preset: str = "medium"
     lambda_rate: float = 5e-4
+    key_lambda: float = 0.7
     lambda_residual: float = 0.0
     keyint: int = 0
     scenecut: bool = True
@@ -109,6 +111,8 @@ class EncoderConfig:
             raise ConfigError(f"expected even level_channels, found {self.level_channels}")
         if not 0 <= self.lambda_rate < math.inf or not 0 <= self.lambda_residual < math.inf:
             raise ConfigError(f"expected a lambda of 0 or more, found {self.lambda_rate}, {self.lambda_residual}")
+        if not 0 < self.key_lambda < math.inf:
+            raise ConfigError(f"expected a key_lambda above 0, found {self.key_lambda}")
         if self.bitrate is not None and self.target_psnr is not None:
             raise ConfigError("expected a bitrate or a target PSNR, found both; give one of them")
         for name, value in (("bitrate", self.bitrate), ("target_psnr", self.target_psnr)):

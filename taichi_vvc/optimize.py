@@ -111,6 +111,7 @@ class _State:
     mlp_moments: tuple[Any, Any] | None
     mlp_symbols: tuple[np.ndarray, ...] | None = None
     mlp_rate: float = 1.0  # factor of the learning rate of the MLPs
+    rate_weight: float = 1.0  # factor of lambda
 
 
 def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
@@ -174,6 +175,7 @@ def begin_fit(
         runtime.zeros(mlp.size) if fitted else None,
         (runtime.zeros(mlp.size), runtime.zeros(mlp.size)) if fitted else None,
         mlp_rate=1.0 if begin is None else _FITTED_ON,
+        rate_weight=config.key_lambda if reference is None and begin is None else 1.0,
     )
 
 
@@ -328,7 +330,7 @@ def _update(
     s, runtime, tables = state.symbols, state.field.runtime, state.tables
     t = iteration + 1
     correction1, correction2 = 1 / (1 - _BETA1**t), 1 / (1 - _BETA2**t)
-    weight = config.lambda_rate / problem.rays_per_view
+    weight = state.rate_weight * config.lambda_rate / problem.rays_per_view
     given, largest = update.NO_RATE, 0
     rows, slopes = s.place, s.gradient
     if tables is not None and config.joint:

@@ -11,7 +11,8 @@ import pytest
 
 from taichi_vvc.config import PRESETS, layout_of, pixels_per_side
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.optimize import learning_decay
+from taichi_vvc.optimize import Reference, Start, begin_fit, learning_decay
+from taichi_vvc.types import GroupParameters, SymbolFrame
 
 BOUNDS = captures.BOUNDS
 
@@ -70,3 +71,19 @@ def test_learning_rates_rise_and_then_fall_evenly() -> None:
     assert learning_decay(flat, 0, 1000) == 1.0
     with pytest.raises(ConfigError, match="rising"):
         dataclasses.replace(config, rising=1.5)
+
+
+def test_a_key_frame_from_scratch_has_less_lambda() -> None:
+    layout = backends.small_layout()
+    config = dataclasses.replace(PRESETS["fast"], key_lambda=0.5)
+    mask = np.ones(layout.occupancy[::-1], bool)
+    runtime = backends.runtime()
+    first = begin_fit(runtime, layout, config, mask, None)
+    symbols = tuple(np.zeros(shape, np.int32) for shape in layout.grid_shapes)
+    frame = SymbolFrame(symbols, symbols, mask, True)
+    before = Reference(frame, GroupParameters(tuple(map(float, first.steps)), backends.random_mlp(layout, 0)))
+    assert first.rate_weight == 0.5
+    assert begin_fit(runtime, layout, config, mask, before).rate_weight == 1.0
+    assert begin_fit(runtime, layout, config, mask, None, Start(before, False)).rate_weight == 1.0
+    with pytest.raises(ConfigError, match="key_lambda"):
+        dataclasses.replace(config, key_lambda=0.0)
