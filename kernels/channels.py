@@ -19,6 +19,23 @@ def group_of(channel: ti.i32, ints: ti.template()) -> ti.i32:
 
 
 @ti.func
+def corners_of(s: ti.i32, channel: ti.i32, samples: ti.template(), ints: ti.template(), floats: ti.template()):
+    """Where a channel of a sample lies: the distance between nodes, then of the coefficient grid and of the basis grid
+    the channel's place at the lowest corner, the strides (nodes) and the fractions."""
+    g = group_of(channel, ints)
+    width = ints[g * 16]
+    lane = channel - ints[g * 16 + 1]
+    x = samples[s * 4]
+    y = samples[s * 4 + 1]
+    z = samples[s * 4 + 2]
+    c_node, c_sy, c_sz, cx, cy, cz = coefficient_corner(g, x, y, z, ints, floats)
+    b_node, b_sy, b_sz, bx, by, bz = basis_corner(g, x, y, z, ints, floats)
+    c_first = ints[g * 16 + 2] + c_node * width + lane
+    b_first = ints[g * 16 + 6] + b_node * width + lane
+    return width, c_first, c_sy, c_sz, cx, cy, cz, b_first, b_sy, b_sz, bx, by, bz
+
+
+@ti.func
 def gather_channel(
     values: ti.template(),
     first: ti.i32,
@@ -70,16 +87,11 @@ def lookup_fwd_channels(
     """:func:`~taichi_vvc.kernels.grids.lookup_fwd` for a GPU."""
     for i in range(count * channels):
         s = i // channels
-        g = group_of(i - s * channels, ints)
-        width = ints[g * 16]
-        lane = i - s * channels - ints[g * 16 + 1]
-        x = samples[s * 4]
-        y = samples[s * 4 + 1]
-        z = samples[s * 4 + 2]
-        node, sy, sz, fx, fy, fz = coefficient_corner(g, x, y, z, ints, floats)
-        c = gather_channel(values, ints[g * 16 + 2] + node * width + lane, width, sy, sz, fx, fy, fz)
-        node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
-        b = gather_channel(values, ints[g * 16 + 6] + node * width + lane, width, sy, sz, fx, fy, fz)
+        width, c_first, c_sy, c_sz, cx, cy, cz, b_first, b_sy, b_sz, bx, by, bz = corners_of(
+            s, i - s * channels, samples, ints, floats
+        )
+        c = gather_channel(values, c_first, width, c_sy, c_sz, cx, cy, cz)
+        b = gather_channel(values, b_first, width, b_sy, b_sz, bx, by, bz)
         coefficients[i] = c
         basis[i] = b
         features[i] = c * b
@@ -103,15 +115,8 @@ def lookup_bwd_channels(
         d = d_features[i]
         if ti.abs(d) > negligible:
             s = i // channels
-            g = group_of(i - s * channels, ints)
-            width = ints[g * 16]
-            lane = i - s * channels - ints[g * 16 + 1]
-            x = samples[s * 4]
-            y = samples[s * 4 + 1]
-            z = samples[s * 4 + 2]
-            node, sy, sz, fx, fy, fz = coefficient_corner(g, x, y, z, ints, floats)
-            first = ints[g * 16 + 2] + node * width + lane
-            scatter_channel(gradient, first, width, sy, sz, fx, fy, fz, d * basis[i])
-            node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
-            first = ints[g * 16 + 6] + node * width + lane
-            scatter_channel(gradient, first, width, sy, sz, fx, fy, fz, d * coefficients[i])
+            width, c_first, c_sy, c_sz, cx, cy, cz, b_first, b_sy, b_sz, bx, by, bz = corners_of(
+                s, i - s * channels, samples, ints, floats
+            )
+            scatter_channel(gradient, c_first, width, c_sy, c_sz, cx, cy, cz, d * basis[i])
+            scatter_channel(gradient, b_first, width, b_sy, b_sz, bx, by, bz, d * coefficients[i])

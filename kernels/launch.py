@@ -96,7 +96,7 @@ class _Quick:
         with self._lock:
             prepared = self._prepared.get(key)
             if prepared is None or prepared.program is not program:
-                prepared = self._prepare(key, arguments)
+                prepared = self._prepare(program, key, arguments)
             elif prepared.resident:
                 prepared.forget(len(arguments))
             if prepared is None or not self._fill(prepared, arguments):
@@ -104,9 +104,8 @@ class _Quick:
             program.launch_kernel(prepared.compiled, prepared.context)
         return None
 
-    def _prepare(self, key, arguments):
+    def _prepare(self, program, key, arguments):
         """None where arguments are not arrays of the backend, or wrong, which Taichi itself then says."""
-        program = ti.lang.impl.get_runtime().prog
         if program is None:
             return None
         array = np.ndarray if ti.cfg.arch in _ON_HOST else _RESIDENT

@@ -118,7 +118,8 @@ def _missed_pixels(
     shown = (v.image[..., 3] >= _SHOWN if masked else differs(v.image, background) for v in views)
     away = np.concatenate([pixels.reshape(-1) for pixels in shown])
     covered = np.zeros(away.size, bool)
-    covered[crossing_pixels(ws, layout, table, kept)] = True
+    # What is kept lies within what the candidates' rays meet.
+    covered[crossing_pixels(ws, layout, table, kept, candidates)] = True
     missed = candidates[away[candidates] & ~covered[candidates]]
     if missed.size < (1 if masked else _MISSED * candidates.size):
         return missed[:0], np.zeros_like(kept)

@@ -64,24 +64,30 @@ def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask
 
 
 def crossing_pixels(
-    ws: Workspace, layout: FieldLayout, table: CameraTable, mask: np.ndarray, chunk: int = 1 << 18
+    ws: Workspace,
+    layout: FieldLayout,
+    table: CameraTable,
+    mask: np.ndarray,
+    among: np.ndarray | None = None,
+    chunk: int = 1 << 18,
 ) -> np.ndarray:
-    """Indices (int32) of all pixels whose rays take a sample in the ``mask``."""
+    """Indices (int32) of the pixels whose rays take a sample in the ``mask``, of all pixels or of those ``among``."""
     runtime = ws.runtime
     nx, ny, nz = layout.occupancy
     occupancy = runtime.upload(mask.astype(np.int32))
     # An opacity of 1 per occupied cell and a tiny limit end each ray at its first sample.
     opacity = runtime.upload(mask.astype(np.float32))
-    found = []
-    for start in range(0, table.pixels, chunk):
-        count = min(chunk, table.pixels - start)
-        make_rays(ws, layout, table, runtime.upload(np.arange(start, start + count, dtype=np.int32)), count)
-        counts = ws.get("counts", count, np.int32)
+    among = np.arange(table.pixels, dtype=np.int32) if among is None else among
+    found = [np.zeros(0, np.int32)]
+    for start in range(0, among.size, chunk):
+        pixels = among[start : start + chunk]
+        make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
+        counts = ws.get("counts", pixels.size, np.int32)
         march.count_samples(
-            count, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, layout.march_step, 1e-6, 0, 0, 0, counts
+            pixels.size, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, layout.march_step, 1e-6, 0, 0, 0, counts
         )
-        found.append(np.flatnonzero(runtime.download(counts, count)).astype(np.int32) + start)
-    return np.concatenate(found).astype(np.int32)
+        found.append(pixels[runtime.download(counts, pixels.size) > 0])
+    return np.concatenate(found)
 
 
 def in_patches(pixels: np.ndarray, cameras: Sequence[Camera]) -> np.ndarray:

@@ -170,6 +170,16 @@ def render_parts(
         yield start + count
 
 
+def _rendered(
+    f: Field, camera: Camera, background: Sequence[float], workspace: Workspace | None, chunk: int | None
+) -> Workspace:
+    """The workspace with all parts of a picture."""
+    ws = workspace or Workspace(f.runtime)
+    for _ in render_parts(ws, f, camera, background, chunk):
+        pass
+    return ws
+
+
 def finished(ws: Workspace, camera: Camera) -> Image:
     """The picture of ``camera`` that :func:`render_parts` has rendered."""
     shape, runtime = (camera.height, camera.width), ws.runtime
@@ -201,10 +211,7 @@ def render(
     Returns:
         Colour, depth and opacity, see :class:`Image`.
     """
-    ws = workspace or Workspace(f.runtime)
-    for _ in render_parts(ws, f, camera, background, chunk):
-        pass
-    return finished(ws, camera)
+    return finished(_rendered(f, camera, background, workspace, chunk), camera)
 
 
 def render_rgb8(
@@ -219,10 +226,7 @@ def render_rgb8(
 
     For players and videos: a fifth of the bytes comes back from a GPU.
     """
-    ws = workspace or Workspace(f.runtime)
-    for _ in render_parts(ws, f, camera, background, chunk):
-        pass
-    return finished_rgb8(ws, camera)
+    return finished_rgb8(_rendered(f, camera, background, workspace, chunk), camera)
 
 
 def finished_rgb8(ws: Workspace, camera: Camera) -> np.ndarray:

@@ -119,6 +119,15 @@ def constant_mlp(layout: FieldLayout, raw_density: float, colour: tuple[float, f
     return tuple(tensors)
 
 
+FOG_COLOUR = (0.8, 0.3, 0.55)
+FOG_RAW = 3.0 - 4.0  # below the shift: a thin fog
+
+
+def fog(layout: FieldLayout, raw: float = FOG_RAW, mask: np.ndarray | None = None) -> Field:
+    """A field of constant density and colour."""
+    return field_of(layout, random_grids(layout, 0), constant_mlp(layout, raw, FOG_COLOUR), mask)
+
+
 def look_at(position: Any, target: Any, size: tuple[int, int] = (8, 6), focal: float = 8.0, **changes: Any) -> Camera:
     """A camera at ``position`` that looks at ``target``, world units; ``size`` and ``focal`` in pixels."""
     eye = np.asarray(position, np.float64)

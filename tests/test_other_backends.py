@@ -23,6 +23,7 @@ FILES = (
     "test_march.py",
     "test_motion.py",
     "test_newcomers.py",
+    "test_pictures.py",
     "test_problem.py",
     "test_quant.py",
     "test_rate_kernels.py",

@@ -1,4 +1,4 @@
-"""The whole renderer and its adjoint: against the model in torch, NumPy twins, differences and known pictures."""
+"""The whole renderer and its adjoint: against the model in torch, NumPy twins, and differences."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import reference
 import torch_model
 from backends import (
     BACKEND,
-    constant_mlp,
     down,
     field_of,
+    fog,
     ints,
     look_at,
     random_grids,
@@ -34,11 +34,10 @@ from taichi_vvc.render import (
     make_rays,
     measure_opacity,
     render,
-    render_rgb8,
     trace,
 )
 from taichi_vvc.shading import Background, Batch, fit_rays, shade_rays
-from taichi_vvc.types import FieldLayout, GridLevel
+from taichi_vvc.types import GridLevel
 
 # The package's own name "render" is the function.
 renderer = import_module("taichi_vvc.render")
@@ -264,85 +263,6 @@ def test_a_workspace_can_be_reused() -> None:
         np.testing.assert_allclose(shoot(f, ws=ws).colour, shoot(f).colour, atol=1e-5)
 
 
-# Known pictures
-
-COLOUR = (0.8, 0.3, 0.55)
-RAW = 3.0 - 4.0  # below the shift: a thin fog
-
-
-def fog(layout: FieldLayout, raw: float = RAW, mask: np.ndarray | None = None) -> Field:
-    """Constant density and colour."""
-    return field_of(layout, random_grids(layout, 0), constant_mlp(layout, raw, COLOUR), mask)
-
-
-def chords(layout: FieldLayout, camera) -> tuple[np.ndarray, np.ndarray]:
-    """Entry distance and length within the bounds (height, width), world units, for a camera without distortion."""
-    near, length = np.zeros((2, camera.height, camera.width))
-    for row, column in np.ndindex(camera.height, camera.width):
-        direction = camera.rotation @ [
-            (column + 0.5 - camera.cx) / camera.fx, (row + 0.5 - camera.cy) / camera.fy, 1.0
-        ]  # fmt: skip
-        direction /= np.linalg.norm(direction)
-        entry, end = reference.box_interval(camera.position - layout.bounds.lower, direction, layout.bounds.size)
-        near[row, column], length[row, column] = entry, max(0.0, end - entry)
-    return near, length
-
-
-@pytest.mark.parametrize("position", [(2.5, 0.3, 3.6), (0.1, 1.4, 2.6)], ids=["outside", "inside"])
-def test_fog_is_as_deep_as_beer_and_lambert_say(position: tuple[float, float, float]) -> None:
-    layout = small_layout(steps_per_side=64)
-    camera = look_at(position, (0.6, 0.9, 2.2), (11, 9), 7.0)
-    image = render(fog(layout), camera, (0.1, 0.2, 0.9))
-    near, length = chords(layout, camera)
-    side = layout.bounds.largest_side
-    sigma = float(reference.density(np.array(RAW))) / side
-    opacity = 1 - np.exp(-sigma * length)
-    # A chord is rounded to a whole number of steps.
-    step = side / 64
-    assert np.abs(image.opacity - opacity).max() < sigma * step / 2 + 1e-4
-    assert image.opacity.max() > 0.3 and image.colour.dtype == np.float32
-    mixed = opacity[..., None] * COLOUR + (1 - opacity)[..., None] * (0.1, 0.2, 0.9)
-    assert np.abs(image.colour - mixed).max() < sigma * step / 2 + 1e-4
-    hit = length > 2 * step
-    # The mean of an exponential distribution cut off at the end of the chord.
-    mean = 1 / sigma - length[hit] * np.exp(-sigma * length[hit]) / opacity[hit]
-    assert np.abs(image.depth[hit] - near[hit] - mean).max() < step
-    missed = length == 0
-    assert (image.depth[missed] == 0).all() and (image.opacity[missed] == 0).all()
-    np.testing.assert_allclose(image.colour[missed], np.tile([0.1, 0.2, 0.9], (missed.sum(), 1)), atol=1e-6)
-    assert missed.any() == (position[0] == 2.5)
-
-
-def test_the_picture_does_not_depend_on_the_chunk() -> None:
-    f = field_of(LAYOUT, GRIDS, MLP, MASK)
-    camera = look_at((2.5, 0.3, 3.6), CENTRE, (9, 7), 8.0)
-    whole = render(f, camera)
-    assert whole.opacity.max() > 0.5 > whole.opacity.min()
-    for chunk in (7, 30):
-        parts = render(f, camera, chunk=chunk)
-        # Batches of another size may take another path through BLAS.
-        np.testing.assert_allclose(parts.colour, whole.colour, atol=1e-5)
-        np.testing.assert_allclose(parts.opacity, whole.opacity, atol=1e-5)
-        np.testing.assert_allclose(parts.depth, whole.depth, atol=1e-4)
-
-
-def test_colours_as_bytes_are_those_of_the_picture() -> None:
-    f = field_of(LAYOUT, GRIDS, MLP, MASK)
-    camera, background = look_at((2.5, 0.3, 3.6), CENTRE, (9, 7), 8.0), (0.0, 0.5, 1.0)
-    exact = render(f, camera, background).colour.astype(np.float64) * 255
-    found = render_rgb8(f, camera, background, chunk=20)
-    assert found.dtype == np.uint8 and found.shape == (7, 9, 3) and found.std() > 0
-    # Half a step, and what another size of parts may change.
-    assert np.abs(found - exact).max() < 0.5 + 1e-2
-
-
-def test_nothing_occupied_shows_the_background() -> None:
-    f = fog(LAYOUT, mask=np.zeros(LAYOUT.occupancy[::-1], bool))
-    image = render(f, CAMERAS[0], (0.25, 0.5, 0.75))
-    assert (image.colour == np.array([0.25, 0.5, 0.75], np.float32)).all()
-    assert not image.opacity.any() and not image.depth.any()
-
-
 def test_measured_opacity_bounds_the_cells() -> None:
     f = field_of(LAYOUT, GRIDS, MLP, MASK)
     peak = measure_opacity(Workspace(runtime()), f)
@@ -399,3 +319,7 @@ def test_crossing_pixels_are_those_whose_rays_take_a_sample() -> None:
     assert found.tolist() == np.flatnonzero(np.diff(shot.starts)).tolist()
     assert 3 < len(found) < RAYS
     np.testing.assert_array_equal(crossing_pixels(ws, LAYOUT, table, mask, chunk=10), found)
+    some = np.random.default_rng(5).permutation(RAYS)[:20].astype(np.int32)
+    among = crossing_pixels(ws, LAYOUT, table, mask, some, chunk=7)
+    assert among.tolist() == [pixel for pixel in some if pixel in found]
+    assert crossing_pixels(ws, LAYOUT, table, mask, some[:0]).size == 0
