@@ -15,6 +15,7 @@ from taichi_vvc.kernels._taichi import ti
 
 from taichi_vvc import distortion, optimize, shading
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
+from taichi_vvc.deviceplan import DevicePlanner
 from taichi_vvc.encode import settle_background
 from taichi_vvc.entropy import NOTHING
 from taichi_vvc.occupancy import first_mask
@@ -63,6 +64,7 @@ class Case:
     background: tuple[float, ...]
     seed: int = 1
     iteration: int = 0
+    planner: DevicePlanner | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -86,7 +88,10 @@ class Case:
 
     def plan(self) -> None:
         """Let the coder choose its tables."""
-        optimize._plan(self.state, self.config, [NOTHING] * len(self.state.steps))
+        known = [NOTHING] * len(self.state.steps)
+        if self.planner is None:
+            self.planner = optimize.planner_for(self.runtime, self.layout, self.config, known)
+        optimize._plan(self.state, self.config, known, self.planner)
 
     @property
     def samples(self) -> int:

@@ -335,3 +335,15 @@ def sum_blocks(
             total += d_step[first + block]
             block += parts
         sums[i] = total
+
+
+@kernel
+def gather(
+    count: ti.i32,
+    where: I32,  # (count,)
+    vector: F32,
+    result: F32,  # out (count,)
+):
+    """The elements at so many places."""
+    for i in range(count):
+        result[i] = vector[where[i]]

@@ -175,15 +175,17 @@ def split_magnitudes(values: np.ndarray, at: Lattice) -> np.ndarray:
     return parts.reshape(8, values.shape[3], at.size)
 
 
-def means_at(values: np.ndarray, at: Lattice) -> np.ndarray:
-    """(C,) int64 mean magnitude of each channel of a (nz, ny, nx, C) grid over the live nodes, in 1/2048, rounded."""
-    magnitudes = capped_at(values, at)
-    return magnitudes.sum(0, dtype=np.int64) * 2048 // max(at.nodes.size, 1)
+def means_at(values: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """(C,) int64 mean magnitude of each channel of a (nz, ny, nx, C) grid over the live nodes, in 1/2048, rounded.
+
+    ``nodes``: their flat indices.
+    """
+    return capped_at(values, nodes).sum(0, dtype=np.int64) * 2048 // max(nodes.size, 1)
 
 
-def capped_at(values: np.ndarray, at: Lattice) -> np.ndarray:
-    """(live, C) uint8: capped magnitudes of a (nz, ny, nx, C) grid at the live nodes."""
-    return capped(values.reshape(-1, values.shape[3])[at.nodes])
+def capped_at(values: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """(live, C) uint8: capped magnitudes of a (nz, ny, nx, C) grid at the live nodes, given as flat indices."""
+    return capped(values.reshape(-1, values.shape[3])[nodes])
 
 
 def capped(values: np.ndarray) -> np.ndarray:

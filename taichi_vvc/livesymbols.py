@@ -133,32 +133,43 @@ def make_live(
     live: tuple[np.ndarray, ...],
     parameters: tuple[np.ndarray, ...],
     reference: tuple[np.ndarray, ...],
-    moments: tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None = None,
 ) -> LiveSymbols:
-    """Gather dense grids into the vectors of a fit; ``moments`` of Adam start at zero unless given (dense)."""
-    places, ranges, at = [], [], 0
-    for number, mask in enumerate(live):
-        place = grid_map.places(number, np.flatnonzero(mask)).reshape(-1)
-        places.append(place)
-        ranges.append((at, at + place.size))
-        at += place.size
+    """Gather dense grids into the vectors of a fit; the moments of Adam are zero."""
+    count = sum(int(np.count_nonzero(m)) * shape[3] for m, shape in zip(live, layout.grid_shapes, strict=True))
 
-    def vector(grids: tuple[np.ndarray, ...] | None) -> Any:
-        return runtime.zeros(at) if grids is None else runtime.upload(gather_live(grids, live).astype(np.float32))
+    def vector(grids: tuple[np.ndarray, ...]) -> Any:
+        return runtime.upload(gather_live(grids, live).astype(np.float32))
 
-    first, second = moments or (None, None)
+    moments = runtime.zeros(count), runtime.zeros(count)
+    return _arranged(runtime, grid_map, live, vector(parameters), *moments, vector(reference))
+
+
+def _arranged(
+    runtime: Runtime,
+    grid_map: GridMap,
+    live: tuple[np.ndarray, ...],
+    parameters: Any,
+    moment1: Any,
+    moment2: Any,
+    reference: Any,
+) -> LiveSymbols:
+    """The vectors of a fit with all that follows from where they lie."""
+    places = [grid_map.places(number, np.flatnonzero(mask)).reshape(-1) for number, mask in enumerate(live)]
+    ends = np.cumsum([place.size for place in places]).tolist()
+    ranges = tuple(zip([0, *ends[:-1]], ends, strict=True))
+    place = np.concatenate(places).astype(np.int32)
     return LiveSymbols(
         live,
-        tuple(ranges),
-        vector(parameters),
-        runtime.zeros(at),
-        vector(first),
-        vector(second),
-        runtime.zeros(at),
-        vector(reference),
-        runtime.upload(np.concatenate(places).astype(np.int32)),
+        ranges,
+        parameters,
+        runtime.zeros(ends[-1]),
+        moment1,
+        moment2,
+        runtime.zeros(ends[-1]),
+        reference,
+        runtime.upload(place),
         Blocks.of(runtime, ranges),
-        _fours(np.concatenate(places), ranges) if runtime.host_arrays else None,
+        _fours(place, ranges) if runtime.host_arrays else None,
     )
 
 
@@ -175,20 +186,20 @@ def _fours(place: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray |
 def shrink_live(
     runtime: Runtime, layout: FieldLayout, grid_map: GridMap, old: LiveSymbols, live: tuple[np.ndarray, ...]
 ) -> LiveSymbols:
-    """Keep the fit's state on a smaller live set."""
-
-    def dense(vector: Any) -> tuple[np.ndarray, ...]:
-        return scatter_live(layout, old.live, old.ranges, runtime.download(vector, old.count))
-
-    return make_live(
-        runtime,
-        layout,
-        grid_map,
-        live,
-        dense(old.parameters),
-        dense(old.reference),
-        (dense(old.moment1), dense(old.moment2)),
-    )
+    """Keep the fit's state on fewer live nodes: ``live`` within ``old.live``."""
+    kept = []
+    for shape, before, now, (first, _) in zip(layout.grid_shapes, old.live, live, old.ranges, strict=True):
+        nodes = np.flatnonzero(now[before])
+        kept.append((first + nodes[:, None] * shape[3] + np.arange(shape[3])).reshape(-1))
+    index = np.concatenate(kept).astype(np.int32)
+    if runtime.host_arrays:
+        vectors = [runtime.upload(v[index]) for v in (old.parameters, old.moment1, old.moment2, old.reference)]
+        return _arranged(runtime, grid_map, live, *vectors)
+    where, vectors = runtime.upload(index), []
+    for vector in (old.parameters, old.moment1, old.moment2, old.reference):
+        vectors.append(runtime.empty(index.size))
+        update.gather(index.size, where, vector, vectors[-1])
+    return _arranged(runtime, grid_map, live, *vectors)
 
 
 def quantize_on_cpu(where: tuple[Any, ...], s: LiveSymbols, values: np.ndarray) -> None:

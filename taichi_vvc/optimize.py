@@ -19,6 +19,7 @@ import numpy as np
 from taichi_vvc.kernels import adam, quant, update
 
 from .config import EncoderConfig
+from .deviceplan import DevicePlanner
 from .distortion import distortion_step
 from .entropy import Known, known_grids
 from .fields import Field, flat_values, make_field, map_of, occupy
@@ -254,6 +255,7 @@ def fit_frame(
     freeze_at = int(total * 0.75)
     round_at = int(total * config.rounding_from) if key and begin is None else 0
     known = known_grids(len(state.steps), previous, None if reference is None else reference.frame.symbols)
+    planner = planner_for(runtime, layout, config, known)
     recent = bits = 0.0
     heard = 0
     for iteration in range(total):
@@ -274,7 +276,7 @@ def fit_frame(
             recent, heard = kept * recent + (1 - kept) * error, iteration
         warm = iteration >= total // 20
         if warm and (state.tables is None or iteration % _PLAN_EVERY == 0):
-            bits = _plan(state, config, known)
+            bits = _plan(state, config, known, planner)
         decay = learning_decay(config, iteration, total)
         _update(state, config, problem, symbol_rates * decay, decay, iteration, key)
         if progress is not None and (iteration % 10 == 9 or iteration == total - 1):
@@ -300,9 +302,21 @@ def fit_frame(
     return FitResult(residuals, state.field.mask, parameters, state.mlp_symbols, bits, recent, predicted=predicted)
 
 
-def _plan(state: _State, config: EncoderConfig, known: Sequence[Known]) -> float:
+def planner_for(
+    runtime: Runtime, layout: FieldLayout, config: EncoderConfig, known: Sequence[Known]
+) -> DevicePlanner | None:
+    """What chooses tables on a device; None where the host does: on the CPU, and for the paper's way of coding."""
+    if runtime.host_arrays or config.rate_model != "context" or config.whole_coefficients:
+        return None
+    return DevicePlanner(runtime, layout, known)
+
+
+def _plan(state: _State, config: EncoderConfig, known: Sequence[Known], planner: DevicePlanner | None = None) -> float:
     """Let the coder choose its tables for the symbols as they would be rounded now; returns their bits."""
     runtime, layout, s = state.field.runtime, state.field.layout, state.symbols
+    if planner is not None:
+        state.tables = planner.plan(s)
+        return state.tables.bits
     residuals = rounded(runtime, layout, s)
     state.tables = plan_tables(runtime, residuals, s.live, known, config.rate_model)
     return state.tables.bits

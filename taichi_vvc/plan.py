@@ -17,6 +17,10 @@ MODELS = {"context": 0, "laplace": 1}
 """Entropy models and their number in the stream."""
 
 
+SLOPE = 0.25
+"""Bits that the fit counts per unit of a magnitude beyond the tables."""
+
+
 @dataclass(frozen=True)
 class RatePlan:
     """The code lengths that the coder would use for given symbols, contexts taken as fixed.
@@ -115,9 +119,8 @@ def check(residual: np.ndarray, live: np.ndarray, known: Known, model: str) -> N
         raise ValueError("expected a reference beside the previous residual, found none")
 
 
-def _mean_indices(values: np.ndarray) -> np.ndarray:
-    """(C,) indices into ``contexts.MEANS`` for (live, C) values."""
-    mean = np.minimum(np.abs(values), contexts.CAP).mean(0) * 2048
+def mean_indices(mean: np.ndarray) -> np.ndarray:
+    """(C,) indices into ``contexts.MEANS`` for the (C,) mean capped magnitude of each channel, in 1/2048."""
     return np.clip(np.rint(4 * np.log2(np.maximum(mean, 1))), 0, contexts.MEANS.size - 1).astype(np.int64)
 
 
@@ -125,7 +128,7 @@ def known_parts(known: Known, at: contexts.Lattice) -> tuple[np.ndarray | None, 
     """What :func:`contexts.pass_features` needs of the previous residual and of the reference."""
     return (
         None if known.previous is None else contexts.split_magnitudes(known.previous, at),
-        None if known.reference is None else contexts.capped_at(known.reference, at),
+        None if known.reference is None else contexts.capped_at(known.reference, at.nodes),
     )
 
 
@@ -141,7 +144,7 @@ def _context_passes(
     totals = np.zeros((8, at.size), np.uint16)
     parts = known_parts(known, at)
     channel = np.arange(channels, dtype=np.int32)[:, None]
-    sets = [(chosen, contextsets.SETS[chosen]) for chosen in _weight_sets(known)]
+    sets = [(chosen, contextsets.SETS[chosen]) for chosen in weight_sets(known)]
     means = [channel_means(weights, statistics, known, at) for _, weights in sets]
     found: list[tuple[int, list[Pass]]] = [(chosen, []) for chosen, _ in sets]
     for position, parity in enumerate(contexts.ORDER):
@@ -188,15 +191,24 @@ def _worth(default: np.ndarray, fitted: np.ndarray, hits: np.ndarray, misses: np
     return np.where(bits(default) - bits(fitted) > cost, fitted, default)
 
 
-def _choose_indices(
-    magnitudes: np.ndarray, signs: np.ndarray, weights: contextsets.WeightSet
-) -> tuple[np.ndarray, np.ndarray]:
-    """(18, 3) and (7,) probability indices for the counts of :func:`_histograms`."""
+def table_indices(magnitudes: np.ndarray, weights: contextsets.WeightSet) -> np.ndarray:
+    """(18, 3) probability indices for (18, 17) magnitude counts per table."""
     hits, misses = tables.decisions(magnitudes)
-    indices = _worth(weights.indices, tables.best_index(hits, misses), hits, misses)
+    return tables.nonincreasing(_worth(weights.indices, tables.best_index(hits, misses), hits, misses))
+
+
+def magnitude_bits(
+    magnitudes: np.ndarray, indices: np.ndarray, frequencies: np.ndarray, weights: contextsets.WeightSet
+) -> float:
+    """Code length of counted magnitudes with the tables of :func:`table_indices`, and of stating these."""
+    side_bits = _SIDE_BITS[np.minimum(np.abs(indices - weights.indices), ESCAPE)].sum()
+    return float(side_bits + (magnitudes * (tables.PRECISION - np.log2(frequencies))).sum())
+
+
+def _sign_indices(signs: np.ndarray, weights: contextsets.WeightSet) -> np.ndarray:
+    """(7,) probability indices for the counts of signs of :func:`_histograms`."""
     wrong, right = signs[1:].T
-    fitted = tables.best_index(right, wrong)
-    return tables.nonincreasing(indices), _worth(np.array(weights.signs), fitted, right, wrong)
+    return _worth(np.array(weights.signs), tables.best_index(right, wrong), right, wrong)
 
 
 def _laplace_scales(values: np.ndarray) -> np.ndarray:
@@ -209,7 +221,7 @@ def _laplace_scales(values: np.ndarray) -> np.ndarray:
     return np.argmin(counts @ lengths.T, 1)
 
 
-def _weight_sets(known: Known) -> list[int]:
+def weight_sets(known: Known) -> list[int]:
     """The weight sets to try for a grid."""
     has = known.previous is not None, known.reference is not None
     written = range(contextsets.FIRST_WRITTEN, len(contextsets.SETS))
@@ -229,7 +241,7 @@ def channel_means(
     if weights.stated:
         return contexts.MEANS[statistics]
     assert known.previous is not None
-    return contexts.means_at(known.previous, at)
+    return contexts.means_at(known.previous, at.nodes)
 
 
 def choose(residual: np.ndarray, at: contexts.Lattice, known: Known, model: str) -> Choice:
@@ -243,15 +255,14 @@ def choose(residual: np.ndarray, at: contexts.Lattice, known: Known, model: str)
         none = np.broadcast_to(np.uint8(0), whole.shape)
         passes = [Pass(-1, whole, rank, none, none.view(bool))]
         return Choice(0, passes, scales, empty.reshape(0, 3), empty, tables.laplace_tables(scales))
-    statistics = _mean_indices(values)
+    statistics = mean_indices(np.minimum(np.abs(values), contexts.CAP).mean(0) * 2048)
     found = []
     for chosen, passes in _context_passes(residual, at, known, statistics):
         magnitudes, signs = _histograms(passes)
         weights = contextsets.SETS[chosen]
-        indices, right = _choose_indices(magnitudes, signs, weights)
+        indices, right = table_indices(magnitudes, weights), _sign_indices(signs, weights)
         frequencies = tables.context_tables(indices)
-        side_bits = _SIDE_BITS[np.minimum(np.abs(indices - weights.indices), ESCAPE)].sum()
-        bits = side_bits - (magnitudes * np.log2(frequencies)).sum()
+        bits = magnitude_bits(magnitudes, indices, frequencies, weights)
         stated = statistics if weights.stated else empty
         found.append((bits, Choice(chosen, passes, stated, indices, right, frequencies)))
     return min(found, key=lambda pair: pair[0])[1]
@@ -318,4 +329,4 @@ def plan_rate(residual: np.ndarray, live: np.ndarray, known: Known = NOTHING, mo
             table[at.ranks[part.parity]] = joint
     values = residual.reshape(-1, channels)[at.nodes]
     symbols = lengths[table, np.clip(values, -ESCAPE, ESCAPE) + ESCAPE]
-    return RatePlan(table, lengths[:, 1:-1], 0.25, _bits(choice, values, symbols, model))
+    return RatePlan(table, lengths[:, 1:-1], SLOPE, _bits(choice, values, symbols, model))

@@ -72,11 +72,15 @@ def plan_tables(
     table, flat = np.concatenate(tables).astype(np.int32), np.concatenate(lengths).astype(np.float32)
     result = RateTables(model, runtime.upload(table), runtime.upload(flat), largest, slope, bits)
     if model != "laplace":
-        between = np.diff(flat.reshape(-1, 2 * largest + 1), axis=1)
-        ends = np.full((len(between), 1), slope, np.float32)
-        result.slopes = runtime.upload(np.concatenate([-ends, between, ends], axis=1))
+        result.slopes = runtime.upload(derivatives(flat.reshape(-1, 2 * largest + 1), slope))
         result.rows = runtime.upload(table * (2 * largest + 2))
     return result
+
+
+def derivatives(lengths: np.ndarray, slope: float) -> np.ndarray:
+    """(tables, n + 1) float32 derivatives of code lengths (tables, n) between the values, and beyond both ends."""
+    ends = np.full((len(lengths), 1), slope, np.float32)
+    return np.concatenate([-ends, np.diff(lengths, axis=1), ends], axis=1)
 
 
 def _even(lengths: np.ndarray) -> np.ndarray:

@@ -168,7 +168,8 @@ def test_shrinking_keeps_the_state_of_what_stays() -> None:
     grids = random_grids(layout, 1)
     references = tuple((g * 3).astype(np.int32) for g in random_grids(layout, 2))
     moments = random_grids(layout, 3), random_grids(layout, 4)
-    old = make_live(runtime(), layout, grid_map, live, grids, references, moments)
+    old = make_live(runtime(), layout, grid_map, live, grids, references)
+    old.moment1, old.moment2 = (up(gather_live(m, live)) for m in moments)
     new = shrink_live(runtime(), layout, grid_map, old, rest)
     assert 0 < new.count < old.count
     for name, dense in zip(

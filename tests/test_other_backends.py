@@ -14,6 +14,7 @@ from taichi_vvc.runtime import BACKENDS, present_backends
 FILES = (
     "test_adam.py",
     "test_dense.py",
+    "test_device_plan.py",
     "test_encode.py",
     "test_geometry_kernels.py",
     "test_golden.py",
