@@ -1,0 +1,79 @@
+"""The kernels on Taichi's CUDA backend where there is no card: PTX translated to C, behind a driver of our own.
+
+What is real: Taichi's compiler for CUDA with its fast arithmetic, its launcher and its memory, our launches. What is
+not: the card's own rounding of approximate instructions (the last bits are dropped here), concurrency, and time.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import backends
+import pytest
+from conftest import child_environment
+from test_other_backends import FILES
+
+# What runs a second time, with the threads of every kernel in reverse: not whole encodes.
+SHORT = [
+    name for name in FILES if name not in ("test_encode.py", "test_golden.py", "test_motion.py", "test_newcomers.py")
+]
+
+
+@pytest.fixture(scope="module")
+def driver(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a ``libcuda.so``; kernels that ran are left there as ``.ptx``."""
+    if sys.platform != "linux" or platform.machine() != "x86_64" or not shutil.which("cc"):
+        pytest.skip("the driver without a card needs Linux on x86-64 and a C compiler")
+    if os.environ.get("TVVC_TAICHI", "taichi") != "taichi":
+        pytest.skip("the driver without a card is Taichi's")
+    folder = tmp_path_factory.mktemp("cuda")
+    source, library = root / "tests" / "cuda" / "driver.c", folder / "libcuda.so"
+    subprocess.run(["cc", "-w", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+def test_kernels_on_cuda_without_a_card(order: str, driver: Path, python, root: Path) -> None:
+    environment = {
+        backends.VARIABLE: "cuda",
+        "LD_LIBRARY_PATH": str(driver),
+        "TVVC_CUDA_FOLDER": str(driver),
+        "TVVC_CUDA_TRANSLATE": f"'{sys.executable}' '{root / 'tests' / 'cuda' / 'translate.py'}'",
+        "XDG_CACHE_HOME": str(driver),
+    }
+    if order == "backwards":
+        environment["TVVC_CUDA_BACKWARDS"] = "1"
+    done = python(
+        *("-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings"),
+        *(root / "tests" / name for name in (FILES if order == "forwards" else SHORT)),
+        env=child_environment(**environment),
+        cwd=root,
+        timeout=900,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert " passed" in done.stdout and "failed" not in done.stdout
+    assert list(driver.glob("*.ptx")), "nothing was compiled for CUDA"
+
+
+def test_kernels_stay_in_registers(driver: Path) -> None:
+    """A card's compiler takes all of them, and none needs memory for what should be in registers."""
+    assembler, modules = shutil.which("ptxas"), sorted(driver.glob("*.ptx"))
+    if assembler is None:
+        pytest.skip("no ptxas, which comes with CUDA's compiler")
+    assert modules, "the tests before this one leave them here"
+    seen = 0
+    for module in modules:
+        done = subprocess.run(
+            [assembler, "-arch=sm_90", "-v", module, "-o", os.devnull], capture_output=True, text=True, check=True
+        )
+        properties = r"Function properties for (\w+_range_for)\s+(\d+) bytes stack frame, (\d+) bytes spill stores"
+        for name, stack, spilled in re.findall(properties, done.stderr):
+            assert (int(stack), int(spilled)) == (0, 0), name
+            seen += 1
+    assert seen > len(modules) // 2
