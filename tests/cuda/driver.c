@@ -91,6 +91,9 @@ API cuMemAllocAsync(void **result, size_t size, void *stream) { return take(resu
 API cuMemAllocManaged(void **result, size_t size, unsigned flags) { return take(result, size); }
 API cuMemFree_v2(void *start) { return give(start); }
 API cuMemFreeAsync(void *start, void *stream) { return give(start); }
+API cuMemAllocHost_v2(void **result, size_t size) { *result = malloc(size); return SUCCESS; }
+API cuMemFreeHost(void *start) { free(start); return SUCCESS; }
+API cuMemPoolTrimTo(void *pool, size_t kept) { return SUCCESS; }
 API cuMemAdvise(void *start, size_t size, int advice, int device) { return SUCCESS; }
 API cuMemGetInfo_v2(size_t *left, size_t *all) { *left = *all = (size_t)8 << 30; return SUCCESS; }
 API cuMemcpyHtoD_v2(void *to, const void *from, size_t size) {
@@ -160,13 +163,16 @@ API cuLaunchKernel(void *function, unsigned blocks, unsigned y, unsigned z, unsi
 
 API cuStreamCreate(void **stream, unsigned flags) { *stream = context; return SUCCESS; }
 API cuStreamSynchronize(void *stream) { return SUCCESS; }
+API cuStreamDestroy_v2(void *stream) { return SUCCESS; }
+API cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return SUCCESS; }
+API cuCtxSynchronize(void) { return SUCCESS; }
 API cuEventCreate(void **event, unsigned flags) { *event = context; return SUCCESS; }
 API cuEventDestroy(void *event) { return SUCCESS; }
 API cuEventRecord(void *event, void *stream) { return SUCCESS; }
 API cuEventSynchronize(void *event) { return SUCCESS; }
 API cuEventElapsedTime(float *milliseconds, void *first, void *last) { *milliseconds = 0; return SUCCESS; }
 
-/* Looked up by Taichi, never called here. */
+/* Looked up by Taichi or its fork, never called here. */
 API cuImportExternalMemory(void) { return INVALID; }
 API cuExternalMemoryGetMappedBuffer(void) { return INVALID; }
 API cuExternalMemoryGetMappedMipmappedArray(void) { return INVALID; }
@@ -175,3 +181,18 @@ API cuSurfObjectCreate(void) { return INVALID; }
 API cuImportExternalSemaphore(void) { return INVALID; }
 API cuSignalExternalSemaphoresAsync(void) { return INVALID; }
 API cuWaitExternalSemaphoresAsync(void) { return INVALID; }
+API cuGraphAddEmptyNode(void) { return INVALID; }
+API cuGraphAddKernelNode(void) { return INVALID; }
+API cuGraphAddNode(void) { return INVALID; }
+API cuGraphConditionalHandleCreate(void) { return INVALID; }
+API cuGraphCreate(void) { return INVALID; }
+API cuGraphDestroy(void) { return INVALID; }
+API cuGraphExecDestroy(void) { return INVALID; }
+API cuGraphInstantiate(void) { return INVALID; }
+API cuGraphLaunch(void) { return INVALID; }
+API cuLinkAddData_v2(void) { return INVALID; }
+API cuLinkAddFile_v2(void) { return INVALID; }
+API cuLinkComplete(void) { return INVALID; }
+API cuLinkCreate_v2(void) { return INVALID; }
+API cuLinkDestroy(void) { return INVALID; }
+API cuModuleLoadData(void) { return INVALID; }
