@@ -326,12 +326,13 @@ def place_pixels(
 
 
 @kernel
-def pack_colours(count: ti.i32, colours: F32, packed: I32):
-    """Colours of three channels in [0, 1] as bytes: red in the lowest, 0 in the highest."""
-    for i in range(count):
+def pack_bytes(words: ti.i32, count: ti.i32, values: F32, packed: I32):
+    """Values in [0, 1] (count,) as bytes, four to a word, the first in the lowest; the last word is filled up by 0."""
+    for i in range(words):
         value = 0
-        for k in ti.static(range(3)):
-            value |= ti.cast(colours[i * 3 + k] * 255.0 + 0.5, ti.i32) << (8 * k)
+        for k in ti.static(range(4)):
+            if i * 4 + k < count:
+                value |= ti.cast(values[i * 4 + k] * 255.0 + 0.5, ti.i32) << (8 * k)
         packed[i] = value
 
 

@@ -157,7 +157,9 @@ def render_parts(
     # Half a GiB for the places of samples.
     chunk = chunk or min(_TOGETHER[f.runtime.host_arrays], 2**27 // most_samples(layout))
     table = camera_table(f.runtime, layout, [camera])
-    picture = [ws.get(f"picture_{name}", pixels * n) for name, n in (("colour", 3), ("depth", 1), ("opacity", 1))]
+    # Whole arrays are what comes back from a GPU.
+    sizes = ("colour", 3), ("depth", 1), ("opacity", 1)
+    picture = [ws.get(f"picture_{name}", pixels * n, spare=False) for name, n in sizes]
     for start in range(0, pixels, chunk):
         count = min(chunk, pixels - start)
         numbers, behind = ws.get("pixels", count, np.int32), ws.get("background", count * 3)
@@ -188,7 +190,9 @@ def finished(ws: Workspace, camera: Camera) -> Image:
     depth, opacity = (
         runtime.download(ws.arrays[f"picture_{name}"], pixels).reshape(shape) for name in ("depth", "opacity")
     )
-    return Image(colour.copy(), depth.copy(), opacity.copy())
+    found = colour, depth, opacity
+    # On the CPU these are the workspace's own.
+    return Image(*(part.copy() for part in found) if runtime.host_arrays else found)
 
 
 def render(
@@ -224,15 +228,15 @@ def render_rgb8(
 ) -> np.ndarray:
     """The colours of :func:`render` as (height, width, 3) uint8, rounded on the device.
 
-    For players and videos: a fifth of the bytes comes back from a GPU.
+    For players and videos: a seventh of the bytes comes back from a GPU.
     """
     return finished_rgb8(_rendered(f, camera, background, workspace, chunk), camera)
 
 
 def finished_rgb8(ws: Workspace, camera: Camera) -> np.ndarray:
     """As :func:`finished`, for :func:`render_rgb8`."""
-    pixels = camera.width * camera.height
-    packed = ws.get("picture_packed", pixels, np.int32)
-    shade.pack_colours(pixels, ws.arrays["picture_colour"], packed)
-    bytes_of = ws.runtime.download(packed, pixels).astype("<i4", copy=False).view(np.uint8)
-    return np.ascontiguousarray(bytes_of.reshape(camera.height, camera.width, 4)[..., :3])
+    count = camera.width * camera.height * 3
+    packed = ws.get("picture_packed", count // 4 + 1, np.int32, spare=False)
+    shade.pack_bytes(count // 4 + 1, count, ws.arrays["picture_colour"], packed)
+    found = ws.runtime.download(packed, count // 4 + 1).astype("<i4", copy=ws.runtime.host_arrays).view(np.uint8)
+    return found[:count].reshape(camera.height, camera.width, 3)

@@ -18,11 +18,13 @@ class Workspace:
     arrays: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 
-    def get(self, name: str, count: int, dtype: Any = np.float32) -> Any:
-        """The array called ``name`` with at least ``count`` elements; contents survive only while it suffices."""
+    def get(self, name: str, count: int, dtype: Any = np.float32, spare: bool = True) -> Any:
+        """The array called ``name`` with at least ``count`` elements; contents survive only while it suffices.
+
+        ``spare``: a third on top, since the number of samples changes from batch to batch.
+        """
         if self.sizes.get(name, -1) < count:
-            # A third on top, since the number of samples changes from batch to batch.
-            self.sizes[name] = count + count // 3 + 64
+            self.sizes[name] = count + (count // 3 + 64 if spare else 0)
             self.arrays[name] = None
             self.runtime.sync()
             self.arrays[name] = self.runtime.empty(self.sizes[name], dtype)
