@@ -19,10 +19,34 @@ import pytest
 from conftest import child_environment
 from test_other_backends import FILES
 
-# What runs a second time, with the threads of every kernel in reverse: not whole encodes.
+# What runs a second time, with the threads of every kernel in reverse, and a third time, with memory watched.
 SHORT = [
     name for name in FILES if name not in ("test_encode.py", "test_golden.py", "test_motion.py", "test_newcomers.py")
 ]
+WATCHED = ["test_device_plan.py", "test_dense.py", "test_geometry_kernels.py", "test_grids.py", "test_march.py"]
+WATCHED += ["test_motion.py", "test_pictures.py", "test_shade.py", "test_update.py"]
+
+RACE = """
+import sys
+import numpy as np
+sys.path.insert(0, "tests")
+from backends import down, ints
+from taichi_vvc.kernels._taichi import I32, ti
+
+@ti.kernel
+def count(n: ti.i32, atomically: ti.template(), total: I32):
+    for i in range(n):
+        if ti.static(atomically):
+            ti.atomic_add(total[0], 1)
+        else:
+            total[0] = total[0] + 1
+
+total = ints(np.zeros(1))
+count(500, True, total)
+assert down(total)[0] == 500
+print("counted", flush=True)
+count(500, False, total)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +60,45 @@ def driver(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("order", ["forwards", "backwards"])
-def test_kernels_on_cuda_without_a_card(order: str, driver: Path, python, root: Path) -> None:
+def run_on(driver: Path, python, root: Path, *arguments: object, **changes: str):
+    """Run Python with CUDA's place taken; ``changes`` of the environment."""
     environment = {
         backends.VARIABLE: "cuda",
         "LD_LIBRARY_PATH": str(driver),
         "TVVC_CUDA_FOLDER": str(driver),
         "TVVC_CUDA_TRANSLATE": f"'{sys.executable}' '{root / 'tests' / 'cuda' / 'translate.py'}'",
         "XDG_CACHE_HOME": str(driver),
+        **changes,
     }
-    if order == "backwards":
-        environment["TVVC_CUDA_BACKWARDS"] = "1"
-    done = python(
-        *("-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings"),
-        *(root / "tests" / name for name in (FILES if order == "forwards" else SHORT)),
-        env=child_environment(**environment),
-        cwd=root,
-        timeout=900,
-    )
+    return python(*arguments, env=child_environment(**environment), cwd=root, timeout=900)
+
+
+def watched(driver: Path) -> dict[str, str]:
+    """What makes the driver watch memory: modules of their own."""
+    folder = driver / "watched"
+    folder.mkdir(exist_ok=True)
+    return {"TVVC_CUDA_RACES": "1", "TVVC_CUDA_FOLDER": str(folder)}
+
+
+@pytest.mark.parametrize("how", ["forwards", "backwards", "watched"])
+def test_kernels_on_cuda_without_a_card(how: str, driver: Path, python, root: Path) -> None:
+    files = {"forwards": FILES, "backwards": SHORT, "watched": WATCHED}[how]
+    changes = {"forwards": {}, "backwards": {"TVVC_CUDA_BACKWARDS": "1"}, "watched": watched(driver)}[how]
+    # Whole encodes are too slow while memory is watched.
+    only = ["-k", "not resuming and not without_motion and not brings and not damaged"] if how == "watched" else []
+    options = ["-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings", *only]
+    done = run_on(driver, python, root, *options, *(root / "tests" / name for name in files), **changes)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert " passed" in done.stdout and "failed" not in done.stdout
-    assert list(driver.glob("*.ptx")), "nothing was compiled for CUDA"
+    assert list(driver.glob("**/*.ptx")), "nothing was compiled for CUDA"
+
+
+def test_threads_that_meet_are_seen(driver: Path, python, root: Path, tmp_path: Path) -> None:
+    script = tmp_path / "race.py"
+    script.write_text(RACE, encoding="utf-8")
+    done = run_on(driver, python, root, script, **watched(driver))
+    assert done.returncode != 0 and "counted" in done.stdout
+    assert re.search(r"count_\w+: thread 1 depends on the order of threads", done.stderr), done.stderr
 
 
 def test_kernels_stay_in_registers(driver: Path) -> None:

@@ -3,7 +3,8 @@
 python translate.py kernels.ptx kernels.so
 
 For ``driver.c``. Barriers and exchange within a warp are not known, since no kernel here has them; what is not known
-raises. With ``TVVC_CUDA_BACKWARDS`` set, threads run from the last to the first: what depends on their order shows.
+raises. With ``TVVC_CUDA_BACKWARDS`` set, threads run from the last to the first. With ``TVVC_CUDA_RACES`` set while
+modules are translated, memory is watched for what depends on the order of threads, see ``races.h``.
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ PROLOGUE = r"""
 #include <stdlib.h>
 #include <string.h>
 typedef struct { uint32_t tid, ntid, ctaid, nctaid; } Thread;
+#ifdef RACES
+#include "races.h"
+#else
+#define saw(at, thread, what)
+#endif
 #define SAME_BITS(name, to, from) static inline to name(from x) { to y; memcpy(&y, &x, sizeof y); return y; }
 SAME_BITS(f32_of_bits, float, uint32_t) SAME_BITS(bits_of_f32, uint32_t, float)
 SAME_BITS(f64_of_bits, double, uint64_t) SAME_BITS(bits_of_f64, uint64_t, double)
@@ -95,6 +101,9 @@ SATURATED(to_s32, int32_t, -2147483648.0, 2147483647.0) SATURATED(to_u32, uint32
 ENTRY = """
 void %(name)s(void **given, unsigned blocks, unsigned threads) {
     unsigned before = _mm_getcsr(), count = blocks * threads, backwards = getenv("TVVC_CUDA_BACKWARDS") != 0;
+#ifdef RACES
+    launch++, kernel = "%(name)s";
+#endif
     _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
     _MM_SET_DENORMALS_ZERO_MODE(_MM_DENORMALS_ZERO_ON);
     for (unsigned n = 0; n < count; n++) {
@@ -164,14 +173,20 @@ class Body:
         base, _, offset = operand.strip("[]").partition("+")
         return f"(({TYPES[kind]} *)((uint64_t){c_name(base)} + {offset or 0}))[{number}]"
 
-    def memory(self, name: str, kind: str, operands: list[str]) -> None:
-        """Loads and stores, of vectors as well."""
+    def memory(self, name: str, kind: str, operands: list[str], shared: bool) -> None:
+        """Loads and stores, of vectors as well; ``shared``: of memory that other threads see."""
         at, registers = operands if name == "st" else operands[::-1]
         for number, register in enumerate(operands_of(registers.strip("{}"))):
+            place = self.place(at, kind, number)
             if name == "st":
-                self.lines.append(f"{self.place(at, kind, number)} = {self.read(register, kind)};")
+                self.lines.append(f"{{ {TYPES[kind]} new = {self.read(register, kind)};")
+                if shared:
+                    self.lines.append(f"saw(&{place}, thread, memcmp(&{place}, &new, sizeof new) ? WRITE : SAME);")
+                self.lines.append(f"{place} = new; }}")
             else:
-                self.write(register, kind, self.place(at, kind, number))
+                if shared:
+                    self.lines.append(f"saw(&{place}, thread, READ);")
+                self.write(register, kind, place)
 
     def convert(self, parts: list[str], operands: list[str]) -> None:
         """``cvt.rounding.to.from``."""
@@ -236,7 +251,7 @@ class Body:
             new = f"old == {self.read(operands[2], kind)} ? {self.read(operands[3], kind)} : old"
         else:
             new = ATOMIC[action].format(value=self.read(operands[2], kind))
-        self.lines.append(f"{{ {TYPES[kind]} old = {at}; {at} = {new};")
+        self.lines.append(f"{{ saw(&{at}, thread, ATOMIC); {TYPES[kind]} old = {at}; {at} = {new};")
         if operands[0] not in ("", "_"):
             self.write(operands[0], kind, "old")
         self.lines.append("}")
@@ -293,7 +308,7 @@ class Body:
         elif name in ("ret", "exit"):
             self.lines.append("return;" if name == "ret" else "failed();")
         elif name in ("ld", "st"):
-            self.memory(name, parts[-1], operands)
+            self.memory(name, parts[-1], operands, "param" not in parts and "local" not in parts)
         elif name == "cvt":
             self.convert(parts, operands)
         elif name == "setp":
@@ -364,6 +379,8 @@ def build(source: Path, library: Path) -> None:
     code, made = library.with_suffix(".c"), library.with_suffix(f".{os.getpid()}")
     code.write_text(translate(source.read_text().rstrip("\0")), encoding="utf-8")
     flags = "-w -O1 -fwrapv -fno-strict-aliasing -ffp-contract=off -shared -fPIC".split()
+    if os.environ.get("TVVC_CUDA_RACES"):
+        flags += ["-DRACES", f"-I{Path(__file__).parent}"]
     subprocess.run(["cc", *flags, "-o", made, code, "-lm"], check=True)
     made.rename(library)
 
