@@ -12,6 +12,8 @@ from .optimize import Reference
 
 # dB that an inter frame may lie below the best of its group before a key frame is tried in its place.
 _LOST = 1.0
+# dB by which a key frame is better than what follows without anything being lost, for its smaller lambda.
+_LEAD = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class GroupWatch:
     """Notices when a group loses the scene. It follows from the qualities of the group's frames alone.
 
     Attributes:
-        best: PSNR of the group's best frame, dB.
+        best: PSNR of the group's best frame, dB, less the lead of its key frame.
         tries: frames for which a key frame was tried and did not pay.
         pause: frames to come for which none is tried: after the second such frame 1, then 3, 7 and so on.
     """
@@ -84,4 +86,6 @@ class GroupWatch:
             self.pause = 2 ** (self.tries - 1) - 1
         else:
             self.pause = max(0, self.pause - 1)
-        self.best = max(self.best, quality)
+        # Without any error a frame is no measure for others.
+        if math.isfinite(quality):
+            self.best = max(self.best, quality - (0.0 if math.isfinite(self.best) else _LEAD))

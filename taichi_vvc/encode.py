@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .believed import check_something, views_of
 from .bitstream.container import StreamWriter
 from .bitstream.syntax import FrameData, SequenceHeader
 from .codedframe import CodedFrame, GroupWatch
@@ -140,6 +141,9 @@ def encode(
         begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)
         config = replace(config, lambda_rate=begin)
     header = _header(sequence, config)
+    if not going_on:
+        # Before anything is replaced.
+        check_something(layout_of_header(header), views_of(sequence, layout_of_header(header), 0))
     if going_on:
         writer, done = StreamWriter.resume(path, header)
     else:
@@ -198,7 +202,7 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
         watch.observe(quality)
     for number in range(position.number, stop):
         began = time.monotonic()
-        views = job.sequence.frame(number)
+        views = views_of(job.sequence, layout, number, job.probe == 0)
         mask = first_mask(layout, views.views, None if reference is None else reference.frame)
         if reference is not None and not any(v.has_alpha for v in views.views):
             mask |= entered_cells(ws, layout, views.views, mask, background)
@@ -302,10 +306,8 @@ def _fit(
     """
     if not mask.any():
         if reference is None:
-            raise DataError(
-                f"frame {number}: expected something inside the bounds, found empty masks; check masks and bounds, "
-                "or start at a later frame"
-            )
+            check_something(job.layout, views)
+        assert reference is not None
         return unchanged(reference, mask)
     problem = make_problem(job.ws, job.layout, views.views, mask)
 

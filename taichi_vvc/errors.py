@@ -12,7 +12,9 @@
     |   `-- CorruptStream        a checksum, a limit or the order of chunks is violated
     `-- BackendError             the compute backend is missing or ran out of memory (exit code 5)
 
-    TargetMissed (a warning)     a finished file has not quite the bitrate or PSNR that was asked for
+    TvvcWarning (a warning)
+    |-- TargetMissed             a finished file has not quite the bitrate or PSNR that was asked for
+    `-- MaskIgnored              an empty mask contradicts those of all other cameras
 
 Messages are one line: what was expected, what was found, what to do.
 """
@@ -66,5 +68,13 @@ class BackendError(TvvcError):
     exit_code = 5
 
 
-class TargetMissed(UserWarning):
+class TvvcWarning(UserWarning):
+    """Base of the warnings of this package, which the command line shows as lines."""
+
+
+class TargetMissed(TvvcWarning):
     """A finished file misses the bitrate or the PSNR that its encode was given."""
+
+
+class MaskIgnored(TvvcWarning):
+    """The mask of a training view is empty where those of the others show something; the view is not used."""

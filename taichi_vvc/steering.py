@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from .believed import believed_views
 from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
 from .bitstream.container import StreamReader
 from .bitstream.syntax import SequenceHeader, pack_header
@@ -89,17 +90,23 @@ def judged_psnr(ws: Workspace, field: Field, background: tuple[float, float, flo
     Pictures that agree exactly are left out; NaN if all do.
     """
     held_out = [v for v in views if v.camera.split == "test"]
-    values = view_psnrs(ws, field, background, held_out or views)
-    known = [value for value in values if math.isfinite(value)]
+    known = _finite(view_psnrs(ws, field, background, held_out or views))
     return sum(known) / len(known) if known else math.nan
 
 
 def training_psnr(ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]) -> float:
-    """Mean PSNR of a frame over training views, all of them unless they have very many pixels, dB."""
+    """Mean PSNR of a frame over training views, all of them unless they have very many pixels, dB.
+
+    Views without any error, such as of nothing but background, are left out; infinite where no others are.
+    """
     training = [v for v in views if v.camera.split == "train"]
     pixels = sum(v.camera.width * v.camera.height for v in training)
-    values = view_psnrs(ws, field, background, training[:: max(1, -(-pixels // _CHECKED_PIXELS))])
-    return sum(values) / len(values)
+    known = _finite(view_psnrs(ws, field, background, training[:: max(1, -(-pixels // _CHECKED_PIXELS))]))
+    return sum(known) / len(known) if known else math.inf
+
+
+def _finite(values: list[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
 
 
 def written_qualities(
@@ -116,7 +123,9 @@ def written_qualities(
     with Stream(path) as stream:
         for number in range(position.first_of_group, position.number):
             if stream.symbols(number).occupancy.any():
-                yield training_psnr(ws, stream[number], background, sequence.frame(number).views)
+                field = stream[number]
+                views = believed_views(field.layout, sequence.frame(number).views)
+                yield training_psnr(ws, field, background, views)
 
 
 def view_psnrs(

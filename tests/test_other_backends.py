@@ -15,6 +15,7 @@ FILES = (
     "test_adam.py",
     "test_dense.py",
     "test_device_plan.py",
+    "test_believed.py",
     "test_encode.py",
     "test_geometry_kernels.py",
     "test_golden.py",

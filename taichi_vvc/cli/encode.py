@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.cli.account import Account, frame_fields, frame_sizes
 from taichi_vvc.cli.capture import bounds_option, format_option
 from taichi_vvc.cli.options import (
     STDOUT,
@@ -29,10 +29,10 @@ from taichi_vvc.cli.options import (
     overwrite_option,
     start_backend,
 )
-from taichi_vvc.cli.progress import ProgressLine, detail, say, say_result, warn
+from taichi_vvc.cli.progress import ProgressLine, detail, say, warn
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
-from taichi_vvc.errors import TargetMissed, TvvcError
-from taichi_vvc.types import FrameStats
+from taichi_vvc.errors import TvvcError, TvvcWarning
+from taichi_vvc.types import Camera, FrameStats
 
 CSV_START = ("frame", "type", "bytes")
 CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
@@ -193,11 +193,11 @@ def encode_with_progress(
     """
     from taichi_vvc.encode import encode
 
-    done: list[FrameStats] = []
     total = len(sequence)
     varies = config.bitrate is not None or config.target_psnr is not None
+    account = Account(total, sequence.fps, varies, frame_sizes(output) if resume and output.exists() else [])
     begun = False
-    with ProgressLine(total, "encode", costs=encode_costs(total, config, sequence.fps)) as line, _targets_missed():
+    with ProgressLine(total, "encode", costs=encode_costs(total, config, sequence.fps)) as line, _warnings_said():
 
         def report(progress: Any) -> None:
             nonlocal begun
@@ -208,7 +208,7 @@ def encode_with_progress(
                 begun = True
             line.update(
                 at,
-                _progress_text(progress, total, done, sequence.fps, varies),
+                account.progress_text(progress),
                 frame=progress.frame,
                 step=progress.step,
                 steps=progress.steps,
@@ -223,13 +223,12 @@ def encode_with_progress(
                 sequence, config, output, resume=resume, overwrite=overwrite, progress=report, preview=preview
             )
             for frame in _with_csv(statistics, csv_file, resume):
-                done.append(frame)
-                text = _frame_line(frame, total, done, sequence.fps, varies)
-                line.finish_item(frame.index + 1, text, **_frame_fields(frame))
+                account.done.append(frame)
+                line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))
         except KeyboardInterrupt:
             warn(_interrupted(output))
             raise click.exceptions.Exit(130) from None
-    _say_result(output, done, total, sequence.fps)
+    account.say(output)
 
 
 def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
@@ -240,58 +239,19 @@ def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
 
 def describe_capture(sequence: Any) -> str:
     """One line about an opened capture."""
-    camera = sequence.cameras[0]
     held_out = sum(camera.split == "test" for camera in sequence.cameras)
     cameras = f"{len(sequence.cameras) - held_out} cameras" + (f" and {held_out} held out" if held_out else "")
-    bounds = ", ".join(f"{a:.4g}..{b:.4g}" for a, b in zip(sequence.bounds.lower, sequence.bounds.upper, strict=True))
     return (
         f"{sequence.path}: {len(sequence)} frames at {float(sequence.fps):g} fps, {cameras}, "
-        f"{camera.width}x{camera.height}, bounds {bounds} ({sequence.bounds_source})"
+        f"{_sizes(sequence.cameras)}, bounds {sequence.bounds.ranges()} ({sequence.bounds_source})"
     )
 
 
-def _progress_text(progress: Any, total: int, done: list[FrameStats], fps: Fraction, varies: bool) -> str:
-    parts = [f"frame {progress.frame + 1}/{total}", f"step {progress.step}/{progress.steps}"]
-    if progress.probe:
-        parts.insert(0, f"trial {progress.probe}")
-    if varies:
-        parts.append(f"crf {crf_of_lambda(progress.lambda_rate):.1f}")
-    if done:
-        parts.append(f"{sum(frame.seconds for frame in done) / len(done):.1f} s/frame")
-    parts.append(f"{progress.psnr:.2f} dB")
-    # The first steps fit without a rate.
-    if progress.bits > 0:
-        parts.append(f"{progress.bits / 8000:.1f} kB")
-    if done:
-        parts.append(f"{_bitrate(done, fps):.0f} kbit/s so far")
-    return "  ".join(parts)
-
-
-def _bitrate(done: list[FrameStats], fps: Fraction) -> float:
-    """kbit/s of the frames so far, played at ``fps``."""
-    return sum(frame.bytes for frame in done) * 8 / 1000 * float(fps) / len(done)
-
-
-def _frame_line(frame: FrameStats, total: int, done: list[FrameStats], fps: Fraction, varies: bool) -> str:
-    control = f"crf {crf_of_lambda(frame.lambda_rate):4.1f}  " if varies else ""
-    return (
-        f"frame {frame.index + 1}/{total}  {frame.type:5}  {control}{frame.bytes / 1000:8.1f} kB  "
-        f"{frame.psnr:6.2f} dB  {frame.seconds:6.1f} s  {_bitrate(done, fps):8.0f} kbit/s so far"
-    )
-
-
-def _frame_fields(frame: FrameStats) -> dict[str, Any]:
-    """A finished frame for programs, in plain JSON values."""
-    return {
-        "frame": frame.index,
-        "type": frame.type,
-        "bytes": frame.bytes,
-        "components": dict(frame.components),
-        "lambda": float(frame.lambda_rate),
-        "psnr": float(frame.psnr),
-        "judged_psnr": float(frame.judged_psnr),
-        "seconds": float(frame.seconds),
-    }
+def _sizes(cameras: Sequence[Camera], limit: int = 3) -> str:
+    """The sizes of pictures from the smallest to the largest; only these two where there are many."""
+    found = sorted({(camera.width, camera.height) for camera in cameras}, key=lambda size: (size[0] * size[1], size))
+    names = [f"{width}x{height}" for width, height in found]
+    return ", ".join(names) if len(names) <= limit else f"{names[0]} to {names[-1]}"
 
 
 def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool) -> Iterator[FrameStats]:
@@ -322,14 +282,14 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
 
 
 @contextlib.contextmanager
-def _targets_missed() -> Iterator[None]:
-    """Says a missed bitrate or PSNR as the command line says its warnings."""
+def _warnings_said() -> Iterator[None]:
+    """Says the package's warnings as the command line says its own."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", TargetMissed)
+        warnings.simplefilter("always", TvvcWarning)
         show = warnings.showwarning
 
         def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, TargetMissed):
+            if issubclass(category, TvvcWarning):
                 warn(str(message))
             else:
                 show(message, category, *place, **more)
@@ -347,21 +307,3 @@ def _interrupted(output: Path) -> str:
     if not whole:
         return f"interrupted before the first frame was whole; {output} holds no picture yet"
     return f"interrupted; {output} is playable, it holds {whole} whole frames; --resume goes on from there"
-
-
-def _say_result(output: Path, done: list[FrameStats], total: int, fps: Fraction) -> None:
-    size = output.stat().st_size
-    seconds = sum(frame.seconds for frame in done)
-    fields = {"output": str(output), "frames": total, "encoded": len(done), "bytes": size, "seconds": float(seconds)}
-    if not done:
-        say_result(f"{output}: all {total} frames were there already, {size / 1000:.1f} kB", **fields, psnr=None)
-        return
-    psnr = float(sum(frame.psnr for frame in done) / len(done))
-    judged = [frame.judged_psnr for frame in done if math.isfinite(frame.judged_psnr)]
-    target = f", {sum(judged) / len(judged):.2f} dB as tvvc eval measures" if judged else ""
-    say_result(
-        f"{output}: {total} frames, {size / 1000:.1f} kB, {size / 1000 / total:.2f} kB/frame, "
-        f"{size * 8 / 1000 * float(fps) / total:.0f} kbit/s, {psnr:.2f} dB on training rays{target}, {seconds:.0f} s",
-        **fields,
-        psnr=psnr,
-    )
