@@ -140,7 +140,7 @@ def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str) -> 
         if inside_image(camera, project(camera, points)[0]).any() or _rays_hit(camera, lower, upper):
             continue
         raise DataError(
-            f"{where}: camera {camera.name} sees nothing of the bounds {_corner(lower)} to {_corner(upper)};"
+            f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()};"
             " check the bounds and that poses are camera to world with OpenGL axes (looking along -z)"
         )
 
@@ -159,7 +159,3 @@ def _padded(lower: np.ndarray, upper: np.ndarray) -> Bounds:
     pad = PADDING * (upper - lower)
     low, high = (lower - pad).tolist(), (upper + pad).tolist()
     return Bounds((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-
-
-def _corner(point: np.ndarray) -> str:
-    return "(" + ", ".join(f"{value:.3g}" for value in point) + ")"

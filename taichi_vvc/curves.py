@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +26,8 @@ Curves = Mapping[str, Sequence[Point]]
 
 ENOUGH_POINTS = 4
 ENOUGH_OVERLAP = 0.5
+RATES_AGREE = 1.25  # factor between the rates that the two interpolations find
+PSNR_AGREES = 0.5  # dB between theirs
 _MARKERS = "osD^vP*X<>"
 
 
@@ -35,8 +37,8 @@ class Delta:
 
     Attributes:
         rate, rate_pchip: BD-rate in percent by Akima and by PCHIP interpolation, negative is fewer bytes; None where
-            the curves share no range of quality.
-        psnr, psnr_pchip: BD-PSNR in dB, positive is better; None where they share no range of rate.
+            the curves share no range of quality, or the two interpolations disagree.
+        psnr, psnr_pchip: BD-PSNR in dB, positive is better; None where they share no range of rate, or disagree.
         overlap: the shared range of quality as a part of the range that the two cover together.
         note: why a figure is missing or to be read with care; empty if neither.
     """
@@ -94,7 +96,8 @@ def compare(anchor: Sequence[Point], test: Sequence[Point]) -> Delta:
     """BD-rate and BD-PSNR of ``test`` against ``anchor``.
 
     Interpolation needs quality to rise with rate, so that points which cost more and show less are left out first,
-    with a note. Nothing is extrapolated.
+    with a note. Nothing is extrapolated. What the interpolations disagree on is no measurement but an artefact of one
+    of them, and gets a note in place of a figure.
 
     Raises:
         ConfigError: the package ``bjontegaard`` is missing.
@@ -125,7 +128,30 @@ def compare(anchor: Sequence[Point], test: Sequence[Point]) -> Delta:
                 value = function(ra, qa, rt, qt, method=method, require_matching_points=False, min_overlap=0)
             figures.append(float(value) if math.isfinite(value) else None)
     rate, rate_pchip, psnr, psnr_pchip = figures
+    doubt = "the interpolations disagree, since the points are too few or too flat"
+    if not _agree(rate, rate_pchip, _same_rate):
+        rate = rate_pchip = None
+        notes.append(f"no BD-rate: {doubt}")
+    if not _agree(psnr, psnr_pchip, _same_psnr):
+        psnr = psnr_pchip = None
+        notes.append(f"no BD-PSNR: {doubt}")
     return Delta(rate, rate_pchip, psnr, psnr_pchip, overlap, "; ".join(notes))
+
+
+def _agree(akima: float | None, pchip: float | None, same: Callable[[float, float], bool]) -> bool:
+    """Whether two interpolations tell one story; also if neither has a figure, but not if only one has."""
+    if akima is None or pchip is None:
+        return akima is pchip
+    return same(akima, pchip)
+
+
+def _same_rate(akima: float, pchip: float) -> bool:
+    low, high = sorted(1 + percent / 100 for percent in (akima, pchip))
+    return high <= RATES_AGREE * low
+
+
+def _same_psnr(akima: float, pchip: float) -> bool:
+    return abs(akima - pchip) <= PSNR_AGREES
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

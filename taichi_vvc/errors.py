@@ -4,7 +4,7 @@
 
     TvvcError
     |-- ConfigError              a setting is out of range or contradicts another (exit code 2)
-    |-- DataError                the capture cannot be used (exit code 3)
+    |-- DataError                the capture cannot be used, or an output cannot be written (exit code 3)
     |-- StreamError              a .tvvc file cannot be used (exit code 4)
     |   |-- NotATvvcFile         the magic number is missing
     |   |-- UnsupportedVersion   written by a newer version of the format
@@ -14,6 +14,7 @@
 
     TvvcWarning (a warning)
     |-- TargetMissed             a finished file has not quite the bitrate or PSNR that was asked for
+    |-- PreviewStopped           a preview picture cannot be written; the encode goes on without them
     `-- MaskIgnored              an empty mask contradicts those of all other cameras
 
 Messages are one line: what was expected, what was found, what to do.
@@ -35,7 +36,7 @@ class ConfigError(TvvcError):
 
 
 class DataError(TvvcError):
-    """A capture cannot be read or makes no sense."""
+    """A capture cannot be read or makes no sense, or an output cannot be written (a full disk)."""
 
     exit_code = 3
 
@@ -74,6 +75,10 @@ class TvvcWarning(UserWarning):
 
 class TargetMissed(TvvcWarning):
     """A finished file misses the bitrate or the PSNR that its encode was given."""
+
+
+class PreviewStopped(TvvcWarning):
+    """A picture of an encode under way cannot be written; the encode goes on without such pictures."""
 
 
 class MaskIgnored(TvvcWarning):

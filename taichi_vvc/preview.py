@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from pathlib import Path
 
 from .demo import side_by_side
 from .encode import Glimpse
+from .errors import DataError, PreviewStopped
 from .io.video import write_png
 from .metrics import composite
 from .render import Workspace, render
@@ -27,15 +29,16 @@ class PreviewWriter:
         self.folder, self._interval = Path(folder), interval
         self._due = time.monotonic() + interval
         self._workspace: Workspace | None = None
+        self._stopped = False
 
     def __call__(self, glimpse: Glimpse) -> None:
         """Take a look.
 
-        Raises:
-            DataError: the picture cannot be written.
+        The first picture that cannot be written is the last one: a :class:`PreviewStopped` warning says so, and the
+        encode goes on.
         """
         began = time.monotonic()
-        if not glimpse.finished and began < self._due:
+        if self._stopped or (not glimpse.finished and began < self._due):
             return
         views = glimpse.views.views
         view = next((view for view in views if view.camera.split == "test"), views[0])
@@ -46,8 +49,13 @@ class PreviewWriter:
         decoded = render(own, view.camera, glimpse.background, workspace=self._workspace).colour
         truth = composite(view.image, glimpse.background)
         sheet = side_by_side(truth, decoded, 2 if truth.shape[1] < _SMALL else 1)
-        write_png(self.folder / "latest.png", sheet)
-        if glimpse.finished:
-            write_png(self.folder / f"{glimpse.number:04d}.png", sheet)
+        try:
+            write_png(self.folder / "latest.png", sheet)
+            if glimpse.finished:
+                write_png(self.folder / f"{glimpse.number:04d}.png", sheet)
+        except DataError as error:
+            self._stopped, self._workspace = True, None
+            warnings.warn(f"{error}; encoding goes on without previews", PreviewStopped, stacklevel=2)
+            return
         now = time.monotonic()
         self._due = now + max(self._interval, (now - began) / SHARE)

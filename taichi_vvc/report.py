@@ -20,6 +20,7 @@ from .decode import open as open_stream
 from .demo import side_by_side
 from .errors import DataError
 from .evaluate import Figures, coded_part, means
+from .io.video import atomic, one_line
 from .metrics import composite
 from .render import Workspace, render
 from .runtime import start
@@ -90,10 +91,8 @@ class Report:
                 f"<p>Written by taichi_vvc {escape(__version__)}.</p></body></html>\n",
             )
         )
-        try:
-            Path(path).write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{path}: cannot write: {error.strerror or error}") from None
+        with atomic(path) as temporary, one_line(path):
+            temporary.write_text(page, encoding="utf-8")
 
     def _cameras(self) -> str:
         rows = []

@@ -97,7 +97,8 @@ def open_capture(
 
     Raises:
         DataError: the capture cannot be used; the line names the file, what was found and what was expected.
-        ConfigError: ``downscale`` or ``bounds`` is out of range, or there is no layout of the name ``format``.
+        ConfigError: ``frames`` is no slice, ``downscale`` or ``bounds`` is out of range, or there is no layout of the
+            name ``format``.
     """
     if isinstance(downscale, bool) or not isinstance(downscale, int) or downscale < 1:
         raise ConfigError(f"expected downscale to be a whole number of 1 or more, found {downscale!r}")
@@ -187,23 +188,19 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
         factor = max(1, -(-largest // BOUNDS_PIXELS))
         found = bounds_from_masks(read_views(rows[i], factor) for i in picks)
         if found is not None:
-            return found, "masks", f"bounds found from the masks of {count} frames: {_box(found)}"
+            return found, "masks", f"bounds found from the masks of {count} frames: {found.option()}"
         why = "the masks have no common visual hull (calibration or masks are off); "
     found = bounds_from_cameras([entry.camera for entry in rows[0]])
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"
     if found is None and index.bounds_hint is not None:
-        note = f"{why}bounds guessed from the depths that the file states: {_box(index.bounds_hint)}"
+        note = f"{why}bounds guessed from the depths that the file states: {index.bounds_hint.option()}"
         return index.bounds_hint, "cameras", f"{note}; {better} is better"
     if found is None:
         raise DataError(
             f"{index.source}: {why}cannot find bounds: expected cameras whose axes meet, found none; give the box"
             f" around what is to be coded, [[x, y, z], [x, y, z]], as {better}"
         )
-    return found, "cameras", f"{why}bounds guessed from the cameras: {_box(found)}; {better} is better"
-
-
-def _box(bounds: Bounds) -> str:
-    return " to ".join("(" + ", ".join(f"{v:.3g}" for v in corner) + ")" for corner in (bounds.lower, bounds.upper))
+    return found, "cameras", f"{why}bounds guessed from the cameras: {found.option()}; {better} is better"
 
 
 def _some(names: list[str], limit: int = 6) -> str:

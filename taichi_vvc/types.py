@@ -78,6 +78,39 @@ class Bounds:
         """The longest edge, world units."""
         return float(self.size.max())
 
+    def ranges(self) -> str:
+        """``x0..x1, y0..y1, z0..z1``, each side to a thousandth of its length, as are all texts of a box."""
+        return ", ".join(f"{low}..{high}" for low, high in self._texts())
+
+    def corners(self) -> str:
+        """``(x0, y0, z0) to (x1, y1, z1)``."""
+        lower, upper = zip(*self._texts(), strict=True)
+        return f"({', '.join(lower)}) to ({', '.join(upper)})"
+
+    def option(self) -> str:
+        """``--bounds x0,y0,z0,x1,y1,z1``, to be put into a command line."""
+        lower, upper = zip(*self._texts(), strict=True)
+        return f"--bounds {','.join((*lower, *upper))}"
+
+    def _texts(self) -> list[tuple[str, str]]:
+        """Both ends of each side."""
+        return [_span(float(low), float(high)) for low, high in zip(self.lower, self.upper, strict=True)]
+
+
+def _span(low: float, high: float) -> tuple[str, str]:
+    """Both ends of a side. Its length says how many digits are told, so that a small box far from 0 is told as well."""
+    side, farthest = high - low, max(abs(low), abs(high))
+    if not 0.0 < side < math.inf:
+        return str(low), str(high)
+    if side < 1e-6 or farthest >= 1e9:
+        digits = min(17, 4 + math.ceil(math.log10(farthest / side)))
+        return f"{low:.{digits}g}", f"{high:.{digits}g}"
+    decimals = max(0, math.ceil(3.0 - math.log10(side)))
+    # Adding 0 makes a negative zero positive.
+    texts = [f"{round(end, decimals) + 0.0:.{decimals}f}" for end in (low, high)]
+    first, second = (text.rstrip("0").rstrip(".") if "." in text else text for text in texts)
+    return first, second
+
 
 @dataclass(frozen=True)
 class View:

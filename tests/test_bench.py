@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -69,6 +70,61 @@ def test_points_that_cost_more_and_show_less_are_left_out() -> None:
     assert delta.rate == pytest.approx(0, abs=1e-9) and "1 points left out" in delta.note
     assert "only 3 points" in curves.compare(curve(), curve()[:3]).note
     assert curves.compare(curve(), curve()[:1]).rate is None
+
+
+def flat_end(psnr: tuple[float, ...]) -> list[dict]:
+    """A curve whose last point costs much and shows hardly more."""
+    return [{**point, "psnr": value} for point, value in zip(curve((1000.0, 1100.0, 1700.0)), psnr, strict=True)]
+
+
+def test_interpolations_that_disagree_give_no_figure_but_a_note() -> None:
+    import bjontegaard
+
+    anchor, test = flat_end((19.5, 21.4, 21.402)), flat_end((19.6, 21.4, 21.45))
+    raw = [
+        bjontegaard.bd_rate(
+            *curves.frontier(anchor), *curves.frontier(test), method=method, require_matching_points=False
+        )
+        for method in ("akima", "pchip")
+    ]
+    low, high = sorted(1 + percent / 100 for percent in raw)
+    assert high > 1.25 * low, "the case that this test is about"
+    delta = curves.compare(anchor, test)
+    assert delta.rate is None and delta.rate_pchip is None
+    assert "no BD-rate: the interpolations disagree" in delta.note
+    # What they agree on stays a figure.
+    assert delta.psnr == pytest.approx(delta.psnr_pchip, abs=0.5) and "no BD-PSNR" not in delta.note
+    assert curves.delta_cells(delta).startswith(f"- | - | {delta.psnr:.2f} dB | ")
+
+
+@pytest.mark.parametrize(
+    ("akima", "pchip", "shown"),
+    [
+        (-50.0, -40.0, True),  # half the bytes and six tenths
+        (-50.0, -30.0, False),
+        (100.0, 160.0, False),
+        (300.0, 380.0, True),
+        (math.inf, 2.7, False),
+        (math.inf, math.nan, False),
+    ],
+)
+def test_rates_agree_by_their_factor(akima: float, pchip: float, shown: bool, monkeypatch) -> None:
+    found = {"akima": akima, "pchip": pchip}
+    monkeypatch.setattr("bjontegaard.bd_rate", lambda *_curves, method, **_more: found[method])
+    delta = curves.compare(curve(), curve())
+    assert (delta.rate, delta.rate_pchip) == ((akima, pchip) if shown else (None, None))
+    # Without a number of either there is nothing to disagree on.
+    assert ("disagree" in delta.note) == (not shown and math.isfinite(pchip))
+    assert delta.psnr == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("pchip", "shown"), [(1.4, True), (1.6, False)])
+def test_psnr_agrees_within_half_a_decibel(pchip: float, shown: bool, monkeypatch) -> None:
+    found = {"akima": 1.0, "pchip": pchip}
+    monkeypatch.setattr("bjontegaard.bd_psnr", lambda *_curves, method, **_more: found[method])
+    delta = curves.compare(curve(), curve())
+    assert (delta.psnr, delta.psnr_pchip) == ((1.0, pchip) if shown else (None, None))
+    assert ("no BD-PSNR: the interpolations disagree" in delta.note) == (not shown)
 
 
 def test_tables_compare_each_pair_once_and_only_the_same_pictures() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 import sys
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from captures import write_capture
@@ -10,9 +15,12 @@ from commands import child, expect_error
 
 import taichi_vvc
 from taichi_vvc.cli import COMMANDS, run
-from taichi_vvc.cli.options import FrameRange, select_frames
+from taichi_vvc.cli.account import Account
+from taichi_vvc.cli.encode import describe_capture
+from taichi_vvc.cli.options import FrameRange, select_frames, settings
 from taichi_vvc.cli.output import file_names
 from taichi_vvc.cli.render import timeline
+from taichi_vvc.types import FrameStats
 
 
 def test_version_names_what_matters(capfd) -> None:
@@ -141,6 +149,30 @@ def test_unexpected_errors_are_one_line_unless_debug(capfd, monkeypatch, tmp_pat
         assert "Traceback" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("module", ["click", "taichi_vvc.doctor", "taichi_vvc.cli.doctor"])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_ctrl_c_while_modules_load_is_status_130(python, module: str, form: str) -> None:
+    code = f"""
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from taichi_vvc.cli import main
+main()
+"""
+    done = python("-c", code, "--progress", form, "doctor")
+    assert done.returncode == 130 and done.stdout == "", done.stderr
+    # Click ends the line of the terminal that shows ^C.
+    (line,) = done.stderr.strip().splitlines()
+    if form == "json":
+        event = json.loads(line)
+        assert (event["event"], event["exit_code"]) == ("error", 130)
+        line = event["text"]
+    assert line.startswith("interrupted; ")
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_quiet_works_before_and_after_the_command(capfd, monkeypatch, where: str) -> None:
     report = {
@@ -160,6 +192,50 @@ def test_quiet_works_before_and_after_the_command(capfd, monkeypatch, where: str
     assert err == "" and "self-test" in out
 
 
+def test_the_sizes_of_all_cameras_are_said(tmp_path) -> None:
+    sequence = taichi_vvc.open_capture(write_capture(tmp_path, cameras=5, frames=1, size=16))
+    assert "5 cameras" not in describe_capture(sequence) and ", 16x16, bounds" in describe_capture(sequence)
+
+    def of_sizes(*sizes: tuple[int, int]) -> str:
+        cameras = tuple(c.resized(*size) for c, size in zip(sequence.cameras, sizes, strict=True))
+        return describe_capture(dataclasses.replace(sequence, cameras=cameras))
+
+    three = of_sizes((128, 97), (75, 131), (101, 101), (75, 131), (128, 97))
+    assert "4 cameras and 1 held out, 75x131, 101x101, 128x97, bounds" in three
+    assert ", 9x9 to 200x3, bounds" in of_sizes((9, 10), (200, 3), (9, 9), (9, 11), (9, 12))
+
+
+def figures(index: int, psnr: float, judged: float = math.nan) -> FrameStats:
+    return FrameStats(index, "key", 1000, psnr=psnr, seconds=2.0, judged_psnr=judged)
+
+
+def summary(capfd, output: Path, *done: FrameStats, total: int) -> str:
+    settings.reset()
+    Account(total, Fraction(25), done=list(done)).say(output)
+    return capfd.readouterr().err
+
+
+def test_frames_that_are_exact_leave_their_psnr_to_the_others(tmp_path, capfd) -> None:
+    output = tmp_path / "a.tvvc"
+    output.write_bytes(bytes(4000))
+    said = summary(capfd, output, figures(0, math.inf, math.inf), figures(1, 30.0, 31.0), total=2)
+    assert said == (
+        f"{output}: 2 frames, 4.0 kB, 2.00 kB/frame, 400 kbit/s, 30.00 dB on training rays, "
+        "31.00 dB as tvvc eval measures, 4 s\n"
+    )
+    assert ", exact on training rays, 2 s" in summary(capfd, output, figures(0, math.inf), total=1)
+    said = summary(capfd, output, figures(3, 30.0), total=4)
+    assert "4 frames, 4.0 kB, 1.00 kB/frame, 200 kbit/s; the 1 frames of this run: 30.00 dB on training rays" in said
+
+
+def test_the_rate_so_far_counts_what_was_there_before() -> None:
+    account = Account(5, Fraction(25), found=[3000, 2000, 700])
+    account.done.append(figures(2, 30.0))
+    # The third frame that was found is done again.
+    assert account.bitrate() == pytest.approx(6000 * 8 / 1000 * 25 / 3)
+    assert account.frame_line(account.done[0]).endswith(" 400 kbit/s so far")
+
+
 def test_names_of_cameras_become_safe_and_distinct_file_names() -> None:
     names = file_names(["a/b", "a_b", "A_B", "..", "x.y-1", "ü", ""])
     assert len({name.lower() for name in names.values()}) == len(names)
@@ -167,8 +243,6 @@ def test_names_of_cameras_become_safe_and_distinct_file_names() -> None:
 
 
 def test_a_path_takes_as_long_as_the_frames_do() -> None:
-    from fractions import Fraction
-
     assert timeline(range(0, 100), Fraction(25), Fraction(25)) == list(range(100))
     assert timeline(range(0, 200), Fraction(25), Fraction(50))[:5] == [0, 0, 1, 1, 2]
     short = timeline(range(2, 5), Fraction(25), Fraction(25))

@@ -108,12 +108,35 @@ def test_decode_writes_a_picture_per_camera_and_frame(coded, capture, tmp_path, 
     assert not (tmp_path / "x").exists()
 
 
-def test_decode_writes_one_video_per_camera(coded, tmp_path) -> None:
-    arguments = ["decode", str(coded[0]), "-o", str(tmp_path / "v.mp4"), "--backend", "cpu"]
-    assert run([*arguments, "--cameras", "cam00,cam02"]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["v_cam00.mp4", "v_cam02.mp4"]
-    assert run([*arguments, "--cameras", "cam01"]) == 0
-    assert frames_of_video(tmp_path / "v.mp4") == (FRAMES, SIZE, SIZE)
+def test_decode_writes_one_video_per_camera_and_says_which(coded, tmp_path, capfd) -> None:
+    whole, parts = tmp_path / "v.mp4", [tmp_path / f"v_cam{i:02d}.mp4" for i in range(CAMERAS)]
+    arguments = ["decode", str(coded[0]), "-o", str(whole), "--backend", "cpu"]
+    assert result_line(capfd, [*arguments, "--cameras", "cam00,cam02"]) == (
+        f"{parts[0]}, {parts[2]}: {FRAMES} frames of 2 cameras"
+    )
+    assert sorted(tmp_path.iterdir()) == [parts[0], parts[2]]
+    result = result_event(capfd, [*arguments, "--cameras", "cam00,cam02", "-y"])
+    assert (result["output"], result["outputs"]) == (None, [str(parts[0]), str(parts[2])])
+    said = result_line(capfd, [*arguments, "-y", "--frames", "0"])
+    assert said == f"{parts[0]}, {parts[1]}, {parts[2]} and {CAMERAS - 3} more: 1 frames of {CAMERAS} cameras"
+    assert sorted(tmp_path.iterdir()) == parts
+    result = result_event(capfd, [*arguments, "--cameras", "cam01"])
+    assert (result["output"], result["outputs"]) == (str(whole), [str(whole)])
+    assert frames_of_video(whole) == (FRAMES, SIZE, SIZE)
+
+
+def result_line(capfd, arguments: list[str]) -> str:
+    """The last line that a command says on stderr."""
+    capfd.readouterr()
+    assert run(arguments) == 0
+    return capfd.readouterr().err.splitlines()[-1]
+
+
+def result_event(capfd, arguments: list[str]) -> dict:
+    """The same for programs."""
+    event = json.loads(result_line(capfd, [*arguments, "--progress", "json"]))
+    assert event["event"] == "result"
+    return event
 
 
 def frames_of_video(path: Path) -> tuple[int, int, int]:
@@ -138,6 +161,20 @@ def test_render_along_a_path(coded, tmp_path, capfd) -> None:
     assert pictures[0].name == "0000.png" and len(pictures) >= 20
     assert np.asarray(Image.open(pictures[0])).dtype == np.uint16 and np.asarray(Image.open(pictures[0])).max() > 0
     expect_error(capfd, ["render", coded[0], "-o", tmp_path / "x.mp4", "--path", "zigzag"], 2, "zigzag")
+
+
+def test_render_says_the_size_that_the_file_has(coded, tmp_path, capfd) -> None:
+    video = tmp_path / "odd.mp4"
+    command = ["render", str(coded[0]), "--path", "orbit", "--size", "25x17", "--fps", "1", "--backend", "cpu"]
+    said = result_line(capfd, [*command, "-o", str(video)])
+    count, width, height = frames_of_video(video)
+    assert (width, height) == (26, 18) and f"{count} pictures of 26x18 (25x17 and an edge" in said
+    result = result_event(capfd, [*command, "-o", str(video), "-y"])
+    assert (result["pictures"], result["width"], result["height"]) == (count, 26, 18)
+    # Pictures need no padding.
+    said = result_line(capfd, [*command, "-o", str(tmp_path / "pictures")])
+    assert f"{count} pictures of 25x17 at 1 per second" in said
+    assert Image.open(tmp_path / "pictures" / "0000.png").size == (25, 17)
 
 
 def test_eval_compares_with_the_capture(coded, capture, capfd) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import streams
 from captures import write_capture
 from commands import CHILD, FRAMES, TINY_OPTIONS, child, encode_tiny, expect_error, json_of, tiny_preset
 from conftest import child_environment
 
+from taichi_vvc.bitstream import StreamReader, StreamWriter
 from taichi_vvc.cli import run
 
 LONG = 5
@@ -98,11 +101,96 @@ def test_damage_in_the_middle_keeps_the_frames_before_it(coded, tmp_path, capfd)
     assert [file.name for file in (tmp_path / "d" / "cam00").iterdir()] == ["0000.png"]
 
 
-def test_resume_completes_a_cut_file(coded, cut, capture, capfd) -> None:
+def test_resume_completes_a_cut_file_and_tells_its_run_from_the_file(coded, cut, capture, capfd) -> None:
+    capfd.readouterr()
     assert run(["encode", str(capture), "-o", str(cut), *TINY_OPTIONS, "--resume"]) == 0
+    *_, last, summary = capfd.readouterr().err.splitlines()
+    rows, size = json_of(["info", str(cut), "--json", "--frames"])["frame_list"], cut.stat().st_size
+    rate = 25 * 8 / 1000 / FRAMES
+    assert last.startswith("frame 3/3") and f" {sum(row['bytes'] for row in rows) * rate:.0f} kbit/s so far" in last
+    assert f": {FRAMES} frames, {size / 1000:.1f} kB" in summary
+    assert f"{size * rate:.0f} kbit/s; the 1 frames of this run: " in summary
+    assert run(["encode", str(capture), "-o", str(cut), *TINY_OPTIONS, "--resume"]) == 0
+    assert "all 3 frames were there already" in capfd.readouterr().err
     assert run(["decode", str(cut), "--verify"]) == 0
     info = json_of(["info", str(cut), "--json", "--frames"])
     assert info["complete"] is True and [row["type"] for row in info["frame_list"]] == ["key", "inter", "key"]
+
+
+def fill_up(monkeypatch, after: int) -> None:
+    """Writers find the disk full at the sync behind ``after`` others."""
+    syncs = iter(range(10**6))
+    real = os.fsync
+
+    def fsync(number: int) -> None:
+        if next(syncs) >= after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(number)
+
+    monkeypatch.setattr("taichi_vvc.bitstream.writer.os.fsync", fsync)
+
+
+def test_a_full_disk_is_said_and_resumed_from(capture, tmp_path, monkeypatch, capfd) -> None:
+    file = tmp_path / "a.tvvc"
+    arguments = ["encode", str(capture), "-o", str(file), *TINY_OPTIONS]
+    with monkeypatch.context() as patch:
+        fill_up(patch, after=3)  # the header and two frames
+        expect_error(
+            capfd,
+            arguments,
+            3,
+            f"{file}: cannot write: No space left on device; it is playable, it holds 2 whole frames; --resume goes on",
+        )
+    assert json_of(["info", str(file), "--json"])["frames"] >= 2
+    assert run([*arguments, "--resume"]) == 0
+    assert run(["decode", str(file), "--verify"]) == 0
+    # No header, no file: there is nothing to go on with.
+    fill_up(monkeypatch, after=0)
+    arguments[3] = str(tmp_path / "b.tvvc")
+    expect_error(capfd, arguments, 3, "b.tvvc: cannot write: No space left on device")
+    assert not (tmp_path / "b.tvvc").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit of file sizes")
+def test_a_file_that_cannot_grow_keeps_its_whole_frames(tmp_path) -> None:
+    """The system itself refuses, in the middle of a chunk; that closing the file fails as well hides nothing."""
+    code = (
+        "import resource, sys, streams; from taichi_vvc.bitstream import StreamWriter; path = sys.argv[1]\n"
+        "writer = StreamWriter.create(path, streams.header())\n"
+        "with writer:\n"
+        "    writer.add_group(streams.group(0, 0)); writer.add_frame(streams.frame(0, 0, True))\n"
+        "    size = writer._file.tell() + 20\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
+        "    writer.add_frame(streams.frame(1, 0, False))\n"
+    )
+    path = tmp_path / "a.tvvc"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=child_environment() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"taichi_vvc.errors.DataError: {path}: cannot write: ") and "holds 1 whole frame;" in last
+    with StreamReader(path) as reader:
+        assert len(reader.frames) == 1 and not reader.complete
+    writer, there = StreamWriter.resume(path, streams.header())
+    with writer:
+        assert there == 1
+        writer.add_frame(streams.frame(1, 0, False))
+        writer.finish()
+    assert path.read_bytes() == streams.write(tmp_path / "b.tvvc", frames=2)
+
+
+def test_a_csv_that_cannot_be_written_is_said(capture, tmp_path, capfd) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no device that is always full")
+    file = tmp_path / "a.tvvc"
+    arguments = ["encode", capture, "-o", file, *TINY_OPTIONS, "--csv", full, "-y"]
+    expect_error(capfd, arguments, 3, "/dev/full: cannot write: No space left on device", "frames 0 to 0 are whole")
+    assert json_of(["info", str(file), "--json"])["frames"] == 1
 
 
 def test_resume_refuses_other_settings(cut, capture, capfd) -> None:

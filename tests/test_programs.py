@@ -82,7 +82,14 @@ def test_progress_as_json(tmp_path) -> None:
 
     err = child(0, "decode", output, "-o", tmp_path / "pictures", "--backend", "cpu", "--progress=json")[1]
     result = events(err)[-1]
-    assert result == {"event": "result", "output": str(tmp_path / "pictures"), "frames": 2, "cameras": 4}
+    folders = [str(tmp_path / "pictures" / f"cam{i:02d}") for i in range(4)]
+    assert result == {
+        "event": "result",
+        "output": str(tmp_path / "pictures"),
+        "outputs": folders,
+        "frames": 2,
+        "cameras": 4,
+    }
 
     (event,) = events(child(2, "--progress", "json", *arguments)[1])
     assert event["event"] == "error" and event["exit_code"] == 2 and "exists" in event["text"]

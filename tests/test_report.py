@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -97,6 +98,24 @@ def test_a_report_is_not_overwritten_unasked(page, coded, capfd) -> None:
     assert "-y" in capfd.readouterr().err and page.read_bytes() == before
 
 
+def test_a_full_disk_leaves_no_part_of_a_report(page, coded, tmp_path, monkeypatch, capfd) -> None:
+    target = tmp_path / "out.html"
+    arguments = ["eval", str(coded[1]), str(coded[0]), "--report", str(target), "--backend", "cpu"]
+
+    def fill_up(path: Path, text: str, **_more: object) -> int:
+        path.write_bytes(text.encode()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_up)
+    assert run(arguments) == 3
+    assert f"error: {target}: cannot write: No space left on device" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    # What -y would have replaced is still there.
+    target.write_bytes(b"before")
+    assert run([*arguments, "-y"]) == 3
+    assert target.read_bytes() == b"before" and list(tmp_path.iterdir()) == [target]
+
+
 def test_a_report_without_pictures_is_refused(coded, tmp_path) -> None:
     with pytest.raises(DataError, match="at least one picture"):
         Report(coded[1], coded[0]).write(tmp_path / "x.html", {})
@@ -137,6 +156,26 @@ def test_the_command_writes_previews(monkeypatch, tmp_path) -> None:
     assert (folder / "0000.png").is_file()
     write_png(folder / "mine.png", np.zeros((2, 2, 3)))
     assert run([*arguments[:3], str(tmp_path / "b.tvvc"), "--preview", str(folder)]) == 2
+
+
+def test_an_encode_goes_on_without_previews_that_cannot_be_written(monkeypatch, tmp_path, capfd) -> None:
+    capture = write_capture(tmp_path / "capture", cameras=4, frames=2, size=24)
+    monkeypatch.setitem(tv.PRESETS, "ultrafast", TINY)
+    folder, tried = tmp_path / "looks", []
+
+    def full(path: Path, image: np.ndarray) -> None:
+        tried.append(path)
+        raise DataError(f"{path}: cannot write: No space left on device")
+
+    monkeypatch.setattr("taichi_vvc.preview.write_png", full)
+    file = tmp_path / "a.tvvc"
+    arguments = ["encode", str(capture), "-o", str(file), "--preset", "ultrafast", "--backend", "cpu"]
+    assert run([*arguments, "--preview", str(folder)]) == 0
+    err = capfd.readouterr().err
+    assert len(tried) == 1 and err.count("warning: ") == 1
+    assert f"warning: {folder / 'latest.png'}: cannot write: No space left on device; encoding goes on without" in err
+    with StreamReader(file) as reader:
+        assert reader.complete and len(reader.frames) == 2
 
 
 def test_bars_of_a_chart_add_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import threading
 import warnings
 from collections.abc import Callable
@@ -245,6 +246,76 @@ def test_all_kinds_of_images_become_rgba(tmp_path: Path, mode: str) -> None:
 def test_sixteen_bit_images_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], np.uint16)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_rgba(tmp_path / "a.png")[0, :, 1], [0, 128, 255])
+
+
+def test_a_dark_sixteen_bit_image_stays_dark(tmp_path: Path) -> None:
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(np.array([[0, 1, 255, 256]], np.uint16)).save(tmp_path / name)
+        np.testing.assert_array_equal(read_rgba(tmp_path / name)[0, :, 1], [0, 0, 0, 1])
+
+
+def test_twelve_bit_images_are_scaled(tmp_path: Path) -> None:
+    packed = bytes.fromhex("000 123 800 fff".replace(" ", ""))
+    shorts = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, len(packed))]
+    tags = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in shorts)
+    tail = struct.pack("<H", len(shorts)) + tags + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"II" + struct.pack("<HI", 42, 8 + len(packed)) + packed + tail)
+    assert read_rgba(tmp_path / "a.tif")[0, :, 1].tolist() == [0, 0x12, 0x80, 0xFF]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0.0, 0.25, 1.0]], np.float32), [0, 64, 255]),
+        (np.array([[0.0, 0.25, 0.5]], np.float32), [0, 64, 128]),
+        (np.array([[0.0, 99.6, 255.0]], np.float32), [0, 100, 255]),
+        (np.array([[0, 100, 255]], np.int32), [0, 100, 255]),
+        (np.array([[0, 100 * 256, 65535]], np.int32), [0, 100, 255]),
+        (np.array([[0, 0, 0]], np.int32), [0, 0, 0]),
+    ],
+)
+def test_images_of_wide_numbers_are_read_by_what_they_hold(
+    tmp_path: Path, values: np.ndarray, expected: list[int]
+) -> None:
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    image = read_rgba(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image, np.array([[[v, v, v, 255] for v in expected]]))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0.0, 4.2]], np.float32),
+        np.array([[-0.5, 1.0]], np.float32),
+        np.array([[0.0, 1e4]], np.float32),
+        np.array([[0.0, np.nan]], np.float32),
+        np.array([[0, 70000]], np.int32),
+        np.array([[-3, 200]], np.int32),
+    ],
+)
+def test_images_whose_white_is_unclear_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(tmp_path / "odd.tif")
+    with pytest.raises(DataError, match=r"odd\.tif: expected (floats|whole numbers) of 0 to .*; save it with 8 bits"):
+        read_rgba(tmp_path / "odd.tif")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 1]], np.uint16), [0, 255]),
+        (np.array([[0, 7, 255]], np.uint16), [0, 7, 255]),
+        (np.array([[0, 0x1FF, 0xFFFF]], np.uint16), [0, 1, 255]),
+        (np.array([[0, 0x1FF]], np.uint16), [0, 1]),
+        (np.array([[0, 1]], np.int32), [0, 255]),
+        (np.array([[0, 7, 255]], np.int32), [0, 7, 255]),
+        (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
+    ],
+)
+def test_masks_of_more_than_eight_bits(tmp_path: Path, values: np.ndarray, expected: list[int]) -> None:
+    Image.new("RGB", (values.shape[1], 1)).save(tmp_path / "a.png")
+    name = tmp_path / ("m.png" if values.dtype == np.uint16 else "m.tif")
+    Image.fromarray(values).save(name)
+    assert read_rgba(tmp_path / "a.png", name)[0, :, 3].tolist() == expected
 
 
 def test_fps(changed: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -15,6 +16,9 @@ from opening import fails, small_capture
 from PIL import Image
 
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks
+from taichi_vvc.cli import run
+from taichi_vvc.cli.capture import Box
+from taichi_vvc.cli.encode import describe_capture
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.geometry import pixel_directions
 from taichi_vvc.io.images import area_reduce, reduced_size
@@ -39,6 +43,52 @@ def test_bounds_argument(capture: Path) -> None:
 def test_tiny_and_huge_bounds_are_seen(capture: Path) -> None:
     open_capture(capture, bounds=Bounds((0.1, 0.1, 0.1), (0.101, 0.101, 0.101)))
     open_capture(capture, bounds=Bounds((-500, -500, -500), (500, 500, 500)))
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "ranges"),
+    [
+        ((-0.6, -0.6, -0.1), (0.6, 0.6, 1.9), "-0.6..0.6, -0.6..0.6, -0.1..1.9"),
+        (
+            (9999.2763, -20000.5281, -4e-5),
+            (10000.8114, -19999.3, 1.0),
+            "9999.276..10000.811, -20000.528..-19999.3, 0..1",
+        ),
+        ((-7.24e-4, 0.0, 0.0), (8.111e-4, 120.0, 98765.4), "-0.000724..0.000811, 0..120, 0..98765"),
+        ((0.0, 1e12, -3e-9), (2e10, 1.0001e12, 4e-9), "0..2e+10, 1e+12..1.0001e+12, -3e-09..4e-09"),
+    ],
+)
+def test_a_box_is_told_to_a_thousandth_of_its_sides(
+    lower: tuple[float, float, float], upper: tuple[float, float, float], ranges: str
+) -> None:
+    box = Bounds(lower, upper)
+    assert box.ranges() == ranges
+    pairs = [text.split("..") for text in ranges.split(", ")]
+    low, high = (", ".join(pair[end] for pair in pairs) for end in (0, 1))
+    assert box.corners() == f"({low}) to ({high})"
+    again = Box().convert(box.option().removeprefix("--bounds "), None, None)
+    for ends in ("lower", "upper"):
+        assert (np.abs(np.subtract(getattr(again, ends), getattr(box, ends))) <= 1e-3 * box.size).all()
+
+
+def test_bounds_far_from_the_origin_can_be_put_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = captures.write_capture(tmp_path / "far", cameras=6, frames=1, size=48, bounds=False)
+    document = captures.read_document(folder)
+    for record in document["frames"]:
+        for row, shift in zip(record["transform_matrix"], (1e4, -2e4, 3e4), strict=False):
+            row[3] += shift
+    captures.write_document(folder, document)
+    found = open_capture(folder)
+    option = found.messages[0].partition("frames: ")[2].split()
+    assert option[0] == "--bounds" and len(option) == 2
+    assert run(["inspect", str(folder), *option, "--json"]) == 0
+    lower, upper = json.loads(capsys.readouterr().out)["bounds"]
+    slack = 1e-3 * found.bounds.size
+    assert (np.abs(np.subtract(lower, found.bounds.lower)) <= slack).all()
+    assert (np.abs(np.subtract(upper, found.bounds.upper)) <= slack).all()
+    assert run(["inspect", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert " ".join(option) in out and found.bounds.ranges() in out and found.bounds.ranges() in describe_capture(found)
 
 
 # ---- downscaling

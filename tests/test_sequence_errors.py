@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import captures
+import numpy as np
 import pytest
 from opening import changed_copies, fails, small_capture
 from PIL import Image
 
 from taichi_vvc.errors import ConfigError
+from taichi_vvc.sequence import open_capture
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +145,12 @@ def test_mask_of_another_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("downscale", [0, -1, 1.5, True])
 def test_downscale_out_of_range(capture: Path, downscale: Any) -> None:
     fails(capture, "downscale", error=ConfigError, downscale=downscale)
+
+
+@pytest.mark.parametrize("frames", [3, "0:3", [0, 1], range(3), slice("0", "3"), slice(0, 1.5)])
+def test_frames_must_be_a_slice_of_whole_numbers(capture: Path, frames: Any) -> None:
+    fails(capture, "slice(0, 3)", "or None for all", repr(frames), error=ConfigError, frames=frames)
+
+
+def test_ends_of_a_slice_may_be_numpy_integers(capture: Path) -> None:
+    assert len(open_capture(capture, frames=slice(np.int64(0), np.int64(1)))) == 1

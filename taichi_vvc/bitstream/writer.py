@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from . import chunks, syntax
 from .chunks import FrameEntry, GroupEntry, Order
 from .reader import StreamReader
@@ -19,10 +21,13 @@ from .syntax import FrameData, GroupHeader, SequenceHeader
 class StreamWriter:
     """Appends groups and frames to a file; made by :meth:`create` or :meth:`resume`, usable as a context manager.
 
-    Leaving the context without :meth:`finish` closes the file as it is: playable, without an index.
+    Leaving the context without :meth:`finish` closes the file as it is: playable, without an index. So it stays when it
+    cannot be written any more (a full disk): what appends raises :class:`DataError` then.
     """
 
-    def __init__(self, file: BinaryIO, before: bytes, start: int, order: Order) -> None:
+    def __init__(self, path: str | os.PathLike[str], file: BinaryIO, before: bytes, start: int, order: Order) -> None:
+        self._path = path
+        self._failed = False
         self._file = file
         self._before = before
         self._start = start
@@ -30,7 +35,12 @@ class StreamWriter:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], header: SequenceHeader) -> StreamWriter:
-        """Starts a new file, which must not exist yet (:class:`ConfigError`)."""
+        """Starts a new file.
+
+        Raises:
+            ConfigError: the file exists, or there can be none of this name.
+            DataError: not even the header can be written; no file is left then.
+        """
         payload = syntax.pack_header(header)
         try:
             file = open(path, "xb")  # noqa: SIM115
@@ -40,9 +50,16 @@ class StreamWriter:
             raise ConfigError(f"{path}: expected a file that can be written, found: {error.strerror}") from error
         chunk = chunks.seal(chunks.HEADER, payload, chunks.PREAMBLE[-4:])
         start = len(chunks.PREAMBLE) + len(chunk)
-        writer = cls(file, chunk[-4:], start, Order(start))
-        file.write(chunks.PREAMBLE + chunk)
-        writer._flush()
+        writer = cls(path, file, chunk[-4:], start, Order(start))
+        try:
+            file.write(chunks.PREAMBLE + chunk)
+            writer._flush()
+        except OSError as error:
+            writer._failed = True
+            writer.close()
+            with suppress(OSError):
+                os.unlink(path)
+            raise DataError(f"{path}: cannot write: {error.strerror or error}") from error
         return writer
 
     @classmethod
@@ -52,7 +69,9 @@ class StreamWriter:
         An index, an unfinished last chunk and a group without frames are cut off.
 
         Raises:
-            ConfigError: the file was written with another header; the message names what differs.
+            ConfigError: the file was written with another header; the message names what differs. Or it may only be
+                read.
+            DataError: the file cannot be written.
             StreamError: the file is no .tvvc file, or is damaged before its last chunk.
         """
         with StreamReader(path) as reader:
@@ -68,14 +87,36 @@ class StreamWriter:
         order = Order(start)
         order.groups, order.frames = groups, list(contents.frames)
         order.end = contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start
-        file = open(path, "r+b")  # noqa: SIM115
-        file.truncate(order.end)
-        file.seek(order.end - 4)
-        before = file.read(4)
-        writer = cls(file, before, start, order)
-        file.seek(order.end)
-        writer._flush()
+        try:
+            file = open(path, "r+b")  # noqa: SIM115
+        except OSError as error:
+            raise ConfigError(f"{path}: expected a file that can be written, found: {error.strerror}") from error
+        writer = cls(path, file, b"", start, order)
+        try:
+            with writer._writing():
+                file.truncate(order.end)
+                file.seek(order.end - 4)
+                writer._before = file.read(4)
+                file.seek(order.end)
+                writer._flush()
+        except DataError:
+            writer.close()
+            raise
         return writer, len(order.frames)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Says in one line what the system refuses, and what the file still is."""
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            count = len(self._order.frames)
+            frames = f"{count} whole frame{'s' if count > 1 else ''}" if count else "no whole frame yet"
+            there = f"{'it is playable, ' if count else ''}it holds {frames}"
+            raise DataError(
+                f"{self._path}: cannot write: {error.strerror or error}; {there}; --resume goes on from there"
+            ) from error
 
     def _flush(self) -> None:
         self._file.flush()
@@ -85,7 +126,8 @@ class StreamWriter:
         if len(payload) > 0xFFFFFFFF:
             raise ConfigError(f"expected a chunk below 4 GiB, found {len(payload)} bytes; use smaller grids")
         chunk = chunks.seal(kind, payload, self._before)
-        self._file.write(chunk)
+        with self._writing():
+            self._file.write(chunk)
         self._before = chunk[-4:]
         return len(chunk)
 
@@ -95,7 +137,11 @@ class StreamWriter:
             raise ValueError(problem)
 
     def add_group(self, group: GroupHeader) -> int:
-        """Appends the parameters of the frames that follow; returns the bytes written."""
+        """Appends the parameters of the frames that follow; returns the bytes written.
+
+        Raises:
+            DataError: they cannot be written.
+        """
         self._check("group", group.number)
         if group.first_frame != len(self._order.frames):
             raise ValueError(f"expected first frame {len(self._order.frames)}, found {group.first_frame}")
@@ -104,28 +150,40 @@ class StreamWriter:
         return size
 
     def add_frame(self, frame: FrameData) -> int:
-        """Appends a frame and waits until it is on the disk; returns the bytes written."""
+        """Appends a frame and waits until it is on the disk; returns the bytes written.
+
+        Raises:
+            DataError: it cannot be written; the frames before it are whole.
+        """
         self._check(frame.type, frame.number)
         if frame.group != len(self._order.groups) - 1:
             raise ValueError(f"expected a frame of group {len(self._order.groups) - 1}, found group {frame.group}")
         size = self._append(chunks.FRAME, syntax.FRAME.pack(frame))
+        with self._writing():
+            self._flush()
         self._order.add(frame.type, frame.number, size)
-        self._flush()
         return size
 
     def finish(self) -> int:
-        """Appends the index and closes the file; returns the bytes written."""
+        """Appends the index and closes the file; returns the bytes written.
+
+        Raises:
+            DataError: it cannot be written; all frames are whole.
+        """
         entries: list[GroupEntry | FrameEntry] = [*self._order.groups, *self._order.frames]
         entries.sort(key=lambda entry: entry.offset)
         payload = chunks.pack_index(self._start, entries, len(self._order.frames))
         size = self._append(chunks.INDEX, payload)
-        self._flush()
-        self.close()
+        with self._writing():
+            self._flush()
+            self._file.close()
         return size
 
     def close(self) -> None:
         """Closes the file without an index."""
-        self._file.close()
+        # What the system refused before it refuses again while buffers are emptied; that was said.
+        with suppress(OSError) if self._failed else nullcontext():
+            self._file.close()
 
     def __enter__(self) -> StreamWriter:
         return self

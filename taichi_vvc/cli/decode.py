@@ -39,7 +39,9 @@ def command(
 ) -> None:
     """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera.
 
-    With -o - the video of one camera goes to stdout, as Matroska.
+    With -o OUT.mp4 the video of a single camera is OUT.mp4, and those of several are OUT_<camera>.mp4. Videos of odd
+    width or height get their last column or row twice, since the codec needs even sizes. With -o - the video of one
+    camera goes to stdout, as Matroska.
     """
     if verify:
         if output is not None or frames is not None:
@@ -49,7 +51,7 @@ def command(
     if output is None:
         raise click.UsageError("expected -o DIR or -o OUT.mp4 (or --verify)")
 
-    from taichi_vvc.cli.output import check_output, open_sink
+    from taichi_vvc.cli.output import check_output, is_video, open_sink, written_paths
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.render import Workspace, render_rgb8
 
@@ -67,10 +69,24 @@ def command(
                     picture = render_rgb8(field, camera, stream.background, workspace=workspace)
                     sink.write(camera.name, number, picture)
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
-    text = f"{output}: {len(chosen)} frames of {len(views)} cameras"
-    say_result(text, output=str(output), frames=len(chosen), cameras=len(views))
+    written = written_paths(output, names)
+    # Several videos lie beside the name that was given, under which there is nothing.
+    whole = None if is_video(output) and len(written) > 1 else output
+    say_result(
+        f"{whole or some_of(written)}: {len(chosen)} frames of {len(views)} cameras",
+        output=None if whole is None else str(whole),
+        outputs=[str(path) for path in written],
+        frames=len(chosen),
+        cameras=len(views),
+    )
     if damage is not None:
         raise damage
+
+
+def some_of(paths: list[Path], limit: int = 3) -> str:
+    """The first of ``paths``, and how many more there are."""
+    more = f" and {len(paths) - limit} more" if len(paths) > limit else ""
+    return ", ".join(map(str, paths[:limit])) + more
 
 
 def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:

@@ -31,7 +31,7 @@ from taichi_vvc.cli.options import (
 )
 from taichi_vvc.cli.progress import ProgressLine, detail, say, warn
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
-from taichi_vvc.errors import TvvcError, TvvcWarning
+from taichi_vvc.errors import DataError, TvvcError, TvvcWarning
 from taichi_vvc.types import Camera, FrameStats
 
 CSV_START = ("frame", "type", "bytes")
@@ -263,7 +263,10 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
     with contextlib.ExitStack() as stack:
         file: Any = sys.stdout
         if path != STDOUT:
-            file = stack.enter_context(path.open("a" if going_on else "w", newline="", encoding="utf-8"))
+            from taichi_vvc.io.video import one_line
+
+            with one_line(path):
+                file = stack.enter_context(path.open("a" if going_on else "w", newline="", encoding="utf-8"))
         writer = csv.writer(file, lineterminator="\n" if path == STDOUT else "\r\n")
         for number, frame in enumerate(statistics):
             parts = sorted(frame.components)
@@ -276,8 +279,16 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
                 f"{frame.actual_bits:.0f}",
                 f"{frame.psnr:.4f}",
             ]
-            writer.writerow([*row, f"{frame.seconds:.3f}"])
-            file.flush()
+            try:
+                writer.writerow([*row, f"{frame.seconds:.3f}"])
+                file.flush()
+            except OSError as error:
+                if path == STDOUT:
+                    raise
+                with contextlib.suppress(OSError):
+                    file.close()
+                whole = f"frames 0 to {frame.index} are whole, --resume goes on from there"
+                raise DataError(f"{path}: cannot write: {error.strerror or error}; {whole}") from error
             yield frame
 
 

@@ -10,6 +10,7 @@ import click
 
 from taichi_vvc.bitstream import FORMAT_VERSION, StreamReader
 from taichi_vvc.cli.options import common_options
+from taichi_vvc.types import Bounds
 
 
 @click.command(epilog="Example:  tvvc info out.tvvc --json --frames")
@@ -92,7 +93,8 @@ def _as_text(info: dict[str, Any]) -> str:
     splits = [camera["split"] for camera in info["cameras"]]
     cameras = f"{splits.count('train')} fitted, {splits.count('test')} held out"
     sizes = sorted({f"{camera['width']}x{camera['height']}" for camera in info["cameras"]})
-    box = " to ".join("(" + ", ".join(f"{value:.4g}" for value in corner) + ")" for corner in info["bounds"])
+    lower, upper = map(tuple, info["bounds"])
+    box = Bounds(lower, upper).corners()
     levels = ", ".join(
         f"{'x'.join(map(str, level['resolution']))} of {level['channels']} channels"
         for level in info["layout"]["levels"]

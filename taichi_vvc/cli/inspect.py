@@ -11,6 +11,7 @@ import click
 from taichi_vvc.cli.capture import bounds_option, format_option
 from taichi_vvc.cli.options import check_output_file, common_options, frames_option, overwrite_option
 from taichi_vvc.cli.progress import say, warn
+from taichi_vvc.types import Bounds
 
 
 @click.command(epilog="Example:  tvvc inspect capture/ -o picture.png")
@@ -96,7 +97,7 @@ def as_text(found: dict[str, Any]) -> str:
     distorted = sum(camera["distorted"] for camera in cameras)
     distances = sorted(camera["distance"] for camera in cameras)
     lower, upper = found["bounds"]
-    box = ", ".join(f"{a:.4g}..{b:.4g}" for a, b in zip(lower, upper, strict=True))
+    box = Bounds(tuple(lower), tuple(upper))
     held_out = [camera["name"] for camera in cameras if camera["split"] == "test"]
     shown = ", ".join(held_out[:8]) + (" ..." if len(held_out) > 8 else "")
     return "\n".join(
@@ -109,6 +110,7 @@ def as_text(found: dict[str, Any]) -> str:
             f"lens        {f'{distorted} with distortion' if distorted else 'no distortion'}",
             f"distance    {distances[0]:.3g} to {distances[-1]:.3g} from the centre of the bounds",
             f"masks       {'yes' if found['masks'] else 'none'}",
-            f"bounds      {box} ({found['bounds_source']})",
+            f"bounds      {box.ranges()} ({found['bounds_source']})",
+            f"            {box.option()}",
         ]
     )

@@ -79,6 +79,16 @@ def video_paths(output: Path, cameras: list[str]) -> dict[str, Path]:
     return {camera: output.with_name(f"{output.stem}_{names[camera]}{output.suffix}") for camera in cameras}
 
 
+def folder_paths(output: Path, cameras: list[str]) -> dict[str, Path]:
+    """The folder of each camera's pictures."""
+    return {camera: output / name for camera, name in file_names(cameras).items()}
+
+
+def written_paths(output: Path, cameras: list[str]) -> list[Path]:
+    """The videos or folders that a sink of several cameras leaves behind, in their order."""
+    return list((video_paths if is_video(output) else folder_paths)(output, cameras).values())
+
+
 def open_sink(
     output: Path, cameras: list[str], fps: Fraction, flat: bool = False
 ) -> contextlib.AbstractContextManager[Sink]:
@@ -90,8 +100,7 @@ def open_sink(
     """
     if is_video(output):
         return VideoSink(video_paths(output, cameras), fps)
-    folders = {camera: output if flat else output / name for camera, name in file_names(cameras).items()}
-    return FolderSink(folders)
+    return FolderSink({cameras[0]: output} if flat else folder_paths(output, cameras))
 
 
 class FolderSink:

@@ -58,7 +58,8 @@ def command(
     The path is travelled once: in the duration of the frames, or in four seconds if that is longer, with the frames
     repeated as often as needed. A picture shows the frame whose time has come, whatever --fps is.
 
-    With -o - a video goes to stdout, as Matroska, for other programs.
+    A video of odd width or height gets its last column or row twice, since the codec needs even sizes. With -o - a
+    video goes to stdout, as Matroska, for other programs.
     """
     render_path(file, output, path, size, fps, depth, frames, backend, overwrite)
 
@@ -78,7 +79,7 @@ def render_path(
     from taichi_vvc.cli.output import check_output, is_video, open_sink
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.io.paths import camera_path
-    from taichi_vvc.io.video import depth_unit, write_depth_png
+    from taichi_vvc.io.video import depth_unit, video_size, write_depth_png
     from taichi_vvc.render import Workspace, render, render_rgb8
 
     with open_stream(file) as stream:
@@ -107,12 +108,14 @@ def render_path(
                     distances = render(*seen, workspace=workspace).depth
                     write_depth_png(output / f"{number:04d}.png", distances, depth_unit(far))
                 line.update(number + 1, f"picture {number + 1}/{len(shown)}")
+    across, down = video_size(width, height) if as_video else (width, height)
+    padded = "" if (across, down) == (width, height) else f" ({width}x{height} and an edge: videos have even sizes)"
     say_result(
-        f"{output}: {len(shown)} pictures of {width}x{height} at {float(rate):g} per second",
+        f"{output}: {len(shown)} pictures of {across}x{down}{padded} at {float(rate):g} per second",
         output=str(output),
         pictures=len(shown),
-        width=width,
-        height=height,
+        width=across,
+        height=down,
         fps=float(rate),
     )
     if damage is not None:

@@ -11,11 +11,15 @@ from typing import Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from taichi_vvc.errors import DataError
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 LOSSY_MARGIN = 16  # of 255: lossy coding leaves values that far from black and white where a mask is flat
+UNIT_SLACK = 1e-3  # of 1: how far floats from 0 to 1 may miss it by rounding
+UNCLEAR = 16.0  # floats whose largest value is between 1 and this may be bright ones of 0 to 1 or dark ones of 0 to 255
+BITS_PER_SAMPLE = 258  # TIFF's tag
 
 
 class Picture(Protocol):
@@ -82,22 +86,22 @@ def read_rgba(source: Source, mask: Source | None = None) -> np.ndarray:
 
     Pictures without alpha get 255. A mask's brightness (its largest channel; 0 and 1 count as 0 and 255) multiplies
     the alpha; from JPEG and video masks, values within 16 of black and white are taken for black and white. 16-bit
-    pictures are reduced to 8 bit. EXIF orientation is not applied: the calibration belongs to the pixels as stored.
+    pictures are reduced to 8 bit, grey ones of 32-bit numbers by what they hold; 16-bit masks without a value above
+    255 count as 8-bit ones. EXIF orientation is not applied: the calibration belongs to the pixels as stored.
 
     Raises:
-        DataError: a file is missing, damaged or no image, or the mask's size differs from the picture's.
+        DataError: a file is missing, damaged or no image, its range of values is unclear, or the mask's size differs
+            from the picture's.
     """
     rgba = _read(source)
     if mask is not None:
-        drawn = _read(mask)
+        drawn = _read_mask(mask)
         if drawn.shape != rgba.shape:
             raise DataError(
                 f"{mask}: expected a mask of the size of its picture {source.name}, {_wh(rgba)}, found {_wh(drawn)}"
             )
         weight = drawn[..., :3].max(axis=2)
-        if weight.max(initial=0) == 1:
-            weight = weight * np.uint8(255)
-        elif mask.suffix.lower() in LOSSY_SUFFIXES if isinstance(mask, Path) else mask.lossy:
+        if mask.suffix.lower() in LOSSY_SUFFIXES if isinstance(mask, Path) else mask.lossy:
             stretched = (weight.astype(np.float32) - LOSSY_MARGIN) * (255.0 / (255 - 2 * LOSSY_MARGIN))
             weight = np.rint(np.clip(stretched, 0.0, 255.0)).astype(np.uint8)
         alpha = rgba[..., 3].astype(np.uint16) * weight
@@ -173,6 +177,19 @@ def _read(source: Source) -> np.ndarray:
     return _decode(source, source) if isinstance(source, Path) else source.read()
 
 
+def _read_mask(source: Source) -> np.ndarray:
+    """As :func:`_read`, with masks of 0 and 1 stretched."""
+    if isinstance(source, Path):
+        return _decode(source, source, mask=True)
+    drawn = source.read()
+    return _stretched(drawn) if drawn[..., :3].max(initial=0) == 1 else drawn
+
+
+def _stretched(drawn: np.ndarray) -> np.ndarray:
+    """A mask of 0 and 1 as one of 0 and 255."""
+    return np.concatenate((drawn[..., :3] * np.uint8(255), drawn[..., 3:]), axis=2)
+
+
 def _open(file: Path | io.BytesIO, where: object = None) -> Image.Image:
     where = file if where is None else where
     try:
@@ -191,14 +208,48 @@ def _decoding(where: object) -> Iterator[None]:
         raise DataError(f"{where}: expected a whole image, found a damaged one: {_line(error)}") from None
 
 
-def _decode(file: Path | io.BytesIO, where: object) -> np.ndarray:
+def _decode(file: Path | io.BytesIO, where: object, mask: bool = False) -> np.ndarray:
     with _open(file, where) as picture, _decoding(where):
-        if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-            grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            rgba = np.full((*grey.shape, 4), 255, np.uint8)
-            rgba[..., :3] = grey[..., None]
-            return rgba
-        return np.array(picture.convert("RGBA"))
+        if picture.mode in ("F", "I") or picture.mode.startswith("I;16"):
+            values, bits = np.asarray(picture), _bits(picture)
+        else:
+            drawn = np.array(picture.convert("RGBA"))
+            return _stretched(drawn) if mask and drawn[..., :3].max(initial=0) == 1 else drawn
+    grey = _eight_bits(values, bits, where, mask)
+    rgba = np.full((*grey.shape, 4), 255, np.uint8)
+    rgba[..., :3] = grey[..., None]
+    return rgba
+
+
+def _bits(picture: Image.Image) -> int:
+    """Bits per value of a grey picture of more than 8. Pillow's modes may be wider than what the file holds."""
+    if isinstance(picture, TiffImageFile):
+        return max(picture.tag_v2.get(BITS_PER_SAMPLE, (16,)))
+    return 32 if picture.mode == "I" and picture.format not in ("PNG", "PPM") else 16
+
+
+def _eight_bits(values: np.ndarray, bits: int, where: object, mask: bool) -> np.ndarray:
+    """Grey values of more than 8 bits as uint8.
+
+    The depth of a file of up to 16 bits says what white is, and a dark picture stays dark. Wider ones, and masks, are
+    read by their largest value.
+    """
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if values.dtype.kind == "f":
+        if -UNIT_SLACK <= low and high <= 1.0 + UNIT_SLACK:
+            return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+        if low >= 0.0 and UNCLEAR <= high <= 255.0:
+            return np.rint(values).astype(np.uint8)
+        expected = "floats of 0 to 1 or of 0 to 255"
+    elif low >= 0.0 and high <= 65535.0:
+        if mask and high == 1.0:
+            return (values * 255).astype(np.uint8)
+        if high <= 255.0 and (mask or bits > 16):
+            return values.astype(np.uint8)
+        return (values.astype(np.int64) >> (min(bits, 16) - 8)).astype(np.uint8)
+    else:
+        expected = "whole numbers of 0 to 255 or of 0 to 65535"
+    raise DataError(f"{where}: expected {expected}, found {low:g} to {high:g}; save it with 8 bits per channel")
 
 
 def _line(error: BaseException) -> str:

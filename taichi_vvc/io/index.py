@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from taichi_vvc.errors import DataError
+from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.io.images import Source
 from taichi_vvc.io.lens import Undistortion
 from taichi_vvc.types import Bounds, Camera
@@ -59,10 +59,15 @@ def select_frames(count: int, frames: slice | None, source: Path) -> tuple[range
     """The frame numbers that ``frames`` picks from ``count``, and a warning if it asked for more than there are.
 
     Raises:
+        ConfigError: ``frames`` is not a slice of whole numbers.
         DataError: nothing is selected, or the step is not positive.
     """
     if frames is None:
         return range(count), ()
+    if not isinstance(frames, slice) or not all(map(_whole_or_open, (frames.start, frames.stop, frames.step))):
+        raise ConfigError(
+            f"expected frames to be a slice of whole numbers, such as slice(0, 3), or None for all, found {frames!r}"
+        )
     if frames.step is not None and frames.step < 1:
         raise DataError(f"{source}: expected a positive frame step, found {frames.step}; frames only run forwards")
     chosen = range(count)[frames]
@@ -74,3 +79,8 @@ def select_frames(count: int, frames: slice | None, source: Path) -> tuple[range
             f"frames {asked} asked for, but the capture ends at {count}: using the {len(chosen)} there are",
         )
     return chosen, ()
+
+
+def _whole_or_open(end: object) -> bool:
+    """Whether ``end`` can be an end or the step of a slice; NumPy's integers can, too."""
+    return end is None or hasattr(end, "__index__")

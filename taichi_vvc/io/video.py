@@ -103,10 +103,15 @@ def read_depth_png(path: str | Path) -> np.ndarray:
         return np.asarray(picture).astype(np.float32) * np.float32(unit)
 
 
+def video_size(width: int, height: int) -> tuple[int, int]:
+    """The (width, height) of a video of such pictures: its pixel format needs even ones."""
+    return width + width % 2, height + height % 2
+
+
 class VideoWriter:
     """H.264 video (yuv420p, BT.709): ``with VideoWriter("out.mp4", fps) as video: video.add(image)``.
 
-    Pictures of odd size get their last row or column doubled: the pixel format needs even sizes. The file appears
+    Pictures of odd size get their last row or column doubled, see :func:`video_size`. The file appears
     when the block ends without an exception; otherwise nothing is left behind.
 
     Args:
@@ -182,14 +187,15 @@ class VideoWriter:
         if self._shape is None:
             self._shape = pixels.shape
             height, width = pixels.shape[:2]
-            self._stream.width, self._stream.height = width + width % 2, height + height % 2
+            self._stream.width, self._stream.height = video_size(width, height)
             self._stream.pix_fmt = "yuv420p"
             context = self._stream.codec_context
             context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
         elif pixels.shape != self._shape:
             raise DataError(f"{self.path}: expected pictures of one shape, found {pixels.shape} after {self._shape}")
         height, width = pixels.shape[:2]
-        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        columns, rows = video_size(width, height)
+        pixels = np.pad(pixels, ((0, rows - height), (0, columns - width), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         with self._writing():

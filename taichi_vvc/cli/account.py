@@ -1,0 +1,126 @@
+"""What ``tvvc encode`` says of the frames that it writes: of each one, and of the file in the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.cli.progress import say_result
+from taichi_vvc.config import crf_of_lambda
+from taichi_vvc.errors import TvvcError
+from taichi_vvc.types import FrameStats
+
+
+@dataclass
+class Account:
+    """The frames of one file: those that this run wrote, and those that were there when it began.
+
+    Attributes:
+        total: how many the file is to have.
+        fps: how many are played per second.
+        varies: whether each frame has a lambda of its own.
+        found: bytes of each frame that was there before.
+        done: what this run wrote.
+    """
+
+    total: int
+    fps: Fraction
+    varies: bool = False
+    found: list[int] = field(default_factory=list)
+    done: list[FrameStats] = field(default_factory=list)
+
+    def progress_text(self, progress: Any) -> str:
+        """The state of the frame at hand, for the live line."""
+        parts = [f"frame {progress.frame + 1}/{self.total}", f"step {progress.step}/{progress.steps}"]
+        if progress.probe:
+            parts.insert(0, f"trial {progress.probe}")
+        if self.varies:
+            parts.append(f"crf {crf_of_lambda(progress.lambda_rate):.1f}")
+        if self.done:
+            parts.append(f"{self._seconds() / len(self.done):.1f} s/frame")
+        parts.append(f"{progress.psnr:.2f} dB")
+        # The first steps fit without a rate.
+        if progress.bits > 0:
+            parts.append(f"{progress.bits / 8000:.1f} kB")
+        if self.done:
+            parts.append(f"{self.bitrate():.0f} kbit/s so far")
+        return "  ".join(parts)
+
+    def frame_line(self, frame: FrameStats) -> str:
+        """A frame that is finished, the last of ``done``."""
+        control = f"crf {crf_of_lambda(frame.lambda_rate):4.1f}  " if self.varies else ""
+        return (
+            f"frame {frame.index + 1}/{self.total}  {frame.type:5}  {control}{frame.bytes / 1000:8.1f} kB  "
+            f"{frame.psnr:6.2f} dB  {frame.seconds:6.1f} s  {self.bitrate():8.0f} kbit/s so far"
+        )
+
+    def bitrate(self) -> float:
+        """kbit/s of the frames that the file has, played at ``fps``; at least one must be done."""
+        # Going on with a file may drop frames at its end, whose numbers are done again.
+        before = self.found[: self.done[0].index]
+        size = sum(before) + sum(frame.bytes for frame in self.done)
+        return size * 8 / 1000 * float(self.fps) / (len(before) + len(self.done))
+
+    def say(self, output: Path) -> None:
+        """Says what the file has become, and apart from it what is of this run's frames only."""
+        size, seconds, psnr = output.stat().st_size, self._seconds(), _mean([frame.psnr for frame in self.done])
+        fields = {
+            "output": str(output),
+            "frames": self.total,
+            "encoded": len(self.done),
+            "bytes": size,
+            "seconds": float(seconds),
+            "psnr": psnr,
+        }
+        if not self.done:
+            say_result(f"{output}: all {self.total} frames were there already, {size / 1000:.1f} kB", **fields)
+            return
+        judged = _mean([frame.judged_psnr for frame in self.done])
+        run = [
+            "exact on training rays" if psnr is None else f"{psnr:.2f} dB on training rays",
+            *([] if judged is None else [f"{judged:.2f} dB as tvvc eval measures"]),
+            f"{seconds:.0f} s",
+        ]
+        scope = "," if len(self.done) == self.total else f"; the {len(self.done)} frames of this run:"
+        say_result(
+            f"{output}: {self.total} frames, {size / 1000:.1f} kB, {size / 1000 / self.total:.2f} kB/frame, "
+            f"{size * 8 / 1000 * float(self.fps) / self.total:.0f} kbit/s{scope} {', '.join(run)}",
+            **fields,
+        )
+
+    def _seconds(self) -> float:
+        return sum(frame.seconds for frame in self.done)
+
+
+def frame_fields(frame: FrameStats) -> dict[str, Any]:
+    """A finished frame for programs, in plain JSON values."""
+    return {
+        "frame": frame.index,
+        "type": frame.type,
+        "bytes": frame.bytes,
+        "components": dict(frame.components),
+        "lambda": float(frame.lambda_rate),
+        "psnr": float(frame.psnr),
+        "judged_psnr": float(frame.judged_psnr),
+        "seconds": float(frame.seconds),
+    }
+
+
+def frame_sizes(path: Path) -> list[int]:
+    """Bytes of each whole frame in a file; none if it is no file that can be gone on with."""
+    try:
+        with StreamReader(path) as reader:
+            groups = reader.groups
+            return [f.size + (groups[f.group].size if f.type == "key" else 0) for f in reader.frames]
+    except TvvcError:
+        return []
+
+
+def _mean(values: list[float]) -> float | None:
+    """The mean of the finite ones: what is exact has no PSNR, and would leave none to the rest."""
+    known = [float(value) for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,118 @@
+"""The command line's program: the group of subcommands, and what becomes of results and errors."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from taichi_vvc.cli import COMMANDS, INTERRUPTED, wants_json
+from taichi_vvc.cli.options import common_options, print_version, settings
+from taichi_vvc.errors import TvvcError
+
+
+class _LazyGroup(click.Group):
+    """Imports ``taichi_vvc.cli.<name>`` when the subcommand is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"taichi_vvc.cli.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0].lower(), COMMANDS, n=2, cutoff=0.5)
+            meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command '{args[0]}'; {meant}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The table of the package instead of each command's own help, which would import all of them.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Print the versions that matter and exit.",
+)
+@common_options
+def tvvc() -> None:
+    """Volumetric video codec: multi-view capture in, one small file out, any view of any frame back.
+
+    \b
+    Example:
+      tvvc encode capture/ -o out.tvvc
+      tvvc render out.tvvc -o orbit.mp4 --path orbit
+    """
+
+
+def run_program(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit status; never raises."""
+    settings.reset()
+    # What is wrong with a command line is said in the form that it asks for, though it was never parsed to the end.
+    settings.json = wants_json(arguments)
+    try:
+        result = tvvc.main(args=arguments, prog_name="tvvc", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except (KeyboardInterrupt, click.Abort):
+        return _say_error(INTERRUPTED, 130, prefix="")
+    except BrokenPipeError:
+        # The reader of stdout went away (`tvvc info F | head -1`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except click.ClickException as error:
+        return _report_usage(error)
+    except Exception as error:
+        return _report(error, debug=settings.debug or "--debug" in arguments)
+
+
+def _report_usage(error: click.ClickException) -> int:
+    status = error.exit_code if error.exit_code != 1 else 2
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    return _say_error(f"{_one_line(error.format_message())}{hint}", status)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    trace = "".join(traceback.format_exception(error)) if debug else None
+    if isinstance(error, TvvcError):
+        return _say_error(_one_line(str(error)), error.exit_code, trace)
+    hint = "" if debug else "; run with --debug for the traceback"
+    what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {_one_line(str(error))}"
+    return _say_error(f"{what}{hint}", 1, trace)
+
+
+def _say_error(message: str, status: int, trace: str | None = None, prefix: str = "error: ") -> int:
+    """The last thing on stderr; returns ``status``."""
+    if settings.json:
+        from taichi_vvc.cli.progress import emit
+
+        emit("error", text=message, exit_code=status, **({"traceback": trace} if trace else {}))
+    else:
+        print(f"{trace or ''}{prefix}{message}", file=sys.stderr)
+    return status
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
