@@ -1,9 +1,9 @@
 """The ``tvvc`` command: one file per subcommand, and here what they share of the outside world.
 
-Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 unexpected, 2 usage, 3 unusable capture, or an output that cannot be written, 4 bad
-stream, 5 backend, 130 interrupted. Errors are one line; ``--debug`` adds the traceback. A subcommand's module is
-imported only when it runs, so that ``tvvc info`` loads neither Taichi nor the entropy coder. The program itself, in
-``program.py``, is imported by ``run``: Ctrl-C is caught from there on.
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 unexpected, 2 usage, 3 unusable capture or
+an output that cannot be written, 4 bad stream, 5 backend, 130 interrupted. Errors are one line; ``--debug`` adds the
+traceback. A subcommand's module is imported only when it runs, so that ``tvvc info`` loads neither Taichi nor the
+entropy coder. The program itself, in ``program.py``, is imported by ``run``: Ctrl-C is caught from there on.
 """
 
 from __future__ import annotations
