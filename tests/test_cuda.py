@@ -30,7 +30,7 @@ RACE = """
 import sys
 import numpy as np
 sys.path.insert(0, "tests")
-from backends import down, ints
+import backends
 from taichi_vvc.kernels._taichi import I32, ti
 
 @ti.kernel
@@ -41,9 +41,9 @@ def count(n: ti.i32, atomically: ti.template(), total: I32):
         else:
             total[0] = total[0] + 1
 
-total = ints(np.zeros(1))
+total = backends.ints(np.zeros(1))
 count(500, True, total)
-assert down(total)[0] == 500
+assert backends.down(total)[0] == 500
 print("counted", flush=True)
 count(500, False, total)
 """
