@@ -13,13 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
-from io import StringIO
 from pathlib import Path
 from typing import Any
-
-from taichi_vvc.kernels._taichi import ti
 
 from taichi_vvc import runtime as runtimes
 from taichi_vvc.demo import capture_path
@@ -48,8 +44,7 @@ def begin(backend: str, threads: int) -> Runtime:
     """Start ``backend`` with so many CPU threads for kernels, matrix products and torch. Once per process."""
     if backend == "cpu" and runtimes._current is None:
         # start() takes all cores; it takes over a Taichi that is already running as well.
-        with redirect_stdout(StringIO()):
-            ti.init(**runtimes.settings_of("cpu", threads))
+        runtimes.launch("cpu", threads)
     runtimes._current = dataclasses.replace(runtimes.start(backend), threads=threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

@@ -6,7 +6,6 @@ Rays, samples and symbols are counted in one frame of the capture; what each of 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from . import runtime
 from .config import PRESETS, EncoderConfig, layout_of
 from .geometry import pixel_directions
 from .hull import visual_hull
@@ -144,7 +144,7 @@ def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
 
 def usable_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(runtime.cores())
 
 
 @lru_cache(maxsize=1)

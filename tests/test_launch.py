@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 from threading import Thread
 
 import numpy as np
@@ -99,3 +101,35 @@ def test_threads_do_not_mix_their_launches() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+AFFINITIES = """
+import json, os
+import numpy as np
+from taichi_vvc.kernels import shade
+from taichi_vvc.runtime import start
+runtime = start("cpu")
+array = runtime.zeros(1 << 16)
+shade.fill(1 << 16, array, 1.0)
+assert (array == 1).all()
+tasks = [os.getpid(), *(int(name) for name in os.listdir("/proc/self/task"))]
+print(json.dumps([runtime.threads, *(sorted(os.sched_getaffinity(task)) for task in tasks)]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not tell on which core a thread is")
+def test_workers_have_cores_of_their_own(python) -> None:
+    done = python("-c", AFFINITIES)
+    assert done.returncode == 0, done.stderr
+    threads, usable, *tasks = json.loads(done.stdout)
+    assert threads == len(usable)
+    alone = sorted(task[0] for task in tasks if len(task) == 1)
+    if len(usable) > 1:
+        # The rest of the process may go where it likes.
+        assert alone == usable and usable in tasks
+    # A process that may use one core has one worker.
+    first = {usable[0]}
+    script = f"import os; os.sched_setaffinity(0, {first})\n{AFFINITIES}"
+    done = python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[:2] == [1, sorted(first)]
