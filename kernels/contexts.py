@@ -7,6 +7,7 @@ numbers. All is in integers, as in the coder; signs are not looked at.
 
 from ._taichi import F32, I32, ti
 from .launch import kernel
+from .quant import ROUND, quantized_value
 
 CAP = 15
 TOTAL_CAP = 255
@@ -51,7 +52,8 @@ def store_magnitudes(
     for i in range(count):
         n = i // channels
         c = i - n * channels
-        size = ti.min(ti.abs(ti.cast(ti.floor(parameters[first_symbol + i] + 0.5), ti.i32)), ESCAPE)
+        rounded = quantized_value(parameters[first_symbol + i], ROUND, 0, 0, 0)
+        size = ti.min(ti.abs(ti.cast(rounded, ti.i32)), ESCAPE)
         magnitudes[base + where[first_node + n] * channels + c] = size
         if size > 0:
             ti.atomic_add(sums[(slot + c) * COPIES + n % COPIES], capped(size))

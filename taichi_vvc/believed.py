@@ -40,17 +40,24 @@ def views_of(sequence: MultiViewSequence, layout: FieldLayout, number: int, say:
     return replace(views, views=believed)
 
 
-def check_something(layout: FieldLayout, views: FrameViews) -> None:
+def check_start(layout: FieldLayout, views: FrameViews) -> None:
     """Check that a file can start with a frame.
 
     Raises:
         DataError: its masks leave nothing within the bounds.
     """
-    empty = not any(v.image[..., 3].any() for v in views.views if v.camera.split == "train")
-    if not empty and first_mask(layout, views.views, None).any():
-        return
-    found = "empty masks" if empty else "masks that have no place in common"
-    raise DataError(
+    if _shows_nothing(views) or not first_mask(layout, views.views, None).any():
+        raise no_start(views)
+
+
+def no_start(views: FrameViews) -> DataError:
+    """What is said of a frame that leaves nothing to start a file with."""
+    found = "empty masks" if _shows_nothing(views) else "masks that have no place in common"
+    return DataError(
         f"frame {views.index}: expected something inside the bounds, found {found}; check masks, cameras and bounds, "
         "or start at a later frame"
     )
+
+
+def _shows_nothing(views: FrameViews) -> bool:
+    return not any(v.image[..., 3].any() for v in views.views if v.camera.split == "train")

@@ -163,9 +163,9 @@ class Stream:
 
     def info(self, index: int) -> FrameInfo:
         """Type and size of a frame, from the index; a key frame's size includes its group's parameters."""
-        entry = self._reader.frames[self._check(index)]
-        size = entry.size + (self._reader.groups[entry.group].size if entry.type == "key" else 0)
-        return FrameInfo(entry.number, entry.type, entry.group, size)
+        number = self._check(index)
+        entry = self._reader.frames[number]
+        return FrameInfo(entry.number, entry.type, entry.group, self._reader.frame_size(number))
 
     def symbols(self, index: int) -> SymbolFrame:
         """The decoded integers of frame ``index``.

@@ -29,6 +29,20 @@ _KINDS = [contexts.KINDS[contexts.ORDER.index(p)] for p in range(8)]
 _SHIFT = 5
 
 
+class _Counters:
+    """Counters that kernels add to, each in several copies."""
+
+    def __init__(self, runtime: Runtime, count: int) -> None:
+        self.runtime, self.count = runtime, count
+        self.copies = runtime.zeros(count * kernels.COPIES, np.int32)
+        self.sums = runtime.zeros(count, np.int32)
+
+    def read(self) -> np.ndarray:
+        """What was counted, on the host; the counters start again from zero."""
+        kernels.sum_copies(self.count, self.copies, self.sums)
+        return np.array(self.runtime.download(self.sums, self.count))
+
+
 class DevicePlanner:
     """Chooses tables for one fit's symbols, again and again; ``known``: what a decoder has of each grid."""
 
@@ -42,10 +56,8 @@ class DevicePlanner:
         # Counters: of each grid's channels, and of each table of each grid and set.
         self.channels = [0, *np.cumsum([shape[3] for shape in shapes]).tolist()]
         self.slots = [0, *np.cumsum([len(sets) * contexts.TABLES for sets in self.sets]).tolist()]
-        self.sums, self.counts = (
-            (runtime.zeros(n * kernels.COPIES, np.int32), runtime.zeros(n, np.int32))
-            for n in (self.channels[-1], self.slots[-1] * tables.ALPHABET)
-        )
+        self.sums = _Counters(runtime, self.channels[-1])
+        self.counts = _Counters(runtime, self.slots[-1] * tables.ALPHABET)
         self.width = kernels.MEANS + max(shape[3] for shape in shapes)
         self.settings = runtime.zeros(sum(map(len, self.sets)) * self.width, np.int32)
         self.before, self.before_totals = self._before()
@@ -90,26 +102,15 @@ class DevicePlanner:
             first, last = self.nodes[g : g + 2]
             channels, base = self.layout.grid_shapes[g][3], self.bases[g]
             numbers = first, begin, base, self.channels[g]
-            parameters = s.parameters, self.where, self.magnitudes, self.sums[0]
+            parameters = s.parameters, self.where, self.magnitudes, self.sums.copies
             kernels.store_magnitudes(end - begin, channels, *numbers, *parameters)
             volumes = self.where, self.magnitudes, self.totals
             kernels.sum_channels(last - first, channels, first, base, self.starts[g], *volumes)
-        sums = self._summed(*self.sums)
-        self._write_settings(sums)
-        row = 0
-        for g in range(len(self.sets)):
+        self._write_settings(self.sums.read())
+        for g in grids:
             for n in range(len(self.sets[g])):
-                if g in grids:
-                    self._count(s, g, n, row)
-                row += self.width
-        counts = self._summed(*self.counts).reshape(-1, tables.ALPHABET)
-        return self._chosen(s, grids, counts)
-
-    def _summed(self, copies: object, sums: object) -> np.ndarray:
-        """Counters on the host; they start again from zero."""
-        count = self.channels[-1] if sums is self.sums[1] else self.slots[-1] * tables.ALPHABET
-        kernels.sum_copies(count, copies, sums)
-        return np.array(self.runtime.download(sums, count))
+                self._count(s, g, n)
+        return self._chosen(s, grids, self.counts.read().reshape(-1, tables.ALPHABET))
 
     def _write_settings(self, sums: np.ndarray) -> None:
         """What the kernel of the contexts needs of each grid and weight set; ``sums``: of the capped magnitudes."""
@@ -132,17 +133,17 @@ class DevicePlanner:
                 rows.append(row)
         self.runtime.store(self.settings, np.concatenate(rows))
 
-    def _count(self, s: LiveSymbols, g: int, n: int, row: int) -> None:
+    def _count(self, s: LiveSymbols, g: int, n: int) -> None:
         """The tables of a grid's symbols by its ``n``-th weight set, and how often each magnitude meets each."""
         begin, end = s.ranges[g]
         shape = self.layout.grid_shapes[g]
         where = self.nodes[g], begin, self.bases[g], self.starts[g], shape[2] + 2, (shape[1] + 2) * (shape[2] + 2)
         slot = self.slots[g] + n * contexts.TABLES
-        known = self.known[g]
+        row, known = slot // contexts.TABLES * self.width, self.known[g]
         numbers = row, n * _SHIFT, slot, int(known.previous is not None), int(known.reference is not None)
         volumes = self.settings, self.where, self.magnitudes, self.totals, self.before, self.before_totals
         kernels.choose_tables(
-            end - begin, shape[3], *where, *numbers, *volumes, s.reference, self.found, self.counts[0]
+            end - begin, shape[3], *where, *numbers, *volumes, s.reference, self.found, self.counts.copies
         )
 
     def _chosen(self, s: LiveSymbols, grids: list[int], counts: np.ndarray) -> RateTables:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .believed import check_something, views_of
+from .believed import check_start, no_start, views_of
 from .bitstream.container import StreamWriter
 from .bitstream.syntax import FrameData, SequenceHeader
 from .codedframe import CodedFrame, GroupWatch
@@ -141,12 +141,12 @@ def encode(
         begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)
         config = replace(config, lambda_rate=begin)
     header = _header(sequence, config)
-    if not going_on:
-        # Before anything is replaced.
-        check_something(layout_of_header(header), views_of(sequence, layout_of_header(header), 0))
+    layout = layout_of_header(header)
     if going_on:
         writer, done = StreamWriter.resume(path, header)
     else:
+        # Before anything is replaced.
+        check_start(layout, views_of(sequence, layout, 0))
         path.unlink(missing_ok=True)
         writer, done = StreamWriter.create(path, header), 0
     with writer:
@@ -154,7 +154,7 @@ def encode(
         control = None
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
-        job = _Job(ws, sequence, config, layout_of_header(header), writer, path, control, progress, preview)
+        job = _Job(ws, sequence, config, layout, writer, path, control, progress, preview)
         yield from _encode_frames(job, position_behind(path, done), len(sequence))
         writer.finish()
     message = None if control is None else control.missed(path.stat().st_size)
@@ -306,8 +306,7 @@ def _fit(
     """
     if not mask.any():
         if reference is None:
-            check_something(job.layout, views)
-        assert reference is not None
+            raise no_start(views)
         return unchanged(reference, mask)
     problem = make_problem(job.ws, job.layout, views.views, mask)
 

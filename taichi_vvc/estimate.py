@@ -112,7 +112,7 @@ def estimate(
     reading = time.perf_counter() - began
     if not any(view.camera.split == "train" for view in views):
         return []
-    helping = min(_MOST_CORES, usable_cores() if cores is None else cores)
+    helping = min(_MOST_CORES, len(runtime.cores()) if cores is None else cores)
     share = (_SERIAL + (1 - _SERIAL) / helping) / (machine_speed() if speed is None else speed)
     found = []
     for name, config in configs.items():
@@ -140,11 +140,6 @@ def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
     rendered = work.rays_per_view * work.training_views * work.samples_per_ray
     seconds = iterations * step + _PER_CODED_SYMBOL * work.symbols + _PER_RENDERED_SAMPLE * rendered
     return seconds if work.masks else _UNMASKED * seconds
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(runtime.cores())
 
 
 @lru_cache(maxsize=1)

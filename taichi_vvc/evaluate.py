@@ -14,7 +14,7 @@ from .bitstream import StreamReader
 from .decode import Stream
 from .decode import open as open_stream
 from .errors import DataError, TruncatedStream
-from .metrics import SSIM_WINDOW, composite, psnr, psnr_foreground, ssim
+from .metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim
 from .render import Workspace, render
 from .runtime import start
 from .sequence import MultiViewSequence, open_capture
@@ -92,7 +92,7 @@ def evaluate(
             per_frame.append({"frame": number, "type": stream.info(number).type, "bytes": size, **means(figures)})
     size = Path(file).stat().st_size
     return {
-        **{key: _mean([row[key] for row in per_frame]) for key in ("psnr", "psnr_foreground", "ssim")},
+        **{key: finite_mean([row[key] for row in per_frame]) for key in ("psnr", "psnr_foreground", "ssim")},
         "bytes": size,
         "frames": count,
         "bytes_per_frame": size / count,
@@ -145,10 +145,4 @@ def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> F
 
 def means(figures: list[Figures]) -> dict[str, float | None]:
     """``psnr``, ``psnr_foreground`` and ``ssim`` averaged over pictures, None where no picture has a finite one."""
-    return {key: _mean([getattr(f, key) for f in figures]) for key in ("psnr", "psnr_foreground", "ssim")}
-
-
-def _mean(values: list[float | None]) -> float | None:
-    """The mean of the finite numbers among ``values``; None if there are none."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return sum(known) / len(known) if known else None
+    return {key: finite_mean([getattr(f, key) for f in figures]) for key in ("psnr", "psnr_foreground", "ssim")}

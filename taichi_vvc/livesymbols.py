@@ -192,13 +192,14 @@ def shrink_live(
         nodes = np.flatnonzero(now[before])
         kept.append((first + nodes[:, None] * shape[3] + np.arange(shape[3])).reshape(-1))
     index = np.concatenate(kept).astype(np.int32)
-    if runtime.host_arrays:
-        vectors = [runtime.upload(v[index]) for v in (old.parameters, old.moment1, old.moment2, old.reference)]
-        return _arranged(runtime, grid_map, live, *vectors)
-    where, vectors = runtime.upload(index), []
-    for vector in (old.parameters, old.moment1, old.moment2, old.reference):
-        vectors.append(runtime.empty(index.size))
-        update.gather(index.size, where, vector, vectors[-1])
+    where = runtime.upload(index)
+
+    def taken(vector: Any) -> Any:
+        result = runtime.empty(index.size)
+        update.gather(index.size, where, vector, result)
+        return result
+
+    vectors = map(taken, (old.parameters, old.moment1, old.moment2, old.reference))
     return _arranged(runtime, grid_map, live, *vectors)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,15 @@ from taichi_vvc.types import View
 SSIM_WINDOW = 11
 DIFFERENT = 0.005
 """Squared difference, summed over channels, from which a pixel shows something else than the background."""
+
+
+def finite_mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the finite numbers among ``values``; None if there are none.
+
+    Pictures without any error have no finite PSNR, and would leave none to the rest.
+    """
+    known = [float(value) for value in values if value is not None and math.isfinite(value)]
+    return sum(known) / len(known) if known else None
 
 
 def composite(image: np.ndarray, background: Sequence[float] | np.ndarray) -> np.ndarray:

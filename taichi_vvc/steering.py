@@ -18,7 +18,7 @@ from .bitstream.syntax import SequenceHeader, pack_header
 from .config import EncoderConfig
 from .decode import Stream
 from .fields import Field
-from .metrics import composite, psnr
+from .metrics import composite, finite_mean, psnr
 from .position import Position
 from .ratecontrol import SHORT_GROUP, Outcome, Target, target_of
 from .render import Workspace, render
@@ -90,8 +90,8 @@ def judged_psnr(ws: Workspace, field: Field, background: tuple[float, float, flo
     Pictures that agree exactly are left out; NaN if all do.
     """
     held_out = [v for v in views if v.camera.split == "test"]
-    known = _finite(view_psnrs(ws, field, background, held_out or views))
-    return sum(known) / len(known) if known else math.nan
+    found = finite_mean(view_psnrs(ws, field, background, held_out or views))
+    return math.nan if found is None else found
 
 
 def training_psnr(ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]) -> float:
@@ -101,12 +101,8 @@ def training_psnr(ws: Workspace, field: Field, background: tuple[float, float, f
     """
     training = [v for v in views if v.camera.split == "train"]
     pixels = sum(v.camera.width * v.camera.height for v in training)
-    known = _finite(view_psnrs(ws, field, background, training[:: max(1, -(-pixels // _CHECKED_PIXELS))]))
-    return sum(known) / len(known) if known else math.inf
-
-
-def _finite(values: list[float]) -> list[float]:
-    return [value for value in values if math.isfinite(value)]
+    found = finite_mean(view_psnrs(ws, field, background, training[:: max(1, -(-pixels // _CHECKED_PIXELS))]))
+    return math.inf if found is None else found
 
 
 def written_qualities(

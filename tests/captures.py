@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,22 @@ def read_document(folder: Path) -> dict[str, Any]:
 def write_document(folder: Path, document: dict[str, Any]) -> None:
     """Write the capture's JSON."""
     (folder / "transforms.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+class Emptied:
+    """A capture, opened, with some masks emptied: those of which ``empty(frame, view)`` says so."""
+
+    def __init__(self, sequence: Any, empty: Callable[[int, Any], bool]) -> None:
+        self.sequence, self.empty = sequence, empty
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sequence, name)
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def frame(self, i: int, split: str | None = None) -> Any:
+        """The views of a frame."""
+        views = self.sequence.frame(i, split)
+        blank = [replace(v, image=np.zeros_like(v.image)) if self.empty(i, v) else v for v in views.views]
+        return replace(views, views=tuple(blank))

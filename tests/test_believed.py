@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import captures
@@ -20,24 +20,6 @@ from taichi_vvc.sequence import MultiViewSequence
 from taichi_vvc.types import View
 
 TINY = tv.EncoderConfig(**TWO_LEVELS)
-
-
-class Changed:
-    """A capture with some masks emptied: those of which ``empty(frame, view)`` says so."""
-
-    def __init__(self, sequence: MultiViewSequence, empty: Callable[[int, View], bool]) -> None:
-        self.sequence, self.empty = sequence, empty
-
-    def __getattr__(self, name: str):
-        return getattr(self.sequence, name)
-
-    def __len__(self) -> int:
-        return len(self.sequence)
-
-    def frame(self, i: int, split: str | None = None):
-        views = self.sequence.frame(i, split)
-        blank = [dataclasses.replace(v, image=np.zeros_like(v.image)) if self.empty(i, v) else v for v in views.views]
-        return dataclasses.replace(views, views=tuple(blank))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +40,7 @@ def test_one_empty_mask_does_not_blank_the_frame(
     sequence: MultiViewSequence, usual: list[float], frame: int, tmp_path: Path
 ) -> None:
     name = next(c.name for c in sequence.cameras if c.split == "train")
-    changed = Changed(sequence, lambda i, v: i == frame and v.camera.name == name)
+    changed = captures.Emptied(sequence, lambda i, v: i == frame and v.camera.name == name)
     with pytest.warns(MaskIgnored, match=f"frame {frame}: the mask of {name} is empty") as told:
         found = [s.psnr for s in tv.encode(changed, TINY, tmp_path / "a.tvvc")]
     assert sum(w.category is MaskIgnored for w in told) == 1
@@ -68,7 +50,7 @@ def test_one_empty_mask_does_not_blank_the_frame(
 
 
 def test_an_empty_stage_is_believed(sequence: MultiViewSequence, tmp_path: Path) -> None:
-    changed = Changed(sequence, lambda i, v: i == 1)
+    changed = captures.Emptied(sequence, lambda i, v: i == 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error", MaskIgnored)
         list(tv.encode(changed, TINY, tmp_path / "a.tvvc"))
@@ -83,7 +65,7 @@ def test_a_camera_that_sees_nobody_does_not_make_the_figure_infinite(
     first = next(c for c in sequence.cameras if c.split == "train")
     aside = dataclasses.replace(first, name="aside", position=np.array([500.0, 0.0, 0.0]))
 
-    class WithAnother(Changed):
+    class WithAnother(captures.Emptied):
         def frame(self, i: int, split: str | None = None):
             views = super().frame(i, split)
             blank = View(aside, np.zeros_like(views.views[0].image))
@@ -101,7 +83,7 @@ def test_nothing_is_replaced_by_a_file_that_cannot_begin(
     path.write_bytes(b"precious")
     changed = sequence
     if sort == "empty masks":
-        changed = Changed(sequence, lambda i, v: i == 0)
+        changed = captures.Emptied(sequence, lambda i, v: i == 0)
     else:
         bounds = dataclasses.replace(sequence.bounds, lower=(0.9, 0.9, 0.9), upper=(1.0, 1.0, 1.0))
         changed = dataclasses.replace(sequence, bounds=bounds)

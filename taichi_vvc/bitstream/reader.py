@@ -129,6 +129,11 @@ class StreamReader:
             raise CorruptStream(f"{self.path}: frame {number}: expected {count} grids, found {len(frame.grids)}")
         return frame
 
+    def frame_size(self, number: int) -> int:
+        """Bytes that a frame added to the file, from the index: a key frame with its group's parameters."""
+        entry = self.frames[number]
+        return entry.size + (self.groups[entry.group].size if entry.type == "key" else 0)
+
     def components(self, number: int) -> dict[str, int]:
         """Bytes of a frame by part; they sum to what the frame added to the file.
 
@@ -141,11 +146,9 @@ class StreamReader:
         parts["occupancy"] = len(frame.occupancy)
         parts["motion"] = len(frame.motion)
         parts["mlp"] = 0
-        total = entry.size
         if entry.type == "key":
             parts["mlp"] = len(self.read_group(entry.group).mlp)
-            total += self.groups[entry.group].size
-        parts["overhead"] = total - sum(parts.values())
+        parts["overhead"] = self.frame_size(number) - sum(parts.values())
         return parts
 
     def scan(self, verify: bool = True) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli.progress import say_result
 from taichi_vvc.config import crf_of_lambda
 from taichi_vvc.errors import TvvcError
+from taichi_vvc.metrics import finite_mean
 from taichi_vvc.types import FrameStats
 
 
@@ -67,7 +67,7 @@ class Account:
 
     def say(self, output: Path) -> None:
         """Says what the file has become, and apart from it what is of this run's frames only."""
-        size, seconds, psnr = output.stat().st_size, self._seconds(), _mean([frame.psnr for frame in self.done])
+        size, seconds, psnr = output.stat().st_size, self._seconds(), finite_mean([frame.psnr for frame in self.done])
         fields = {
             "output": str(output),
             "frames": self.total,
@@ -79,7 +79,7 @@ class Account:
         if not self.done:
             say_result(f"{output}: all {self.total} frames were there already, {size / 1000:.1f} kB", **fields)
             return
-        judged = _mean([frame.judged_psnr for frame in self.done])
+        judged = finite_mean([frame.judged_psnr for frame in self.done])
         run = [
             "exact on training rays" if psnr is None else f"{psnr:.2f} dB on training rays",
             *([] if judged is None else [f"{judged:.2f} dB as tvvc eval measures"]),
@@ -114,13 +114,6 @@ def frame_sizes(path: Path) -> list[int]:
     """Bytes of each whole frame in a file; none if it is no file that can be gone on with."""
     try:
         with StreamReader(path) as reader:
-            groups = reader.groups
-            return [f.size + (groups[f.group].size if f.type == "key" else 0) for f in reader.frames]
+            return [reader.frame_size(number) for number in range(len(reader.frames))]
     except TvvcError:
         return []
-
-
-def _mean(values: list[float]) -> float | None:
-    """The mean of the finite ones: what is exact has no PSNR, and would leave none to the rest."""
-    known = [float(value) for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else None

@@ -181,12 +181,13 @@ def _read_mask(source: Source) -> np.ndarray:
     """As :func:`_read`, with masks of 0 and 1 stretched."""
     if isinstance(source, Path):
         return _decode(source, source, mask=True)
-    drawn = source.read()
-    return _stretched(drawn) if drawn[..., :3].max(initial=0) == 1 else drawn
+    return _stretched(source.read())
 
 
 def _stretched(drawn: np.ndarray) -> np.ndarray:
-    """A mask of 0 and 1 as one of 0 and 255."""
+    """A mask of 0 and 1 as one of 0 and 255; any other as it is."""
+    if drawn[..., :3].max(initial=0) != 1:
+        return drawn
     return np.concatenate((drawn[..., :3] * np.uint8(255), drawn[..., 3:]), axis=2)
 
 
@@ -214,7 +215,7 @@ def _decode(file: Path | io.BytesIO, where: object, mask: bool = False) -> np.nd
             values, bits = np.asarray(picture), _bits(picture)
         else:
             drawn = np.array(picture.convert("RGBA"))
-            return _stretched(drawn) if mask and drawn[..., :3].max(initial=0) == 1 else drawn
+            return _stretched(drawn) if mask else drawn
     grey = _eight_bits(values, bits, where, mask)
     rgba = np.full((*grey.shape, 4), 255, np.uint8)
     rgba[..., :3] = grey[..., None]
