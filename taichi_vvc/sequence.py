@@ -73,6 +73,14 @@ class MultiViewSequence:
         entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
         return FrameViews(self.indices[i], self.times[i], read_views(entries, self.downscale))
 
+    def cameras_at(self, i: int) -> tuple[Camera, ...]:
+        """The cameras of the selection's frame ``i`` at the reduced size, in the order of its views.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        return tuple(_reduced(entry.camera, self.downscale) for entry in self.entries[i])
+
     def __iter__(self) -> Iterator[FrameViews]:
         return (self.frame(i) for i in range(len(self)))
 
@@ -115,8 +123,8 @@ def open_capture(
     messages = list(index.messages)
     if has_alpha and bare:
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
-    if any(a.camera is not b.camera for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
-        messages.append("cameras move during the capture: each frame is fitted with its own, the file keeps the first")
+    if any(not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
+        messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
     if index.fps is None and len(index.entries) > 1:
         where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
         messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed')

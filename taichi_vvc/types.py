@@ -13,7 +13,7 @@ Conventions used everywhere:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -59,6 +59,11 @@ class Camera:
             fy=self.fy * sy,
             cy=self.cy * sy,
         )
+
+    def same_as(self, other: Camera) -> bool:
+        """Whether the other has the same place, direction, size and lens, to the last digit."""
+        names = [field.name for field in fields(self) if field.name not in ("name", "split")]
+        return self is other or all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,8 @@ class FrameStats:
         index: frame number within the file.
         type: ``"key"`` or ``"inter"``.
         bytes: all bytes that the frame added to the file, group parameters included on a key frame.
-        components: bytes by part: ``coefficients``, ``level1`` ..., ``motion``, ``occupancy``, ``mlp``, ``overhead``.
+        components: bytes by part: ``coefficients``, ``level1`` ..., ``motion``, ``cameras``, ``occupancy``, ``mlp``,
+            ``overhead``.
         estimated_bits, actual_bits: of the grid symbols: as the fit's rate model estimated, and as coded.
         psnr: of the decoded symbols on the training rays that were checked, dB.
         seconds: wall time spent on the frame.
