@@ -244,7 +244,7 @@ class Stream:
         return self.hashes().symbols
 
     def hashes(self) -> Hashes:
-        """Decode the whole file, and sum up what it holds; docs/bitstream.md, section 15.
+        """Decode the whole file, and sum up what it holds; docs/bitstream.md, section 13.
 
         Raises:
             CorruptStream: a frame or a group is damaged.
