@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -16,8 +14,8 @@ import numpy as np
 import pytest
 from browser import Page, open_page, wait_for
 from captures import ring_cameras, write_capture
-from conftest import child_environment
 from PIL import Image as Picture
+from players import running_player
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
@@ -131,34 +129,11 @@ def test_without_viser_one_line_says_what_to_install(file, monkeypatch, capfd) -
     assert 'pip install "taichi_vvc[view]"' in err and err.count("\n") == 1
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def player(file):
     """The address of a running player."""
-    pytest.importorskip("viser", reason='no package viser: pip install "taichi_vvc[view]"')
-    command = [sys.executable, "-m", "taichi_vvc", "view", str(file), "--backend", "cpu", "--port", str(free_port())]
-    # A group of its own on Windows, where Ctrl-C would reach the tests too.
-    flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=child_environment(), **flags
-    )
-    try:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:"), process.stderr.read()
+    with running_player(file) as url:
         yield url
-        assert process.poll() is None, process.stderr.read()
-        if sys.platform != "win32":
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
-            assert process.returncode == 0 and out == "" and "Traceback" not in err, err
-    finally:
-        process.kill()
-        process.communicate()
 
 
 FRAME = "Number((document.querySelector('.tvvc-timeline') || {dataset: {}}).dataset.frame)"
