@@ -77,7 +77,7 @@ class CameraCoder:
         """
         start = self._key if key else self._track
         payload = pack_cameras(states_of(cameras, self._header, start), start, [camera.name for camera in cameras])
-        self._track = parse_cameras(payload, start, self._header.rotation_bits, "cameras")
+        self._track = parse_cameras(payload, start, key, self._header.rotation_bits, "cameras")
         return payload
 
 
@@ -108,8 +108,8 @@ class CameraReader:
             first, track = self._last[0] + 1, self._last[1]
         for number in range(first, index + 1):
             place = f"{self._reader.path}: frame {number}"
-            payload = self._reader.read_frame(number).cameras
-            track = parse_cameras(payload, track, self._reader.header.rotation_bits, place)
+            frame = self._reader.read_frame(number)
+            track = parse_cameras(frame.cameras, track, frame.type == "key", self._reader.header.rotation_bits, place)
             self._last = number, track
         return track
 

@@ -21,6 +21,7 @@ from taichi_vvc.types import Bounds, Camera, FrameViews, View
 
 DEFAULT_FPS = Fraction(25)
 BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
+STANDS = 32  # and so many for where cameras that move stand
 BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
 
 
@@ -198,7 +199,7 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
         if found is not None:
             return found, "masks", f"bounds found from the masks of {count} frames: {found.option()}"
         why = "the masks have no common visual hull (calibration or masks are off); "
-    found = bounds_from_cameras([entry.camera for entry in rows[0]])
+    found = bounds_from_cameras(_stands(rows))
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"
     if found is None and index.bounds_hint is not None:
         note = f"{why}bounds guessed from the depths that the file states: {index.bounds_hint.option()}"
@@ -209,6 +210,18 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
             f" around what is to be coded, [[x, y, z], [x, y, z]], as {better}"
         )
     return found, "cameras", f"{why}bounds guessed from the cameras: {found.option()}; {better} is better"
+
+
+def _stands(rows: Sequence[Sequence[ImageEntry]]) -> list[Camera]:
+    """The cameras of the first frame, and where those that move stand at some later ones."""
+    found = [entry.camera for entry in rows[0]]
+    last = list(found)
+    for row in rows[:: -(-len(rows) // STANDS)]:
+        for number, entry in enumerate(row):
+            if not entry.camera.same_as(last[number]):
+                last[number] = entry.camera
+                found.append(entry.camera)
+    return found
 
 
 def _some(names: list[str], limit: int = 6) -> str:

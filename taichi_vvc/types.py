@@ -62,8 +62,12 @@ class Camera:
 
     def same_as(self, other: Camera) -> bool:
         """Whether the other has the same place, direction, size and lens, to the last digit."""
-        names = [field.name for field in fields(self) if field.name not in ("name", "split")]
-        return self is other or all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        if self is other:
+            return True
+        numbers = [f.name for f in fields(self) if f.name not in ("name", "split", "rotation", "position")]
+        return all(getattr(self, name) == getattr(other, name) for name in numbers) and all(
+            np.array_equal(a, b) for a, b in ((self.rotation, other.rotation), (self.position, other.position))
+        )
 
 
 @dataclass(frozen=True)

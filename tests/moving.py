@@ -11,6 +11,7 @@ import numpy as np
 from captures import BOUNDS, look_at, opengl, ring_cameras, trace, write_document
 from PIL import Image
 
+from taichi_vvc.geometry import project
 from taichi_vvc.types import Camera
 
 LENS = {"k1": -0.12, "k2": 0.03, "p1": 0.004, "p2": -0.003}
@@ -37,6 +38,15 @@ def cameras_at(frame: int, size: int = 64) -> list[Camera]:
         other,
         replace(nearing, position=nearing.position * (1 - 0.05 * frame), **LENS),
     ]
+
+
+def farthest_apart(a: Camera, b: Camera) -> float:
+    """By how many pixels two cameras show the subject apart, at the most: a ball that fills the bounds."""
+    around = np.random.default_rng(0).normal(size=(400, 3))
+    points = 0.9 * around / np.linalg.norm(around, axis=1, keepdims=True)
+    found = [project(camera, points)[0] for camera in (a, b)]
+    assert np.isfinite(found).all()
+    return float(np.linalg.norm(found[0] - found[1], axis=1).max())
 
 
 def write_moving(

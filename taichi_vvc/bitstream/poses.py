@@ -69,12 +69,13 @@ def header_states(header: SequenceHeader) -> tuple[CameraState, ...]:
     return tuple(states)
 
 
-def parse_cameras(payload: bytes, start: CameraTrack, rotation_bits: int, place: str) -> CameraTrack:
+def parse_cameras(payload: bytes, start: CameraTrack, key: bool, rotation_bits: int, place: str) -> CameraTrack:
     """The cameras of a frame.
 
     Args:
         payload: what its chunk says; empty where all cameras stay.
         start: the cameras of the frame before; for a key frame those of the header, twice.
+        key: whether it is a key frame.
         rotation_bits: of the header.
         place: begins error messages.
 
@@ -102,7 +103,7 @@ def parse_cameras(payload: bytes, start: CameraTrack, rotation_bits: int, place:
             raise CorruptStream(f"{place}: expected numbers of cameras up to 2^52, found larger ones")
         found.append(camera)
     bits.finish()
-    return CameraTrack(tuple(found), start.now)
+    return CameraTrack(tuple(found), tuple(found) if key else start.now)
 
 
 def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Sequence[str]) -> bytes:
