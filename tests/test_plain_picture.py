@@ -112,9 +112,9 @@ def test_hash_of_pictures_by_the_document_alone(golden: Golden) -> None:
 
 def test_the_golden_file_moves_its_cameras_in_every_way() -> None:
     found = independent_reader.read_file(GOLDEN.read_bytes())
-    assert [bool(frame["cameras"]) for frame in found["frames"]] == [False, True, True, True]
-    # Of the last frame, which is a key frame: still, moved, moved, zoomed, still, moved.
-    last = plain_cameras.camera_numbers(found)[3]
-    assert "".join("sP"[state["pose"]] + "sL"[state["lens"]] for state in last) == "ssPsPssLssPs"
-    assert sum(len(frame["cameras"]) for frame in found["frames"]) < 120
+    assert [bool(frame["cameras"]) for frame in found["frames"]] == [False, True, True, True, True]
+    # From the second frame on: still, moved, moved, zoomed, still, moved.
+    for states in plain_cameras.camera_numbers(found)[1:]:
+        assert "".join("sP"[state["pose"]] + "sL"[state["lens"]] for state in states) == "ssPsPssLssPs"
+    assert sum(len(frame["cameras"]) for frame in found["frames"]) < 160
     assert GOLDEN.stat().st_size < 5000
