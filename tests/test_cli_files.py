@@ -87,10 +87,18 @@ def test_csv_holds_every_frame(coded) -> None:
 
 def test_verify_prints_the_hash_of_the_symbols(coded, capfd) -> None:
     assert run(["decode", str(coded[0]), "--verify"]) == 0
-    words = capfd.readouterr().out.split()
-    assert words[:2] == ["symbols", "sha256"] and len(words) == 3
-    assert words[2] == taichi_vvc.open(coded[0]).symbol_hash()
-    assert len(bytes.fromhex(words[2])) == hashlib.sha256().digest_size
+    with taichi_vvc.open(coded[0]) as stream:
+        hashes = stream.hashes()
+        assert stream.symbol_hash() == hashes.symbols != hashes.pictures
+    assert capfd.readouterr().out == f"symbols sha256 {hashes.symbols}\npictures sha256 {hashes.pictures}\n"
+    assert len(bytes.fromhex(hashes.pictures)) == hashlib.sha256().digest_size
+
+
+def test_info_tells_the_version_of_the_file(capfd) -> None:
+    for version in (1, 4):
+        file = Path(__file__).parent / "data" / f"golden_v{version}.tvvc"
+        assert run(["info", str(file), "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)["version"] == version
 
 
 def test_decode_writes_a_picture_per_camera_and_frame(coded, capture, tmp_path, capfd) -> None:

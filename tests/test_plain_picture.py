@@ -15,6 +15,7 @@ from test_golden import FILES, GOLDEN, Golden
 
 import taichi_vvc as tv
 from taichi_vvc.decode import Stream
+from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.metrics import psnr
 from taichi_vvc.types import Camera
 
@@ -118,3 +119,22 @@ def test_the_golden_file_moves_its_cameras_in_every_way() -> None:
         assert "".join("sP"[state["pose"]] + "sL"[state["lens"]] for state in states) == "ssPsPssLssPs"
     assert sum(len(frame["cameras"]) for frame in found["frames"]) < 160
     assert GOLDEN.stat().st_size < 5000
+
+
+def test_rays_end_early_as_documented() -> None:
+    """In a scene of one density, in which the light left at the end shows; bounds of its cells are exact."""
+    found = independent_reader.read_file(GOLDEN.read_bytes())
+    with tv.open(GOLDEN) as stream:
+        frame, parameters, camera = stream.symbols(0), stream.parameters(0), stream.cameras[1].resized(16, 16)
+        mlp = [tensor.copy() for tensor in parameters.mlp]
+        mlp[2][:, 0], mlp[3][0] = 0.0, 3.0
+        dense = replace(parameters, mlp=tuple(mlp))
+        field = field_of_symbols(runtime(), stream.header.layout, dense, frame)
+        ours = tv.render(field, camera, stream.background)
+        volume = plain_picture.Volume(
+            found["header"], frame.occupancy, list(frame.symbols), list(dense.steps), list(dense.mlp)
+        )
+        assert psnr(plain_picture.render(volume, plain(camera)), ours.colour) > 90
+        # Without an end, less of the background would pass.
+        volume.depths = lambda: np.zeros(frame.occupancy.shape)
+        assert psnr(plain_picture.render(volume, plain(camera)), ours.colour) < 85
