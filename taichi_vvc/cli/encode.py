@@ -30,6 +30,7 @@ from taichi_vvc.cli.options import (
     start_backend,
 )
 from taichi_vvc.cli.progress import ProgressLine, detail, say, warn
+from taichi_vvc.cli.standard import interrupted_status
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
 from taichi_vvc.errors import DataError, TvvcError, TvvcWarning
 from taichi_vvc.types import Camera, FrameStats
@@ -189,7 +190,7 @@ def encode_with_progress(
     """Runs an encode and says how it goes.
 
     Raises:
-        click.exceptions.Exit: status 130 after Ctrl-C; the file is closed and playable then.
+        click.exceptions.Exit: status 130 after Ctrl-C, 143 after SIGTERM; the file is closed and playable then.
     """
     from taichi_vvc.encode import encode
 
@@ -225,9 +226,9 @@ def encode_with_progress(
             for frame in _with_csv(statistics, csv_file, resume):
                 account.done.append(frame)
                 line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             warn(_interrupted(output))
-            raise click.exceptions.Exit(130) from None
+            raise click.exceptions.Exit(interrupted_status(error)) from None
     account.say(output)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 import traceback
 from importlib import import_module
@@ -12,7 +11,8 @@ import click
 
 from taichi_vvc.cli import COMMANDS, INTERRUPTED, wants_json
 from taichi_vvc.cli.options import common_options, print_version, settings
-from taichi_vvc.errors import TvvcError
+from taichi_vvc.cli.standard import abandon_stdout, interrupted_status, is_output_error, system_error_line
+from taichi_vvc.errors import DataError, TvvcError
 
 
 class _LazyGroup(click.Group):
@@ -72,11 +72,11 @@ def run_program(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
-    except (KeyboardInterrupt, click.Abort):
-        return _say_error(INTERRUPTED, 130, prefix="")
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _say_error(INTERRUPTED, interrupted_status(error), prefix="")
     except BrokenPipeError:
         # The reader of stdout went away (`tvvc info F | head -1`): nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         return 1
     except click.ClickException as error:
         return _report_usage(error)
@@ -98,6 +98,10 @@ def _report(error: Exception, debug: bool) -> int:
     trace = "".join(traceback.format_exception(error)) if debug else None
     if isinstance(error, TvvcError):
         return _say_error(_one_line(str(error)), error.exit_code, trace)
+    if isinstance(error, OSError):
+        if is_output_error(error):
+            abandon_stdout()
+        return _say_error(_one_line(system_error_line(error)), DataError.exit_code, trace)
     hint = "" if debug else "; run with --debug for the traceback"
     what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {_one_line(str(error))}"
     return _say_error(f"{what}{hint}", 1, trace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -131,8 +132,13 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
     Raises:
         DataError: the file cannot be written.
     """
+    _write(path, imageio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=".png"))
+
+
+def _write(path: str | Path, data: bytes) -> None:
+    """Writes a whole file. The libraries only make its bytes: on a full disk they print tracebacks of their own."""
     with atomic(path) as temporary, one_line(path):
-        imageio.imwrite(temporary, to_bytes(image), plugin="pillow", extension=".png")
+        temporary.write_bytes(data)
 
 
 def depth_unit(farthest: float) -> float:
@@ -157,8 +163,9 @@ def write_depth_png(path: str | Path, depth: np.ndarray, unit: float) -> None:
     steps = np.where(hit, np.clip(np.rint(np.where(hit, depth, 1.0) / unit), 1, 65535), 0).astype(np.uint16)
     note = PngInfo()
     note.add_text(DEPTH_KEY, repr(float(unit)))
-    with atomic(path) as temporary, one_line(path):
-        Image.fromarray(steps).save(temporary, format="PNG", pnginfo=note)
+    data = io.BytesIO()
+    Image.fromarray(steps).save(data, format="PNG", pnginfo=note)
+    _write(path, data.getvalue())
 
 
 def read_depth_png(path: str | Path) -> np.ndarray:
