@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -53,8 +54,13 @@ def header_of(
     fps: Fraction,
     first_frame: int,
     downscale: int,
+    frame_step: int = 1,
 ) -> syntax.SequenceHeader:
-    """The sequence header that describes an encode. Intrinsics that cameras share are stored once."""
+    """The sequence header that describes an encode. Intrinsics that cameras share are stored once.
+
+    ``frame_step`` is how many of the capture's frames it is from one frame to the next; the settings tell it where it
+    is not 1.
+    """
     if config.background is None:
         raise ConfigError("expected a settled background colour, found none; see settle_background")
     records = []
@@ -90,9 +96,15 @@ def header_of(
         downscale=downscale,
         intrinsics=tuple(intrinsics),
         cameras=tuple(records),
-        settings=syntax.settings_text(config.settings()),
+        settings=syntax.settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
         library=f"taichi_vvc {__version__}",
     )
+
+
+def frame_step_of(header: syntax.SequenceHeader) -> int:
+    """How many of the capture's frames it is from one frame of a file to the next: 1, unless the settings say so."""
+    step = json.loads(header.settings).get("frame_step", 1)
+    return step if type(step) is int and 1 <= step <= syntax.MAX_FRAMES else 1
 
 
 def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
