@@ -17,11 +17,11 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
-from .bitstream.syntax import FrameData, SequenceHeader
+from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
 from .entropy import decode_grid, decode_mask, known_grids
 from .errors import CorruptStream
 from .fields import Field, field_of_symbols
-from .headers import cameras_of_header, frame_step_of, layout_of_header, unpack_group
+from .headers import cameras_of_header, layout_of_header, unpack_group
 from .live import live_nodes
 from .motion import LARGEST, live_motion, moved_symbols
 from .motioncoding import decode_motion

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 
 import numpy as np
@@ -99,12 +98,6 @@ def header_of(
         settings=syntax.settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
         library=f"taichi_vvc {__version__}",
     )
-
-
-def frame_step_of(header: syntax.SequenceHeader) -> int:
-    """How many of the capture's frames it is from one frame of a file to the next: 1, unless the settings say so."""
-    step = json.loads(header.settings).get("frame_step", 1)
-    return step if type(step) is int and 1 <= step <= syntax.MAX_FRAMES else 1
 
 
 def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:

@@ -226,7 +226,7 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
         factor = max(1, -(-largest // BOUNDS_PIXELS))
         found = bounds_from_masks(read_views(rows[i], factor) for i in picks)
         if found is not None:
-            return found, "masks", f"bounds found from the masks of {count} frames: {found.option()}"
+            return found, "masks", f"bounds found from the masks of {counted(count, 'frame')}: {found.option()}"
         why = "the masks have no common visual hull (calibration or masks are off); "
     found = bounds_from_cameras([entry.camera for entry in rows[0]])
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"

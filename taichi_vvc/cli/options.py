@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from taichi_vvc.doctor import versions
 from taichi_vvc.words import counted
@@ -182,6 +183,18 @@ class Colour(click.ParamType):
         if max(red, green, blue) > 255:
             self.fail(f"expected R,G,B of 0 to 255, #rrggbb, white or black, found '{value}'", param, ctx)
         return red, green, blue
+
+
+class CameraPath(click.ParamType):
+    """A kind of camera path or a file of camera poses, as text; see :func:`taichi_vvc.io.paths.camera_path`."""
+
+    name = "path"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The kinds that begin so, and files."""
+        kinds = [CompletionItem(kind) for kind in ("orbit", "spiral") if kind.startswith(incomplete)]
+        # Files go first: bash forgets what came before them.
+        return [CompletionItem(incomplete, type="file"), *kinds]
 
 
 class PixelSize(click.ParamType):

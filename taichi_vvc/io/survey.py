@@ -12,6 +12,7 @@ from taichi_vvc.estimate import estimate
 from taichi_vvc.geometry import has_distortion, pixel_directions
 from taichi_vvc.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
 from taichi_vvc.types import Bounds, Camera, View
+from taichi_vvc.words import counted
 
 LOOKED_AT = 3  # frames, spread over the selection
 PIXELS = 200  # pictures are reduced to about that many along their longer side
@@ -78,9 +79,8 @@ def _about_cameras(sequence: MultiViewSequence) -> list[str]:
     warnings = []
     train = [camera for camera in sequence.cameras if camera.split == "train"]
     if len(train) < FEW:
-        warnings.append(
-            f"few views: {len(train)} training cameras; their views are reproduced, viewpoints between them less well"
-        )
+        few = counted(len(train), "training camera")
+        warnings.append(f"few views: {few}; their views are reproduced, viewpoints between them less well")
     if len(train) == len(sequence.cameras):
         warnings.append(NONE_HELD_OUT)
     inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
