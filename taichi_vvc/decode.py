@@ -17,7 +17,7 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
-from .bitstream.syntax import FrameData, SequenceHeader
+from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
 from .entropy import decode_grid, decode_mask, known_grids
 from .errors import CorruptStream
 from .fields import Field, field_of_symbols
@@ -27,6 +27,7 @@ from .motion import LARGEST, live_motion, moved_symbols
 from .motioncoding import decode_motion
 from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
+from .words import counted
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ class Stream:
     Attributes:
         header: the field's layout and the sequence header.
         cameras: the capture's cameras at the coded size.
-        fps, background, first_frame, downscale: frame rate, sRGB in [0, 1], and the part of the capture that was coded.
+        fps, background: frame rate, sRGB in [0, 1].
+        first_frame, frame_step, downscale: the part of the capture that was coded, its frame ``first_frame`` and every
+            ``frame_step``-th from there, and how many times its pictures were reduced.
         complete: False for a file that was cut off; its whole frames play.
     """
 
@@ -152,6 +155,7 @@ class Stream:
         red, green, blue = (c / 255 for c in record.background)
         self.background: tuple[float, float, float] = red, green, blue
         self.first_frame: int = record.first_frame
+        self.frame_step: int = frame_step_of(record)
         self.downscale: int = record.downscale
         self.complete: bool = self._reader.complete
         self._last: tuple[int, SymbolFrame] | None = None
@@ -160,6 +164,13 @@ class Stream:
     def __len__(self) -> int:
         """Number of whole frames."""
         return len(self._reader.frames)
+
+    def __repr__(self) -> str:
+        cut = "" if self.complete else ", incomplete"
+        return (
+            f"<Stream {str(self._reader.path)!r}: {counted(len(self), 'frame')} at {float(self.fps):g} fps, "
+            f"{counted(len(self.cameras), 'camera')}{cut}>"
+        )
 
     def info(self, index: int) -> FrameInfo:
         """Type and size of a frame, from the index; a key frame's size includes its group's parameters."""

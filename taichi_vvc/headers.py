@@ -53,8 +53,13 @@ def header_of(
     fps: Fraction,
     first_frame: int,
     downscale: int,
+    frame_step: int = 1,
 ) -> syntax.SequenceHeader:
-    """The sequence header that describes an encode. Intrinsics that cameras share are stored once."""
+    """The sequence header that describes an encode. Intrinsics that cameras share are stored once.
+
+    ``frame_step`` is how many of the capture's frames it is from one frame to the next; the settings tell it where it
+    is not 1.
+    """
     if config.background is None:
         raise ConfigError("expected a settled background colour, found none; see settle_background")
     records = []
@@ -90,7 +95,7 @@ def header_of(
         downscale=downscale,
         intrinsics=tuple(intrinsics),
         cameras=tuple(records),
-        settings=syntax.settings_text(config.settings()),
+        settings=syntax.settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
         library=f"taichi_vvc {__version__}",
     )
 

@@ -347,6 +347,12 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def frame_step_of(header: SequenceHeader) -> int:
+    """How many of the capture's frames it is from one frame of a file to the next: 1, unless the settings say so."""
+    step = json.loads(header.settings).get("frame_step", 1)
+    return step if type(step) is int and 1 <= step <= MAX_FRAMES else 1
+
+
 def _without(structure: Structure, name: str) -> Structure:
     return replace(structure, fields=tuple(field for field in structure.fields if field[0] != name))
 

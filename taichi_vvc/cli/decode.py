@@ -20,6 +20,7 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import StreamError, TruncatedStream
 from taichi_vvc.types import Camera
+from taichi_vvc.words import counted
 
 if TYPE_CHECKING:
     from taichi_vvc.decode import Stream
@@ -73,7 +74,7 @@ def command(
     # Several videos lie beside the name that was given, under which there is nothing.
     whole = None if is_video(output) and len(written) > 1 else output
     say_result(
-        f"{whole or some_of(written)}: {len(chosen)} frames of {len(views)} cameras",
+        f"{whole or some_of(written)}: {counted(len(chosen), 'frame')} of {counted(len(views), 'camera')}",
         output=None if whole is None else str(whole),
         outputs=[str(path) for path in written],
         frames=len(chosen),
@@ -101,9 +102,9 @@ def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:
     if not len(stream):
         raise damage or TruncatedStream(f"{file}: expected at least one whole frame, found none; encode it again")
     if damage is None:
-        warn(f"{file} is incomplete (its encode was stopped); playing the {len(stream)} whole frames it has")
+        warn(f"{file} is incomplete (its encode was stopped); playing the {counted(len(stream), 'whole frame')} it has")
     else:
-        warn(f"{file} is damaged; playing the {len(stream)} frames before the damage")
+        warn(f"{file} is damaged; playing the {counted(len(stream), 'frame')} before the damage")
     return damage
 
 
@@ -151,5 +152,5 @@ def _verify(file: Path) -> None:
                 stream.parameters(number)
                 stream.symbols(number)
                 good = number + 1
-    warn(f"{file}: the first {good} frames are good")
+    warn(f"{file}: the first {counted(good, 'frame')} {'is' if good == 1 else 'are'} good")
     raise damage_of(file) or TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")

@@ -22,14 +22,14 @@ class _LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name != "help":
             return None
         return import_module(f"taichi_vvc.cli.{cmd_name}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in (*COMMANDS, "help") and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0].lower(), COMMANDS, n=2, cutoff=0.5)
             meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command '{args[0]}'; {meant}")
@@ -58,6 +58,8 @@ def tvvc() -> None:
     Example:
       tvvc encode capture/ -o out.tvvc
       tvvc render out.tvvc -o orbit.mp4 --path orbit
+
+    tvvc help COMMAND, which is tvvc COMMAND --help, explains each command.
     """
 
 

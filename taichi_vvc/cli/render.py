@@ -13,6 +13,7 @@ import numpy as np
 
 from taichi_vvc.cli.decode import warn_if_incomplete
 from taichi_vvc.cli.options import (
+    CameraPath,
     FiniteRange,
     PixelSize,
     backend_option,
@@ -24,6 +25,7 @@ from taichi_vvc.cli.options import (
 )
 from taichi_vvc.cli.progress import ProgressLine, say_result
 from taichi_vvc.types import Bounds, Camera
+from taichi_vvc.words import counted
 
 SHORTEST_PATH = 4.0  # seconds that orbit and spiral take at least; a short file plays in a loop meanwhile
 DEFAULT_SIDE = 512  # pixels of the longer side
@@ -34,7 +36,14 @@ FASTEST = 1000.0  # frames per second
 @click.command(epilog="Example:  tvvc render out.tvvc -o orbit.mp4 --path orbit --size 640x480")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.mp4|DIR|-")
-@click.option("--path", "path", required=True, metavar="P", help="orbit, spiral, or a file of camera poses (.json).")
+@click.option(
+    "--path",
+    "path",
+    type=CameraPath(),
+    required=True,
+    metavar="P",
+    help="orbit, spiral, or a file of camera poses (.json).",
+)
 @click.option("--size", type=PixelSize(), help="Size of the pictures; default: the shape of the first camera.")
 @click.option("--fps", type=FiniteRange(0, FASTEST, min_open=True), help="Pictures per second; default: the file's.")
 @click.option("--depth", is_flag=True, help="Depth instead of colour: 16-bit PNG, or grey shades in a video.")
@@ -111,7 +120,7 @@ def render_path(
     across, down = video_size(width, height) if as_video else (width, height)
     padded = "" if (across, down) == (width, height) else f" ({width}x{height} and an edge: videos have even sizes)"
     say_result(
-        f"{output}: {len(shown)} pictures of {across}x{down}{padded} at {float(rate):g} per second",
+        f"{output}: {counted(len(shown), 'picture')} of {across}x{down}{padded} at {float(rate):g} per second",
         output=str(output),
         pictures=len(shown),
         width=across,
