@@ -83,7 +83,8 @@ def test_no_single_table_would_better_be_another(what: str, monkeypatch: pytest.
     monkeypatch.setattr(tables, "nonincreasing", lambda indices: indices)
     name = "table_indices" if what == "magnitudes" else "_sign_indices"
     exchanged = 0
-    for now, live, known in list(grids("key", 12)) + list(grids("second", 12)):
+    now, live, _ = streams.residual((24, 20, 18, 2), 1)
+    for now, live, known in [*grids("key", 12), *grids("second", 12), (now, live, entropy.NOTHING)]:
         calls: list[tuple[np.ndarray, contextsets.WeightSet]] = []
         usual: Callable = getattr(plan, name)
 
@@ -114,6 +115,16 @@ def test_no_single_table_would_better_be_another(what: str, monkeypatch: pytest.
                 assert chosen_bits <= bits_of(now, live, known) + 0.01
                 exchanged += 1
     assert exchanged > 50
+
+
+def test_the_stated_means_serve_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases, usual, bits = list(grids("key")), plan.mean_indices, {}
+    for shift in (-8, 0, 8):
+        with monkeypatch.context() as patch:
+            patch.setattr(plan, "mean_indices", lambda mean, shift=shift: np.clip(usual(mean) + shift, 0, 60))
+            bits[shift] = sum(bits_of(*case) for case in cases)
+    assert bits[0] == min(bits.values())
+    np.testing.assert_array_equal(usual(np.array([0.0, 1.0, 2048.0, 15 * 2048.0])), [0, 0, 44, 60])
 
 
 def test_the_likeliest_index_costs_least() -> None:
