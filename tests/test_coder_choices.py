@@ -83,8 +83,8 @@ def test_no_single_table_would_better_be_another(what: str, monkeypatch: pytest.
     monkeypatch.setattr(tables, "nonincreasing", lambda indices: indices)
     name = "table_indices" if what == "magnitudes" else "_sign_indices"
     exchanged = 0
-    now, live, _ = streams.residual((24, 20, 18, 2), 1)
-    for now, live, known in [*grids("key", 12), *grids("second", 12), (now, live, entropy.NOTHING)]:
+    large = *streams.residual((24, 20, 18, 2), 1)[:2], entropy.NOTHING
+    for now, live, known in [*grids("key", 12), *grids("second", 12), large]:
         calls: list[tuple[np.ndarray, contextsets.WeightSet]] = []
         usual: Callable = getattr(plan, name)
 
