@@ -47,8 +47,10 @@ def made(
         sizes: added to the sizes that it states.
         unchecked: write what the writer would refuse.
     """
-    table = {GroupHeader: (chunks.GROUP, syntax.GROUP), FrameData: (chunks.FRAME, syntax.FRAMES[chunks.FORMAT_VERSION])}
-    data = chunks.PREAMBLE + chunks.seal(chunks.HEADER, syntax.pack_header(streams.header()), chunks.PREAMBLE[-4:])
+    table = {GroupHeader: (chunks.GROUP, syntax.GROUP), FrameData: (chunks.FRAME, syntax.FRAME)}
+    path.unlink(missing_ok=True)
+    StreamWriter.create(path, streams.header()).close()
+    data = path.read_bytes()
     start, entries = len(data), []
     for number, part in enumerate(content):
         kind, structure = table[type(part)]
