@@ -29,6 +29,8 @@ from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
 from .words import counted
 
+_ROUNDING = 1e-6  # frames: what a time in seconds may be off by
+
 
 @dataclass(frozen=True)
 class StreamHeader:
@@ -220,7 +222,9 @@ class Stream:
 
     def seek(self, seconds: float) -> int:
         """Index of the frame that is shown at a time, clamped to the file."""
-        return min(max(int(seconds * self.fps), 0), len(self) - 1)
+        # A frame's own time, as a float, may lie a little before it.
+        shown = float(seconds * self.fps) + _ROUNDING
+        return int(min(max(shown, 0.0), float(len(self) - 1)))
 
     def symbol_hash(self) -> str:
         """SHA-256 (hex) of all decoded symbols: little-endian int32, frame by frame, grid by grid, C order.
