@@ -18,10 +18,12 @@ import numpy as np
 
 from .bitstream.container import StreamReader
 from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
+from .bitstream.versions import picture_bytes
+from .cameras import CameraReader
 from .entropy import decode_grid, decode_mask, known_grids
 from .errors import CorruptStream
 from .fields import Field, field_of_symbols
-from .headers import cameras_of_header, layout_of_header, unpack_group
+from .headers import layout_of_header, unpack_group
 from .live import live_nodes
 from .motion import LARGEST, live_motion, moved_symbols
 from .motioncoding import decode_motion
@@ -48,6 +50,19 @@ class FrameInfo:
     type: str
     group: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """SHA-256 (hex) of what a file decodes to, the same on every machine and backend.
+
+    Attributes:
+        symbols: of occupancy and grid symbols.
+        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background and cameras.
+    """
+
+    symbols: str
+    pictures: str
 
 
 def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame | None) -> SymbolFrame:
@@ -136,7 +151,7 @@ class Stream:
 
     Attributes:
         header: the field's layout and the sequence header.
-        cameras: the capture's cameras at the coded size.
+        cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
         fps, background: frame rate, sRGB in [0, 1].
         first_frame, frame_step, downscale: the part of the capture that was coded, its frame ``first_frame`` and every
             ``frame_step``-th from there, and how many times its pictures were reduced.
@@ -152,7 +167,8 @@ class Stream:
         self._reader = StreamReader(path)
         record = self._reader.header
         self.header = StreamHeader(layout_of_header(record), record)
-        self.cameras: tuple[Camera, ...] = cameras_of_header(record)
+        self._cameras = CameraReader(self._reader)
+        self.cameras: tuple[Camera, ...] = self._cameras.still
         self.fps: Fraction = record.fps
         red, green, blue = (c / 255 for c in record.background)
         self.background: tuple[float, float, float] = red, green, blue
@@ -210,6 +226,18 @@ class Stream:
             self._group = number, unpack_group(self._reader.read_whole_group(number), self.header.layout)
         return self._group[1]
 
+    def cameras_at(self, index: int) -> tuple[Camera, ...]:
+        """The capture's cameras as they were when frame ``index`` was filmed, in the order of :attr:`cameras`.
+
+        They are :attr:`cameras` itself where none has moved or zoomed, and in files of format versions before 4, which
+        keep the cameras of the first frame only. Nothing is decoded but the cameras.
+
+        Raises:
+            CorruptStream: this frame or one that it depends on is damaged.
+            IndexError: there is no such frame.
+        """
+        return self._cameras.cameras(self._check(index))
+
     def __getitem__(self, index: int) -> Field:
         """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
         frame = self.symbols(index)
@@ -227,19 +255,30 @@ class Stream:
         return int(min(max(shown, 0.0), float(len(self) - 1)))
 
     def symbol_hash(self) -> str:
-        """SHA-256 (hex) of all decoded symbols: little-endian int32, frame by frame, grid by grid, C order.
+        """SHA-256 (hex) of all decoded symbols, the same on every machine and backend; see :meth:`hashes`."""
+        return self.hashes().symbols
 
-        Each frame's occupancy (one byte per cell, C order) goes before its grids, its group's MLP and steps are not
-        part of it. The same on every machine and backend.
+    def hashes(self) -> Hashes:
+        """Decode the whole file, and sum up what it holds; docs/bitstream.md, section 13.
+
+        Raises:
+            CorruptStream: a frame or a group is damaged.
         """
-        digest = hashlib.sha256()
+        symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(self.header.record, self._reader.version))
         for index in range(len(self)):
-            self.parameters(index)
-            frame = self.symbols(index)
-            digest.update(np.ascontiguousarray(frame.occupancy, np.uint8).tobytes())
-            for grid in frame.symbols:
-                digest.update(np.ascontiguousarray(grid, "<i4").tobytes())
-        return digest.hexdigest()
+            parameters, frame = self.parameters(index), self.symbols(index)
+            if frame.key:
+                for values in (np.array(parameters.steps), *parameters.mlp):
+                    pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
+            for digest in (symbols, pictures):
+                digest.update(np.ascontiguousarray(frame.occupancy, np.uint8).tobytes())
+                for grid in frame.symbols:
+                    digest.update(np.ascontiguousarray(grid, "<i4").tobytes())
+            track = self._cameras.track(index)
+            for state in () if track is None else track.now:
+                pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
+                pictures.update(bytes((state.moved, state.zoomed)))
+        return Hashes(symbols.hexdigest(), pictures.hexdigest())
 
     def close(self) -> None:
         """Close the file."""

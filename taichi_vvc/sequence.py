@@ -26,6 +26,7 @@ DEFAULT_FPS = Fraction(25)
 NO_MASKS = "no masks: all that is inside the bounds is coded, and what is outside must be plain"
 NONE_HELD_OUT = "no held-out cameras: nothing can measure what a free viewpoint looks like"
 BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
+STANDS = 32  # and so many for where cameras that move stand
 BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
 
 
@@ -93,6 +94,14 @@ class MultiViewSequence:
         """How many of the capture's frames it is from one frame to the next; 1 for a single frame."""
         return self.indices.step if len(self) > 1 else 1
 
+    def cameras_at(self, i: int) -> tuple[Camera, ...]:
+        """The cameras of the selection's frame ``i`` at the reduced size, in the order of its views.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        return tuple(_reduced(entry.camera, self.downscale) for entry in self.entries[i])
+
     def __iter__(self) -> Iterator[FrameViews]:
         return (self.frame(i) for i in range(len(self)))
 
@@ -151,8 +160,8 @@ def open_capture(
     messages = list(index.messages)
     if has_alpha and bare:
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
-    if any(a.camera is not b.camera for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
-        messages.append("cameras move during the capture: each frame is fitted with its own, the file keeps the first")
+    if any(not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
+        messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
     rate = rate or index.fps
     if rate is None and len(index.entries) > 1:
         where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
@@ -228,7 +237,7 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
         if found is not None:
             return found, "masks", f"bounds found from the masks of {counted(count, 'frame')}: {found.option()}"
         why = "the masks have no common visual hull (calibration or masks are off); "
-    found = bounds_from_cameras([entry.camera for entry in rows[0]])
+    found = bounds_from_cameras(_stands(rows))
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"
     if found is None and index.bounds_hint is not None:
         note = f"{why}bounds guessed from the depths that the file states: {index.bounds_hint.option()}"
@@ -239,6 +248,18 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
             f" around what is to be coded, [[x, y, z], [x, y, z]], as {better}"
         )
     return found, "cameras", f"{why}bounds guessed from the cameras: {found.option()}; {better} is better"
+
+
+def _stands(rows: Sequence[Sequence[ImageEntry]]) -> list[Camera]:
+    """The cameras of the first frame, and where those that move stand at some later ones."""
+    found = [entry.camera for entry in rows[0]]
+    last = list(found)
+    for row in rows[:: -(-len(rows) // STANDS)]:
+        for number, entry in enumerate(row):
+            if not entry.camera.same_as(last[number]):
+                last[number] = entry.camera
+                found.append(entry.camera)
+    return found
 
 
 def _some(names: list[str], limit: int = 6) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from .believed import believed_views
 from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
 from .bitstream.container import StreamReader
-from .bitstream.syntax import SequenceHeader, pack_header
+from .bitstream.syntax import SequenceHeader
+from .bitstream.versions import pack_header
 from .config import EncoderConfig
 from .decode import Stream
 from .fields import Field

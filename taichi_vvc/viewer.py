@@ -26,6 +26,7 @@ from .errors import ConfigError, DataError, TvvcError
 from .fields import Field, field_of_symbols
 from .guard import Check, guarded, number, one_of
 from .io.paths import up_direction
+from .markers import Markers, angle_of_view
 from .playback import Clock, Playback
 from .render import Workspace
 from .runtime import Runtime
@@ -91,7 +92,7 @@ class Viewer:
         """Draw frame 0 once, which compiles what is needed, and start the server.
 
         Args:
-            stream: the file, for its cameras, frame rate and sizes; nothing is decoded through it.
+            stream: the file, for its cameras, frame rate and sizes; no symbol is decoded through it.
             playback: the same file's decoder.
             host, port: where the server listens; the next free port is taken if this one is in use.
             title: what stands above the controls.
@@ -194,6 +195,7 @@ class Viewer:
             return
         try:
             found = self._playback.get(frame, timeout=0.02)
+            cameras = () if found is None else self._stream.cameras_at(frame)
         except TvvcError as error:
             self._tell(f"frame {frame} cannot be decoded: {error}")
             return
@@ -203,6 +205,7 @@ class Viewer:
             self._tell("")
             self._loaded_at = time.monotonic()
             self._field = frame, field_of_symbols(self._workspace.runtime, self._playback.layout, found[1], found[0])
+            self._markers.move(cameras)
 
     def _serve(self, browser: _Browser, playing: bool) -> bool:
         """Draw for one browser if it is due; True if another picture will be."""
@@ -276,20 +279,7 @@ class Viewer:
         start.fov = 2 * math.atan(1.25 * 0.5 * first.height / first.fy)
         distances = [np.linalg.norm(camera.position - centre) for camera in cameras]
         start.near, start.far = 1e-3 * float(min(distances)), 100.0 * float(max(distances))
-        self._frusta = []
-        for camera in cameras:
-            frustum = scene.add_camera_frustum(
-                f"/cameras/{camera.name}",
-                fov=2 * math.atan(0.5 * camera.height / camera.fy),
-                aspect=camera.width / camera.height,
-                scale=0.045 * float(np.median(distances)),
-                thickness=0.001 * float(np.median(distances)),
-                color=(224, 142, 43) if camera.split == "test" else (59, 110, 168),
-                wxyz=quaternion(camera.rotation),
-                position=camera.position,
-            )
-            frustum.on_click(lambda event, camera=camera: self._jump(event.client, camera))
-            self._frusta.append(frustum)
+        self._markers = Markers(scene, cameras, float(np.median(distances)), self._jump)
 
     def _build_controls(self) -> None:
         gui, last = self.server.gui, len(self._stream) - 1
@@ -320,7 +310,7 @@ class Viewer:
         self._loop.on_update(lambda _: self._on_clock(lambda now: setattr(self._clock, "loop", self._loop.value)))
         for control in (self._mode, self._largest):
             control.on_update(lambda _: self._wake.set())
-        self._cameras.on_update(lambda _: self._show_cameras())
+        self._cameras.on_update(lambda _: self._markers.show(self._cameras.value))
         self._keys.on_click(lambda event: self._record(event.client_id, event.target.value))
         self._save.on_click(lambda event: self._send_path(event.client_id))
 
@@ -370,12 +360,8 @@ class Viewer:
         with handle.atomic():
             handle.camera.position = camera.position
             handle.camera.wxyz = quaternion(camera.rotation)
-            handle.camera.fov = 2 * math.atan(0.5 * camera.height / camera.fy)
+            handle.camera.fov = angle_of_view(camera)
         self._wake.set()
-
-    def _show_cameras(self) -> None:
-        for frustum in self._frusta:
-            frustum.visible = self._cameras.value
 
     def _record(self, client: int | None, what: str) -> None:
         browser = self._browsers.get(-1 if client is None else client)

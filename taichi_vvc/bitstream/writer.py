@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ..errors import ConfigError, DataError
-from . import chunks, syntax
+from . import chunks, syntax, versions
 from .chunks import FrameEntry, GroupEntry, Order
 from .reader import StreamReader
 from .syntax import FrameData, GroupHeader, SequenceHeader
@@ -41,7 +41,7 @@ class StreamWriter:
             ConfigError: the file exists, or there can be none of this name.
             DataError: not even the header can be written; no file is left then.
         """
-        payload = syntax.pack_header(header)
+        payload = versions.pack_header(header)
         try:
             file = open(path, "xb")  # noqa: SIM115
         except FileExistsError as error:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR|OUT.mp4|-", help="Where pictures go.")
 @frames_option
 @click.option("--cameras", default="all", show_default=True, metavar="C", help="test, train, all, or names: A,B,...")
-@click.option("--verify", is_flag=True, help="Check every chunk and print a hash of all symbols; render nothing.")
+@click.option("--verify", is_flag=True, help="Check every chunk and print hashes of symbols and pictures.")
 @backend_option
 @overwrite_option
 @common_options
@@ -39,6 +39,8 @@ def command(
     file: Path, output: Path | None, frames: slice | None, cameras: str, verify: bool, backend: str, overwrite: bool
 ) -> None:
     """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera.
+
+    A camera that moved is where it was at each frame.
 
     With -o OUT.mp4 the video of a single camera is OUT.mp4, and those of several are OUT_<camera>.mp4. Videos of odd
     width or height get their last column or row twice, since the codec needs even sizes. With -o - the video of one
@@ -66,7 +68,8 @@ def command(
         line = ProgressLine(len(chosen), "decode", keep_lines=False)
         with open_sink(output, names, stream.fps) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
-                for view, camera in enumerate(views):
+                moved = {camera.name: camera for camera in stream.cameras_at(number)}
+                for view, camera in enumerate(moved[name] for name in names):
                     picture = render_rgb8(field, camera, stream.background, workspace=workspace)
                     sink.write(camera.name, number, picture)
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
@@ -144,13 +147,15 @@ def _verify(file: Path) -> None:
 
     with open_stream(file) as stream:
         if stream.complete:
-            click.echo(f"symbols sha256 {stream.symbol_hash()}")
+            hashes = stream.hashes()
+            click.echo(f"symbols sha256 {hashes.symbols}\npictures sha256 {hashes.pictures}")
             return
         good = 0
         with contextlib.suppress(StreamError):
             for number in range(len(stream)):
                 stream.parameters(number)
                 stream.symbols(number)
+                stream.cameras_at(number)
                 good = number + 1
     warn(f"{file}: the first {counted(good, 'frame')} {'is' if good == 1 else 'are'} good")
     raise damage_of(file) or TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")
