@@ -168,6 +168,8 @@ def settings_of(backend: str, threads: int) -> dict[str, Any]:
         "offline_cache": True,
         "offline_cache_file_path": _cache_folder(),
         "cpu_max_num_threads": threads,
+        # It would warn, with a line of source code, of loops that are written out on purpose.
+        "unrolling_limit": 0,
     }
     if backend == "cpu":
         # Otherwise vectors are taken apart, and the compiler does not find together again what was one.

@@ -21,6 +21,9 @@ MAX_CHANNELS = 64
 MAX_SYMBOLS = 1 << 27
 MAX_CELLS = 1 << 27
 MAX_CAMERAS = 4096
+MOST_CELLS_PER_STEP = 3
+"""Occupancy cells that a step of the march is long at most: a longer one passes over what is there."""
+
 MAX_HEADER = 1 << 20
 """Bytes of the sequence header before compression."""
 
@@ -201,6 +204,9 @@ def _layout_problem(layout: Layout) -> str:
         return f"expected at most {MAX_SYMBOLS} symbols per frame, found {symbols}"
     if _product(layout.cells) > MAX_CELLS:
         return f"expected at most {MAX_CELLS} occupancy cells, found {_product(layout.cells)}"
+    if layout.steps_per_side * MOST_CELLS_PER_STEP < max(layout.cells):
+        least = -(-max(layout.cells) // MOST_CELLS_PER_STEP)
+        return f"expected at least {least} steps for {max(layout.cells)} cells, found {layout.steps_per_side}"
     return ""
 
 
