@@ -15,6 +15,8 @@ from threading import Lock
 
 import numpy as np
 
+from taichi_vvc.errors import BackendError
+
 from ._taichi import ti
 
 _KNOWN = ti.__name__ == "taichi" and tuple(ti.__version__[:2]) == (1, 7)
@@ -23,12 +25,42 @@ _ON_HOST = (ti.x64, ti.arm64) if _KNOWN else ()
 _RESIDENT = ti.ScalarNdarray if _KNOWN else None
 
 
+class Process:
+    """``forked``: whether this process was forked from one in which a backend was running.
+
+    Its threads are not there then, and a launch would wait for them for ever.
+    """
+
+    forked = False
+
+
+process = Process()
+
+
 def kernel(function):
-    """``ti.kernel``, with quick launches on NumPy arrays (CPU) and Taichi's own (GPU) where that is possible."""
+    """``ti.kernel``, with quick launches on NumPy arrays (CPU) and Taichi's own (GPU) where that is possible.
+
+    A launch raises :class:`BackendError` in a :class:`Process` that was forked.
+    """
     plain = ti.kernel(function)
-    if not _KNOWN or "return" in function.__annotations__:
-        return plain
-    return functools.wraps(function)(_Quick(plain))
+    if _KNOWN and "return" not in function.__annotations__:
+        return functools.wraps(function)(_Quick(plain))
+
+    @functools.wraps(function)
+    def launched(*arguments):
+        refuse_forked()
+        return plain(*arguments)
+
+    return launched
+
+
+def refuse_forked():
+    """Raises :class:`BackendError` in a process that was forked from one with a running backend."""
+    if process.forked:
+        raise BackendError(
+            "the backend was started before this process was forked, which its threads did not survive; use "
+            'multiprocessing.get_context("spawn"), or start worker processes before anything is rendered'
+        )
 
 
 class _Prepared:
@@ -89,6 +121,8 @@ class _Quick:
         self._lock = Lock()
 
     def __call__(self, *arguments):
+        if process.forked:
+            refuse_forked()
         if len(arguments) != len(self._primal.arguments):
             return self._plain(*arguments)
         program = ti.lang.impl.get_runtime().prog

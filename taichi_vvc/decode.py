@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -129,7 +130,8 @@ class Stream:
     """A .tvvc file, opened for playing. Use as a context manager, or close it.
 
     ``len(stream)`` frames; ``stream[i]`` is frame i as a :class:`~taichi_vvc.fields.Field` on the device. Decoding
-    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer.
+    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer. Several threads may
+    use one stream: they take turns in decoding.
 
     Attributes:
         header: the field's layout and the sequence header.
@@ -154,6 +156,8 @@ class Stream:
         self.first_frame: int = record.first_frame
         self.downscale: int = record.downscale
         self.complete: bool = self._reader.complete
+        # Over what was decoded last: a thread must not go on from another one's frame.
+        self._lock = threading.RLock()
         self._last: tuple[int, SymbolFrame] | None = None
         self._group: tuple[int, GroupParameters] | None = None
 
@@ -175,6 +179,10 @@ class Stream:
             IndexError: there is no such frame.
         """
         index = self._check(index)
+        with self._lock:
+            return self._decoded(index)
+
+    def _decoded(self, index: int) -> SymbolFrame:
         first = index
         while self._reader.frames[first].type != "key":
             first -= 1
@@ -193,14 +201,16 @@ class Stream:
     def parameters(self, index: int) -> GroupParameters:
         """Steps and MLPs of the group that frame ``index`` belongs to."""
         number = self.info(index).group
-        if self._group is None or self._group[0] != number:
-            self._group = number, unpack_group(self._reader.read_whole_group(number), self.header.layout)
-        return self._group[1]
+        with self._lock:
+            if self._group is None or self._group[0] != number:
+                self._group = number, unpack_group(self._reader.read_whole_group(number), self.header.layout)
+            return self._group[1]
 
     def __getitem__(self, index: int) -> Field:
         """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
-        frame = self.symbols(index)
-        return field_of_symbols(start(), self.header.layout, self.parameters(index), frame)
+        with self._lock:
+            frame = self.symbols(index)
+            return field_of_symbols(start(), self.header.layout, self.parameters(index), frame)
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Field]:
         """Frames ``first`` to ``stop - 1`` in order."""

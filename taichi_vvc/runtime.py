@@ -70,7 +70,9 @@ class Runtime:
         if self.host_arrays:
             return aligned(count, np.dtype(dtype))
         from taichi_vvc.kernels._taichi import ti
+        from taichi_vvc.kernels.launch import refuse_forked
 
+        refuse_forked()
         return ti.ndarray(ti.f32 if np.dtype(dtype) == np.float32 else ti.i32, count)
 
     def zeros(self, count: int, dtype: Any = np.float32) -> Any:
@@ -93,6 +95,10 @@ class Runtime:
 
     def download(self, array: Any, count: int | None = None) -> np.ndarray:
         """The first ``count`` elements as a NumPy array (a view on the CPU)."""
+        if not self.host_arrays:
+            from taichi_vvc.kernels.launch import refuse_forked
+
+            refuse_forked()
         host = array if self.host_arrays else array.to_numpy()
         return host if count is None else host[:count]
 
@@ -109,6 +115,17 @@ class Runtime:
             from taichi_vvc.kernels._taichi import ti
 
             ti.sync()
+
+
+def _after_fork() -> None:
+    """In a forked child: note whether the parent had a running backend. Importing anything here is too late."""
+    launching = sys.modules.get("taichi_vvc.kernels.launch")
+    if launching is not None and (_current is not None or _started()):
+        launching.process.forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _supported(backend: str) -> bool:
@@ -225,11 +242,15 @@ def start(backend: str = "auto") -> Runtime:
     with ``real_matrix_scalarize=False``, without which steps take three times as long.
 
     Raises:
-        BackendError: the backend is not available here, or another one is already running.
+        BackendError: the backend is not available here, another one is already running, or one was running when this
+            process was forked.
     """
     global _current
     from taichi_vvc.kernels._taichi import ti
 
+    from taichi_vvc.kernels.launch import refuse_forked
+
+    refuse_forked()
     if backend != "auto" and backend not in BACKENDS:
         raise BackendError(f"expected a backend among auto, {', '.join(BACKENDS)}, found {backend!r}")
     if _current is not None:
