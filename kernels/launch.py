@@ -15,8 +15,6 @@ from threading import Lock
 
 import numpy as np
 
-from taichi_vvc.errors import BackendError
-
 from ._taichi import ti
 
 _KNOWN = ti.__name__ == "taichi" and tuple(ti.__version__[:2]) == (1, 7)
@@ -26,12 +24,13 @@ _RESIDENT = ti.ScalarNdarray if _KNOWN else None
 
 
 class Process:
-    """``forked``: whether this process was forked from one in which a backend was running.
+    """``refusal``: makes the error that a launch raises in this process; None: kernels run.
 
-    Its threads are not there then, and a launch would wait for them for ever.
+    In a process that was forked from one with a running backend its threads are not there, and a launch would wait for
+    them for ever.
     """
 
-    forked = False
+    refusal = None
 
 
 process = Process()
@@ -40,7 +39,7 @@ process = Process()
 def kernel(function):
     """``ti.kernel``, with quick launches on NumPy arrays (CPU) and Taichi's own (GPU) where that is possible.
 
-    A launch raises :class:`BackendError` in a :class:`Process` that was forked.
+    A launch raises the ``refusal`` of this :class:`Process`, if there is one.
     """
     plain = ti.kernel(function)
     if _KNOWN and "return" not in function.__annotations__:
@@ -48,19 +47,16 @@ def kernel(function):
 
     @functools.wraps(function)
     def launched(*arguments):
-        refuse_forked()
+        check_process()
         return plain(*arguments)
 
     return launched
 
 
-def refuse_forked():
-    """Raises :class:`BackendError` in a process that was forked from one with a running backend."""
-    if process.forked:
-        raise BackendError(
-            "the backend was started before this process was forked, which its threads did not survive; use "
-            'multiprocessing.get_context("spawn"), or start worker processes before anything is rendered'
-        )
+def check_process():
+    """Raises what this process refuses launches with."""
+    if process.refusal is not None:
+        raise process.refusal()
 
 
 class _Prepared:
@@ -121,8 +117,8 @@ class _Quick:
         self._lock = Lock()
 
     def __call__(self, *arguments):
-        if process.forked:
-            refuse_forked()
+        if process.refusal is not None:
+            raise process.refusal()
         if len(arguments) != len(self._primal.arguments):
             return self._plain(*arguments)
         program = ti.lang.impl.get_runtime().prog

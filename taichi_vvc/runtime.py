@@ -70,9 +70,9 @@ class Runtime:
         if self.host_arrays:
             return aligned(count, np.dtype(dtype))
         from taichi_vvc.kernels._taichi import ti
-        from taichi_vvc.kernels.launch import refuse_forked
+        from taichi_vvc.kernels.launch import check_process
 
-        refuse_forked()
+        check_process()
         return ti.ndarray(ti.f32 if np.dtype(dtype) == np.float32 else ti.i32, count)
 
     def zeros(self, count: int, dtype: Any = np.float32) -> Any:
@@ -96,9 +96,9 @@ class Runtime:
     def download(self, array: Any, count: int | None = None) -> np.ndarray:
         """The first ``count`` elements as a NumPy array (a view on the CPU)."""
         if not self.host_arrays:
-            from taichi_vvc.kernels.launch import refuse_forked
+            from taichi_vvc.kernels.launch import check_process
 
-            refuse_forked()
+            check_process()
         host = array if self.host_arrays else array.to_numpy()
         return host if count is None else host[:count]
 
@@ -117,11 +117,18 @@ class Runtime:
             ti.sync()
 
 
+def _forked() -> BackendError:
+    return BackendError(
+        "the backend was started before this process was forked, which its threads did not survive; use "
+        'multiprocessing.get_context("spawn"), or start worker processes before anything is rendered'
+    )
+
+
 def _after_fork() -> None:
-    """In a forked child: note whether the parent had a running backend. Importing anything here is too late."""
+    """In a forked child: refuses what would wait for ever, if the parent had a running backend."""
     launching = sys.modules.get("taichi_vvc.kernels.launch")
     if launching is not None and (_current is not None or _started()):
-        launching.process.forked = True
+        launching.process.refusal = _forked
 
 
 if hasattr(os, "register_at_fork"):
@@ -247,10 +254,9 @@ def start(backend: str = "auto") -> Runtime:
     """
     global _current
     from taichi_vvc.kernels._taichi import ti
+    from taichi_vvc.kernels.launch import check_process
 
-    from taichi_vvc.kernels.launch import refuse_forked
-
-    refuse_forked()
+    check_process()
     if backend != "auto" and backend not in BACKENDS:
         raise BackendError(f"expected a backend among auto, {', '.join(BACKENDS)}, found {backend!r}")
     if _current is not None:
