@@ -8,6 +8,7 @@ add it: integers, the same on every machine; (6) dequantise into a field on the 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ import numpy as np
 from .bitstream.container import StreamReader
 from .bitstream.syntax import FrameData, SequenceHeader
 from .entropy import decode_grid, decode_mask, known_grids
-from .errors import CorruptStream
+from .errors import ConfigError, CorruptStream
 from .fields import Field, field_of_symbols
 from .headers import cameras_of_header, layout_of_header, unpack_group
 from .live import live_nodes
@@ -160,6 +161,7 @@ class Stream:
         self._lock = threading.RLock()
         self._last: tuple[int, SymbolFrame] | None = None
         self._group: tuple[int, GroupParameters] | None = None
+        self._coded_mlp: tuple[bytes, tuple[float, ...]] = b"", ()
 
     def __len__(self) -> int:
         """Number of whole frames."""
@@ -183,14 +185,15 @@ class Stream:
             return self._decoded(index)
 
     def _decoded(self, index: int) -> SymbolFrame:
-        first = index
-        while self._reader.frames[first].type != "key":
+        first, frame = index, None
+        while self._last is None or self._last[0] != first:
+            if self._reader.frames[first].type == "key":
+                break
             first -= 1
             if first < 0:
                 raise CorruptStream(f"frame {index}: expected a key frame before it, found none")
-        frame: SymbolFrame | None = None
-        if self._last is not None and first <= self._last[0] <= index:
-            first, frame = self._last[0] + 1, self._last[1]
+        else:
+            first, frame = first + 1, self._last[1]
         for number in range(first, index + 1):
             data = self._reader.read_frame(number)
             frame = decode_symbols(self.header.layout, data, None if data.type == "key" else frame)
@@ -203,7 +206,13 @@ class Stream:
         number = self.info(index).group
         with self._lock:
             if self._group is None or self._group[0] != number:
-                self._group = number, unpack_group(self._reader.read_whole_group(number), self.header.layout)
+                group = self._reader.read_whole_group(number)
+                # Many groups may share MLPs.
+                coded, known = (group.mlp, group.mlp_steps), None
+                if self._group is not None and self._coded_mlp == coded:
+                    known = self._group[1].mlp
+                self._group = number, unpack_group(group, self.header.layout, known)
+                self._coded_mlp = coded
             return self._group[1]
 
     def __getitem__(self, index: int) -> Field:
@@ -218,8 +227,18 @@ class Stream:
             yield self[index]
 
     def seek(self, seconds: float) -> int:
-        """Index of the frame that is shown at a time, clamped to the file."""
-        return min(max(int(seconds * self.fps), 0), len(self) - 1)
+        """Index of the frame that is shown at a time, clamped to the file.
+
+        Raises:
+            IndexError: the file has no frames.
+            ConfigError: the time is not a number.
+        """
+        if not len(self):
+            raise IndexError("expected a frame to seek to, found none in the file")
+        if math.isnan(seconds):
+            raise ConfigError(f"expected a time in seconds, found {seconds}")
+        last = len(self) - 1
+        return int(min(max(seconds, 0.0) * self.fps, last))
 
     def symbol_hash(self) -> str:
         """SHA-256 (hex) of all decoded symbols: little-endian int32, frame by frame, grid by grid, C order.

@@ -16,6 +16,7 @@ from taichi_vvc.cli.options import (
     overwrite_option,
     select_frames,
     start_backend,
+    usual_rate,
 )
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import StreamError, TruncatedStream
@@ -63,7 +64,7 @@ def command(
         damage = warn_if_incomplete(stream, file)
         workspace = Workspace(start_backend(backend))
         line = ProgressLine(len(chosen), "decode", keep_lines=False)
-        with open_sink(output, names, stream.fps) as sink, line:
+        with open_sink(output, names, usual_rate(stream.fps)) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
                 for view, camera in enumerate(views):
                     picture = render_rgb8(field, camera, stream.background, workspace=workspace)
@@ -94,8 +95,11 @@ def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:
 
     Raises:
         TruncatedStream: not even one whole frame is there.
+        StreamError: the file is complete and holds no frame.
     """
     if stream.complete:
+        if not len(stream):
+            raise StreamError(f"{file}: expected at least one frame, found a complete file of none; encode it again")
         return None
     damage = damage_of(file)
     if not len(stream):
@@ -129,7 +133,8 @@ def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
     if choice in ("test", "train", "all"):
         found = [camera for camera in cameras if choice in ("all", camera.split)]
         if not found:
-            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {', '.join(by_name)}")
+            there = ", ".join(by_name) or "none at all"
+            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {there}")
         return found
     names = list(dict.fromkeys(name for name in choice.split(",") if name))
     missing = [name for name in names if name not in by_name]
