@@ -179,8 +179,13 @@ def pack_group(
     )
 
 
-def unpack_group(group: syntax.GroupHeader, layout: FieldLayout) -> GroupParameters:
-    """Steps and dequantised MLP of a group, its MLP being there. Raises :class:`CorruptStream` where it is nonsense."""
+def unpack_group(
+    group: syntax.GroupHeader, layout: FieldLayout, mlp: tuple[np.ndarray, ...] | None = None
+) -> GroupParameters:
+    """Steps and dequantised MLP of a group, its MLP being there. Raises :class:`CorruptStream` where it is nonsense.
+
+    ``mlp``: its MLP where it is known already.
+    """
     shapes = layout.mlp_shapes
     grids = len(layout.levels) + 1
     if len(group.grid_steps) != grids or len(group.mlp_steps) != len(shapes):
@@ -188,6 +193,8 @@ def unpack_group(group: syntax.GroupHeader, layout: FieldLayout) -> GroupParamet
             f"group {group.number}: expected {grids} grid steps and {len(shapes)} MLP steps, "
             f"found {len(group.grid_steps)} and {len(group.mlp_steps)}"
         )
+    if mlp is not None:
+        return GroupParameters(group.grid_steps, mlp)
     symbols = decode_integers(group.mlp, shapes)
     values = tuple(tensor_values((s,), step)[0] for s, step in zip(symbols, group.mlp_steps, strict=True))
     return GroupParameters(group.grid_steps, values)

@@ -70,7 +70,9 @@ class Runtime:
         if self.host_arrays:
             return aligned(count, np.dtype(dtype))
         from taichi_vvc.kernels._taichi import ti
+        from taichi_vvc.kernels.launch import check_process
 
+        check_process()
         return ti.ndarray(ti.f32 if np.dtype(dtype) == np.float32 else ti.i32, count)
 
     def zeros(self, count: int, dtype: Any = np.float32) -> Any:
@@ -93,6 +95,10 @@ class Runtime:
 
     def download(self, array: Any, count: int | None = None) -> np.ndarray:
         """The first ``count`` elements as a NumPy array (a view on the CPU)."""
+        if not self.host_arrays:
+            from taichi_vvc.kernels.launch import check_process
+
+            check_process()
         host = array if self.host_arrays else array.to_numpy()
         return host if count is None else host[:count]
 
@@ -109,6 +115,24 @@ class Runtime:
             from taichi_vvc.kernels._taichi import ti
 
             ti.sync()
+
+
+def _forked() -> BackendError:
+    return BackendError(
+        "the backend was started before this process was forked, which its threads did not survive; use "
+        'multiprocessing.get_context("spawn"), or start worker processes before anything is rendered'
+    )
+
+
+def _after_fork() -> None:
+    """In a forked child: refuses what would wait for ever, if the parent had a running backend."""
+    launching = sys.modules.get("taichi_vvc.kernels.launch")
+    if launching is not None and (_current is not None or _started()):
+        launching.process.refusal = _forked
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _supported(backend: str) -> bool:
@@ -168,6 +192,8 @@ def settings_of(backend: str, threads: int) -> dict[str, Any]:
         "offline_cache": True,
         "offline_cache_file_path": _cache_folder(),
         "cpu_max_num_threads": threads,
+        # It would warn, with a line of source code, of loops that are written out on purpose.
+        "unrolling_limit": 0,
     }
     if backend == "cpu":
         # Otherwise vectors are taken apart, and the compiler does not find together again what was one.
@@ -226,12 +252,15 @@ def start(backend: str = "auto", threads: int | None = None) -> Runtime:
     with ``real_matrix_scalarize=False``, without which steps take three times as long.
 
     Raises:
-        BackendError: the backend is not available here, or another one, or one with other threads, is already running.
+        BackendError: the backend is not available here, another one, or one with other threads, is already running, or
+            one was running when this process was forked.
         ConfigError: ``threads`` is no number from 1.
     """
     global _current
     from taichi_vvc.kernels._taichi import ti
+    from taichi_vvc.kernels.launch import check_process
 
+    check_process()
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ConfigError(f"expected threads of 1 or more, found {threads!r}")
 

@@ -20,6 +20,9 @@ MAX_CHANNELS = 64
 MAX_SYMBOLS = 1 << 27
 MAX_CELLS = 1 << 27
 MAX_CAMERAS = 4096
+MOST_CELLS_PER_STEP = 3
+"""Occupancy cells that a step of the march is long at most: a longer one passes over what is there."""
+
 MAX_HEADER = 1 << 20
 """Bytes of the sequence header before compression."""
 
@@ -32,6 +35,9 @@ POSITION_BIAS = 64
 
 LENS_BITS = (7,) * 4 + (20,) * 4
 """Binary digits behind the point of fx, fy, cx, cy (pixels), k1, k2, p1, p2."""
+
+MAX_DEPTH = 16
+"""Levels of lists and objects in the settings."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,9 @@ def _layout_problem(layout: Layout) -> str:
         return f"expected at most {MAX_SYMBOLS} symbols per frame, found {symbols}"
     if _product(layout.cells) > MAX_CELLS:
         return f"expected at most {MAX_CELLS} occupancy cells, found {_product(layout.cells)}"
+    if layout.steps_per_side * MOST_CELLS_PER_STEP < max(layout.cells):
+        least = -(-max(layout.cells) // MOST_CELLS_PER_STEP)
+        return f"expected at least {least} steps for {max(layout.cells)} cells, found {layout.steps_per_side}"
     return ""
 
 
@@ -244,10 +253,29 @@ def still_problem(header: SequenceHeader) -> str:
         if camera.intrinsics >= len(header.intrinsics):
             return f"expected intrinsics in 0..{len(header.intrinsics) - 1}, found {camera.intrinsics}"
     try:
-        if not isinstance(json.loads(header.settings), dict):
-            return "expected the settings to be a JSON object, found another value"
+        settings = json.loads(header.settings)
     except (ValueError, RecursionError):
         return "expected the settings to be JSON, found other text"
+    if not isinstance(settings, dict):
+        return "expected the settings to be a JSON object, found another value"
+    return _settings_problem(settings)
+
+
+def _settings_problem(settings: dict[str, Any]) -> str:
+    """What Python reads as JSON and cannot write as such: numbers without end, half characters, values too deep."""
+    values: list[tuple[Any, int]] = [(settings, 1)]
+    while values:
+        value, depth = values.pop()
+        if depth > MAX_DEPTH:
+            return f"expected settings of at most {MAX_DEPTH} levels, found more"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"expected finite numbers in the settings, found {value}"
+        if isinstance(value, str) and any(0xD800 <= ord(c) < 0xE000 for c in value):
+            return f"expected whole characters in the settings, found {value[:40]!r}"
+        if isinstance(value, dict):
+            values += [(part, depth + 1) for item in value.items() for part in item]
+        elif isinstance(value, list):
+            values += [(part, depth + 1) for part in value]
     return ""
 
 

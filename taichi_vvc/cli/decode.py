@@ -16,6 +16,7 @@ from taichi_vvc.cli.options import (
     overwrite_option,
     select_frames,
     start_backend,
+    usual_rate,
 )
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import StreamError, TruncatedStream
@@ -66,7 +67,7 @@ def command(
         damage = warn_if_incomplete(stream, file)
         workspace = Workspace(start_backend(backend))
         line = ProgressLine(len(chosen), "decode", keep_lines=False)
-        with open_sink(output, names, stream.fps) as sink, line:
+        with open_sink(output, names, usual_rate(stream.fps)) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
                 moved = {camera.name: camera for camera in stream.cameras_at(number)}
                 for view, camera in enumerate(moved[name] for name in names):
@@ -98,8 +99,11 @@ def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:
 
     Raises:
         TruncatedStream: not even one whole frame is there.
+        StreamError: the file is complete and holds no frame.
     """
     if stream.complete:
+        if not len(stream):
+            raise StreamError(f"{file}: expected at least one frame, found a complete file of none; encode it again")
         return None
     damage = damage_of(file)
     if not len(stream):
@@ -133,7 +137,8 @@ def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
     if choice in ("test", "train", "all"):
         found = [camera for camera in cameras if choice in ("all", camera.split)]
         if not found:
-            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {', '.join(by_name)}")
+            there = ", ".join(by_name) or "none at all"
+            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {there}")
         return found
     names = list(dict.fromkeys(name for name in choice.split(",") if name))
     missing = [name for name in names if name not in by_name]

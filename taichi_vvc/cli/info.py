@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 from taichi_vvc.bitstream import FORMAT_VERSION, StreamReader
 from taichi_vvc.bitstream.syntax import frame_step_of
 from taichi_vvc.cli.options import common_options
+from taichi_vvc.cli.text import echo, printable
 from taichi_vvc.types import Bounds
 from taichi_vvc.words import counted
 
@@ -24,7 +26,14 @@ def command(file: Path, as_json: bool, with_frames: bool) -> None:
     """Say what is in FILE, without decoding it."""
     with StreamReader(file) as reader:
         described = describe(reader, with_frames)
-    click.echo(json.dumps(described, indent=2, ensure_ascii=False) if as_json else _as_text(described))
+    if as_json:
+        text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        # On a stdout of a narrower encoding, as the escapes that JSON has.
+        narrow = text.encode(encoding, "ignore").decode(encoding) != text
+        click.echo(json.dumps(described, indent=2, allow_nan=False) if narrow else text)
+    else:
+        echo(_as_text(described))
 
 
 def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
@@ -77,9 +86,10 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
             {"name": camera.name, "split": camera.split, "width": lens.width, "height": lens.height}
         )
     for group in reader.groups:
-        own = [frame for frame in reader.frames if frame.group == group.number]
-        size = group.size + sum(frame.size for frame in own)
-        described["gops"].append({"first": group.first_frame, "frames": len(own), "bytes": size})
+        described["gops"].append({"first": group.first_frame, "frames": 0, "bytes": group.size})
+    for frame in reader.frames:
+        described["gops"][frame.group]["frames"] += 1
+        described["gops"][frame.group]["bytes"] += frame.size
     if with_frames:
         described["frame_list"] = [_frame(reader, number) for number in range(count)]
     return described
@@ -118,7 +128,7 @@ def _as_text(info: dict[str, Any]) -> str:
     for row in info.get("frame_list", []):
         parts = "  ".join(f"{name.removeprefix('bytes_')} {row[name]}" for name in row if name.startswith("bytes_"))
         lines.append(f"frame {row['frame']:5}  {row['type']:5}  {row['bytes']:8}  {parts}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _part(info: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal")
 STDOUT = Path("-")
+FASTEST = 1000.0  # frames per second
 LARGEST_SIDE = 16384  # pixels; a typing mistake, not a picture, above that
 
 
@@ -211,6 +213,14 @@ class PixelSize(click.ParamType):
         if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
             self.fail(f"expected WIDTHxHEIGHT in pixels, such as 640x480, found '{value}'", param, ctx)
         return width, height
+
+
+def usual_rate(fps: Fraction) -> Fraction:
+    """The rate of videos of a file at ``fps``: that, but no faster than :data:`FASTEST`, which no container holds.
+
+    Rates as cameras have them come out as they are; one frame takes an hour at most.
+    """
+    return min(max(fps, Fraction(1, 3600)), Fraction(int(FASTEST))).limit_denominator(100_000)
 
 
 def start_backend(name: str, threads: int | None = None) -> Any:

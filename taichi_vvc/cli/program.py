@@ -12,6 +12,7 @@ import click
 from taichi_vvc.cli import COMMANDS, INTERRUPTED, wants_json
 from taichi_vvc.cli.options import common_options, print_version, settings
 from taichi_vvc.cli.standard import abandon_stdout, interrupted_status, is_output_error, system_error_line
+from taichi_vvc.cli.text import printable
 from taichi_vvc.errors import DataError, TvvcError
 
 
@@ -121,4 +122,4 @@ def _say_error(message: str, status: int, trace: str | None = None, prefix: str 
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split())
+    return printable(" ".join(message.split()))

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from taichi_vvc.cli.options import settings
+from taichi_vvc.cli.text import printable
 from taichi_vvc.errors import TvvcWarning
 
 PLAIN_INTERVAL = 15.0  # seconds between plain lines about an unfinished item
@@ -39,7 +40,7 @@ def say(message: str) -> None:
     if settings.json and not settings.quiet:
         emit("message", text=message)
     elif not settings.quiet:
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def detail(message: str) -> None:
@@ -50,7 +51,7 @@ def detail(message: str) -> None:
 
 def warn(message: str) -> None:
     """A warning, shown even with ``--quiet``."""
-    text = " ".join(message.split())
+    text = printable(" ".join(message.split()))
     if settings.json:
         emit("warning", text=text)
     else:
@@ -116,7 +117,9 @@ class ProgressLine:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
+            # Names of cameras may look like markup.
+            text = TextColumn("{task.fields[text]}", markup=False)
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), text)
             self._live = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
             self._live.start()
             self._task = self._live.add_task(self.label, total=self.total, text="")
@@ -164,6 +167,7 @@ class ProgressLine:
         """The work is at ``done`` of ``total`` items; ``text`` says what is going on, ``fields`` say it to programs."""
         if settings.quiet:
             return
+        text = printable(text)
         if settings.json:
             if time.monotonic() - self._last_json >= JSON_INTERVAL:
                 self._last_json = time.monotonic()
@@ -180,6 +184,7 @@ class ProgressLine:
         """Item number ``done`` (counted from 1) is complete; ``text`` is its line, ``fields`` are for programs."""
         if settings.quiet:
             return
+        text = printable(text)
         if settings.json:
             self._emit("item", done, text, fields)
             return
