@@ -92,7 +92,7 @@ def find_model(scene: Path) -> Path | None:
 def _read_transforms(file: Path, frames: slice | None) -> CaptureIndex:
     from taichi_vvc.io.transforms import read_transforms
 
-    return read_transforms(file, frames)
+    return read_transforms(file, frames, [name for name in SPLIT_FILES if (file.parent / name).is_file()])
 
 
 def _read_blender(file: Path, frames: slice | None) -> CaptureIndex:

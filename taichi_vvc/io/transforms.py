@@ -6,6 +6,7 @@ third columns gives the OpenCV axes of :class:`taichi_vvc.types.Camera`. ``camer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import is_video
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
-from taichi_vvc.io.layouts import SPLIT_FILES
 from taichi_vvc.io.naming import TIME_KEYS, check_moments, mask_name, name_cameras
 from taichi_vvc.io.parse import (
     LENS_KEYS,
@@ -34,16 +34,19 @@ from taichi_vvc.io.transforms_video import index_videos
 from taichi_vvc.types import Camera
 
 
-def read_transforms(path: Path, frames: slice | None = None) -> CaptureIndex:
+def read_transforms(path: Path, frames: slice | None = None, split_files: Sequence[str] = ()) -> CaptureIndex:
     """Index the capture that the JSON file ``path`` describes; only headers of the selected images are read.
+
+    Args:
+        split_files: the names of Blender's files that lie beside it, the one of the training views first.
 
     Raises:
         DataError: the file or an image it names cannot be used; the line says which, what was found and expected.
     """
     index = index_document(load_json(path), path, frames)
-    beside = [name for name in SPLIT_FILES if (path.parent / name).is_file()]
-    if SPLIT_FILES[0] in beside[:-1] and all(entry.camera.split == "train" for entry in index.entries[0]):
-        note = f"all cameras are trained on; to hold out those of {beside[1]}, name {path.parent / beside[0]} instead"
+    train = path.parent / "transforms_train.json"
+    if train.name in split_files[:-1] and all(entry.camera.split == "train" for entry in index.entries[0]):
+        note = f"all cameras are trained on; to hold out those of {split_files[1]}, name {train} instead"
         return replace(index, messages=(*index.messages, note))
     return index
 
