@@ -148,14 +148,14 @@ def _check_numbers(source: Path, rig: Sequence[RigCamera]) -> None:
 
 def _counter(stems: Sequence[str]) -> list[int]:
     """The numbers at the ends of file names if they count frames; nothing if they are time stamps or missing."""
-    numbers = _numbers_of(stems)
+    numbers = frame_numbers(stems)
     if len(numbers) < 2:
         return []
     rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
     return numbers if rising and numbers[-1] - numbers[0] < 2 * len(numbers) else []
 
 
-def _numbers_of(stems: Sequence[str]) -> list[int]:
+def frame_numbers(stems: Sequence[str]) -> list[int]:
     """The numbers at the ends of file names; nothing unless all have one."""
     ends = [stem[len(stem.rstrip("0123456789")) :] for stem in stems]
     return [int(end) for end in ends] if all(ends) else []
@@ -224,8 +224,8 @@ def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
         if all(stem in by_stem for stem in clip.stems):
             return [by_stem[stem] for stem in clip.stems]
         # Cam001_rgb000015.jpg and Cam001_mask000015.png: by the number where names are not the same.
-        by_number = dict(zip(_numbers_of(masks.stems), masks.pictures, strict=False))
-        wanted = _numbers_of(clip.stems)
+        by_number = dict(zip(frame_numbers(masks.stems), masks.pictures, strict=False))
+        wanted = frame_numbers(clip.stems)
         if len(by_number) == len(masks.pictures) and wanted and all(number in by_number for number in wanted):
             return [by_number[number] for number in wanted]
     if len(masks.pictures) < len(clip.pictures):
