@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from taichi_vvc.axes import FORWARD_FACING, SAME_POINT
 from taichi_vvc.errors import DataError
 from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project
 from taichi_vvc.hull import carve
@@ -16,7 +17,6 @@ PADDING = 0.05  # of each side, on both ends: for motion between the frames look
 SEARCH_CELLS = 48
 CONSISTENT = 0.75  # share of the silhouettes that a hull must explain: below, masks and calibration do not fit
 UNEXPLAINED = 0.005  # share of the silhouettes that a hull may leave uncovered and still be the whole subject
-FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet
 
 
 def bounds_from_masks(frames: Iterable[Sequence[View]]) -> Bounds | None:
@@ -103,7 +103,8 @@ def _silhouette_direction(view: View) -> np.ndarray:
 def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     """The padded box that at least half the cameras see around the point where their axes meet.
 
-    None where the axes do not meet in front of the cameras (a forward-facing rig): nothing then tells the depth.
+    None where the axes do not meet in front of the cameras (a forward-facing rig, or all cameras in one point): nothing
+    then tells the depth.
     """
     positions = np.stack([camera.position for camera in cameras])
     axes = np.stack([camera.rotation[:, 2] for camera in cameras])
@@ -112,6 +113,8 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     if condition < FORWARD_FACING or np.mean(ahead > 0.0) < 0.5:
         return None
     reach = float(np.median(np.linalg.norm(positions - centre, axis=1)))
+    if reach <= SAME_POINT * float(np.abs(positions).max()):
+        return None
     steps = (np.arange(SEARCH_CELLS) + 0.5) / SEARCH_CELLS * 2.0 - 1.0
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     # A ball and not a cube: outside the ring of cameras there is nothing that they were set up to film.
@@ -126,11 +129,11 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     return _padded(points.min(0) - half_cell, points.max(0) + half_cell)
 
 
-def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str) -> None:
+def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str, advice: str) -> None:
     """Every camera must have some of the bounds in its image.
 
     Raises:
-        DataError: one has not; ``where`` begins the message.
+        DataError: one has not; ``where`` begins the message and ``advice`` ends it.
     """
     lower, upper = np.asarray(bounds.lower), np.asarray(bounds.upper)
     steps = np.linspace(0.0, 1.0, 9)
@@ -139,10 +142,7 @@ def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str) -> 
     for camera in cameras:
         if inside_image(camera, project(camera, points)[0]).any() or _rays_hit(camera, lower, upper):
             continue
-        raise DataError(
-            f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()};"
-            " check the bounds and that poses are camera to world with OpenGL axes (looking along -z)"
-        )
+        raise DataError(f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()}; {advice}")
 
 
 def _rays_hit(camera: Camera, lower: np.ndarray, upper: np.ndarray) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from taichi_vvc import axes
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
@@ -167,19 +168,26 @@ def open_capture(
         where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
         messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed')
 
+    all_cameras = [entry.camera for entry in index.entries[0]]
+    odd = axes.looks_like(all_cameras)
+    looks = None if odd is None else axes.describe(odd, index.layout, index.convention)
     if bounds is not None:
         source = "argument"
     elif index.bounds is not None:
         bounds, source = index.bounds, "file"
     else:
-        bounds, source, note = _find_bounds(index, has_alpha)
+        bounds, source, note = _find_bounds(index, has_alpha, looks)
         messages.append(note)
     try:
-        check_cameras_see(bounds, (entry.camera for entry in index.entries[0]), str(index.source))
+        advice = looks or axes.advice(index.layout, index.convention)
+        check_cameras_see(bounds, all_cameras, str(index.source), advice)
     except DataError as error:
         if strict:
             raise
         messages.append(str(error))
+    else:
+        if looks is not None and source in ("file", "argument"):
+            messages.append(f"unless the cameras look outwards, their poses are wrong: {looks}")
     return MultiViewSequence(
         path=path,
         cameras=first_cameras,
@@ -224,8 +232,12 @@ def _reduced(camera: Camera, factor: int) -> Camera:
     return camera if factor == 1 else camera.resized(*reduced_size(camera.width, camera.height, factor))
 
 
-def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str]:
-    """Bounds that the file does not state, from the training cameras only: (bounds, source, message)."""
+def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tuple[Bounds, str, str]:
+    """Bounds that the file does not state, from the training cameras only: (bounds, source, message).
+
+    Args:
+        looks: what is wrong with the cameras' axes, see :func:`taichi_vvc.axes.describe`.
+    """
     rows = [[entry for entry in row if entry.camera.split == "train"] for row in index.entries]
     why = ""
     if has_alpha:
@@ -242,6 +254,8 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
     if found is None and index.bounds_hint is not None:
         note = f"{why}bounds guessed from the depths that the file states: {index.bounds_hint.option()}"
         return index.bounds_hint, "cameras", f"{note}; {better} is better"
+    if looks is not None:
+        raise DataError(f"{index.source}: cannot find bounds: {looks}; if cameras look outwards, give {better}")
     if found is None:
         raise DataError(
             f"{index.source}: {why}cannot find bounds: expected cameras whose axes meet, found none; give the box"
