@@ -15,8 +15,9 @@ from .bitstream import StreamReader
 from .decode import Stream
 from .decode import open as open_stream
 from .errors import ConfigError, DataError, OtherCameras, TruncatedStream
+from .geometry import pixels_with_rays, seen_subject
 from .io.parse import some
-from .metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim
+from .metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
 from .render import Workspace, render
 from .runtime import start
 from .selection import NoSuchCamera
@@ -48,7 +49,8 @@ def evaluate(
     Frame range and size come from the file. PSNR is over all pixels of each picture, in floats, both composited on
     the file's background, and averaged over pictures; ``psnr_foreground`` is over the capture's mask grown by two
     pixels. Pictures without foreground, and pictures that agree exactly (infinite PSNR), are left out of the averages
-    concerned. An incomplete file is compared up to its last whole frame.
+    concerned. Pixels for which a lens has no ray count nowhere. An incomplete file is compared up to its last whole
+    frame.
 
     Args:
         file: the .tvvc file.
@@ -170,14 +172,16 @@ def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], fi
 
 
 def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> Figures:
-    """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against what the camera saw."""
-    truth = composite(view.image, background)
-    small = min(truth.shape[:2]) < SSIM_WINDOW
-    return Figures(
-        psnr(truth, picture),
-        psnr_foreground(truth, picture, view.image[..., 3] > 0),
-        math.nan if small else ssim(truth, picture),
-    )
+    """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against what the camera saw.
+
+    Pixels for which its lens has no ray do not count.
+    """
+    truth, rays = composite(view.image, background), pixels_with_rays(view.camera)
+    similar = math.nan
+    if min(truth.shape[:2]) >= SSIM_WINDOW:
+        similar = ssim(truth, picture) if rays is None else ssim_with_rays(truth, picture, rays)
+    foreground = psnr_foreground(truth, picture, seen_subject(view), rays=rays)
+    return Figures(psnr(truth, picture, rays), foreground, similar)
 
 
 def means(figures: list[Figures]) -> dict[str, float | None]:

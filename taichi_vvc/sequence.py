@@ -15,6 +15,7 @@ import numpy as np
 from taichi_vvc import axes
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
 from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.geometry import pixels_with_rays
 from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
@@ -163,6 +164,7 @@ def open_capture(
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
     if any(not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
         messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
+    messages += _about_rays(first_cameras)
     rate = rate or index.fps
     if rate is None and len(index.entries) > 1:
         where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
@@ -230,6 +232,21 @@ def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...
 
 def _reduced(camera: Camera, factor: int) -> Camera:
     return camera if factor == 1 else camera.resized(*reduced_size(camera.width, camera.height, factor))
+
+
+def _about_rays(cameras: Sequence[Camera]) -> list[str]:
+    """One line on cameras for some of whose pixels the lens model has no ray; nothing of ordinary ones."""
+    without = {c.name: 1.0 - float(rays.mean()) for c in cameras if (rays := pixels_with_rays(c)) is not None}
+    if not without:
+        return []
+    worst = max(without, key=lambda name: without[name])
+    share = f"{100 * without[worst]:.0f} %" if without[worst] >= 0.01 else "less than 1 %"
+    rest = [name for name in without if name != worst]
+    others = f" (and some of {_some(rest)})" if rest else ""
+    return [
+        f"{share} of camera {worst}'s pixels have no ray{others}: its distortion (k1, k2, p1, p2) folds back inside the"
+        " picture; they take part in nothing; check the calibration, or crop the pictures"
+    ]
 
 
 def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tuple[Bounds, str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.estimate import estimate
-from taichi_vvc.geometry import has_distortion, pixel_directions
+from taichi_vvc.geometry import has_distortion, pixel_directions, with_rays
 from taichi_vvc.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
 from taichi_vvc.types import Bounds, Camera, View
 from taichi_vvc.words import counted
@@ -116,7 +116,7 @@ def _about_masks(sequence: MultiViewSequence, views: dict[int, tuple[View, ...]]
 
 def _outside(view: View, bounds: Bounds) -> float | None:
     """The share of the mask whose rays miss the bounds; None if the mask is empty."""
-    rows, columns = np.nonzero(view.image[..., 3] > 127)
+    rows, columns = np.nonzero(with_rays(view.camera, view.image[..., 3] > 127))
     if not len(rows):
         return None
     directions = pixel_directions(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1))
@@ -132,7 +132,7 @@ def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str
     levels: dict[str, list[float]] = {}
     for row in views.values():
         for view in row:
-            chosen = view.image[..., 3] > 250 if masks else np.ones(view.image.shape[:2], bool)
+            chosen = with_rays(view.camera, view.image[..., 3] > (250 if masks else -1))
             if chosen.any():
                 levels.setdefault(view.camera.name, []).append(float(view.image[chosen][:, :3].mean()))
     means = {name: float(np.mean(values)) for name, values in levels.items()}
