@@ -189,6 +189,7 @@ def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeade
         sequence.fps,
         sequence.first_index,
         sequence.downscale,
+        sequence.frame_step,
     )
 
 

@@ -76,8 +76,13 @@ def header_of(
     fps: Fraction,
     first_frame: int,
     downscale: int,
+    frame_step: int = 1,
 ) -> syntax.SequenceHeader:
-    """The sequence header that describes an encode. Intrinsics that cameras share are stored once."""
+    """The sequence header that describes an encode. Intrinsics that cameras share are stored once.
+
+    ``frame_step`` is how many of the capture's frames it is from one frame to the next; the settings tell it where it
+    is not 1.
+    """
     if config.background is None:
         raise ConfigError("expected a settled background colour, found none; see settle_background")
     rotation_bits, position_bits = pose_bits(cameras, layout.bounds)
@@ -114,7 +119,7 @@ def header_of(
         downscale=downscale,
         intrinsics=tuple(intrinsics),
         cameras=tuple(records),
-        settings=syntax.settings_text(config.settings()),
+        settings=syntax.settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
         library=f"taichi_vvc {__version__}",
         rotation_bits=rotation_bits,
         position_bits=position_bits,
@@ -174,8 +179,13 @@ def pack_group(
     )
 
 
-def unpack_group(group: syntax.GroupHeader, layout: FieldLayout) -> GroupParameters:
-    """Steps and dequantised MLP of a group, its MLP being there. Raises :class:`CorruptStream` where it is nonsense."""
+def unpack_group(
+    group: syntax.GroupHeader, layout: FieldLayout, mlp: tuple[np.ndarray, ...] | None = None
+) -> GroupParameters:
+    """Steps and dequantised MLP of a group, its MLP being there. Raises :class:`CorruptStream` where it is nonsense.
+
+    ``mlp``: its MLP where it is known already.
+    """
     shapes = layout.mlp_shapes
     grids = len(layout.levels) + 1
     if len(group.grid_steps) != grids or len(group.mlp_steps) != len(shapes):
@@ -183,6 +193,8 @@ def unpack_group(group: syntax.GroupHeader, layout: FieldLayout) -> GroupParamet
             f"group {group.number}: expected {grids} grid steps and {len(shapes)} MLP steps, "
             f"found {len(group.grid_steps)} and {len(group.mlp_steps)}"
         )
+    if mlp is not None:
+        return GroupParameters(group.grid_steps, mlp)
     symbols = decode_integers(group.mlp, shapes)
     values = tuple(tensor_values((s,), step)[0] for s, step in zip(symbols, group.mlp_steps, strict=True))
     return GroupParameters(group.grid_steps, values)

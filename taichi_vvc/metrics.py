@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry import pixels_with_rays
 from taichi_vvc.types import View
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels
@@ -44,8 +45,14 @@ def edge_colour(views: Sequence[View]) -> tuple[int, int, int]:
     """What most of the pictures show at their edges, sRGB 8-bit: the background of a capture without masks."""
     edges = []
     for view in views:
-        rgb = view.image[..., :3]
-        edges += [rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]
+        rgb, rays = view.image[..., :3], pixels_with_rays(view.camera)
+        if rays is None:
+            edges += [rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]
+        else:
+            # The picture ends where its rays do.
+            around = np.pad(rays, 1)
+            inner = around[2:, 1:-1] & around[:-2, 1:-1] & around[1:-1, 2:] & around[1:-1, :-2]
+            edges.append(rgb[rays & ~inner])
     red, green, blue = (int(c) for c in np.median(np.concatenate(edges), axis=0))
     return red, green, blue
 
@@ -57,23 +64,35 @@ def differs(image: np.ndarray, background: Sequence[float]) -> np.ndarray:
     return np.asarray(((pixels - np.asarray(background, np.float32)) ** 2).sum(-1) > DIFFERENT)
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
+def psnr(a: np.ndarray, b: np.ndarray, rays: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB of values in [0, 1] over all pixels and channels; infinity if equal.
+
+    ``rays``: (H, W) bool, the pixels that count, see :func:`taichi_vvc.geometry.pixels_with_rays`; None: all.
 
     Raises:
         DataError: the shapes differ.
     """
     _same_shape(a, b)
+    if rays is not None:
+        if not rays.any():
+            return math.nan
+        a, b = a[rays], b[rays]
     return _psnr(np.square(a.astype(np.float64) - b.astype(np.float64)).mean())
 
 
-def psnr_foreground(a: np.ndarray, b: np.ndarray, mask: np.ndarray, grow: int = 2) -> float:
+def psnr_foreground(
+    a: np.ndarray, b: np.ndarray, mask: np.ndarray, grow: int = 2, rays: np.ndarray | None = None
+) -> float:
     """PSNR in dB over the pixels of ``mask`` (H, W) bool grown by ``grow`` pixels in all eight directions.
+
+    ``rays``: as of :func:`psnr`.
 
     NaN when the mask is empty: such an image says nothing and is left out of averages.
     """
     _same_shape(a, b)
     chosen = grown(mask, grow)
+    if rays is not None:
+        chosen &= rays
     if not chosen.any():
         return math.nan
     return _psnr(np.square(a[chosen].astype(np.float64) - b[chosen].astype(np.float64)).mean())
@@ -118,6 +137,17 @@ def _windowed(plane: np.ndarray) -> np.ndarray:
     rows, columns = (length - SSIM_WINDOW + 1 for length in plane.shape)
     down = sum(weight * plane[k : k + rows] for k, weight in enumerate(weights))
     return np.asarray(sum(weight * down[:, k : k + columns] for k, weight in enumerate(weights)))
+
+
+def ssim_with_rays(a: np.ndarray, b: np.ndarray, rays: np.ndarray) -> float:
+    """:func:`ssim` over the pixels that ``rays`` (H, W) bool has; NaN where there are none.
+
+    In the others the pictures are made equal, so that what they differ by, 1 - SSIM, all belongs to those that count.
+    """
+    inner = rays[SSIM_WINDOW // 2 : -(SSIM_WINDOW // 2), SSIM_WINDOW // 2 : -(SSIM_WINDOW // 2)]
+    if not inner.any():
+        return math.nan
+    return 1.0 - (1.0 - ssim(np.where(rays[..., None], a, b), b)) / float(inner.mean())
 
 
 def _psnr(mean_squared_error: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .bitstream.container import StreamReader
 from .decode import decode_symbols
-from .errors import ConfigError, CorruptStream, TvvcError
+from .errors import BackendError, ConfigError, CorruptStream, TvvcError
 from .headers import layout_of_header, unpack_group
 from .motion import lattice_shape
 from .types import FieldLayout, GroupParameters, SymbolFrame
@@ -104,6 +104,7 @@ class Playback:
         self._groups: dict[int, GroupParameters] = {}
         self._target = 0
         self._stop = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="tvvc-decode", daemon=True)
         self._thread.start()
 
@@ -120,9 +121,14 @@ class Playback:
         Raises:
             CorruptStream: this frame or one that it depends on is damaged.
             IndexError: there is no such frame.
+            BackendError: this process was forked from the one that opened the file.
         """
         if not 0 <= index < self.count:
             raise IndexError(f"expected a frame in 0..{self.count - 1}, found {index}")
+        if os.getpid() != self._process:
+            raise BackendError(
+                "the decoder's thread is in the process that this one was forked from; open the file anew"
+            )
         self.request(index)
         with self._change:
             there = self._change.wait_for(

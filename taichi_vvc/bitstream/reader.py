@@ -64,6 +64,8 @@ class StreamReader:
             self.complete = True
         self.frames: tuple[FrameEntry, ...] = contents.frames
         self.groups: tuple[GroupEntry, ...] = contents.groups
+        self._owners: dict[int, int] = {}
+        self._owner = GroupHeader(-1, 0, (), (), b"")
 
     def _read(self, entry: FrameEntry | GroupEntry, kind: bytes, structure: syntax.Structure, what: str) -> Any:
         chunk = chunks.peek(self._file, entry.offset, self.size)
@@ -97,12 +99,20 @@ class StreamReader:
             CorruptStream: its chunk or one that is looked at on the way is damaged.
             IndexError: beyond the last group.
         """
-        group = self.read_group(number)
+        group, passed = self.read_group(number), []
         while not group.mlp:
+            passed.append(group.number)
+            # What was found once is not looked for again: a file may have many groups and one set of MLPs.
+            before = self._owners.get(group.number, group.number - 1)
+            if before == self._owner.number and self._owner.mlp:
+                group = self._owner
+                break
             try:
-                group = self.read_group(group.number - 1)
+                group = self.read_group(before)
             except CorruptStream as error:
                 raise CorruptStream(f"{error}; group {number} shares its MLPs") from error
+        self._owners.update(dict.fromkeys(passed, group.number))
+        self._owner = group
         return group
 
     def read_whole_group(self, number: int) -> GroupHeader:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
+from .settings import settings_problem
 
 MAX_GRIDS = 16
 MAX_NODES = 1024
@@ -20,6 +21,9 @@ MAX_CHANNELS = 64
 MAX_SYMBOLS = 1 << 27
 MAX_CELLS = 1 << 27
 MAX_CAMERAS = 4096
+MOST_CELLS_PER_STEP = 3
+"""Occupancy cells that a step of the march is long at most: a longer one passes over what is there."""
+
 MAX_HEADER = 1 << 20
 """Bytes of the sequence header before compression."""
 
@@ -213,6 +217,9 @@ def _layout_problem(layout: Layout) -> str:
         return f"expected at most {MAX_SYMBOLS} symbols per frame, found {symbols}"
     if _product(layout.cells) > MAX_CELLS:
         return f"expected at most {MAX_CELLS} occupancy cells, found {_product(layout.cells)}"
+    if layout.steps_per_side * MOST_CELLS_PER_STEP < max(layout.cells):
+        least = -(-max(layout.cells) // MOST_CELLS_PER_STEP)
+        return f"expected at least {least} steps for {max(layout.cells)} cells, found {layout.steps_per_side}"
     return ""
 
 
@@ -243,12 +250,7 @@ def still_problem(header: SequenceHeader) -> str:
     for camera in header.cameras:
         if camera.intrinsics >= len(header.intrinsics):
             return f"expected intrinsics in 0..{len(header.intrinsics) - 1}, found {camera.intrinsics}"
-    try:
-        if not isinstance(json.loads(header.settings), dict):
-            return "expected the settings to be a JSON object, found another value"
-    except (ValueError, RecursionError):
-        return "expected the settings to be JSON, found other text"
-    return ""
+    return settings_problem(header.settings)
 
 
 def _moving_problem(header: SequenceHeader) -> str:
@@ -379,3 +381,9 @@ INDEX = Structure(
 def settings_text(settings: Mapping[str, Any]) -> str:
     """The canonical JSON of effective settings: sorted keys, no spaces, no NaN."""
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def frame_step_of(header: SequenceHeader) -> int:
+    """How many of the capture's frames it is from one frame of a file to the next: 1, unless the settings say so."""
+    step = json.loads(header.settings).get("frame_step", 1)
+    return step if type(step) is int and 1 <= step <= MAX_FRAMES else 1

@@ -16,10 +16,12 @@ from taichi_vvc.cli.options import (
     overwrite_option,
     select_frames,
     start_backend,
+    usual_rate,
 )
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import StreamError, TruncatedStream
 from taichi_vvc.types import Camera
+from taichi_vvc.words import counted
 
 if TYPE_CHECKING:
     from taichi_vvc.decode import Stream
@@ -65,7 +67,7 @@ def command(
         damage = warn_if_incomplete(stream, file)
         workspace = Workspace(start_backend(backend))
         line = ProgressLine(len(chosen), "decode", keep_lines=False)
-        with open_sink(output, names, stream.fps) as sink, line:
+        with open_sink(output, names, usual_rate(stream.fps)) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
                 moved = {camera.name: camera for camera in stream.cameras_at(number)}
                 for view, camera in enumerate(moved[name] for name in names):
@@ -76,7 +78,7 @@ def command(
     # Several videos lie beside the name that was given, under which there is nothing.
     whole = None if is_video(output) and len(written) > 1 else output
     say_result(
-        f"{whole or some_of(written)}: {len(chosen)} frames of {len(views)} cameras",
+        f"{whole or some_of(written)}: {counted(len(chosen), 'frame')} of {counted(len(views), 'camera')}",
         output=None if whole is None else str(whole),
         outputs=[str(path) for path in written],
         frames=len(chosen),
@@ -97,16 +99,19 @@ def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:
 
     Raises:
         TruncatedStream: not even one whole frame is there.
+        StreamError: the file is complete and holds no frame.
     """
     if stream.complete:
+        if not len(stream):
+            raise StreamError(f"{file}: expected at least one frame, found a complete file of none; encode it again")
         return None
     damage = damage_of(file)
     if not len(stream):
         raise damage or TruncatedStream(f"{file}: expected at least one whole frame, found none; encode it again")
     if damage is None:
-        warn(f"{file} is incomplete (its encode was stopped); playing the {len(stream)} whole frames it has")
+        warn(f"{file} is incomplete (its encode was stopped); playing the {counted(len(stream), 'whole frame')} it has")
     else:
-        warn(f"{file} is damaged; playing the {len(stream)} frames before the damage")
+        warn(f"{file} is damaged; playing the {counted(len(stream), 'frame')} before the damage")
     return damage
 
 
@@ -132,7 +137,8 @@ def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
     if choice in ("test", "train", "all"):
         found = [camera for camera in cameras if choice in ("all", camera.split)]
         if not found:
-            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {', '.join(by_name)}")
+            there = ", ".join(by_name) or "none at all"
+            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {there}")
         return found
     names = list(dict.fromkeys(name for name in choice.split(",") if name))
     missing = [name for name in names if name not in by_name]
@@ -156,5 +162,5 @@ def _verify(file: Path) -> None:
                 stream.symbols(number)
                 stream.cameras_at(number)
                 good = number + 1
-    warn(f"{file}: the first {good} frames are good")
+    warn(f"{file}: the first {counted(good, 'frame')} {'is' if good == 1 else 'are'} good")
     raise damage_of(file) or TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")
