@@ -78,6 +78,26 @@ def test_rays_by_the_document_end_where_the_lens_folds() -> None:
     np.testing.assert_array_equal(missing, apart > farthest)
 
 
+@pytest.mark.parametrize("tilt", [(0.0, 0.0), (0.02, -0.03)])
+def test_pictures_of_a_lens_that_folds_by_the_document_alone(tilt: tuple[float, float]) -> None:
+    found = independent_reader.read_file(GOLDEN.read_bytes())
+    with tv.open(GOLDEN) as stream:
+        near = stream.cameras[4].resized(24, 24)
+        # The subject fills the picture, so that it would be seen where there is no ray.
+        camera = replace(
+            near, position=0.4 * near.position, fx=24.0, fy=24.0, k1=0.028, k2=-1.49, p1=tilt[0], p2=tilt[1]
+        )
+        missing = np.isnan(plain_picture.directions(plain(camera))).any(axis=2)
+        assert 0.1 < missing.mean() < 0.5
+        picture = plain_picture.render(plain_volume(stream, found, 0), plain(camera))
+        ours = tv.render(
+            field_of_symbols(runtime(), stream.header.layout, stream.parameters(0), stream.symbols(0)), camera
+        )
+        assert psnr(picture, ours.colour) > 90
+        assert (ours.colour[missing] == 1).all() and not ours.opacity[missing].any()
+        assert ours.opacity[~missing].mean() > 0.3
+
+
 @pytest.mark.parametrize("golden", FILES, ids=lambda g: g.file.stem)
 def test_cameras_by_the_document_alone(golden: Golden) -> None:
     documented = plain_cameras.camera_values(independent_reader.read_file(golden.file.read_bytes()))
