@@ -25,7 +25,7 @@ from .decode import Stream
 from .errors import ConfigError, DataError, TvvcError
 from .fields import Field, field_of_symbols
 from .guard import Check, guarded, number, one_of
-from .io.paths import up_direction
+from .io.paths import path_document, up_direction
 from .markers import Markers, angle_of_view
 from .playback import Clock, Playback
 from .render import Workspace
@@ -37,7 +37,6 @@ from .viewport import (
     camera_of_view,
     draw,
     fitted_size,
-    path_document,
     quaternion,
     start_position,
 )

@@ -18,6 +18,7 @@ from taichi_vvc.cli.options import (
     start_backend,
     usual_rate,
 )
+from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink, written_paths
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import StreamError, TruncatedStream
 from taichi_vvc.types import Camera
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example:  tvvc decode out.tvvc -o pictures/ --cameras test --frames 0:10")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR|OUT.mp4|-", help="Where pictures go.")
+@click.option("-o", "--output", type=OutputName(), metavar="DIR|OUT.mp4|OUT.png|-", help="Where pictures go.")
 @frames_option
 @click.option("--cameras", default="all", show_default=True, metavar="C", help="test, train, all, or names: A,B,...")
 @click.option("--verify", is_flag=True, help="Check every chunk and print hashes of symbols and pictures.")
@@ -37,15 +38,16 @@ if TYPE_CHECKING:
 @overwrite_option
 @common_options
 def command(
-    file: Path, output: Path | None, frames: slice | None, cameras: str, verify: bool, backend: str, overwrite: bool
+    file: Path, output: Output | None, frames: slice | None, cameras: str, verify: bool, backend: str, overwrite: bool
 ) -> None:
     """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera.
 
     A camera that moved is where it was at each frame.
 
-    With -o OUT.mp4 the video of a single camera is OUT.mp4, and those of several are OUT_<camera>.mp4. Videos of odd
-    width or height get their last column or row twice, since the codec needs even sizes. With -o - the video of one
-    camera goes to stdout, as Matroska.
+    With -o OUT.mp4 (.mov, .mkv, .webm) the video of a single camera is OUT.mp4, and those of several are
+    OUT_<camera>.mp4. Videos of odd width or height get their last column or row twice, since codecs need even sizes.
+    With -o OUT.png (.jpg) and one frame each camera gives a still. With -o - the video of one camera goes to stdout, as
+    Matroska. Any other name is a folder's; it ends in a slash if it has a suffix.
     """
     if verify:
         if output is not None or frames is not None:
@@ -53,9 +55,8 @@ def command(
         _verify(file)
         return
     if output is None:
-        raise click.UsageError("expected -o DIR or -o OUT.mp4 (or --verify)")
+        raise click.UsageError("expected -o DIR, -o OUT.mp4 or -o OUT.png (or --verify)")
 
-    from taichi_vvc.cli.output import check_output, is_video, open_sink, written_paths
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.render import Workspace, render_rgb8
 
@@ -63,6 +64,11 @@ def command(
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
         views = select_cameras(stream.cameras, cameras)
         names = [camera.name for camera in views]
+        if output.kind == "still" and len(chosen) != 1:
+            raise click.UsageError(
+                f"{output} is a still, for one frame; found {counted(len(chosen), 'frame')}: choose one with --frames N"
+                ", or give a folder or a video"
+            )
         check_output(output, names, overwrite, file)
         damage = warn_if_incomplete(stream, file)
         workspace = Workspace(start_backend(backend))
@@ -76,7 +82,7 @@ def command(
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
     written = written_paths(output, names)
     # Several videos lie beside the name that was given, under which there is nothing.
-    whole = None if is_video(output) and len(written) > 1 else output
+    whole = None if output.kind != "folder" and len(written) > 1 else output
     say_result(
         f"{whole or some_of(written)}: {counted(len(chosen), 'frame')} of {counted(len(views), 'camera')}",
         output=None if whole is None else str(whole),
