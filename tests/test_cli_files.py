@@ -118,7 +118,7 @@ def test_decode_writes_one_video_per_camera_and_says_which(coded, tmp_path, capf
     result = result_event(capfd, [*arguments, "--cameras", "cam00,cam02", "-y"])
     assert (result["output"], result["outputs"]) == (None, [str(parts[0]), str(parts[2])])
     said = result_line(capfd, [*arguments, "-y", "--frames", "0"])
-    assert said == f"{parts[0]}, {parts[1]}, {parts[2]} and {CAMERAS - 3} more: 1 frames of {CAMERAS} cameras"
+    assert said == f"{parts[0]}, {parts[1]}, {parts[2]} and {CAMERAS - 3} more: 1 frame of {CAMERAS} cameras"
     assert sorted(tmp_path.iterdir()) == parts
     result = result_event(capfd, [*arguments, "--cameras", "cam01"])
     assert (result["output"], result["outputs"]) == (str(whole), [str(whole)])
@@ -192,6 +192,8 @@ def test_eval_compares_with_the_capture(coded, capture, capfd) -> None:
         "bitrate_kbps",
         "per_frame",
         "split",
+        "cameras",
+        "held_out",
         "background",
     }
     assert figures["split"] == "test" and figures["frames"] == FRAMES

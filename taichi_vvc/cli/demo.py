@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
-from taichi_vvc.cli.encode import describe_capture, encode_with_progress
+from taichi_vvc.cli.capture import describe_capture
+from taichi_vvc.cli.encode import encode_with_progress
 from taichi_vvc.cli.options import backend_option, check_output_folder, common_options, start_backend
 from taichi_vvc.cli.progress import ProgressLine, say
 from taichi_vvc.cli.render import render_path
 from taichi_vvc.config import PRESETS
+from taichi_vvc.words import counted
 
 FILE, VIDEO, PICTURE = "demo.tvvc", "orbit.mp4", "demo.png"
 SIZE = (192, 192)
@@ -96,7 +98,7 @@ def _table(results: dict[str, dict[str, Any]], encode_seconds: float, seconds: f
         found = results[split]
         rows.append(f"{name:16}{found['psnr']:7.2f} dB{found['psnr_foreground']:9.2f} dB{found['ssim']:8.4f}")
     rows.append(
-        f"{test['frames']} frames, {test['bytes'] / 1000:.1f} kB in all, "
+        f"{counted(test['frames'], 'frame')}, {test['bytes'] / 1000:.1f} kB in all, "
         f"{test['bytes_per_frame'] / 1000:.2f} kB/frame, {test['bitrate_kbps']:.0f} kbit/s"
     )
     rows.append(f"encoded in {encode_seconds:.0f} s, {seconds:.0f} s in all")

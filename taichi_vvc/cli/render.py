@@ -13,6 +13,8 @@ import numpy as np
 
 from taichi_vvc.cli.decode import warn_if_incomplete
 from taichi_vvc.cli.options import (
+    FASTEST,
+    CameraPath,
     FiniteRange,
     PixelSize,
     backend_option,
@@ -21,20 +23,29 @@ from taichi_vvc.cli.options import (
     overwrite_option,
     select_frames,
     start_backend,
+    usual_rate,
 )
 from taichi_vvc.cli.progress import ProgressLine, say_result
 from taichi_vvc.types import Bounds, Camera
+from taichi_vvc.words import counted
 
 SHORTEST_PATH = 4.0  # seconds that orbit and spiral take at least; a short file plays in a loop meanwhile
 DEFAULT_SIDE = 512  # pixels of the longer side
 KEPT_FIELDS = 8  # decoded frames kept in memory
-FASTEST = 1000.0  # frames per second
+MOST_PICTURES = 1 << 20
 
 
 @click.command(epilog="Example:  tvvc render out.tvvc -o orbit.mp4 --path orbit --size 640x480")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.mp4|DIR|-")
-@click.option("--path", "path", required=True, metavar="P", help="orbit, spiral, or a file of camera poses (.json).")
+@click.option(
+    "--path",
+    "path",
+    type=CameraPath(),
+    required=True,
+    metavar="P",
+    help="orbit, spiral, or a file of camera poses (.json).",
+)
 @click.option("--size", type=PixelSize(), help="Size of the pictures; default: the shape of the first camera.")
 @click.option("--fps", type=FiniteRange(0, FASTEST, min_open=True), help="Pictures per second; default: the file's.")
 @click.option("--depth", is_flag=True, help="Depth instead of colour: 16-bit PNG, or grey shades in a video.")
@@ -86,8 +97,8 @@ def render_path(
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
         check_output(output, [path], overwrite, file)
         damage = warn_if_incomplete(stream, file)
-        rate = stream.fps if fps is None else Fraction(fps).limit_denominator(1001)
-        width, height = size or _default_size(stream.cameras[0].width, stream.cameras[0].height)
+        rate = usual_rate(stream.fps) if fps is None else Fraction(fps).limit_denominator(1001)
+        width, height = size or _default_size(stream.cameras)
         shown = timeline(chosen, stream.fps, rate)
         bounds = stream.header.layout.bounds
         cameras = camera_path(path, stream.cameras, bounds, len(shown), (width, height))
@@ -111,7 +122,7 @@ def render_path(
     across, down = video_size(width, height) if as_video else (width, height)
     padded = "" if (across, down) == (width, height) else f" ({width}x{height} and an edge: videos have even sizes)"
     say_result(
-        f"{output}: {len(shown)} pictures of {across}x{down}{padded} at {float(rate):g} per second",
+        f"{output}: {counted(len(shown), 'picture')} of {across}x{down}{padded} at {float(rate):g} per second",
         output=str(output),
         pictures=len(shown),
         width=across,
@@ -123,10 +134,19 @@ def render_path(
 
 
 def timeline(frames: range, fps: Fraction, rate: Fraction) -> list[int]:
-    """The frame that each picture shows: ``frames`` at ``fps``, looped for the path's duration, sampled at ``rate``."""
+    """The frame that each picture shows: ``frames`` at ``fps``, looped for the path's duration, sampled at ``rate``.
+
+    Raises:
+        click.UsageError: they are more than :data:`MOST_PICTURES`.
+    """
     duration = Fraction(len(frames)) / fps
     loops = max(1, math.ceil(SHORTEST_PATH / duration))
     pictures = max(1, round(duration * loops * rate))
+    if pictures > MOST_PICTURES:
+        raise click.UsageError(
+            f"{len(frames)} frames at {float(fps):g} per second are {pictures} pictures at {float(rate):g} per second; "
+            f"expected at most {MOST_PICTURES}: choose a lower --fps or fewer --frames"
+        )
     return [frames[int(number / rate * fps) % len(frames)] for number in range(pictures)]
 
 
@@ -145,6 +165,7 @@ def depth_range(cameras: Sequence[Camera], bounds: Bounds) -> tuple[float, float
     return float(np.linalg.norm(nearest, axis=1).min()), float(np.linalg.norm(farthest, axis=1).max())
 
 
-def _default_size(width: int, height: int) -> tuple[int, int]:
+def _default_size(cameras: Sequence[Camera]) -> tuple[int, int]:
+    width, height = (cameras[0].width, cameras[0].height) if cameras else (DEFAULT_SIDE, DEFAULT_SIDE)
     scale = DEFAULT_SIDE / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -14,7 +14,7 @@ import numpy as np
 
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import project
-from taichi_vvc.io.parse import finite_number, load_json, parse_intrinsics, parse_pose
+from taichi_vvc.io.parse import finite_number, load_json, parse_convention, parse_intrinsics, parse_pose, stated_size
 from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled
@@ -78,15 +78,16 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
     keys = document.get("cameras")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
         raise DataError(f'{path}: expected "cameras" to list at least one camera with a "transform_matrix"')
+    convention = parse_convention(document, path)
     width, height = size
     poses, lenses, times = [], [], []
     for number, key in enumerate(keys):
         where = f"{path}: cameras[{number}]"
-        poses.append(parse_pose(key.get("transform_matrix"), where))
+        poses.append(parse_pose(key.get("transform_matrix"), where, convention))
         times.append(finite_number(key.get("time", number), f'{where}: expected a finite number for "time"'))
-        w, h = (key.get(k, document.get(k, side)) for k, side in (("w", width), ("h", height)))
-        w, h = (finite_number(v, f'{where}: expected positive numbers for "w" and "h"') for v in (w, h))
-        lens = parse_intrinsics(key, document, (w, h), where)  # type: ignore[arg-type]
+        stated = stated_size(key, document, where)
+        w, h = stated[0] or width, stated[1] or height
+        lens = parse_intrinsics(key, document, (w, h), where)
         # The picture's height decides; pixels stay square where they were, and the centre stays the centre.
         scale = height / h
         shift = 0.5 * (width - w * scale)

@@ -52,6 +52,16 @@ def from_world_to_camera(rotation: np.ndarray, translation: np.ndarray) -> tuple
     return inverse, -inverse @ np.asarray(translation, np.float64).reshape(3)
 
 
+def rodrigues(vector: np.ndarray) -> np.ndarray:
+    """The rotation matrix (3, 3) about ``vector`` (3,) by its length, radians (Rodrigues' formula)."""
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
+
+
 def index_rig(
     source: Path,
     layout: str,
@@ -138,12 +148,17 @@ def _check_numbers(source: Path, rig: Sequence[RigCamera]) -> None:
 
 def _counter(stems: Sequence[str]) -> list[int]:
     """The numbers at the ends of file names if they count frames; nothing if they are time stamps or missing."""
-    ends = [stem[len(stem.rstrip("0123456789")) :] for stem in stems]
-    if len(ends) < 2 or not all(ends):
+    numbers = frame_numbers(stems)
+    if len(numbers) < 2:
         return []
-    numbers = [int(end) for end in ends]
     rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
     return numbers if rising and numbers[-1] - numbers[0] < 2 * len(numbers) else []
+
+
+def frame_numbers(stems: Sequence[str]) -> list[int]:
+    """The numbers at the ends of file names; nothing unless all have one."""
+    ends = [stem[len(stem.rstrip("0123456789")) :] for stem in stems]
+    return [int(end) for end in ends] if all(ends) else []
 
 
 def _camera(taken: RigCamera, picture: Source, source: Path) -> tuple[Camera, Undistortion | None]:
@@ -208,6 +223,11 @@ def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
         by_stem = {stem.split(".")[0]: mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
         if all(stem in by_stem for stem in clip.stems):
             return [by_stem[stem] for stem in clip.stems]
+        # Cam001_rgb000015.jpg and Cam001_mask000015.png: by the number where names are not the same.
+        by_number = dict(zip(frame_numbers(masks.stems), masks.pictures, strict=False))
+        wanted = frame_numbers(clip.stems)
+        if len(by_number) == len(masks.pictures) and wanted and all(number in by_number for number in wanted):
+            return [by_number[number] for number in wanted]
     if len(masks.pictures) < len(clip.pictures):
         notes.append(
             f"camera {taken.name} has {len(clip.pictures)} pictures but {len(masks.pictures)} masks: its masks are"
