@@ -195,7 +195,9 @@ def test_mlps_last_as_long_as_they_pay(fps: int, age: int, shared: bool, monkeyp
     rays = make_problem(Workspace(runtime()), COLUMN, [view()], FULL).rays_per_view
     config = EncoderConfig(**{**ONE_LEVEL, "motion_blocks": 0, "lambda_rate": 10 * rays / 2.5e7})
     sequence = SimpleNamespace(fps=Fraction(fps))
-    job = ENCODER._Job(Workspace(runtime()), sequence, config, COLUMN, None, None)  # type: ignore[arg-type]
+    fields: dict = {field.name: None for field in dataclasses.fields(ENCODER._Job)}
+    fields |= {"ws": Workspace(runtime()), "sequence": sequence, "config": config, "layout": COLUMN, "probe": 0}
+    job = ENCODER._Job(**fields)
 
     def fit(ws, layout, config, problem, mask, reference, previous, frame, progress, look, begin):
         given.update(begin=begin, reference=reference)
