@@ -227,6 +227,7 @@ def test_pictures_named_otherwise(tmp_path: Path) -> None:
         ),
         (["left", "right"], ["trial_left", "trial_right"], ["trial_left", "trial_right"]),
         (["0", "1"], ["cam10", "cam11"], None),  # numbers are not cut
+        (["10", "20"], ["cam1", "cam2"], None),
         (["A", "B"], ["v1-camA", "v1-camB", "v2-camA", "v2-camB"], None),  # several trials
         (["A", "B"], ["x"], None),
         (["x1", "x2"], ["y1", "y01"], None),
