@@ -87,6 +87,7 @@ def index_rig(
     if all(camera.split != "train" for camera in rig):
         raise DataError(f"{source}: expected at least one training camera, found only test cameras")
     notes = list(messages)
+    _check_poses(source, rig, notes)
     count = _frame_count(source, rig, notes)
     indices, note = select_frames(count, frames, source)
     cameras = [_camera(camera, camera.clip.pictures[indices[0]], source) for camera in rig]
@@ -114,6 +115,19 @@ def index_rig(
         layout=layout,
         bounds_hint=bounds_hint,
     )
+
+
+def _check_poses(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> None:
+    """No two cameras are in one place and look the same way; lenses without a pose yet are all at zero."""
+    poses = [np.concatenate((np.ravel(camera.rotation), np.ravel(camera.position))) + 0.0 for camera in rig]
+    by_pose: dict[bytes, list[str]] = {}
+    for camera, pose in zip(rig, poses, strict=True):
+        by_pose.setdefault(pose.tobytes(), []).append(camera.name)
+    if len(by_pose) == 1 < len(rig):
+        raise DataError(f"{source}: expected a pose for each camera, found the same of all {len(rig)}; calibrate poses")
+    for names in by_pose.values():
+        if len(names) > 1:
+            notes.append(f"cameras of the same pose: {some(names, 6)}")
 
 
 def _frame_count(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> int:
