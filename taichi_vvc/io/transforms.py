@@ -13,6 +13,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import is_video
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
+from taichi_vvc.io.moments import same_moments
 from taichi_vvc.io.naming import camera_splits, name_cameras
 from taichi_vvc.io.parse import (
     finite_number,
@@ -153,7 +154,7 @@ def locate(path: Path, name: str) -> Path:
 
 
 def image_times(records: list[dict[str, Any]], path: Path) -> list[float]:
-    """The time of each image; all 0 when no image has one. Raises DataError if only some have one."""
+    """The time of each image, rounding apart; all 0 when no image has one. Raises DataError if only some have one."""
     stated = ["time" in record for record in records]
     if not any(stated):
         return [0.0] * len(records)
@@ -163,7 +164,8 @@ def image_times(records: list[dict[str, Any]], path: Path) -> list[float]:
             f'{path}: expected "time" on every image or on none, found none on {records[number]["file_path"]}'
             f" ({stated.count(False)} of {len(records)} lack it)"
         )
-    return [
+    times = [
         finite_number(record["time"], f'{path}: expected a finite number for "time" of {record["file_path"]}')
         for record in records
     ]
+    return same_moments(times)

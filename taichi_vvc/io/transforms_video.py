@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, is_video, video_clip
+from taichi_vvc.io.footage import Clip, as_calibrated, is_video, video_clip
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.naming import camera_splits
@@ -34,6 +34,7 @@ def index_videos(document: dict[str, Any], path: Path, frames: slice | None = No
     for record, name in zip(records, names, strict=True):
         where = f"{path}: {record['file_path']} (camera {name})"
         clip = video_clip(path.parent / record["file_path"].replace("\\", "/"))
+        clip = as_calibrated(clip, _evidence(record, document, image_size(clip.pictures[0])))
         size = image_size(clip.pictures[0])
         rotation, position = parse_pose(record.get("transform_matrix"), where)
         lens = parse_intrinsics(record, document, size, where)
@@ -84,3 +85,12 @@ def _mask_clip(record: dict[str, Any], path: Path, where: str) -> Clip | None:
 
 def _stated_size(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int]) -> tuple[int, int]:
     return record.get("w", shared.get("w")) or size[0], record.get("h", shared.get("h")) or size[1]
+
+
+def _evidence(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int]) -> tuple[float, float]:
+    """What tells whether a calibration is of turned pictures: the size it states, else its principal point."""
+    for keys in (("w", "h"), ("cx", "cy")):
+        width, height = (record.get(key, shared.get(key)) for key in keys)
+        if isinstance(width, (int, float)) and isinstance(height, (int, float)):
+            return float(width), float(height)
+    return size
