@@ -6,7 +6,6 @@ Normative text: ``docs/bitstream.md``. Standard library only, so that a file can
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..errors import CorruptStream
 from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Several, Structure, Text
+from .settings import settings_problem
 
 MAX_GRIDS = 16
 MAX_NODES = 1024
@@ -29,8 +29,6 @@ MAX_HEADER = 1 << 20
 """Bytes of the sequence header before compression."""
 
 MAX_FRAMES = 1 << 24
-MAX_DEPTH = 16
-"""Levels of lists and objects in the settings."""
 
 
 @dataclass(frozen=True)
@@ -239,31 +237,7 @@ def _header_problem(header: SequenceHeader) -> str:
     for camera in header.cameras:
         if camera.intrinsics >= len(header.intrinsics):
             return f"expected intrinsics in 0..{len(header.intrinsics) - 1}, found {camera.intrinsics}"
-    try:
-        settings = json.loads(header.settings)
-    except (ValueError, RecursionError):
-        return "expected the settings to be JSON, found other text"
-    if not isinstance(settings, dict):
-        return "expected the settings to be a JSON object, found another value"
-    return _settings_problem(settings)
-
-
-def _settings_problem(settings: dict[str, Any]) -> str:
-    """What Python reads as JSON and cannot write as such: numbers without end, half characters, values too deep."""
-    values: list[tuple[Any, int]] = [(settings, 1)]
-    while values:
-        value, depth = values.pop()
-        if depth > MAX_DEPTH:
-            return f"expected settings of at most {MAX_DEPTH} levels, found more"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"expected finite numbers in the settings, found {value}"
-        if isinstance(value, str) and any(0xD800 <= ord(c) < 0xE000 for c in value):
-            return f"expected whole characters in the settings, found {value[:40]!r}"
-        if isinstance(value, dict):
-            values += [(part, depth + 1) for item in value.items() for part in item]
-        elif isinstance(value, list):
-            values += [(part, depth + 1) for part in value]
-    return ""
+    return settings_problem(header.settings)
 
 
 _NODES = Fixed(Count(MAX_NODES, 2), 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,14 @@ from taichi_vvc.cli.options import (
     backend_option,
     common_options,
     frames_option,
+    memory_option,
     overwrite_option,
     select_frames,
     start_backend,
     usual_rate,
 )
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
-from taichi_vvc.errors import StreamError, TruncatedStream
+from taichi_vvc.errors import MemoryLimitExceeded, StreamError, TruncatedStream
 from taichi_vvc.types import Camera
 
 if TYPE_CHECKING:
@@ -33,10 +33,18 @@ if TYPE_CHECKING:
 @click.option("--cameras", default="all", show_default=True, metavar="C", help="test, train, all, or names: A,B,...")
 @click.option("--verify", is_flag=True, help="Check every chunk and print a hash of all symbols; render nothing.")
 @backend_option
+@memory_option
 @overwrite_option
 @common_options
 def command(
-    file: Path, output: Path | None, frames: slice | None, cameras: str, verify: bool, backend: str, overwrite: bool
+    file: Path,
+    output: Path | None,
+    frames: slice | None,
+    cameras: str,
+    verify: bool,
+    backend: str,
+    memory_limit: int | None,
+    overwrite: bool,
 ) -> None:
     """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera.
 
@@ -47,7 +55,7 @@ def command(
     if verify:
         if output is not None or frames is not None:
             raise click.UsageError("--verify checks the whole file and writes nothing; leave out -o and --frames")
-        _verify(file)
+        _verify(file, memory_limit)
         return
     if output is None:
         raise click.UsageError("expected -o DIR or -o OUT.mp4 (or --verify)")
@@ -56,7 +64,7 @@ def command(
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.render import Workspace, render_rgb8
 
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
         views = select_cameras(stream.cameras, cameras)
         names = [camera.name for camera in views]
@@ -143,18 +151,23 @@ def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
     return [by_name[name] for name in names]
 
 
-def _verify(file: Path) -> None:
+def _verify(file: Path, memory_limit: int | None) -> None:
     from taichi_vvc.decode import open as open_stream
 
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         if stream.complete:
             click.echo(f"symbols sha256 {stream.symbol_hash()}")
             return
         good = 0
-        with contextlib.suppress(StreamError):
+        problem: StreamError = TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")
+        try:
             for number in range(len(stream)):
                 stream.parameters(number)
                 stream.symbols(number)
                 good = number + 1
+        except StreamError as error:
+            problem = error
     warn(f"{file}: the first {good} frames are good")
-    raise damage_of(file) or TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")
+    if isinstance(problem, MemoryLimitExceeded):
+        raise problem
+    raise damage_of(file) or problem

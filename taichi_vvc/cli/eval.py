@@ -10,7 +10,14 @@ import click
 
 from taichi_vvc.cli.capture import format_option
 from taichi_vvc.cli.decode import warn_if_incomplete
-from taichi_vvc.cli.options import backend_option, check_output_file, common_options, overwrite_option, start_backend
+from taichi_vvc.cli.options import (
+    backend_option,
+    check_output_file,
+    common_options,
+    memory_option,
+    overwrite_option,
+    start_backend,
+)
 from taichi_vvc.cli.progress import ProgressLine, say
 
 
@@ -25,6 +32,7 @@ from taichi_vvc.cli.progress import ProgressLine, say
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="OUT.html", help="Write a page with pictures too.")
 @backend_option
+@memory_option
 @format_option
 @overwrite_option
 @common_options
@@ -35,6 +43,7 @@ def command(
     as_json: bool,
     report: Path | None,
     backend: str,
+    memory_limit: int | None,
     layout: str | None,
     overwrite: bool,
 ) -> None:
@@ -50,7 +59,7 @@ def command(
     from taichi_vvc.evaluate import evaluate
     from taichi_vvc.report import Report
 
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         damage = warn_if_incomplete(stream, file)
         count = len(stream)
     start_backend(backend)
@@ -62,6 +71,7 @@ def command(
             split=split,
             format=layout,
             backend=backend,
+            memory_limit=memory_limit,
             progress=lambda done, _total: line.update(done),
             observe=pictures.add,
         )

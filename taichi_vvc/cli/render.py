@@ -19,6 +19,7 @@ from taichi_vvc.cli.options import (
     backend_option,
     common_options,
     frames_option,
+    memory_option,
     overwrite_option,
     select_frames,
     start_backend,
@@ -42,6 +43,7 @@ MOST_PICTURES = 1 << 20
 @click.option("--depth", is_flag=True, help="Depth instead of colour: 16-bit PNG, or grey shades in a video.")
 @frames_option
 @backend_option
+@memory_option
 @overwrite_option
 @common_options
 def command(
@@ -53,6 +55,7 @@ def command(
     depth: bool,
     frames: slice | None,
     backend: str,
+    memory_limit: int | None,
     overwrite: bool,
 ) -> None:
     """Render FILE from a camera that moves while time runs.
@@ -63,7 +66,7 @@ def command(
     A video of odd width or height gets its last column or row twice, since the codec needs even sizes. With -o - a
     video goes to stdout, as Matroska, for other programs.
     """
-    render_path(file, output, path, size, fps, depth, frames, backend, overwrite)
+    render_path(file, output, path, size, fps, depth, frames, backend, overwrite, memory_limit)
 
 
 def render_path(
@@ -76,6 +79,7 @@ def render_path(
     frames: slice | None = None,
     backend: str = "auto",
     overwrite: bool = False,
+    memory_limit: int | None = None,
 ) -> None:
     """What the command does, for other commands; the parameters are its options."""
     from taichi_vvc.cli.output import check_output, is_video, open_sink
@@ -84,7 +88,7 @@ def render_path(
     from taichi_vvc.io.video import depth_unit, video_size, write_depth_png
     from taichi_vvc.render import Workspace, render, render_rgb8
 
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
         check_output(output, [path], overwrite, file)
         damage = warn_if_incomplete(stream, file)

@@ -1,0 +1,34 @@
+"""What the text of an encoder's settings may be: JSON that can be written again as it was read."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+MAX_DEPTH = 16
+"""Levels of lists and objects."""
+
+
+def settings_problem(text: str) -> str:
+    """What is wrong with settings, or "". Python's reader takes more than JSON has, and more than it can write."""
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError):
+        return "expected the settings to be JSON, found other text"
+    if not isinstance(settings, dict):
+        return "expected the settings to be a JSON object, found another value"
+    values: list[tuple[Any, int]] = [(settings, 1)]
+    while values:
+        value, depth = values.pop()
+        if depth > MAX_DEPTH:
+            return f"expected settings of at most {MAX_DEPTH} levels, found more"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"expected finite numbers in the settings, found {value}"
+        if isinstance(value, str) and any(0xD800 <= ord(c) < 0xE000 for c in value):
+            return f"expected whole characters in the settings, found {value[:40]!r}"
+        if isinstance(value, dict):
+            values += [(part, depth + 1) for item in value.items() for part in item]
+        elif isinstance(value, list):
+            values += [(part, depth + 1) for part in value]
+    return ""
