@@ -317,11 +317,11 @@ class Stream:
         for index in range(len(self)):
             self.parameters(index)
             frame = self.symbols(index)
-            digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8))
+            digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8).data)
             for grid in frame.symbols:
                 # Slice by slice, since all zeros take memory only here.
                 for slab in grid:
-                    digest.update(np.ascontiguousarray(slab, "<i4"))
+                    digest.update(np.ascontiguousarray(slab, "<i4").data)
         return digest.hexdigest()
 
     def close(self) -> None:
