@@ -12,6 +12,7 @@ from taichi_vvc.cli.capture import Chosen, capture_options
 from taichi_vvc.cli.options import check_output_file, common_options, overwrite_option
 from taichi_vvc.cli.progress import say, warn
 from taichi_vvc.types import Bounds
+from taichi_vvc.words import duration
 
 
 @click.command(epilog="Example:  tvvc inspect capture/ -o picture.png")
@@ -72,11 +73,9 @@ def estimates_as_text(found: dict[str, Any]) -> str:
 def _rough(row: dict[str, Any]) -> tuple[str, str, str]:
     """Time, memory and size with no more digits than an estimate has."""
     seconds, size = row["seconds"], row["size"]
-    steps = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
-    unit, name = next(step for step in steps if seconds >= 1.5 * step[0] or step[1] == "s")
     kilo = size < 1e6
     return (
-        f"{float(f'{seconds / unit:.2g}'):g} {name}",
+        duration(seconds),
         f"{row['memory'] / 1e9:.1f} GB",
         f"{float(f'{size / (1e3 if kilo else 1e6):.2g}'):g} {'kB' if kilo else 'MB'}",
     )

@@ -85,6 +85,7 @@ def render_path(
     overwrite: bool = False,
 ) -> None:
     """What the command does, for other commands; the parameters are its options."""
+    from taichi_vvc.cli.forecast import say_forecast
     from taichi_vvc.cli.output import check_output, is_video, open_sink
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.io.paths import camera_path
@@ -104,6 +105,7 @@ def render_path(
         workspace = Workspace(start_backend(backend))
         # A short file is looped; what is decoded once need not be decoded again for that.
         field_of = functools.lru_cache(maxsize=KEPT_FIELDS)(stream.__getitem__)
+        say_forecast(field_of, shown, cameras[0], stream.background, workspace, KEPT_FIELDS)
         as_video = is_video(output)
         line = ProgressLine(len(shown), "render", keep_lines=False)
         with open_sink(output, [path], rate, flat=True) as sink, line:
