@@ -97,6 +97,10 @@ class Field:
     tables: tuple[Any, Any]
     measured: bool = False
 
+    def __repr__(self) -> str:
+        cells = "x".join(map(str, self.layout.occupancy))
+        return f"<Field of {cells} cells, {100 * self.mask.mean():.1f} % occupied, on {self.runtime.backend}>"
+
 
 # How many empty cells a ray passes at once, at most.
 _FARTHEST = 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,8 +56,22 @@ def test_the_file_holds_what_was_chosen(part: Path, capfd: pytest.CaptureFixture
         assert [(camera.name, camera.split) for camera in stream.cameras] == [
             (f"cam{i:02d}", "test" if i in (1, 4) else "train") for i in range(1, 7)
         ]
+        assert repr(stream) == f"<Stream {str(part)!r}: 2 frames at 20 fps, 6 cameras>"
+        field = stream[0]
+        assert repr(field).startswith("<Field of 16x16x16 cells, ") and repr(field).endswith(" % occupied, on cpu>")
+        assert repr(tv.render(field, stream.cameras[0])) == "<Image 24x24>"
     assert run(["info", str(part)]) == 0
-    assert "from frame 1, every 3rd" in capfd.readouterr().out
+    lines = capfd.readouterr().out.splitlines()
+    assert "capture     from frame 1, every 3rd, at full size" in lines
+    # Names and values in columns, each setting once.
+    table = lines[next(i for i, line in enumerate(lines) if line.startswith("settings    ")) :]
+    expected = tv.PRESETS["tiny"].settings() | {"frame_step": 3}
+    for name, value in expected.items():
+        shown = "/".join(map(str, value)) if isinstance(value, list) else str(value)
+        assert sum(bool(re.search(rf" {name} +{re.escape(shown)}( |$)", line)) for line in table) == 1, name
+    # Two columns; the background was found.
+    assert len(table) == -(-(len(expected) + 1) // 2)
+    assert max(map(len, table)) < 100
 
 
 def test_eval_takes_the_same_part_again(part: Path, capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
