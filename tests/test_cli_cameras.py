@@ -14,6 +14,7 @@ from conftest import child_environment
 
 import taichi_vvc as tv
 from taichi_vvc.cli import run
+from taichi_vvc.cli.decode import select_cameras
 from taichi_vvc.errors import BackendError, ConfigError, OtherCameras
 from taichi_vvc.evaluate import coded_part, evaluate
 from taichi_vvc.runtime import start
@@ -93,6 +94,25 @@ def test_encode_and_inspect_agree(capture: Path, part: Path, capfd: pytest.Captu
     with tv.open(part) as stream:
         assert [(c["name"], c["split"]) for c in found["cameras"]] == [(c.name, c.split) for c in stream.cameras]
         assert (found["frames"], found["first_frame"], found["fps"]) == (2, 1, 20.0)
+
+
+def test_inspect_lists_the_names(capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", str(capture), "--cameras", "2:5"]) == 0
+    assert "\nnames       cam02, cam03, cam04\n" in capfd.readouterr().out
+
+
+def test_cameras_of_a_file_are_named_in_the_same_way(part: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with tv.open(part) as stream:
+        for choice, names in {
+            "test": ["cam01", "cam04"],
+            "all": [f"cam{i:02d}" for i in range(1, 7)],
+            "cam0[12],5:": ["cam01", "cam02", "cam06"],
+            "cam06,cam03": ["cam03", "cam06"],
+            "-cam02,-cam04": ["cam01", "cam03", "cam05", "cam06"],
+        }.items():
+            assert [camera.name for camera in select_cameras(stream.cameras, choice)] == names, choice
+    for wrong in ("cam00", "none", "who"):
+        expect_error(capfd, ["decode", part, "-o", part.parent / "x", "--cameras", wrong], 2, "cam01, cam02")
 
 
 def test_encode_repeats_what_inspect_warns_of(capture: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

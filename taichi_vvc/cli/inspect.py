@@ -88,6 +88,7 @@ def as_text(found: dict[str, Any]) -> str:
     sizes = sorted({f"{camera['width']}x{camera['height']}" for camera in cameras})
     distorted = sum(camera["distorted"] for camera in cameras)
     distances = sorted(camera["distance"] for camera in cameras)
+    names = [camera["name"] for camera in cameras]
     lower, upper = found["bounds"]
     box = Bounds(tuple(lower), tuple(upper))
     held_out = [camera["name"] for camera in cameras if camera["split"] == "test"]
@@ -99,6 +100,7 @@ def as_text(found: dict[str, Any]) -> str:
             f" first number {found['first_frame']}",
             f"cameras     {train} training, {len(held_out)} held out{f' ({shown})' if held_out else ''},"
             f" {', '.join(sizes)}{', moving' if found['moving'] else ''}",
+            f"names       {', '.join(names[:24])}{f' and {len(names) - 24} more' if len(names) > 24 else ''}",
             f"lens        {f'{distorted} with distortion' if distorted else 'no distortion'}",
             f"distance    {distances[0]:.3g} to {distances[-1]:.3g} from the centre of the bounds",
             f"masks       {'yes' if found['masks'] else 'none'}",
