@@ -22,7 +22,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import Clip, natural
 from taichi_vvc.io.images import decode_rgba, encoded_size
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.rig import RigCamera, index_rig
+from taichi_vvc.io.rig import RigCamera, index_rig, pinhole
 
 GROUPS = ("Camera_5mp", "Camera_12mp")
 FPS = Fraction(15)
@@ -107,14 +107,11 @@ def read_dna_rendering(file: Path, frames: slice | None = None) -> CaptureIndex:
                 f"{int(camera):02d}",
                 pose[:3, :3],
                 pose[:3, 3],
-                fx=found["K"][0, 0],
-                fy=found["K"][1, 1],
-                cx=found["K"][0, 2],
-                cy=found["K"][1, 2],
                 clip=clip,
                 distortion=tuple(found["D"].ravel().tolist()),
                 masks=masks if found["masks"] else None,
                 split="test" if int(camera) in TEST_CAMERAS else "train",
+                **pinhole(found["K"], f"{file}: camera {int(camera):02d}"),
             )
         )
     if not rig:

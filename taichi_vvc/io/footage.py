@@ -46,6 +46,12 @@ class Clip:
     fps: Fraction | None = None
 
 
+def mask_stem(file: Path) -> str:
+    """The stem of the picture that a mask belongs to: some programs append ``.png`` to the picture's whole name."""
+    stem = Path(file.stem)
+    return stem.stem if stem.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES else file.stem
+
+
 def video_clip(path: Path) -> Clip:
     """The clip of a video file. Raises DataError if it is none."""
     video = VideoFile(path)

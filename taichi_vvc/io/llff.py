@@ -15,7 +15,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.rig import RigCamera, index_rig
-from taichi_vvc.io.scenes import scene_clips, scene_masks
+from taichi_vvc.io.scenes import scene_clips, scene_masks, unused_masks
 from taichi_vvc.types import Bounds
 
 STATIC_HOLDOUT = 8  # of single pictures, every eighth is held out, as LLFF's own evaluation does
@@ -67,7 +67,8 @@ def read_llff(file: Path, frames: slice | None = None) -> CaptureIndex:
                 split="test" if held_out and len(names) > 1 else "train",
             )
         )
-    return index_rig(file, "llff", rig, frames, bounds_hint=_hint(rig, rows))
+    messages = unused_masks(masks, names)
+    return index_rig(file, "llff", rig, frames, bounds_hint=_hint(rig, rows), messages=messages)
 
 
 def _load(file: Path) -> np.ndarray:

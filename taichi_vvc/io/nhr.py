@@ -20,7 +20,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import Clip, images_in, is_video, natural, video_clip
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.parse import load_json, short, some
-from taichi_vvc.io.rig import RigCamera, index_rig
+from taichi_vvc.io.rig import RigCamera, index_rig, pinhole
 from taichi_vvc.types import Bounds
 
 IMAGE_FOLDERS = ("img", "image", "images")
@@ -56,12 +56,9 @@ def read_nhr(file: Path, frames: slice | None = None) -> CaptureIndex:
                 f"{number:03d}",
                 np.stack((x, y, z), axis=1),
                 position,
-                fx=k[0, 0],
-                fy=k[1, 1],
-                cx=k[0, 2],
-                cy=k[1, 2],
                 clip=clips[number],
                 masks=masks.get(number),
+                **pinhole(k, f"{folder / 'Intrinsic.inf'}: camera {number:03d}"),
             )
         )
     left_out = [f"{number:03d}" for number in range(len(poses)) if number not in clips]

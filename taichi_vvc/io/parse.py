@@ -14,6 +14,9 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.types import Bounds
 
 LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
+LENS_KEYS = ("k1", "k2", "p1", "p2")
+# Higher orders; and skew, which Metashape calls b1 (difference of the focal lengths) and b2.
+UNSUPPORTED = ("k3", "k4", "k5", "k6", "p3", "p4", "b1", "b2", "skew")
 ROTATION_TOLERANCE = 1e-3  # files often carry four to eight decimals
 
 
@@ -87,9 +90,15 @@ def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple
     if model not in LENS_MODELS or fisheye:
         found = "is_fisheye" if fisheye else f"camera_model {model!r}"
         raise DataError(f"{where}: expected a lens model of {', '.join(LENS_MODELS)}, found {found}; undistort first")
-    for key in ("k3", "k4", "k5", "k6"):
+    for key in UNSUPPORTED:
         if get(key):
             raise DataError(f"{where}: {key} = {get(key):g} is not supported (k1 k2 p1 p2 are); undistort first")
+    listed = record.get("distortion_params", shared.get("distortion_params"))
+    if listed and not any(key in source for key in LENS_KEYS for source in (record, shared)):
+        if not isinstance(listed, list) or any(listed):
+            raise DataError(
+                f"{where}: distortion_params {short(listed)} is not supported: write k1 k2 p1 p2, each by its name"
+            )
     width, height = size
     fx, fy = get("fl_x"), get("fl_y")
     for key, side in (("camera_angle_x", width), ("camera_angle_y", height)):
@@ -107,7 +116,7 @@ def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple
     if fx <= 0.0 or fy <= 0.0:
         raise DataError(f"{where}: expected positive focal lengths, found fl_x {fx:g}, fl_y {fy:g}")
     cx, cy = get("cx"), get("cy")
-    lens = {key: get(key) or 0.0 for key in ("k1", "k2", "p1", "p2")}
+    lens = {key: get(key) or 0.0 for key in LENS_KEYS}
     return dict(fx=fx, fy=fy, cx=width / 2 if cx is None else cx, cy=height / 2 if cy is None else cy, **lens)
 
 
@@ -150,6 +159,14 @@ def short(value: Any, limit: int = 60) -> str:
     """``value`` as text of one line that fits into a message."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 4] + " ..."
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is a file of this name, which may be one that no file can have: too long, with a zero byte."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def some(names: list[str], limit: int = 3) -> str:

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, VideoFile, find_clips
+from taichi_vvc.io.footage import Clip, VideoFile, find_clips, mask_stem
 from taichi_vvc.io.images import LabelMask, Source, image_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
 from taichi_vvc.io.lens import Undistortion, undistortion
 from taichi_vvc.io.parse import ROTATION_TOLERANCE, some
 from taichi_vvc.types import Bounds, Camera
+
+K_SLACK = 1e-6  # what rounding may leave where K has 0 and 1
+SKEW_PIXELS = 0.05  # pixels at the picture's edge: a skew up to that cannot be seen
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,27 @@ class RigCamera:
     masks: Clip | None = None
     size: tuple[int, int] | None = None
     split: str = "train"
+
+
+def pinhole(k: np.ndarray, where: str) -> dict[str, float]:
+    """fx, fy, cx, cy as keywords of :class:`RigCamera` from a matrix K of 3x3 (or 9) numbers.
+
+    Raises:
+        DataError: K has skew, or is no matrix of a pinhole camera; ``where`` begins the message.
+    """
+    matrix = np.asarray(k, np.float64).reshape(3, 3)
+    (fx, skew, cx), (other, fy, cy), last = matrix
+    if not np.isfinite(matrix).all() or abs(other) > K_SLACK or np.abs(last - (0.0, 0.0, 1.0)).max() > K_SLACK:
+        raise DataError(
+            f"{where}: expected K to be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], found {_numbers(matrix.ravel())}"
+        )
+    # At the upper and the lower edge, the normalised coordinate that the skew multiplies is about cy / fy.
+    if abs(skew) * max(1.0, abs(cy)) > SKEW_PIXELS * max(1.0, abs(fy)):
+        raise DataError(
+            f"{where}: a skew of {skew:g} in K is not supported (pixels are rectangles); undistort the pictures to K"
+            " without skew"
+        )
+    return dict(fx=float(fx), fy=float(fy), cx=float(cx), cy=float(cy))
 
 
 def from_world_to_camera(rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,8 +228,8 @@ def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
         return None
     masks, clip = taken.masks, taken.clip
     if clip.stems and masks.stems and clip.stems != masks.stems:
-        # Some tools append to the whole name of the picture: 000000.jpg.png
-        by_stem = {stem.split(".")[0]: mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
+        # Some programs append to the whole name of the picture: 000000.jpg.png
+        by_stem = {mask_stem(Path(f"{stem}.png")): mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
         if all(stem in by_stem for stem in clip.stems):
             return [by_stem[stem] for stem in clip.stems]
     if len(masks.pictures) < len(clip.pictures):

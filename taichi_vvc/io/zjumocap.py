@@ -16,7 +16,7 @@ from taichi_vvc.io.footage import Clip
 from taichi_vvc.io.images import LabelMask, Source
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.parse import some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
+from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, pinhole
 from taichi_vvc.io.safepickle import load_npy_object
 
 METRES = 1e-3  # per unit of T
@@ -59,13 +59,10 @@ def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
                 names[c],
                 rotation,
                 position,
-                fx=k[0],
-                fy=k[4],
-                cx=k[2],
-                cy=k[5],
                 clip=Clip(tuple(file.parent / row[c] for row in paths)),
                 distortion=tuple(_numbers(cams["D"][c], 5, where, "D")) if "D" in cams else (),
                 masks=_masks(file.parent, [row[c] for row in paths]),
+                **pinhole(k, where),
             )
         )
     index = index_rig(file, "zju-mocap", rig, frames, messages=messages)
