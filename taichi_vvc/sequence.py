@@ -13,14 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
-from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
+from taichi_vvc.io.parse import short
+from taichi_vvc.storable import bounds_problem, check_cameras, check_rate
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
 
 DEFAULT_FPS = Fraction(25)
 BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
+LARGEST_DOWNSCALE = 1 << 16
 BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
 
 
@@ -100,13 +103,16 @@ def open_capture(
         ConfigError: ``frames`` is no slice, ``downscale`` or ``bounds`` is out of range, or there is no layout of the
             name ``format``.
     """
-    if isinstance(downscale, bool) or not isinstance(downscale, int) or downscale < 1:
-        raise ConfigError(f"expected downscale to be a whole number of 1 or more, found {downscale!r}")
-    if bounds is not None and not (np.isfinite([bounds.lower, bounds.upper]).all() and (bounds.size > 0).all()):
-        raise ConfigError(f"expected bounds with lower < upper in x, y and z, found {bounds.lower} and {bounds.upper}")
+    if isinstance(downscale, bool) or not isinstance(downscale, int) or not 1 <= downscale <= LARGEST_DOWNSCALE:
+        raise ConfigError(f"expected downscale to be a whole number of 1 to {LARGEST_DOWNSCALE}, found {downscale!r}")
+    if bounds is not None and (problem := bounds_problem(bounds)):
+        raise ConfigError(problem)
     path = Path(path)
-    layout, file = find_layout(path, format)
-    index = layout.read(file, frames)
+    # Numbers of any size are checked once they are read, and what libraries warn of is no one's concern here.
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        index = _read_index(path, frames, format)
+    check_cameras(_distinct(index, downscale), str(index.source))
     cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
 
     first = read_views(index.entries[0], downscale)
@@ -128,6 +134,10 @@ def open_capture(
     else:
         bounds, source, note = _find_bounds(index, has_alpha)
         messages.append(note)
+    if problem := bounds_problem(bounds):
+        raise DataError(f"{index.source}: {problem}")
+    fps = (index.fps or DEFAULT_FPS) / index.indices.step
+    check_rate(fps, str(index.source))
     try:
         check_cameras_see(bounds, (entry.camera for entry in index.entries[0]), str(index.source))
     except DataError as error:
@@ -139,16 +149,38 @@ def open_capture(
         cameras=cameras,
         times=index.times,
         first_index=index.indices[0],
-        fps=(index.fps or DEFAULT_FPS) / index.indices.step,
+        fps=fps,
         bounds=bounds,
         bounds_source=source,
         has_alpha=has_alpha,
         downscale=downscale,
-        messages=tuple(messages),
+        messages=tuple(map(one_line, messages)),
         indices=index.indices,
         entries=index.entries,
         layout=index.layout,
     )
+
+
+def _read_index(path: Path, frames: slice | None, format: str | None) -> CaptureIndex:
+    """The index of the capture at ``path``; what the system says of files there is a DataError, too."""
+    try:
+        layout, file = find_layout(path, format)
+        return layout.read(file, frames)
+    except OSError as error:
+        name = short(error.filename) if error.filename else ""
+        raise DataError(f"{path}: cannot read it: {error.strerror or error}{f', {name}' if name else ''}") from None
+    except (MemoryError, RecursionError) as error:
+        raise DataError(f"{path}: cannot read it: {type(error).__name__}; it is larger than any capture") from None
+
+
+def _distinct(index: CaptureIndex, downscale: int) -> Iterator[Camera]:
+    """Every camera of every frame once, at the size at which it is stored."""
+    seen: set[int] = set()
+    for row in index.entries:
+        for entry in row:
+            if id(entry.camera) not in seen:
+                seen.add(id(entry.camera))
+                yield _reduced(entry.camera, downscale)
 
 
 def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...]:

@@ -47,10 +47,9 @@ class Rate(click.ParamType):
         """Parses the option's text; a usage error says what was expected."""
         if isinstance(value, Fraction):
             return value
-        try:
-            rate = Fraction(value).limit_denominator(100_000)
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
+        from taichi_vvc.io.parse import rate_of
+
+        rate = rate_of(value)
         if not 0 < rate <= 10_000:
             self.fail(f"expected frames per second, such as 25 or 30000/1001, found '{value}'", param, ctx)
         return rate

@@ -28,7 +28,9 @@ def is_video(name: str | Path) -> bool:
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sort key by which ``cam2`` comes before ``cam10``."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    # Python does not read integers of any number of digits.
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part), "") if part.isdecimal() and len(part) < 600 else (1, 0, part) for part in parts]
 
 
 @dataclass(frozen=True)

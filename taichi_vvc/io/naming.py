@@ -29,7 +29,7 @@ def name_cameras(records: list[dict[str, Any]], times: list[float], path: Path) 
             file = records[stated.index(False)]["file_path"]
             raise DataError(f'{path}: expected "{key}" on every image or on none, found none on {file}')
 
-    files = [PurePosixPath(record["file_path"].replace("\\", "/")).with_suffix("") for record in records]
+    files = [_without_suffix(record["file_path"]) for record in records]
     largest = max(Counter(times).values())
     rules: list[Callable[[PurePosixPath], str]] = [
         lambda file: file.parent.name,
@@ -44,6 +44,11 @@ def name_cameras(records: list[dict[str, Any]], times: list[float], path: Path) 
         if unique and len(set(names)) == largest and all(names):
             return names
     raise DataError(f'{path}: cannot tell from the file paths which camera took an image; add "camera" to each image')
+
+
+def _without_suffix(name: str) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.with_suffix("") if path.name else path  # "." and "/" have no name
 
 
 def camera_splits(

@@ -17,6 +17,7 @@ LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
 LENS_KEYS = ("k1", "k2", "p1", "p2")
 # Higher orders; and skew, which Metashape calls b1 (difference of the focal lengths) and b2.
 UNSUPPORTED = ("k3", "k4", "k5", "k6", "p3", "p4", "b1", "b2", "skew")
+LONGEST_NUMBER = 100  # characters of a number as text
 ROTATION_TOLERANCE = 1e-3  # files often carry four to eight decimals
 
 
@@ -28,8 +29,8 @@ def load_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot read it: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected JSON in UTF-8, found other bytes") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, found an error: {error}") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # a ValueError, too, for an integer of many digits
+        raise DataError(f"{path}: expected JSON, found an error: {error or type(error).__name__}") from None
     if not isinstance(document, dict):
         raise DataError(f"{path}: expected a JSON object at the top, found {kind(document)}")
     return document
@@ -45,16 +46,21 @@ def finite_number(value: Any, expected: str) -> float:
     raise DataError(f"{expected}, found {short(value)}")
 
 
+def as_numbers(value: Any) -> np.ndarray:
+    """``value``, lists of numbers, as an array of float64; an empty one if it is anything else."""
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError, RecursionError, MemoryError):
+        return np.zeros(0)
+
+
 def parse_pose(matrix: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
     """(rotation (3, 3), position (3,)) with OpenCV axes from a 4x4 or 3x4 OpenGL camera-to-world matrix.
 
     Raises:
         DataError: wrong shape, not finite, or its 3x3 part is not a rotation. ``where`` begins the message.
     """
-    try:
-        pose = np.array(matrix, np.float64)
-    except (TypeError, ValueError):
-        pose = np.zeros(0)
+    pose = as_numbers(matrix)
     if pose.shape not in ((4, 4), (3, 4)):
         found = "none" if matrix is None else f"shape {pose.shape}" if pose.size else kind(matrix)
         raise DataError(f'{where}: expected "transform_matrix" to be 4x4 numbers, found {found}')
@@ -88,7 +94,7 @@ def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple
     model = record.get("camera_model", shared.get("camera_model", "OPENCV"))
     fisheye = record.get("is_fisheye", shared.get("is_fisheye", False))
     if model not in LENS_MODELS or fisheye:
-        found = "is_fisheye" if fisheye else f"camera_model {model!r}"
+        found = "is_fisheye" if fisheye else f"camera_model {short(model)}"
         raise DataError(f"{where}: expected a lens model of {', '.join(LENS_MODELS)}, found {found}; undistort first")
     for key in UNSUPPORTED:
         if get(key):
@@ -124,10 +130,7 @@ def parse_bounds(document: dict[str, Any], path: Path) -> Bounds | None:
     """The box that the document states as ``aabb``, None without one. Raises DataError if it is no box."""
     if document.get("aabb") is None:
         return None
-    try:
-        box = np.array(document["aabb"], np.float64)
-    except (TypeError, ValueError):
-        box = np.zeros(0)
+    box = as_numbers(document["aabb"])
     if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
         raise DataError(
             f'{path}: expected "aabb" to be [[x, y, z], [x, y, z]], lower then upper corner,'
@@ -141,23 +144,34 @@ def parse_fps(document: dict[str, Any], path: Path) -> Fraction | None:
     stated = document.get("fps")
     if stated is None:
         return None
-    try:
-        if isinstance(stated, bool):
-            raise ValueError
-        # Decimal text keeps 29.97 what it is; "30000/1001" is exact anyway.
-        fps = Fraction(stated if isinstance(stated, str) else repr(stated)).limit_denominator(100_000)
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
-        fps = Fraction(0)
+    fps = Fraction(0) if isinstance(stated, bool) else rate_of(stated)
     if not 0 < fps <= 10_000:
         raise DataError(
-            f'{path}: expected "fps" to be a positive number or a ratio like "30000/1001", found {stated!r}'
+            f'{path}: expected "fps" to be a positive number or a ratio like "30000/1001", found {short(stated)}'
         )
     return fps
 
 
+def rate_of(value: Any) -> Fraction:
+    """The fraction, of a denominator up to 100,000, that a number or text such as "30000/1001" means; 0 if it is none
+    or does not look like a rate at all.
+    """
+    try:
+        # Decimal text keeps 29.97 what it is; "30000/1001" is exact anyway. An exponent may be any number of digits.
+        text = value if isinstance(value, str) else repr(value)
+        if len(text) > LONGEST_NUMBER or not all(abs(float(part)) < 1e12 for part in text.split("/")):
+            return Fraction(0)
+        return Fraction(text).limit_denominator(100_000)
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+        return Fraction(0)
+
+
 def short(value: Any, limit: int = 60) -> str:
     """``value`` as text of one line that fits into a message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of many digits, lists in lists in lists ...
+        text = f"a value of type {type(value).__name__} that is too long to be shown"
     return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
@@ -170,11 +184,12 @@ def is_there(file: Path) -> bool:
 
 
 def some(names: list[str], limit: int = 3) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    """The first names, and how many more there are; very long ones in part."""
+    shown = [name if len(name) <= 80 else f"{name[:76]} ..." for name in names[:limit]]
+    return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def kind(value: Any) -> str:
     """What sort of JSON value this is, in words."""
-    names = {dict: "an object", list: "an empty list" if value == [] else "a list", str: "text", type(None): "nothing"}
-    return names.get(type(value), repr(value))
+    names = {dict: "an object", list: "a list", str: "text", type(None): "nothing"}
+    return "an empty list" if value == [] else names.get(type(value)) or short(value)

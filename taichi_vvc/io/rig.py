@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class RigCamera:
     split: str = "train"
 
 
-def pinhole(k: np.ndarray, where: str) -> dict[str, float]:
+def pinhole(k: np.ndarray, where: str) -> dict[str, Any]:
     """fx, fy, cx, cy as keywords of :class:`RigCamera` from a matrix K of 3x3 (or 9) numbers.
 
     Raises:
@@ -58,9 +59,8 @@ def pinhole(k: np.ndarray, where: str) -> dict[str, float]:
     matrix = np.asarray(k, np.float64).reshape(3, 3)
     (fx, skew, cx), (other, fy, cy), last = matrix
     if not np.isfinite(matrix).all() or abs(other) > K_SLACK or np.abs(last - (0.0, 0.0, 1.0)).max() > K_SLACK:
-        raise DataError(
-            f"{where}: expected K to be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], found {_numbers(matrix.ravel())}"
-        )
+        found = _numbers(matrix.ravel().tolist())
+        raise DataError(f"{where}: expected K to be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], found {found}")
     # At the upper and the lower edge, the normalised coordinate that the skew multiplies is about cy / fy.
     if abs(skew) * max(1.0, abs(cy)) > SKEW_PIXELS * max(1.0, abs(fy)):
         raise DataError(
