@@ -81,7 +81,7 @@ def _value(text: str, where: str) -> Any:
 
 
 def _matrix(text: str, where: str) -> np.ndarray:
-    rows, cols = re.search(r"\brows:\s?(\d{1,6})\b", text), re.search(r"\bcols:\s?(\d{1,6})\b", text)
+    rows, cols = re.search(r"\brows:\s*(\d{1,6})\b", text), re.search(r"\bcols:\s*(\d{1,6})\b", text)
     _, found, data = text.partition("data:")
     data, closed, _ = data.lstrip().partition("]")
     if rows is None or cols is None or not found or not closed or not data.startswith("["):

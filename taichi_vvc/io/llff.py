@@ -14,6 +14,7 @@ import numpy as np
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex
+from taichi_vvc.io.npy import load_numbers
 from taichi_vvc.io.rig import RigCamera, index_rig
 from taichi_vvc.io.scenes import scene_clips, scene_masks, unused_masks
 from taichi_vvc.types import Bounds
@@ -72,15 +73,10 @@ def read_llff(file: Path, frames: slice | None = None) -> CaptureIndex:
 
 
 def _load(file: Path) -> np.ndarray:
-    try:
-        rows = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{file}: expected an array of numbers, cannot read it: {' '.join(str(error).split())}"
-        ) from None
-    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows) or not np.isfinite(np.asarray(rows, np.float64)).all():
+    rows = load_numbers(file)
+    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows) or not np.isfinite(rows).all():
         raise DataError(f"{file}: expected (N, 17) finite numbers, found shape {rows.shape} or NaN")
-    return np.asarray(rows, np.float64)
+    return rows
 
 
 def _hint(rig: list[RigCamera], rows: np.ndarray) -> Bounds | None:

@@ -16,6 +16,7 @@ from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
 from taichi_vvc.io.naming import camera_splits, name_cameras
 from taichi_vvc.io.parse import (
     finite_number,
+    is_there,
     kind,
     load_json,
     parse_bounds,
@@ -26,6 +27,8 @@ from taichi_vvc.io.parse import (
 )
 from taichi_vvc.io.transforms_video import index_videos
 from taichi_vvc.types import Camera
+
+LONGEST_PATH = 4096  # characters: no system has longer ones
 
 
 def read_transforms(path: Path, frames: slice | None = None) -> CaptureIndex:
@@ -49,6 +52,10 @@ def index_document(document: dict[str, Any], path: Path, frames: slice | None = 
     for number, record in enumerate(records):
         if not isinstance(record, dict) or not isinstance(record.get("file_path"), str):
             raise DataError(f'{path}: frames[{number}] has no "file_path"; every image needs one')
+        if len(record["file_path"]) > LONGEST_PATH:
+            raise DataError(
+                f'{path}: frames[{number}]: expected a file name in "file_path", found a text that is longer'
+            )
     if any(is_video(record["file_path"]) for record in records):
         return index_videos(document, path, frames)
     times = image_times(records, path)
@@ -97,7 +104,7 @@ def _entries(
 ) -> tuple[tuple[ImageEntry, ...], ...]:
     """The selected images with their cameras, after checking that the files are there and have the stated size."""
     files = [[locate(path, pictures[name]["file_path"]) for name in order] for pictures in chosen]
-    missing = [file for row in files for file in row if not file.is_file()]
+    missing = [file for row in files for file in row if not is_there(file)]
     if missing:
         total = len(chosen) * len(order)
         raise DataError(f"{path}: {len(missing)} of {total} images are missing, the first is {missing[0]}")
@@ -115,7 +122,7 @@ def _entries(
             if mask is not None and not isinstance(mask, str):
                 raise DataError(f'{where}: expected "mask_path" to be a path, found {kind(mask)}')
             mask_file = locate(path, mask) if mask else None
-            if mask_file is not None and not mask_file.is_file():
+            if mask_file is not None and not is_there(mask_file):
                 raise DataError(f"{where}: its mask {mask_file} is missing")
             key = {k: v for k, v in record.items() if k not in ("file_path", "mask_path", "time")}
             if name not in cache or cache[name][0] != key:
@@ -145,9 +152,9 @@ def _check_size(record: dict, shared: dict, size: tuple[int, int], first: tuple[
 def locate(path: Path, name: str) -> Path:
     """The file that ``name`` means, relative to the JSON file; Blender leaves out the suffix ``.png``."""
     file = path.parent / name
-    if not file.is_file():
+    if not is_there(file):
         for other in (path.parent / name.replace("\\", "/"), path.parent / f"{name}.png"):
-            if other.is_file():
+            if is_there(other):
                 return other
     return file
 
