@@ -19,6 +19,7 @@ from taichi_vvc.types import Bounds, Camera
 
 FARTHEST = 1e12  # world units: a coordinate of bounds and cameras
 SHORTEST_SIDE = syntax.MAX_NODES * 1e-12  # world units: the longest side of bounds, in cells of at least 1e-12
+FOCAL = (1e-6, 1e9)  # pixels
 FARTHEST_CENTRE = 1e9  # pixels: a coordinate of a principal point
 STRONGEST = 1e6  # a coefficient of distortion
 NAME_BYTES = 255
@@ -44,6 +45,8 @@ def _problem(camera: Camera) -> str:
     size = len(camera.name.encode("utf-8", "surrogatepass"))
     if size > NAME_BYTES:
         return f"expected a name of at most {NAME_BYTES} bytes, found {size}"
+    if not all(FOCAL[0] <= focal <= FOCAL[1] for focal in (camera.fx, camera.fy)):
+        return f"expected focal lengths of {FOCAL[0]:g} to {FOCAL[1]:g} pixels, found {camera.fx:g} and {camera.fy:g}"
     centre, lens = (camera.cx, camera.cy), (camera.k1, camera.k2, camera.p1, camera.p2)
     for values, limit, what in (
         (camera.position, FARTHEST, "a position of coordinates"),

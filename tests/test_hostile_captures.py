@@ -5,13 +5,9 @@ What is not refused must be fit for a file: ``inspect`` and ``encode`` say the s
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import struct
 import warnings
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,52 +15,27 @@ import captures
 import layouts
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_readers_blender import write_split
 from test_readers_colmap import write_model
 from test_readers_easyvolcap import write_calibration, write_pictures
-from test_readers_studio import write_inf, write_zju
+from test_readers_studio import write_inf
 
 from taichi_vvc.bitstream import syntax
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.errors import LONGEST_LINE, ConfigError, DataError
 from taichi_vvc.headers import header_of
 from taichi_vvc.sequence import MultiViewSequence, open_capture
-from taichi_vvc.types import Bounds, FieldLayout, GridLevel
+from taichi_vvc.types import FieldLayout, GridLevel
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?(?![\w.])")
 LONG = "9" * 5000
 VALUES = [
-    *(
-        "0",
-        "-1",
-        "1e-320",
-        "1e30",
-        "-1e30",
-        "1e200",
-        "1e308",
-        "-1e308",
-        "1e999999999",
-        "1e-999999999",
-        "NaN",
-        "Infinity",
-    ),
-    *(LONG, f"-{LONG[:4000]}", f"0.{LONG}", "9223372036854775808", "null", "true", "[]", '"1e999999999"', f'"{LONG}"'),
-    *(
-        '""',
-        "{}",
-        "[" * 900 + "]" * 900,
-        '"a\\u0000b"',
-        '"\\ud800"',
-        '"a\\nb"',
-        "nan",
-        "-inf",
-        ".Inf",
-        "0x10",
-        "1_0",
-        "x",
-    ),
+    *("0", "-1", "1e-320", "1e30", "-1e30", "1e200", "1e308", "-1e308", "1e12", "1e9", "1e-6", "1e6", "-1e6"),
+    *("1e999999999", "1e-999999999", "NaN", "Infinity", "nan", "-inf", ".Inf", "0x10", "1_0", "9223372036854775808"),
+    *(LONG, f"-{LONG[:4000]}", f"0.{LONG}", f'"{LONG}"', '"1e999999999"', "null", "true", "x", '""', "{}", "[]"),
+    *("[" * 900 + "]" * 900, '"a\\u0000b"', '"\\ud800"', '"a\\nb"'),
 ]
 
 
@@ -142,7 +113,7 @@ def is_refused_in_one_line_or_read(path: Path, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("layout", WRITERS)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_numbers_as_text(written: dict[str, Path], layout: str, data: st.DataObject) -> None:
     folder = written[layout]

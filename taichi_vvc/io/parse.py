@@ -159,7 +159,7 @@ def rate_of(value: Any) -> Fraction:
     try:
         # Decimal text keeps 29.97 what it is; "30000/1001" is exact anyway. An exponent may be any number of digits.
         text = value if isinstance(value, str) else repr(value)
-        if len(text) > LONGEST_NUMBER or not all(abs(float(part)) < 1e12 for part in text.split("/")):
+        if len(text) > LONGEST_NUMBER or not all(1e-12 < abs(float(part)) < 1e12 for part in text.split("/")):
             return Fraction(0)
         return Fraction(text).limit_denominator(100_000)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):

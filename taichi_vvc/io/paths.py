@@ -14,7 +14,8 @@ import numpy as np
 
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import project
-from taichi_vvc.io.parse import finite_number, load_json, parse_intrinsics, parse_pose
+from taichi_vvc.io.parse import finite_number, load_json, parse_intrinsics, parse_pose, short
+from taichi_vvc.storable import check_cameras
 from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled
@@ -86,6 +87,8 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         times.append(finite_number(key.get("time", number), f'{where}: expected a finite number for "time"'))
         w, h = (key.get(k, document.get(k, side)) for k, side in (("w", width), ("h", height)))
         w, h = (finite_number(v, f'{where}: expected positive numbers for "w" and "h"') for v in (w, h))
+        if not (w > 0.0 and h > 0.0):
+            raise DataError(f'{where}: expected positive numbers for "w" and "h", found {w:g} and {h:g}')
         lens = parse_intrinsics(key, document, (w, h), where)  # type: ignore[arg-type]
         # The picture's height decides; pixels stay square where they were, and the centre stays the centre.
         scale = height / h
@@ -93,7 +96,7 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         lenses.append([lens["fx"] * scale, lens["fy"] * scale, lens["cx"] * scale + shift, lens["cy"] * scale])
     closed = bool(document.get("closed", False))
     if any(b <= a for a, b in zip(times, times[1:], strict=False)):
-        raise DataError(f'{path}: expected every "time" to be larger than the one before, found {times}')
+        raise DataError(f'{path}: expected every "time" to be larger than the one before, found {short(times)}')
     knots = np.array(times)
     rotations = [rotation for rotation, _ in poses]
     values = np.array([np.concatenate((position, lens)) for (_, position), lens in zip(poses, lenses, strict=True)])
@@ -104,9 +107,12 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
     last = count if closed else max(1, count - 1)
     out = []
     for k in range(count):
-        value, rotation = _interpolate(knots, values, rotations, knots[0] + (knots[-1] - knots[0]) * k / last, closed)
+        with np.errstate(all="ignore"):  # numbers of any size are checked once they are known
+            time = knots[0] + (knots[-1] - knots[0]) * k / last
+            value, rotation = _interpolate(knots, values, rotations, time, closed)
         fx, fy, cx, cy = (float(v) for v in value[3:])
         out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3]))
+    check_cameras(out, str(path))
     return out
 
 

@@ -123,7 +123,9 @@ def load_npy_object(file: Path) -> Any:
             data = stream.read()
         _check_program(data)
         # Files of Python 2 have byte strings for text; Latin-1 keeps the bytes of arrays, too.
-        value = _Plain()(_Unpickler(io.BytesIO(data), encoding="latin1").load(), 0)
+        value = _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        _check_size(value)
+        value = _plain(value)
     except _Refused as refused:
         raise DataError(
             f"{file}: expected numbers, text, lists, dictionaries and arrays only, found {refused}; such a file could"
@@ -160,27 +162,50 @@ def _check_program(data: bytes) -> None:
             raise _Refused("an integer of more than 64 bits")
 
 
-class _Plain:
-    """The value with stand-ins replaced. Raises _Refused for anything that is not plain, and for too much of it."""
+def _check_size(value: Any) -> None:
+    """Raises _Refused for what holds itself, and for too much of it; each list is looked at once."""
+    sizes: dict[int, int | None] = {}
 
-    def __init__(self) -> None:
-        self._count = 0
+    def size(value: Any, depth: int) -> int:
+        value = value.value if isinstance(value, _Array) else value
+        if not isinstance(value, (list, tuple, dict)) and not _has_objects(value):
+            return 1
+        if depth > DEEPEST:
+            raise _Refused("values nested too deeply")
+        if id(value) not in sizes:
+            sizes[id(value)] = None
+            items = (
+                value.flat if isinstance(value, np.ndarray) else value.values() if isinstance(value, dict) else value
+            )
+            sizes[id(value)] = 1 + sum(size(item, depth + 1) for item in items)
+        found = sizes[id(value)]
+        if found is None:
+            raise _Refused("values nested too deeply: a list that holds itself")
+        return found
 
-    def __call__(self, value: Any, depth: int) -> Any:
-        self._count += 1
-        if depth > DEEPEST or self._count > MOST_VALUES:
-            raise _Refused("values nested too deeply" if depth > DEEPEST else f"more than {MOST_VALUES} values")
-        if isinstance(value, _Array):
-            return self(value.value, depth + 1)
-        if isinstance(value, np.ndarray):
-            if value.dtype == object:
-                for i, item in enumerate(value.flat):
-                    value.flat[i] = self(item, depth + 1)
-            return value
-        if isinstance(value, (list, tuple)):
-            return [self(item, depth + 1) for item in value]
-        if isinstance(value, dict):
-            return {key: self(item, depth + 1) for key, item in value.items() if isinstance(key, (str, int, float))}
-        if value is None or isinstance(value, (str, bytes, int, float)):
-            return value
-        raise _Refused(f"a value of type {type(value).__name__.strip('_')}")
+    if size(value, 0) > MOST_VALUES:
+        raise _Refused(f"more than {MOST_VALUES} values")
+
+
+def _has_objects(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == object
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The value with stand-ins replaced. Raises _Refused for anything that is not plain."""
+    if depth > 2 * DEEPEST:
+        raise _Refused("values nested too deeply")
+    if isinstance(value, _Array):
+        return _plain(value.value, depth + 1)
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            for i, item in enumerate(value.flat):
+                value.flat[i] = _plain(item, depth + 1)
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item, depth + 1) for key, item in value.items() if isinstance(key, (str, int, float))}
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return value
+    raise _Refused(f"a value of type {type(value).__name__.strip('_')}")
