@@ -19,7 +19,7 @@ from commands import expect_error
 from PIL import EpsImagePlugin, Image
 from test_hostile_captures import LONG, is_refused_in_one_line_or_read
 from test_readers_colmap import write_model
-from test_readers_studio import write_object, write_zju
+from test_readers_studio import write_object, write_smc, write_zju
 from test_readers_video import write_llff
 
 from taichi_vvc.errors import DataError, TvvcError
@@ -194,6 +194,48 @@ def test_numbers_in_poses_bounds(tmp_path: Path, value: float) -> None:
         hostile[1, column] = value
         np.save(tmp_path / "poses_bounds.npy", hostile)
         is_refused_in_one_line_or_read(tmp_path)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-320, 1e30, 1e200, -1e308, np.nan, np.inf])
+def test_numbers_in_binary_models(tmp_path: Path, value: float) -> None:
+    rig = layouts.rig(count=3)
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}.png" for c in rig], "OPENCV", "bin")
+    for camera in rig:
+        layouts.save(tmp_path / f"images/{camera.name}.png", layouts.on_background(layouts.pictures(camera, 1)[0]))
+    assert len(open_capture(tmp_path).cameras) == 3
+    for name, start in (("cameras", 8 + 24), ("images", 8 + 4)):
+        file = tmp_path / f"sparse/0/{name}.bin"
+        whole = file.read_bytes()
+        for number in range(8 if name == "cameras" else 7):
+            at = start + 8 * number
+            file.write_bytes(whole[:at] + struct.pack("<d", value) + whole[at + 8 :])
+            is_refused_in_one_line_or_read(tmp_path)
+        file.write_bytes(whole)
+
+
+def test_data_sets_that_were_never_written(tmp_path: Path) -> None:
+    """HDF5 stores nothing for them, and a reader would allocate all."""
+    h5py = pytest.importorskip("h5py", reason="h5py (extra hdf5) is not installed")
+    write_smc(tmp_path, layouts.rig(count=2))
+    for key, shape in (("K", (1 << 20, 1 << 20)), ("D", (1 << 31,)), ("RT", None)):
+        with h5py.File(tmp_path / "0012_01_annots.smc", "r+") as file:
+            group = file["Camera_Parameter/01"]
+            before = group[key][()]
+            del group[key]
+            if shape is None:
+                group[key] = h5py.Empty("f8")
+            else:
+                group.create_dataset(key, shape, "f8", chunks=True)
+        with pytest.raises(DataError, match=f"Camera_Parameter/01/{key} with .* values, more than 1000"):
+            layouts.opened(tmp_path)
+        with h5py.File(tmp_path / "0012_01_annots.smc", "r+") as file:
+            del file["Camera_Parameter/01"][key]
+            file["Camera_Parameter/01"][key] = before
+    with h5py.File(tmp_path / "0012_01.smc", "r+") as file:
+        del file["Camera_5mp/1/color/0"]
+        file.create_dataset("Camera_5mp/1/color/0", (1 << 40,), "u1", chunks=True)
+    with pytest.raises(DataError, match="color/0 with .* values, more than"):
+        layouts.opened(tmp_path)
 
 
 def bomb(levels: int) -> Any:
