@@ -299,3 +299,16 @@ def test_rigs_and_frames_of_newer_models_and_their_lenses(tmp_path: Path) -> Non
         (tmp_path / "sparse/0/cameras.bin").write_bytes(struct.pack("<QiiQQ8d", 1, 1, number, 4, 4, *range(8)))
         with pytest.raises(DataError, match=f"found {model}; undistort"):
             layouts.opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.b.{}.png", "a.b.{}.png.png", "a.b.{}.jpg.png"])
+def test_masks_are_found_by_name_where_names_have_dots(tmp_path: Path, name: str) -> None:
+    """In reverse order, so that only their names can tell which is whose."""
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}/a.b.0.png" for c in rig], "PINHOLE", "bin")
+    for camera in rig:
+        for time, frame in enumerate(layouts.pictures(camera)):
+            layouts.save(tmp_path / f"images/{camera.name}/a.b.{time}.png", layouts.on_background(frame))
+            layouts.save(tmp_path / f"masks/{camera.name}" / name.format(time), frame[..., 3])
+        layouts.save(tmp_path / f"masks/{camera.name}/a.a.png", np.zeros((40, 48), np.uint8))
+    layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01)

@@ -228,10 +228,11 @@ def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
         return None
     masks, clip = taken.masks, taken.clip
     if clip.stems and masks.stems and clip.stems != masks.stems:
-        # Some programs append to the whole name of the picture: 000000.jpg.png
-        by_stem = {mask_stem(Path(f"{stem}.png")): mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
-        if all(stem in by_stem for stem in clip.stems):
-            return [by_stem[stem] for stem in clip.stems]
+        # Some programs append to the whole name of the picture: 000000.jpg.png, 000000.mask.png
+        for rule in (lambda stem: mask_stem(Path(f"{stem}.png")), lambda stem: stem.split(".")[0]):
+            by_stem = {rule(stem): mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
+            if all(stem in by_stem for stem in clip.stems):
+                return [by_stem[stem] for stem in clip.stems]
     if len(masks.pictures) < len(clip.pictures):
         notes.append(
             f"camera {taken.name} has {len(clip.pictures)} pictures but {len(masks.pictures)} masks: its masks are"

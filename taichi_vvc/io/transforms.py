@@ -23,12 +23,13 @@ from taichi_vvc.io.parse import (
     parse_fps,
     parse_intrinsics,
     parse_pose,
+    short,
     some,
 )
 from taichi_vvc.io.transforms_video import index_videos
 from taichi_vvc.types import Camera
 
-LONGEST_PATH = 4096  # characters: no system has longer ones
+LONGEST_NAME = 255  # characters of a file's or folder's name: no system has longer ones
 
 
 def read_transforms(path: Path, frames: slice | None = None) -> CaptureIndex:
@@ -52,9 +53,10 @@ def index_document(document: dict[str, Any], path: Path, frames: slice | None = 
     for number, record in enumerate(records):
         if not isinstance(record, dict) or not isinstance(record.get("file_path"), str):
             raise DataError(f'{path}: frames[{number}] has no "file_path"; every image needs one')
-        if len(record["file_path"]) > LONGEST_PATH:
+        if max(map(len, record["file_path"].replace("\\", "/").split("/"))) > LONGEST_NAME:
             raise DataError(
-                f'{path}: frames[{number}]: expected a file name in "file_path", found a text that is longer'
+                f'{path}: frames[{number}]: expected a path as "file_path", found {short(record["file_path"])}: names'
+                f" of files and folders have up to {LONGEST_NAME} characters"
             )
     if any(is_video(record["file_path"]) for record in records):
         return index_videos(document, path, frames)
