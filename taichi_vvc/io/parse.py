@@ -14,7 +14,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.types import Bounds
 
 LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
-LENS_KEYS = ("k1", "k2", "p1", "p2")
+DISTORTION = ("k1", "k2", "p1", "p2")
 # Higher orders; and skew, which Metashape calls b1 (difference of the focal lengths) and b2.
 UNSUPPORTED = ("k3", "k4", "k5", "k6", "p3", "p4", "b1", "b2", "skew")
 LONGEST_NUMBER = 100  # characters of a number as text
@@ -100,7 +100,7 @@ def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple
         if get(key):
             raise DataError(f"{where}: {key} = {get(key):g} is not supported (k1 k2 p1 p2 are); undistort first")
     listed = record.get("distortion_params", shared.get("distortion_params"))
-    if listed and not any(key in source for key in LENS_KEYS for source in (record, shared)):
+    if listed and not any(key in source for key in DISTORTION for source in (record, shared)):
         if not isinstance(listed, list) or any(listed):
             raise DataError(
                 f"{where}: distortion_params {short(listed)} is not supported: write k1 k2 p1 p2, each by its name"
@@ -122,7 +122,7 @@ def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple
     if fx <= 0.0 or fy <= 0.0:
         raise DataError(f"{where}: expected positive focal lengths, found fl_x {fx:g}, fl_y {fy:g}")
     cx, cy = get("cx"), get("cy")
-    lens = {key: get(key) or 0.0 for key in LENS_KEYS}
+    lens = {key: get(key) or 0.0 for key in DISTORTION}
     return dict(fx=fx, fy=fy, cx=width / 2 if cx is None else cx, cy=height / 2 if cy is None else cy, **lens)
 
 
