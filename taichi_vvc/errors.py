@@ -24,11 +24,31 @@ Messages are one line: what was expected, what was found, what to do.
 
 from __future__ import annotations
 
+import re
+
+LONGEST_LINE = 1000  # characters: more than any message needs whose names are those of real files
+
+# What would end a line, move a terminal's cursor or cannot be printed at all.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def one_line(message: str) -> str:
+    """``message`` with control characters escaped, and without its middle if it is very long."""
+    if len(message) > LONGEST_LINE:
+        message = f"{message[: LONGEST_LINE - 305]} ... {message[-300:]}"
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", message)
+
 
 class TvvcError(Exception):
-    """Base of all errors that this package raises on purpose. ``exit_code`` is the command line's status."""
+    """Base of all errors that this package raises on purpose. ``exit_code`` is the command line's status.
+
+    The message is one line of a readable length, whatever names and values it tells.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class ConfigError(TvvcError):

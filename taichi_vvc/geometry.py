@@ -17,6 +17,7 @@ LANDING = 1e-9  # how far from a place its ray may land, in normalised coordinat
 DEVICE_LANDING = 4e-6  # the same in float32; as in kernels/geometry.py
 DESCENT = 60  # steps at the most
 FIXED_POINTS = 20  # iterations of the device
+NEGLIGIBLE = 1e-60  # a coefficient below it does nothing at any radius, and quotients by it overflow
 RASTER = 33  # positions along each side of a picture at which a lens is tried
 
 
@@ -47,6 +48,7 @@ def distortion_limit(camera: Camera, k3: float = 0.0) -> float:
 @lru_cache(maxsize=256)
 def _limit(k1: float, k2: float, k3: float, tilt: float) -> float:
     """See :func:`distortion_limit`; ``tilt`` is the length of (p1, p2), whose direction does not matter."""
+    k1, k2, k3, tilt = (value if abs(value) >= NEGLIGIBLE else 0.0 for value in (k1, k2, k3, tilt))
     if tilt == 0.0 and k3 == 0.0:
         a, b = 5.0 * k2, 3.0 * k1
         roots = [-1.0 / b] if a == 0.0 and b != 0.0 else []

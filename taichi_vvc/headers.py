@@ -69,6 +69,22 @@ def pose_bits(cameras: Sequence[Camera], bounds: Bounds) -> tuple[int, int]:
     return min(max(rotation, 1), 30), min(max(POSITION_BIAS + position, 0), 2 * POSITION_BIAS)
 
 
+def intrinsics_of(camera: Camera) -> syntax.Intrinsics:
+    """A camera's lens as the stream has it, in 32-bit floats (infinite where a value is too large for them)."""
+    c = camera
+    with np.errstate(over="ignore"):
+        values = (float(np.float32(v)) for v in (c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2))
+        return syntax.Intrinsics(c.width, c.height, *values)
+
+
+def camera_record(camera: Camera, intrinsics: int) -> syntax.CameraRecord:
+    """A camera as the stream has it, its lens being number ``intrinsics`` of the header's list."""
+    with np.errstate(over="ignore"):
+        rotation = tuple(float(np.float32(v)) for v in quaternion_of(camera.rotation))
+        position = tuple(float(np.float32(v)) for v in camera.position)
+    return syntax.CameraRecord(camera.name, camera.split, intrinsics, rotation, position)  # type: ignore[arg-type]
+
+
 def header_of(
     layout: FieldLayout,
     cameras: tuple[Camera, ...],
@@ -88,14 +104,9 @@ def header_of(
     rotation_bits, position_bits = pose_bits(cameras, layout.bounds)
     records = []
     intrinsics: dict[syntax.Intrinsics, int] = {}
-    for c in cameras:
-        entry = syntax.Intrinsics(
-            c.width, c.height, *(float(np.float32(v)) for v in (c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2))
-        )
-        number = intrinsics.setdefault(entry, len(intrinsics))
-        rotation = tuple(float(np.float32(v)) for v in quaternion_of(c.rotation))
-        position = tuple(float(np.float32(v)) for v in c.position)
-        records.append(syntax.CameraRecord(c.name, c.split, number, rotation, position))  # type: ignore[arg-type]
+    for camera in cameras:
+        number = intrinsics.setdefault(intrinsics_of(camera), len(intrinsics))
+        records.append(camera_record(camera, number))
     plain = syntax.Layout(
         lower=layout.bounds.lower,
         cell=layout.cell,

@@ -11,7 +11,7 @@ FASTEST = 10_000
 """Frames per second that are believed."""
 
 _FINEST = 100_000  # the largest denominator: 30000/1001 and decimals of five digits are exact
-_NUMBER = re.compile(r"\d{1,9}(\.\d{0,9})?|\.\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"\+?(\d{1,9}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
 _RATIO = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})", re.ASCII)
 
 

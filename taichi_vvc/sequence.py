@@ -14,13 +14,15 @@ import numpy as np
 
 from taichi_vvc import axes
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
-from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.geometry import pixels_with_rays
 from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
+from taichi_vvc.io.parse import short
 from taichi_vvc.rates import FASTEST, frame_rate
 from taichi_vvc.selection import select_cameras
+from taichi_vvc.storable import bounds_problem, check_cameras, check_moves, check_rate
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
 from taichi_vvc.words import counted
 
@@ -31,6 +33,7 @@ NONE_HELD_OUT = (
 )
 BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
 STANDS = 32  # and so many for where cameras that move stand
+LARGEST_DOWNSCALE = 1 << 16
 BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
 
 
@@ -142,20 +145,25 @@ def open_capture(
             the name ``format``, an item of ``cameras`` or ``test_cameras`` fits no camera, or none is left to be
             fitted.
     """
-    if isinstance(downscale, bool) or not isinstance(downscale, int) or downscale < 1:
-        raise ConfigError(f"expected downscale to be a whole number of 1 or more, found {downscale!r}")
-    if bounds is not None and not (np.isfinite([bounds.lower, bounds.upper]).all() and (bounds.size > 0).all()):
-        raise ConfigError(f"expected bounds with lower < upper in x, y and z, found {bounds.lower} and {bounds.upper}")
+    if isinstance(downscale, bool) or not isinstance(downscale, int) or not 1 <= downscale <= LARGEST_DOWNSCALE:
+        raise ConfigError(
+            f"expected downscale to be a whole number of 1 to {LARGEST_DOWNSCALE}, found {short(downscale)}"
+        )
+    if bounds is not None and (problem := bounds_problem(bounds)):
+        raise ConfigError(problem)
     rate = None if fps is None else frame_rate(fps)
     if fps is not None and rate is None:
         # Python refuses to write integers of thousands of digits.
         found = "a far larger number" if isinstance(fps, int) and fps > FASTEST else repr(fps)[:60]
         raise ConfigError(f'expected fps above 0 and up to {FASTEST}, such as 25 or "30000/1001", found {found}')
     path = Path(path)
-    layout, file = find_layout(path, format)
-    index = layout.read(file, frames)
+    # Numbers of any size are checked once they are read, and what libraries warn of is no one's concern here.
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        index = _read_index(path, frames, format)
     stated = {entry.camera.name for entry in index.entries[0] if entry.camera.split == "test"}
     index = select_cameras(index, cameras, test_cameras)
+    check_cameras(_distinct(index, downscale), str(index.source))
     first_cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
 
     first = read_views(index.entries[0], downscale)
@@ -164,7 +172,10 @@ def open_capture(
     messages = list(index.messages)
     if has_alpha and bare:
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
-    if any(not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
+    moving = any(
+        not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)
+    )
+    if moving:
         messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
     messages += _about_rays(first_cameras)
     rate = rate or index.fps
@@ -182,6 +193,12 @@ def open_capture(
     else:
         bounds, source, note = _find_bounds(index, has_alpha, looks)
         messages.append(note)
+    if problem := bounds_problem(bounds):
+        raise DataError(f"{index.source}: {problem}")
+    if moving:
+        check_moves(([_reduced(e.camera, downscale) for e in row] for row in index.entries), bounds, str(index.source))
+    shown_rate = (rate or DEFAULT_FPS) / (index.indices.step if len(index.entries) > 1 else 1)
+    check_rate(shown_rate, str(index.source))
     try:
         advice = looks or axes.advice(index.layout, index.convention)
         check_cameras_see(bounds, all_cameras, str(index.source), advice)
@@ -197,17 +214,39 @@ def open_capture(
         cameras=first_cameras,
         times=index.times,
         first_index=index.indices[0],
-        fps=(rate or DEFAULT_FPS) / (index.indices.step if len(index.entries) > 1 else 1),
+        fps=shown_rate,
         bounds=bounds,
         bounds_source=source,
         has_alpha=has_alpha,
         downscale=downscale,
-        messages=tuple(messages),
+        messages=tuple(map(one_line, messages)),
         indices=index.indices,
         entries=index.entries,
         layout=index.layout,
         stated_test=tuple(camera.name for camera in first_cameras if camera.name in stated),
     )
+
+
+def _read_index(path: Path, frames: slice | None, format: str | None) -> CaptureIndex:
+    """The index of the capture at ``path``; what the system says of files there is a DataError, too."""
+    try:
+        layout, file = find_layout(path, format)
+        return layout.read(file, frames)
+    except OSError as error:
+        name = short(error.filename) if error.filename else ""
+        raise DataError(f"{path}: cannot read it: {error.strerror or error}{f', {name}' if name else ''}") from None
+    except (MemoryError, RecursionError) as error:
+        raise DataError(f"{path}: cannot read it: {type(error).__name__}; it is larger than any capture") from None
+
+
+def _distinct(index: CaptureIndex, downscale: int) -> Iterator[Camera]:
+    """Every camera of every frame once, at the size at which it is stored."""
+    seen: set[int] = set()
+    for row in index.entries:
+        for entry in row:
+            if id(entry.camera) not in seen:
+                seen.add(id(entry.camera))
+                yield _reduced(entry.camera, downscale)
 
 
 def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...]:

@@ -164,6 +164,9 @@ def test_another_size_keeps_the_vertical_field_of_view(tmp_path: Path) -> None:
     assert (camera.fx, camera.cx, camera.cy) == (pytest.approx(2 * RIG[0].fx), pytest.approx(100), pytest.approx(48))
 
 
+FAR = np.outer([1e308, -1e308, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0])
+
+
 @pytest.mark.parametrize(
     ("document", "part"),
     [
@@ -174,6 +177,9 @@ def test_another_size_keeps_the_vertical_field_of_view(tmp_path: Path) -> None:
         ({"fl_x": 50, "cameras": [{"transform_matrix": (2 * np.eye(4)).tolist()}]}, "rotation"),
         ({"fl_x": 50, "cameras": [{"transform_matrix": np.eye(4).tolist(), "time": "x"}]}, "time"),
         ({"fl_x": 50, "cameras": [{"transform_matrix": np.eye(4).tolist(), "time": 1}] * 2}, "time"),
+        ({"fl_x": 50, "h": 0, "cameras": [{"transform_matrix": np.eye(4).tolist()}]}, 'pixels for "h"'),
+        ({"fl_x": 1e30, "cameras": [{"transform_matrix": np.eye(4).tolist()}]}, "focal lengths of"),
+        ({"fl_x": 50, "cameras": [{"transform_matrix": (np.eye(4) + FAR).tolist()}] * 2}, "a position of coordinates"),
     ],
 )
 def test_wrong_key_cameras_get_one_line(tmp_path: Path, document: dict[str, Any], part: str) -> None:

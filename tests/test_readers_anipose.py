@@ -154,7 +154,7 @@ def test_cameras_without_pictures_or_calibration_are_named(tmp_path: Path) -> No
         (("[metadata]", "fisheye = true\n[metadata]"), ["camera D", "fisheye", "undistort"]),
         (("distortions = [ 0.0, 0.0, 0.0, 0.0, 0.0,]", "distortions = [ 0, 0, 0, 0, 0, 0.2,]"), ["more coefficients"]),
         (("matrix = [ [", "matrix = [ [ 1.0,"), ["camera A", '"matrix" to be 3x3']),
-        (("0.0, 0.0, 1.0,],]", "0.0, 0.0, 2.0,],]"), ["camera A", "[[fx, 0, cx]", "another one"]),
+        (("0.0, 0.0, 1.0,],]", "0.0, 0.0, 2.0,],]"), ["camera A", "[[fx, 0, cx]", "0, 0, 2"]),
         (("rotation = [", "rotation = [ 1.0,"), ["camera A", '"rotation" to be 3 finite numbers']),
         (("rotation = [", "rotation = [ nan,"), ["camera A", '"rotation" to be 3 finite numbers']),
         (("rotation = [", "rotation = 5 # ["), ["camera A", '"rotation" to be 3 finite numbers', "5.0"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import layouts
@@ -198,3 +199,116 @@ def test_the_model_itself_may_be_named(tmp_path: Path) -> None:
         layouts.save(tmp_path / f"images/{camera.name}/0.png", layouts.pictures(camera, 1)[0])
     for path in (tmp_path / "sparse/0", tmp_path / "sparse/0/cameras.bin"):
         layouts.assert_reads_back(layouts.opened(path), rig, layout="colmap", masks=True, tolerance=0.01, frames=1)
+
+
+@pytest.mark.parametrize("form", ["every line doubled", "features left out", "more between", "spaces", "comments"])
+def test_a_line_of_images_txt_is_told_by_what_it_holds(tmp_path: Path, form: str) -> None:
+    rig = layouts.rig()
+    names = [f"the {c.name}/0000.png" for c in rig] if form == "spaces" else [f"{c.name}.png" for c in rig]
+    write_model(tmp_path / "sparse/0", rig, names, "PINHOLE", "txt")
+    file = tmp_path / "sparse/0/images.txt"
+    lines = file.read_text(encoding="utf-8").split("\n")
+    head, lines = lines[:1], lines[1:]
+    if form == "every line doubled":  # as line ends that were converted twice are read
+        lines = [line for pair in lines for line in (pair, "")]
+    elif form == "features left out":
+        lines = lines[::2]
+    elif form == "more between":
+        lines = ["", "", *[line for k in range(0, len(lines) - 1, 2) for line in (*lines[k : k + 2], "", "  ")]]
+    elif form == "comments":
+        lines = [line for pair in lines for line in ("  # a comment", pair)]
+    file.write_text("\n".join(head + lines), encoding="utf-8")
+    for camera in rig:
+        folder = f"the {camera.name}" if form == "spaces" else camera.name
+        layouts.save(tmp_path / f"images/{folder}/0000.png", layouts.pictures(camera, 1)[0])
+    layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01, frames=1)
+
+
+def test_a_line_of_images_txt_that_is_none_is_named(tmp_path: Path) -> None:
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "txt")
+    file = tmp_path / "sparse/0/images.txt"
+    lines = file.read_text(encoding="utf-8").split("\n")
+    lines[3] = " ".join(lines[3].split()[:9])
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match=r"images\.txt: .*line 4: expected an image"):
+        layouts.opened(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["images/{}.png", "images/{}/0000.png", "frame000000/images/{}.png"])
+def test_masks_that_are_called_as_colmap_calls_them(tmp_path: Path, place: str) -> None:
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
+    for camera in rig:
+        frame = layouts.pictures(camera, 1)[0]
+        picture = tmp_path / place.format(camera.name)
+        layouts.save(picture, layouts.on_background(frame))
+        mask = Path(str(picture).replace("/images/", "/masks/"))
+        layouts.save(mask.with_name(mask.name + ".png"), frame[..., 3])
+    layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01, frames=1)
+
+
+def test_masks_of_no_cameras_name_are_reported(tmp_path: Path) -> None:
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
+    for camera in rig:
+        layouts.save(tmp_path / f"images/{camera.name}.png", layouts.on_background(layouts.pictures(camera, 1)[0]))
+        layouts.save(tmp_path / f"masks/{camera.name}_mask.png", layouts.pictures(camera, 1)[0][..., 3])
+    assert any("masks of no camera's name" in m and "cam00_mask" in m for m in layouts.opened(tmp_path).messages)
+
+
+@pytest.mark.parametrize("prefix", ["", "images/"])
+@pytest.mark.parametrize("folders", [("left", "left", "right", "right"), ("all/in/one",) * 4, tuple("abcc")])
+def test_a_still_scene_in_subfolders(tmp_path: Path, folders: tuple[str, ...], prefix: str) -> None:
+    """Folders sort pictures here; they are no cameras, whose pictures would be of several times."""
+    rig = layouts.rig()
+    names = [f"{folder}/{number:04d}.png" for number, folder in enumerate(folders)]
+    write_model(tmp_path / "sparse/0", rig, [prefix + name for name in names], "PINHOLE", "txt")
+    for camera, name in zip(rig, names, strict=True):
+        frame = layouts.pictures(camera, 1)[0]
+        layouts.save(tmp_path / "images" / name, layouts.on_background(frame))
+        layouts.save(tmp_path / "masks" / f"{name}.png", frame[..., 3])
+    sequence = layouts.opened(tmp_path)
+    layouts.assert_reads_back(sequence, rig, layout="colmap", masks=True, tolerance=0.01, frames=1)
+    assert [camera.name for camera in sequence.cameras] == [name[:-4] for name in names]
+    assert any("still scene" in message for message in sequence.messages)
+
+
+def test_folders_are_cameras_if_their_pictures_have_one_pose(tmp_path: Path) -> None:
+    """Every frame was registered, with some noise: the scene moves and the cameras stand."""
+    rig = layouts.rig()
+    several = [camera for camera in rig for _ in range(2)]
+    moved = [replace(c, position=c.position + 1e-4 * (k % 2)) for k, c in enumerate(several)]
+    names = [f"{camera.name}/{k % 2:04d}.png" for k, camera in enumerate(several)]
+    write_model(tmp_path / "sparse/0", moved, names, "PINHOLE", "bin")
+    for camera in rig:
+        for time, frame in enumerate(layouts.pictures(camera, 2)):
+            layouts.save(tmp_path / f"images/{camera.name}/{time:04d}.png", frame)
+    layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01, frames=2)
+
+
+def test_rigs_and_frames_of_newer_models_and_their_lenses(tmp_path: Path) -> None:
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
+    for name in ("rigs.bin", "frames.bin"):
+        (tmp_path / "sparse/0" / name).write_bytes(b"\xff" * 40)
+    for camera in rig:
+        layouts.save(tmp_path / f"images/{camera.name}.png", layouts.pictures(camera, 1)[0])
+    layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01, frames=1)
+    for number, model in ((13, "DIVISION"), (16, "EUCM"), (99, "number 99")):
+        (tmp_path / "sparse/0/cameras.bin").write_bytes(struct.pack("<QiiQQ8d", 1, 1, number, 4, 4, *range(8)))
+        with pytest.raises(DataError, match=f"found {model}; undistort"):
+            layouts.opened(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.b.{}.png", "a.b.{}.png.png", "a.b.{}.jpg.png"])
+def test_masks_are_found_by_name_where_names_have_dots(tmp_path: Path, name: str) -> None:
+    """In reverse order, so that only their names can tell which is whose."""
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig, [f"{c.name}/a.b.0.png" for c in rig], "PINHOLE", "bin")
+    for camera in rig:
+        for time, frame in enumerate(layouts.pictures(camera)):
+            layouts.save(tmp_path / f"images/{camera.name}/a.b.{time}.png", layouts.on_background(frame))
+            layouts.save(tmp_path / f"masks/{camera.name}" / name.format(time), frame[..., 3])
+        layouts.save(tmp_path / f"masks/{camera.name}/a.a.png", np.zeros((40, 48), np.uint8))
+    layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01)

@@ -20,15 +20,14 @@ import numpy as np
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import Clip, find_clips
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import short, some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, rodrigues
+from taichi_vvc.io.parse import as_numbers, short, some
+from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, pinhole, rodrigues
 from taichi_vvc.io.scenes import scene_clips, scene_masks
 from taichi_vvc.io.toml import Table, read_toml
 
 FOLDERS = ("videos-raw", "videos", "synchronized_videos")  # anipose, Pose2Sim, FreeMoCap
 NEEDED = ("matrix", "rotation", "translation")
 PIXEL_CENTRE = 0.5
-SKEW = 1e-9  # of the focal length
 
 
 def read_anipose(file: Path, frames: slice | None = None) -> CaptureIndex:
@@ -140,8 +139,7 @@ def _camera(name: str, table: Table, clip: Clip, masks: Clip | None, where: str)
     if table.get("fisheye"):
         raise DataError(f"{where}: fisheye lenses are not supported, found fisheye = true; undistort first")
     k = _numbers(table.get("matrix"), (3, 3), where, "matrix")
-    if abs(k[0, 1]) > SKEW * abs(k[0, 0]) or (k[2] != [0.0, 0.0, 1.0]).any() or k[1, 0] != 0.0:
-        raise DataError(f'{where}: expected "matrix" to be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], found another one')
+    lens = pinhole(k, where, '"matrix"')
     stated = table.get("distortions")
     distortion = np.zeros(0) if stated is None else _numbers(stated, (-1,), where, "distortions")
     size = table.get("size")
@@ -154,10 +152,10 @@ def _camera(name: str, table: Table, clip: Clip, masks: Clip | None, where: str)
         name,
         rotation,
         position,
-        fx=k[0, 0],
-        fy=k[1, 1],
-        cx=k[0, 2] + PIXEL_CENTRE,
-        cy=k[1, 2] + PIXEL_CENTRE,
+        fx=lens["fx"],
+        fy=lens["fy"],
+        cx=lens["cx"] + PIXEL_CENTRE,
+        cy=lens["cy"] + PIXEL_CENTRE,
         clip=clip,
         distortion=tuple(distortion.tolist()),
         masks=masks,
@@ -167,10 +165,7 @@ def _camera(name: str, table: Table, clip: Clip, masks: Clip | None, where: str)
 
 def _numbers(value: Any, shape: tuple[int, ...], where: str, key: str) -> np.ndarray:
     """A list of numbers as an array of ``shape`` (-1 for any length); column vectors count as vectors."""
-    try:
-        numbers = np.array(value, np.float64) if isinstance(value, list) else np.zeros(0)
-    except (TypeError, ValueError):
-        numbers = np.zeros(0)
+    numbers = as_numbers(value) if isinstance(value, list) else np.zeros(0)
     if len(shape) == 1 and numbers.ndim == 2 and 1 in numbers.shape:
         numbers = numbers.ravel()
     fits = numbers.ndim == len(shape) and (shape == (-1,) or numbers.shape == shape)

@@ -1,7 +1,8 @@
 """Scenes calibrated with COLMAP: ``sparse/0`` beside videos, folders per camera, or folders per frame.
 
 COLMAP sees single pictures; here each stands for a camera. Its name in the model, ``cam00.png``, ``cam00/0000.png`` or
-``images/cam00.png``, is matched with the names of the clips.
+``images/cam00.png``, is matched with the names of the clips. Where the pictures of most folders have different poses,
+the folders are no cameras: the scene stands still, and each picture is a camera of its own.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import numpy as np
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.colmap_model import ModelImage, read_model
-from taichi_vvc.io.footage import natural
+from taichi_vvc.io.footage import Clip, images_in, natural
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import some
+from taichi_vvc.io.parse import is_there, some
 from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
-from taichi_vvc.io.scenes import scene_clips, scene_masks
+from taichi_vvc.io.scenes import IMAGE_FOLDERS, has_videos, picture_mask, scene_clips, scene_masks, unused_masks
 
 MOVED = 1e-3  # radians, and share of the rig's size: more is a camera that moves
 
@@ -32,6 +33,9 @@ def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> Captur
     """
     scene = _scene_of(model) if scene.resolve() == model.resolve() else scene
     images = read_model(model)
+    still = None if has_videos(scene) else _still_pictures(scene, images)
+    if still is not None:
+        return _read_still(scene, model, images, still, frames)
     clips, masks = scene_clips(scene), scene_masks(scene)
     taken: dict[str, list[ModelImage]] = {}
     unmatched = []
@@ -46,7 +50,7 @@ def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> Captur
             f"{model}: expected images named like the cameras {some(list(clips))}, found {some(unmatched)}; COLMAP's"
             " images must be called <camera>.png or <camera>/<frame>.png"
         )
-    messages = []
+    messages = unused_masks(masks, clips)
     without = [name for name in clips if name not in taken]
     if without:
         messages.append(f"not registered in the COLMAP model and left out: camera {some(without, 6)}")
@@ -57,6 +61,51 @@ def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> Captur
         messages.append(f"more than one pose in the COLMAP model, the first is used: camera {some(moving, 6)}")
     rig = [_rig_camera(name, taken[name][0], clips, masks) for name in sorted(taken, key=natural)]
     return index_rig(model, "colmap", rig, frames, messages=messages)
+
+
+def _read_still(
+    scene: Path, model: Path, images: list[ModelImage], pictures: dict[str, Path], frames: slice | None
+) -> CaptureIndex:
+    """One frame of a still scene; ``pictures`` are the files by the names that the model has for them."""
+    stems = {name: _below(name).with_suffix("").as_posix() for name in pictures}
+    names = stems if len(set(stems.values())) == len(stems) else {name: name for name in pictures}
+    clips = {names[name]: Clip((file,)) for name, file in pictures.items()}
+    masks: dict[str, Clip] = {}
+    for name in pictures:
+        if (mask := picture_mask(scene, _below(name))) is not None:
+            masks[names[name]] = Clip((mask,))
+    messages = [
+        "most folders of pictures have several poses in the COLMAP model: read as a still scene, one frame, each"
+        ' picture a camera; for cameras that move, write a transforms.json with "time"'
+    ]
+    if missing := [image.name for image in images if image.name not in pictures]:
+        messages.append(f"in the COLMAP model but without pictures: {some(missing, 6)}")
+    by_name = {image.name: image for image in images}
+    rig = [_rig_camera(names[name], by_name[name], clips, masks) for name in sorted(pictures, key=natural)]
+    return index_rig(model, "colmap", rig, frames, messages=messages)
+
+
+def _still_pictures(scene: Path, images: list[ModelImage]) -> dict[str, Path] | None:
+    """The registered pictures in subfolders, by name, if most folders with several pictures have several poses."""
+    for folder in IMAGE_FOLDERS:
+        found: dict[str, Path] = {}
+        inside: dict[PurePosixPath, list[ModelImage]] = {}
+        for image in images:
+            below = _below(image.name)
+            if below.parent.name and ".." not in below.parts and is_there(scene / folder / below):
+                found[image.name] = scene / folder / below
+                inside.setdefault(below.parent, []).append(image)
+        if found:
+            several = [parent for parent in inside if len(images_in(scene / folder / parent)) > 1]
+            moving = [parent for parent in several if _moves(inside[parent], images)]
+            return found if 2 * len(moving) > len(several) else None
+    return None
+
+
+def _below(name: str) -> PurePosixPath:
+    """The name of a picture in the model, below the folder of the pictures."""
+    path = PurePosixPath(name.replace("\\", "/").lstrip("/"))
+    return PurePosixPath(*path.parts[1:]) if path.parts[0] in IMAGE_FOLDERS else path
 
 
 def _rig_camera(name: str, image: ModelImage, clips: dict, masks: dict) -> RigCamera:

@@ -1,11 +1,13 @@
 """Cameras and images of a COLMAP model, binary or text: the two of its files that a capture needs.
 
 Intrinsics are in pixels with the centre of the first pixel at (0.5, 0.5). Poses are world to camera, a quaternion
-(w, x, y, z) and a translation, with OpenCV axes. The format is that of COLMAP's documentation, "Output Format".
+(w, x, y, z) and a translation, with OpenCV axes. The format is that of COLMAP's documentation, "Output Format". Since
+version 3.12 a model has rigs and frames, too; the poses of its images include them already.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.io.parse import short
 
 # COLMAP's numbers of the models, and of those that can be read: which parameters are fx, fy, cx, cy, k1, k2, p1, p2.
 MODELS = (
     "SIMPLE_PINHOLE PINHOLE SIMPLE_RADIAL RADIAL OPENCV OPENCV_FISHEYE FULL_OPENCV FOV SIMPLE_RADIAL_FISHEYE"
-    " RADIAL_FISHEYE THIN_PRISM_FISHEYE"
+    " RADIAL_FISHEYE THIN_PRISM_FISHEYE RAD_TAN_THIN_PRISM_FISHEYE SIMPLE_DIVISION DIVISION SIMPLE_FISHEYE FISHEYE EUCM"
+    " EQUIRECTANGULAR"
 ).split()
 PARAMETERS = {
     "SIMPLE_PINHOLE": (0, 0, 1, 2),
@@ -124,26 +128,53 @@ def _images_bin(file: Path) -> Iterator[tuple[str, tuple[float, ...], int]]:
         yield name, values[1:8], values[8]
 
 
-def _lines(file: Path) -> list[str]:
-    return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if not line.startswith("#")]
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines that say something, with their numbers."""
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield number, line
 
 
 def _cameras_txt(file: Path) -> Iterator[tuple[int, ModelCamera]]:
-    for line in _lines(file):
-        if line.strip():
-            number, model, width, height, *values = line.split()
-            yield int(number), _camera(file, model, int(width), int(height), tuple(map(float, values)))
+    for at, line in _lines(file):
+        parts = line.split()
+        if len(parts) < 4:
+            raise ValueError(f"line {at}: expected a number, a lens model, width, height and parameters")
+        number, model, width, height, *values = parts
+        yield int(number), _camera(file, model, int(width), int(height), tuple(map(float, values)))
 
 
 def _images_txt(file: Path) -> Iterator[tuple[str, tuple[float, ...], int]]:
-    # Two lines per image; the second, its features, may be empty.
-    lines = _lines(file)
-    while lines and not lines[0].strip():
-        lines.pop(0)
-    for line in lines[::2]:
-        if line.strip():
-            _, *values, camera, name = line.split(maxsplit=9)
-            yield name.strip(), tuple(map(float, values)), int(camera)
+    # Two lines per image; the second, its features, may be empty, and programs leave it out or put empty lines between
+    # any two. So a line is told by what it holds and not by its number.
+    features = False
+    for at, line in _lines(file):
+        if features and _are_features(line):
+            features = False
+            continue
+        parts = line.split(maxsplit=9)
+        try:
+            values, camera, name = tuple(map(float, parts[1:8])), int(parts[8]), parts[9]
+        except (ValueError, IndexError):
+            raise ValueError(
+                f"line {at}: expected an image, which is a number, a quaternion, a translation, the number of a camera"
+                f" and a name, found {short(line)}"
+            ) from None
+        features = True
+        yield name, values, camera
+
+
+def _are_features(line: str) -> bool:
+    """Whether a line has x, y and the number of a 3D point for each of some features. An image's has 10 words."""
+    parts = line.split()
+    if len(parts) % 3:
+        return False
+    try:
+        # All of them would take long; a name with spaces in it shows among the first words.
+        return all(math.isfinite(float(part)) for part in (*parts[:15], *parts[-3:]))
+    except ValueError:
+        return False
 
 
 def _rotation(quaternion: tuple[float, ...], where: str) -> np.ndarray:

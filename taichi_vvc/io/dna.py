@@ -22,10 +22,12 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import Clip, natural
 from taichi_vvc.io.images import decode_rgba, encoded_size
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.rig import RigCamera, index_rig
+from taichi_vvc.io.rig import RigCamera, index_rig, pinhole
 
 GROUPS = ("Camera_5mp", "Camera_12mp")
 FPS = Fraction(15)
+MOST_NUMBERS = 1000  # of one matrix of the calibration
+MOST_BYTES = 1 << 30  # of one encoded picture
 # Held out by the data set's own benchmark.
 TEST_CAMERAS = frozenset((3, 5, 7, 8, 11, 15, 17, 19, 21, 23, 27, 29, 31, 33, 35, 39, 41, 45))
 
@@ -48,7 +50,7 @@ class SmcFile:
                 return action(self._file)
             except FileNotFoundError:
                 raise DataError(f"{self.path}: expected an .smc file, found no such file") from None
-            except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
                 line = " ".join(str(error).split())
                 raise DataError(f"{self.path}: expected a DNA-Rendering file, cannot read it: {line}") from None
 
@@ -78,7 +80,7 @@ class SmcPicture:
         return decode_rgba(self._data(), str(self))
 
     def _data(self) -> bytes:
-        return self.file.use(lambda file: np.asarray(file[self.item][()], np.uint8).tobytes())
+        return self.file.use(lambda file: np.asarray(_content(file, self.item, MOST_BYTES), np.uint8).tobytes())
 
 
 def read_dna_rendering(file: Path, frames: slice | None = None) -> CaptureIndex:
@@ -107,14 +109,11 @@ def read_dna_rendering(file: Path, frames: slice | None = None) -> CaptureIndex:
                 f"{int(camera):02d}",
                 pose[:3, :3],
                 pose[:3, 3],
-                fx=found["K"][0, 0],
-                fy=found["K"][1, 1],
-                cx=found["K"][0, 2],
-                cy=found["K"][1, 2],
                 clip=clip,
                 distortion=tuple(found["D"].ravel().tolist()),
                 masks=masks if found["masks"] else None,
                 split="test" if int(camera) in TEST_CAMERAS else "train",
+                **pinhole(found["K"], f"{file}: camera {int(camera):02d}"),
             )
         )
     if not rig:
@@ -133,9 +132,17 @@ def _cameras(file: Any) -> list[tuple[str, str, list[str]]]:
     ]
 
 
+def _content(group: Any, key: str, most: int) -> Any:
+    """All of a data set. One that was never written takes no space in the file, whatever its size."""
+    item = group[key]
+    if item.size is None or item.size > most:
+        raise ValueError(f"{item.name} with {item.size} values, more than {most}")
+    return item[()]
+
+
 def _annotations(camera: str, file: Any) -> dict[str, Any]:
     parameters = file["Camera_Parameter"][f"{int(camera):02d}"]
-    found = {key: np.asarray(parameters[key][()], np.float64) for key in ("K", "D", "RT")}
+    found = {key: np.asarray(_content(parameters, key, MOST_NUMBERS), np.float64) for key in ("K", "D", "RT")}
     if found["K"].shape != (3, 3) or found["RT"].shape not in ((4, 4), (3, 4)):
         raise ValueError(f"K of shape {found['K'].shape} and RT of shape {found['RT'].shape} of camera {camera}")
     masks = file["Mask"][camera]["mask"] if "Mask" in file and camera in file["Mask"] else ()

@@ -17,7 +17,7 @@ from taichi_vvc.io.filestorage import matrix, number, read_filestorage
 from taichi_vvc.io.footage import Clip, find_clips
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.parse import some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, mask_clips, rodrigues
+from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, mask_clips, pinhole, rodrigues
 from taichi_vvc.types import Bounds
 
 IMAGE_FOLDERS = ("images", "videos")
@@ -94,14 +94,11 @@ def _camera(
         name,
         turned,
         position,
-        fx=k[0, 0],
-        fy=k[1, 1],
-        cx=k[0, 2],
-        cy=k[1, 2],
         clip=clip,
         distortion=() if distortion is None else tuple(distortion.tolist()),
         masks=masks,
         size=(int(width or 0), int(height or 0)) if sized else None,
+        **pinhole(k, f"{file}: camera {name}"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 
 from taichi_vvc.errors import DataError
 
-_KEY = re.compile(r"([^\s:#][^:]*?)\s*:(?:\s+(.*)|)")
 _SPECIAL = {".nan": "nan", ".inf": "inf", "-.inf": "-inf", "+.inf": "inf"}
 
 
@@ -31,9 +31,9 @@ def read_filestorage(file: Path) -> dict[str, Any]:
     for line in lines:
         if not line.strip() or line.startswith(("%", "---", "...", "#")):
             continue
-        key = _KEY.fullmatch(line)
-        if key and not line[0].isspace() and not line.startswith("-"):
-            block = blocks[_plain(key[1])] = [key[2] or ""]
+        key, colon, rest = line.partition(":")
+        if colon and key and not line[0].isspace() and line[0] != "-" and (not rest or rest[0].isspace()):
+            block = blocks[_plain(key)] = [rest.strip()]
         elif block is not None:
             block.append(line.strip())
         else:
@@ -57,14 +57,17 @@ def matrix(storage: dict[str, Any], key: str, shape: tuple[int, ...], file: Path
 
 
 def number(storage: dict[str, Any], key: str, file: Path) -> float | None:
-    """The number ``key``, None if it is absent. Raises DataError if it is something else."""
+    """The finite number ``key``, None if it is absent. Raises DataError if it is something else."""
     value = storage.get(key)
     if value is None or value == "":
         return None
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError):
-        raise DataError(f"{file}: expected {key} to be a number, found {str(value)[:40]!r}") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise DataError(f"{file}: expected {key} to be a number, found {str(value)[:40]!r}")
+    return found
 
 
 def _value(text: str, where: str) -> Any:
@@ -78,11 +81,12 @@ def _value(text: str, where: str) -> Any:
 
 
 def _matrix(text: str, where: str) -> np.ndarray:
-    rows, cols = re.search(r"rows:\s*(\d{1,6})", text), re.search(r"cols:\s*(\d{1,6})", text)
-    data = re.search(r"data:\s*\[(.*?)\]", text, re.DOTALL)
-    if rows is None or cols is None or data is None:
+    rows, cols = re.search(r"\brows:\s*(\d{1,6})\b", text), re.search(r"\bcols:\s*(\d{1,6})\b", text)
+    _, found, data = text.partition("data:")
+    data, closed, _ = data.lstrip().partition("]")
+    if rows is None or cols is None or not found or not closed or not data.startswith("["):
         raise DataError(f"{where}: expected a matrix with rows, cols and data, found {text[:40]!r}")
-    items = [item.strip() for item in data[1].split(",") if item.strip()]
+    items = [item.strip() for item in data[1:].split(",") if item.strip()]
     try:
         values = np.array([float(_SPECIAL.get(item.lower(), item)) for item in items])
     except ValueError as error:

@@ -32,7 +32,9 @@ def is_video(name: str | Path) -> bool:
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sort key by which ``cam2`` comes before ``cam10``."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    # Python does not read integers of any number of digits.
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part), "") if part.isdecimal() and len(part) < 600 else (1, 0, part) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Clip:
     pictures: Sequence[Source]
     stems: tuple[str, ...] = ()
     fps: Fraction | None = None
+
+
+def mask_stem(file: Path) -> str:
+    """The stem of the picture that a mask belongs to: some programs append ``.png`` to the picture's whole name."""
+    stem = Path(file.stem)
+    return stem.stem if stem.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES else file.stem
 
 
 def video_clip(path: Path) -> Clip:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from taichi_vvc.errors import DataError
 
+# What Pillow logs of damaged files is in our errors; without a handler the interpreter would print it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+# What Pillow may try to read. It knows some forty more formats, and one of them (EPS) starts another program.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM")
+MOST_PIXELS = 1 << 27  # of one picture: 512 MiB as RGBA
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 LOSSY_MARGIN = 16  # of 255: lossy coding leaves values that far from black and white where a mask is flat
 UNIT_SLACK = 1e-3  # of 1: how far floats from 0 to 1 may miss it by rounding
@@ -73,10 +80,10 @@ def image_size(source: Source) -> tuple[int, int]:
     """(width, height) in pixels from the file's header; nothing is decoded.
 
     Raises:
-        DataError: the file is missing or is no image.
+        DataError: the file is missing, is no image in one of :data:`FORMATS`, or has more than :data:`MOST_PIXELS`.
     """
     if not isinstance(source, Path):
-        return source.size()
+        return _checked(source.size(), source)
     with _open(source) as picture:
         return picture.size
 
@@ -194,19 +201,45 @@ def _stretched(drawn: np.ndarray) -> np.ndarray:
 def _open(file: Path | io.BytesIO, where: object = None) -> Image.Image:
     where = file if where is None else where
     try:
-        return Image.open(file)
+        picture = Image.open(file, formats=FORMATS)
     except FileNotFoundError:
         raise DataError(f"{where}: expected an image, found no such file") from None
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: expected an image (PNG, JPEG ...), cannot read it: {_line(error)}") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{where}: expected at most {MOST_PIXELS} pixels, found more: {_line(error)}") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{where}: expected an image in {_some_formats()}, found none of them") from None
+    except Exception as error:  # damaged headers can raise nearly anything
+        raise DataError(f"{where}: expected an image in {_some_formats()}, cannot read it: {_line(error)}") from None
+    try:
+        _checked(picture.size, where)
+    except DataError:
+        picture.close()
+        raise
+    return picture
+
+
+def _checked(size: tuple[int, int], where: object) -> tuple[int, int]:
+    """``size`` (width, height), if pictures may be that large. Raises DataError."""
+    if size[0] * size[1] > MOST_PIXELS:
+        raise DataError(
+            f"{where}: expected at most {MOST_PIXELS} pixels, found {size[0]}x{size[1]}; reduce the pictures and their"
+            " calibration"
+        )
+    return size
+
+
+def _some_formats() -> str:
+    return f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
 
 @contextmanager
 def _decoding(where: object) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{where}: expected a whole image, found a damaged one: {_line(error)}") from None
+    except DataError:
+        raise
+    except Exception as error:  # damaged data can raise nearly anything
+        raise DataError(f"{where}: expected a whole image, found a damaged one: {_line(error):.200}") from None
 
 
 def _decode(file: Path | io.BytesIO, where: object, mask: bool = False) -> np.ndarray:

@@ -15,8 +15,9 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import as_calibrated
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex
+from taichi_vvc.io.npy import load_numbers
 from taichi_vvc.io.rig import RigCamera, index_rig
-from taichi_vvc.io.scenes import scene_clips, scene_masks
+from taichi_vvc.io.scenes import scene_clips, scene_masks, unused_masks
 from taichi_vvc.types import Bounds
 
 STATIC_HOLDOUT = 8  # of single pictures, every eighth is held out, as LLFF's own evaluation does
@@ -69,19 +70,15 @@ def read_llff(file: Path, frames: slice | None = None) -> CaptureIndex:
                 split="test" if held_out and len(names) > 1 else "train",
             )
         )
-    return index_rig(file, "llff", rig, frames, bounds_hint=_hint(rig, rows))
+    messages = unused_masks(masks, names)
+    return index_rig(file, "llff", rig, frames, bounds_hint=_hint(rig, rows), messages=messages)
 
 
 def _load(file: Path) -> np.ndarray:
-    try:
-        rows = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{file}: expected an array of numbers, cannot read it: {' '.join(str(error).split())}"
-        ) from None
-    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows) or not np.isfinite(np.asarray(rows, np.float64)).all():
+    rows = load_numbers(file)
+    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows) or not np.isfinite(rows).all():
         raise DataError(f"{file}: expected (N, 17) finite numbers, found shape {rows.shape} or NaN")
-    return np.asarray(rows, np.float64)
+    return rows
 
 
 def _hint(rig: list[RigCamera], rows: np.ndarray) -> Bounds | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.parse import kind
+from taichi_vvc.io.parse import as_numbers, kind, short
 
 # As exporters of head captures write them (ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py), after our own.
 CAMERA_KEYS = ("camera", "camera_id", "camera_index")
@@ -100,12 +100,12 @@ def check_moments(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def _pose(record: dict[str, Any]) -> Any:
-    try:
-        return np.round(np.array(record.get("transform_matrix"), np.float64), 9).tobytes()
-    except (TypeError, ValueError):
-        return repr(record.get("transform_matrix"))
+    stated = record.get("transform_matrix")
+    pose = as_numbers(stated)
+    return np.round(pose, 9).tobytes() if pose.size else short(stated, 10_000)
 
 
 def _without_suffix(file: PurePosixPath) -> PurePosixPath:
     """Numbers behind a dot are no suffix but a frame's: Blender leaves out the suffix of ``cam00.0003.png``."""
-    return file if file.suffix[1:].isdecimal() else file.with_suffix("")
+    # "." and "/" have no name, and so no suffix either.
+    return file if not file.name or file.suffix[1:].isdecimal() else file.with_suffix("")

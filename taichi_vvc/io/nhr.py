@@ -19,8 +19,8 @@ import numpy as np
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import Clip, images_in, is_video, natural, video_clip
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import load_json, short, some
-from taichi_vvc.io.rig import RigCamera, index_rig
+from taichi_vvc.io.parse import as_numbers, load_json, short, some
+from taichi_vvc.io.rig import RigCamera, index_rig, pinhole
 from taichi_vvc.types import Bounds
 
 IMAGE_FOLDERS = ("img", "image", "images")
@@ -56,12 +56,9 @@ def read_nhr(file: Path, frames: slice | None = None) -> CaptureIndex:
                 f"{number:03d}",
                 np.stack((x, y, z), axis=1),
                 position,
-                fx=k[0, 0],
-                fy=k[1, 1],
-                cx=k[0, 2],
-                cy=k[1, 2],
                 clip=clips[number],
                 masks=masks.get(number),
+                **pinhole(k, f"{folder / 'Intrinsic.inf'}: camera {number:03d}"),
             )
         )
     left_out = [f"{number:03d}" for number in range(len(poses)) if number not in clips]
@@ -156,10 +153,7 @@ def _bounds(file: Path, positions: np.ndarray) -> Bounds | None:
     if not file.is_file():
         return None
     document = load_json(file)
-    try:
-        box = np.array([document["xyz_min"], document["xyz_max"]], np.float64)
-    except (KeyError, TypeError, ValueError):
-        box = np.zeros(0)
+    box = as_numbers([document.get("xyz_min"), document.get("xyz_max")])
     if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
         raise DataError(f'{file}: expected "xyz_min" below "xyz_max", 3 numbers each, found {short(document)}')
     centre = positions.mean(axis=0)

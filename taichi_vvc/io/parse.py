@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.rates import frame_rate
 from taichi_vvc.types import Bounds
 
 LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
+DISTORTION = ("k1", "k2", "p1", "p2")
+# Higher orders; and skew, which Metashape calls b1 (difference of the focal lengths) and b2.
+UNSUPPORTED = ("k3", "k4", "k5", "k6", "p3", "p4", "b1", "b2", "skew")
 ROTATION_TOLERANCE = 1e-3  # files often carry four to eight decimals
 CONVENTIONS = ("opengl", "opencv")
 LENS_KEYS = (
     *("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "cx", "cy", "w", "h"),
-    *("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "camera_model", "is_fisheye"),
+    *(*DISTORTION, *UNSUPPORTED, "distortion_params", "camera_model", "is_fisheye"),
 )
 _DECIMAL = re.compile(r"\s*[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?\s*", re.ASCII)
 
@@ -32,8 +36,8 @@ def load_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot read it: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected JSON in UTF-8, found other bytes") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, found an error: {error}") from None
+    except (ValueError, RecursionError, MemoryError) as error:  # a ValueError, too, for an integer of many digits
+        raise DataError(f"{path}: expected JSON, found an error: {error or type(error).__name__}") from None
     if not isinstance(document, dict):
         raise DataError(f"{path}: expected a JSON object at the top, found {kind(document)}")
     return document
@@ -54,6 +58,14 @@ def finite_number(value: Any, expected: str) -> float:
     except OverflowError:
         pass
     raise DataError(f"{expected}, found {short(found)}")
+
+
+def as_numbers(value: Any) -> np.ndarray:
+    """``value``, lists of numbers, as an array of float64; an empty one if it is anything else."""
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError, RecursionError, MemoryError):
+        return np.zeros(0)
 
 
 def parse_convention(document: dict[str, Any], path: Path) -> str:
@@ -80,10 +92,7 @@ def parse_pose(matrix: Any, where: str, convention: str = "opengl") -> tuple[np.
     Raises:
         DataError: wrong shape, not finite, or its 3x3 part is not a rotation. ``where`` begins the message.
     """
-    try:
-        pose = np.array(matrix, np.float64)
-    except (TypeError, ValueError):
-        pose = np.zeros(0)
+    pose = as_numbers(matrix)
     if pose.shape not in ((4, 4), (3, 4)):
         found = "none" if matrix is None else f"shape {pose.shape}" if pose.size else kind(matrix)
         raise DataError(f'{where}: expected "transform_matrix" to be 4x4 numbers, found {found}')
@@ -135,11 +144,17 @@ def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple
     model = record.get("camera_model", shared.get("camera_model", "OPENCV"))
     fisheye = record.get("is_fisheye", shared.get("is_fisheye", False))
     if model not in LENS_MODELS or fisheye:
-        found = "is_fisheye" if fisheye else f"camera_model {model!r}"
+        found = "is_fisheye" if fisheye else f"camera_model {short(model)}"
         raise DataError(f"{where}: expected a lens model of {', '.join(LENS_MODELS)}, found {found}; undistort first")
-    for key in ("k3", "k4", "k5", "k6"):
+    for key in UNSUPPORTED:
         if get(key):
             raise DataError(f"{where}: {key} = {get(key):g} is not supported (k1 k2 p1 p2 are); undistort first")
+    listed = record.get("distortion_params", shared.get("distortion_params"))
+    if listed and not any(key in source for key in DISTORTION for source in (record, shared)):
+        if not isinstance(listed, list) or any(listed):
+            raise DataError(
+                f"{where}: distortion_params {short(listed)} is not supported: write k1 k2 p1 p2, each by its name"
+            )
     width, height = size
     fx, fy = get("fl_x"), get("fl_y")
     for key, side in (("camera_angle_x", width), ("camera_angle_y", height)):
@@ -157,7 +172,7 @@ def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple
     if fx <= 0.0 or fy <= 0.0:
         raise DataError(f"{where}: expected positive focal lengths, found fl_x {fx:g}, fl_y {fy:g}")
     cx, cy = get("cx"), get("cy")
-    lens = {key: get(key) or 0.0 for key in ("k1", "k2", "p1", "p2")}
+    lens = {key: get(key) or 0.0 for key in DISTORTION}
     return dict(fx=fx, fy=fy, cx=width / 2 if cx is None else cx, cy=height / 2 if cy is None else cy, **lens)
 
 
@@ -165,10 +180,7 @@ def parse_bounds(document: dict[str, Any], path: Path) -> Bounds | None:
     """The box that the document states as ``aabb``, None without one. Raises DataError if it is no box."""
     if document.get("aabb") is None:
         return None
-    try:
-        box = np.array(document["aabb"], np.float64)
-    except (TypeError, ValueError):
-        box = np.zeros(0)
+    box = as_numbers(document["aabb"])
     if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[0] < box[1]).all():
         raise DataError(
             f'{path}: expected "aabb" to be [[x, y, z], [x, y, z]], lower then upper corner,'
@@ -182,32 +194,38 @@ def parse_fps(document: dict[str, Any], path: Path) -> Fraction | None:
     stated = document.get("fps")
     if stated is None:
         return None
-    try:
-        if isinstance(stated, bool):
-            raise ValueError
-        # Decimal text keeps 29.97 what it is; "30000/1001" is exact anyway.
-        fps = Fraction(stated if isinstance(stated, str) else repr(stated)).limit_denominator(100_000)
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
-        fps = Fraction(0)
-    if not 0 < fps <= 10_000:
+    fps = frame_rate(stated)
+    if fps is None:
         raise DataError(
-            f'{path}: expected "fps" to be a positive number or a ratio like "30000/1001", found {stated!r}'
+            f'{path}: expected "fps" to be a positive number or a ratio like "30000/1001", found {short(stated)}'
         )
     return fps
 
 
 def short(value: Any, limit: int = 60) -> str:
     """``value`` as text of one line that fits into a message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of many digits, lists in lists in lists ...
+        text = f"a value of type {type(value).__name__} that is too long to be shown"
     return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
+def is_there(file: Path) -> bool:
+    """Whether there is a file of this name, which may be one that no file can have: too long, with a zero byte."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def some(names: list[str], limit: int = 3) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    """The first names, and how many more there are; very long ones in part."""
+    shown = [name if len(name) <= 80 else f"{name[:76]} ..." for name in names[:limit]]
+    return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def kind(value: Any) -> str:
     """What sort of JSON value this is, in words."""
-    names = {dict: "an object", list: "an empty list" if value == [] else "a list", str: "text", type(None): "nothing"}
-    return names.get(type(value), repr(value))
+    names = {dict: "an object", list: "a list", str: "text", type(None): "nothing"}
+    return "an empty list" if value == [] else names.get(type(value)) or short(value)

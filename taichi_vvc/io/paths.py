@@ -15,7 +15,16 @@ import numpy as np
 
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import has_distortion, project
-from taichi_vvc.io.parse import finite_number, load_json, parse_convention, parse_intrinsics, parse_pose, stated_size
+from taichi_vvc.io.parse import (
+    finite_number,
+    load_json,
+    parse_convention,
+    parse_intrinsics,
+    parse_pose,
+    short,
+    stated_size,
+)
+from taichi_vvc.storable import check_cameras
 from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled
@@ -95,7 +104,7 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         lenses.append([lens["fx"] * scale, lens["fy"] * scale, lens["cx"] * scale + shift, lens["cy"] * scale])
     closed = bool(document.get("closed", False))
     if any(b <= a for a, b in zip(times, times[1:], strict=False)):
-        raise DataError(f'{path}: expected every "time" to be larger than the one before, found {times}')
+        raise DataError(f'{path}: expected every "time" to be larger than the one before, found {short(times)}')
     knots = np.array(times)
     rotations = [rotation for rotation, _ in poses]
     values = np.array([np.concatenate((position, lens)) for (_, position), lens in zip(poses, lenses, strict=True)])
@@ -106,9 +115,12 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
     last = count if closed else max(1, count - 1)
     out = []
     for k in range(count):
-        value, rotation = _interpolate(knots, values, rotations, knots[0] + (knots[-1] - knots[0]) * k / last, closed)
+        with np.errstate(all="ignore"):  # numbers of any size are checked once they are known
+            time = knots[0] + (knots[-1] - knots[0]) * k / last
+            value, rotation = _interpolate(knots, values, rotations, time, closed)
         fx, fy, cx, cy = (float(v) for v in value[3:])
         out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3]))
+    check_cameras(out, str(path))
     return out
 
 

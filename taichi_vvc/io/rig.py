@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, VideoFile, as_calibrated, find_clips
+from taichi_vvc.io.footage import Clip, VideoFile, as_calibrated, find_clips, mask_stem
 from taichi_vvc.io.images import LabelMask, Source, image_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
 from taichi_vvc.io.lens import Undistortion, undistortion
 from taichi_vvc.io.moments import Moments, disagreement, match, mates, time_stamps
 from taichi_vvc.io.parse import ROTATION_TOLERANCE, some
+from taichi_vvc.storable import STRONGEST
 from taichi_vvc.types import Bounds, Camera
+
+K_SLACK = 1e-6  # what rounding may leave where K has 0 and 1
+SKEW_PIXELS = 0.05  # pixels at the picture's edge: a skew up to that cannot be seen
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,26 @@ class RigCamera:
     masks: Clip | None = None
     size: tuple[int, int] | None = None
     split: str = "train"
+
+
+def pinhole(k: np.ndarray, where: str, name: str = "K") -> dict[str, Any]:
+    """fx, fy, cx, cy as keywords of :class:`RigCamera` from a matrix K of 3x3 (or 9) numbers, called ``name``.
+
+    Raises:
+        DataError: K has skew, or is no matrix of a pinhole camera; ``where`` begins the message.
+    """
+    matrix = np.asarray(k, np.float64).reshape(3, 3)
+    (fx, skew, cx), (other, fy, cy), last = matrix
+    if not np.isfinite(matrix).all() or abs(other) > K_SLACK or np.abs(last - (0.0, 0.0, 1.0)).max() > K_SLACK:
+        found = _numbers(matrix.ravel().tolist())
+        raise DataError(f"{where}: expected {name} to be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], found {found}")
+    # At the upper and the lower edge, the normalised coordinate that the skew multiplies is about cy / fy.
+    if abs(skew) * max(1.0, abs(cy)) > SKEW_PIXELS * max(1.0, abs(fy)):
+        raise DataError(
+            f"{where}: a skew of {skew:g} in {name} is not supported (pixels are rectangles); undistort the pictures"
+            " to a matrix without it"
+        )
+    return dict(fx=float(fx), fy=float(fy), cx=float(cx), cy=float(cy))
 
 
 def from_world_to_camera(rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -268,6 +293,9 @@ def _camera(taken: RigCamera, picture: Source, source: Path) -> tuple[Camera, Un
     numbers = [taken.fx, taken.fy, taken.cx, taken.cy, *taken.distortion, *np.ravel(taken.position)]
     if not np.isfinite(numbers).all() or taken.fx <= 0.0 or taken.fy <= 0.0:
         raise DataError(f"{where}: expected finite calibration and positive focal lengths, found {_numbers(numbers)}")
+    worst = max(map(abs, taken.distortion), default=0.0)
+    if worst > STRONGEST:
+        raise DataError(f"{where}: expected coefficients of distortion up to {STRONGEST:g}, found {worst:g}")
     k1, k2, p1, p2, k3, *more = [*map(float, taken.distortion), *([0.0] * max(0, 5 - len(taken.distortion)))]
     if any(more):
         raise DataError(f"{where}: expected distortion k1 k2 p1 p2 k3, found more coefficients; undistort first")
@@ -315,10 +343,11 @@ def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
         return None
     masks, clip = taken.masks, taken.clip
     if clip.stems and masks.stems and clip.stems != masks.stems:
-        # Some tools append to the whole name of the picture: 000000.jpg.png
-        by_stem = {stem.split(".")[0]: mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
-        if all(stem in by_stem for stem in clip.stems):
-            return [by_stem[stem] for stem in clip.stems]
+        # Some programs append to the whole name of the picture: 000000.jpg.png, 000000.mask.png
+        for rule in (lambda stem: mask_stem(Path(f"{stem}.png")), lambda stem: stem.split(".")[0]):
+            by_stem = {rule(stem): mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
+            if all(stem in by_stem for stem in clip.stems):
+                return [by_stem[stem] for stem in clip.stems]
         # Cam001_rgb000015.jpg and Cam001_mask000015.png: by the number where names are not the same.
         by_number = dict(zip(frame_numbers(masks.stems), masks.pictures, strict=False))
         wanted = frame_numbers(clip.stems)

@@ -1,20 +1,27 @@
 """Reads the pickled dictionary in a ``.npy`` file without running anything that the file says.
 
 A pickle is a program. This reader admits numbers, text, lists, tuples, dictionaries and NumPy arrays of these, and
-builds the arrays itself: no function that a file names is ever called.
+builds the arrays itself: no function that a file names is ever called. Time and memory are bounded by the file's size
+and by :data:`MOST_VALUES`: a pickle can name one list many times in another, and so a few bytes can mean any number of
+values.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.io.npy import read_header
 
 DTYPES = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
+MOST_VALUES = 1 << 22  # all lists, dictionaries and what is in them, each as often as it is named
+DEEPEST = 32
 LARGEST = 1 << 26  # elements of one array; a calibration has fewer
 
 
@@ -113,8 +120,12 @@ def load_npy_object(file: Path) -> Any:
     try:
         with file.open("rb") as stream:
             shape = _header(stream)
-            # Files of Python 2 have byte strings for text; Latin-1 keeps the bytes of arrays, too.
-            value = _plain(_Unpickler(stream, encoding="latin1").load(), 0)
+            data = stream.read()
+        _check_program(data)
+        # Files of Python 2 have byte strings for text; Latin-1 keeps the bytes of arrays, too.
+        value = _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        _check_size(value)
+        value = _plain(value)
     except _Refused as refused:
         raise DataError(
             f"{file}: expected numbers, text, lists, dictionaries and arrays only, found {refused}; such a file could"
@@ -133,20 +144,59 @@ def load_npy_object(file: Path) -> Any:
 
 
 def _header(stream: BinaryIO) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, _, dtype = read_header(stream)
     if dtype != np.dtype(object):
         raise _Refused(f"an array of {dtype}, no dictionary")
     return shape
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _check_program(data: bytes) -> None:
+    """Raises _Refused for a pickle that asks for memory out of proportion.
+
+    It numbers what it stores as it likes, and Python allocates up to the highest number.
+    """
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > count + 1:
+            raise _Refused("numbered values out of order")
+        if opcode.name.startswith(("INT", "LONG")) and isinstance(argument, int) and argument.bit_length() > 64:
+            raise _Refused("an integer of more than 64 bits")
+
+
+def _check_size(value: Any) -> None:
+    """Raises _Refused for what holds itself, and for too much of it; each list is looked at once."""
+    sizes: dict[int, int | None] = {}
+
+    def size(value: Any, depth: int) -> int:
+        value = value.value if isinstance(value, _Array) else value
+        if not isinstance(value, (list, tuple, dict)) and not _has_objects(value):
+            return 1
+        if depth > DEEPEST:
+            raise _Refused("values nested too deeply")
+        if id(value) not in sizes:
+            sizes[id(value)] = None
+            items = (
+                value.flat if isinstance(value, np.ndarray) else value.values() if isinstance(value, dict) else value
+            )
+            sizes[id(value)] = 1 + sum(size(item, depth + 1) for item in items)
+        found = sizes[id(value)]
+        if found is None:
+            raise _Refused("values nested too deeply: a list that holds itself")
+        return found
+
+    if size(value, 0) > MOST_VALUES:
+        raise _Refused(f"more than {MOST_VALUES} values")
+
+
+def _has_objects(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == object
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
     """The value with stand-ins replaced. Raises _Refused for anything that is not plain."""
-    if depth > 32:
+    if depth > 2 * DEEPEST:
         raise _Refused("values nested too deeply")
     if isinstance(value, _Array):
-        return _plain(value.value, depth)
+        return _plain(value.value, depth + 1)
     if isinstance(value, np.ndarray):
         if value.dtype == object:
             for i, item in enumerate(value.flat):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, find_clips, image_clip, images_in, is_video, natural
+from taichi_vvc.io.footage import Clip, find_clips, image_clip, images_in, is_video, mask_stem, natural
+from taichi_vvc.io.parse import is_there, some
 
 VIDEO_FOLDERS = (".", "videos", "video", "images")
 IMAGE_FOLDERS = ("images", "input", "imgs", "image")
@@ -25,9 +27,8 @@ def scene_clips(scene: Path) -> dict[str, Clip]:
     Raises:
         DataError: there are none, or a folder of one frame lacks a camera.
     """
-    for name in VIDEO_FOLDERS:
-        if (scene / name).is_dir() and any(is_video(item) for item in (scene / name).iterdir()):
-            return find_clips(scene / name)
+    for name in _video_folders(scene):
+        return find_clips(scene / name)
     for name in IMAGE_FOLDERS:
         clips = find_clips(scene / name)
         if clips:
@@ -45,16 +46,47 @@ def scene_clips(scene: Path) -> dict[str, Clip]:
     )
 
 
+def has_videos(scene: Path) -> bool:
+    """Whether the scene's pictures are videos."""
+    return bool(_video_folders(scene))
+
+
+def _video_folders(scene: Path) -> list[str]:
+    folders = [name for name in VIDEO_FOLDERS if (scene / name).is_dir()]
+    return [name for name in folders if any(is_video(item) for item in (scene / name).iterdir())]
+
+
 def scene_masks(scene: Path) -> dict[str, Clip]:
-    """The masks of a scene's cameras, laid out like its pictures in ``masks/``; empty if there are none."""
+    """The masks of a scene's cameras, laid out like its pictures in ``masks/``; empty if there are none.
+
+    Their names are those of the pictures, or these with ``.png`` behind them (``cam00.png.png``), as COLMAP has it.
+    """
     for name in MASK_FOLDERS:
         clips = find_clips(scene / name)
         if clips:
             return clips
         files = images_in(scene / name)
         if files:
-            return {file.stem: Clip((file,), (file.stem,)) for file in files}
+            return {mask_stem(file): Clip((file,), (mask_stem(file),)) for file in files}
     return _frame_folders(scene, MASK_FOLDERS)
+
+
+def picture_mask(scene: Path, below: PurePosixPath) -> Path | None:
+    """The mask of a picture that lies ``below`` a folder of pictures: it has that path below ``masks/``, in PNG or with
+    ``.png`` behind it.
+    """
+    for folder in MASK_FOLDERS:
+        for path in (f"{below}.png", below.with_suffix(".png"), below):
+            if is_there(scene / folder / path):
+                return scene / folder / path
+    return None
+
+
+def unused_masks(masks: dict[str, Clip], cameras: Iterable[str]) -> list[str]:
+    """A message if there are masks that belong to none of the cameras, by their names."""
+    cameras = set(cameras)
+    unused = [name for name in masks if name not in cameras]
+    return [f"masks of no camera's name, not used: {some(unused, 6)}"] if unused else []
 
 
 def _frame_folders(scene: Path, names: tuple[str, ...]) -> dict[str, Clip]:
@@ -65,7 +97,7 @@ def _frame_folders(scene: Path, names: tuple[str, ...]) -> dict[str, Clip]:
         files = next((files for name in names if (files := images_in(folder / name))), [])
         count += bool(files)
         for file in files:
-            taken[file.stem].append(file)
+            taken[mask_stem(file) if names == MASK_FOLDERS else file.stem].append(file)
     for camera, files in taken.items():
         if len(files) != count:
             raise DataError(

@@ -20,6 +20,7 @@ from taichi_vvc.io.naming import TIME_KEYS, check_moments, mask_name, name_camer
 from taichi_vvc.io.parse import (
     LENS_KEYS,
     finite_number,
+    is_there,
     kind,
     load_json,
     parse_bounds,
@@ -27,12 +28,15 @@ from taichi_vvc.io.parse import (
     parse_fps,
     parse_intrinsics,
     parse_pose,
+    short,
     some,
     stated_size,
 )
 from taichi_vvc.io.splits import camera_splits, listed_images
 from taichi_vvc.io.transforms_video import index_videos
 from taichi_vvc.types import Camera
+
+LONGEST_NAME = 255  # characters of a file's or folder's name: no system has longer ones
 
 
 def read_transforms(path: Path, frames: slice | None = None, split_files: Sequence[str] = ()) -> CaptureIndex:
@@ -64,6 +68,11 @@ def index_document(document: dict[str, Any], path: Path, frames: slice | None = 
     for number, record in enumerate(records):
         if not isinstance(record, dict) or not isinstance(record.get("file_path"), str):
             raise DataError(f'{path}: frames[{number}] has no "file_path"; every image needs one')
+        if max(map(len, record["file_path"].replace("\\", "/").split("/"))) > LONGEST_NAME:
+            raise DataError(
+                f'{path}: frames[{number}]: expected a path as "file_path", found {short(record["file_path"])}: names'
+                f" of files and folders have up to {LONGEST_NAME} characters"
+            )
     if any(is_video(record["file_path"]) for record in records):
         return index_videos(document, path, frames)
     records, notes = listed_images(document, records, path)
@@ -115,7 +124,7 @@ def _entries(
 ) -> tuple[tuple[ImageEntry, ...], ...]:
     """The selected images with their cameras, after checking that the files are there and have the stated size."""
     files = [[locate(path, pictures[name]["file_path"]) for name in order] for pictures in chosen]
-    missing = [file for row in files for file in row if not file.is_file()]
+    missing = [file for row in files for file in row if not is_there(file)]
     if missing:
         total = len(chosen) * len(order)
         raise DataError(f"{path}: {len(missing)} of {total} images are missing, the first is {missing[0]}")
@@ -132,7 +141,7 @@ def _entries(
             _check_size(record, document, size, sizes.setdefault(name, size), where)
             mask = mask_name(record, where)
             mask_file = locate(path, mask) if mask else None
-            if mask_file is not None and not mask_file.is_file():
+            if mask_file is not None and not is_there(mask_file):
                 raise DataError(f"{where}: its mask {mask_file} is missing")
             key = {k: record.get(k) for k in ("transform_matrix", *LENS_KEYS)}
             if name not in cache or cache[name][0] != key:
@@ -163,10 +172,10 @@ def _check_size(record: dict, shared: dict, size: tuple[int, int], first: tuple[
 def locate(path: Path, name: str) -> Path:
     """The file that ``name`` means, relative to the JSON file; Blender leaves out the suffix ``.png``."""
     file = path.parent / name
-    if not file.is_file():
+    if not is_there(file):
         plain = name.replace("\\", "/")
         for other in (plain, f"{name}.png", f"{plain}.png"):
-            if (path.parent / other).is_file():
+            if is_there(path.parent / other):
                 return path.parent / other
     return file
 

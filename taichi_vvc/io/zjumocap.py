@@ -16,8 +16,8 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import Clip, folder_clip, natural
 from taichi_vvc.io.images import LabelMask, Source
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import kind, some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
+from taichi_vvc.io.parse import as_numbers, is_there, kind, short, some
+from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, pinhole
 from taichi_vvc.io.safepickle import load_npy_object
 
 METRES = 1e-3  # per unit of T
@@ -45,7 +45,7 @@ def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
         paths, messages = [_paths(row, count, file) for row in rows], []
     else:
         raise DataError(f'{file}: expected "ims" to list the pictures of each frame, found {kind(rows)}')
-    present = [c for c in range(count) if (file.parent / paths[0][c]).is_file()]
+    present = [c for c in range(count) if is_there(file.parent / paths[0][c])]
     if not present:
         raise DataError(
             f"{file}: expected the picture {paths[0][0]} beside it, found no such file, nor any other camera's"
@@ -64,17 +64,14 @@ def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
                 names[c],
                 rotation,
                 position,
-                fx=k[0],
-                fy=k[4],
-                cx=k[2],
-                cy=k[5],
                 clip=Clip(tuple(file.parent / row[c] for row in paths)),
                 distortion=tuple(_numbers(cams["D"][c], 5, where, "D")) if "D" in cams else (),
                 masks=_masks(file.parent, [row[c] for row in paths]),
+                **pinhole(k, where),
             )
         )
     index = index_rig(file, "zju-mocap", rig, frames, messages=messages)
-    missing = [e.image for row in index.entries for e in row if isinstance(e.image, Path) and not e.image.is_file()]
+    missing = [e.image for row in index.entries for e in row if isinstance(e.image, Path) and not is_there(e.image)]
     if missing:
         total = len(index.entries) * len(rig)
         raise DataError(f"{file}: {len(missing)} of {total} images are missing, the first is {missing[0]}")
@@ -82,12 +79,15 @@ def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
 
 
 def _lengths(cams: dict[str, Any], file: Path) -> int:
-    lengths = {key: len(cams[key]) if hasattr(cams.get(key), "__len__") else 0 for key in ("K", "R", "T")}
-    if "D" in cams:
-        lengths["D"] = len(cams["D"])
+    keys = ("K", "R", "T", "D") if "D" in cams else ("K", "R", "T")
+    lengths = {key: len(cams[key]) if _is_list(cams.get(key)) else 0 for key in keys}
     if len(set(lengths.values())) != 1 or not lengths["K"]:
         raise DataError(f'{file}: expected "cams" to have K, R, T of every camera, found {lengths}')
     return lengths["K"]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _folders(file: Path, count: int) -> tuple[list[list[str]], list[str]]:
@@ -115,12 +115,14 @@ def _folders(file: Path, count: int) -> tuple[list[list[str]], list[str]]:
 
 
 def _paths(row: Any, count: int, file: Path) -> list[str]:
-    paths = row.get("ims") if isinstance(row, dict) else None
-    paths = [str(path).replace("\\", "/") for path in paths] if isinstance(paths, (list, np.ndarray)) else []
+    paths: Any = row.get("ims") if isinstance(row, dict) else None
+    paths = [str(path) for path in paths] if _is_list(paths) else []
     if len(paths) != count:
         raise DataError(f'{file}: expected a file name for each of {count} cameras in "ims", found {len(paths)}')
-    if any(PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts for path in paths):
-        raise DataError(f'{file}: expected file names below its folder in "ims", found {paths[0]}')
+    paths = [path.replace("\\", "/") for path in paths]
+    for path in map(PurePosixPath, paths):
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise DataError(f'{file}: expected file names below its folder in "ims", found {short(str(path))}')
     return paths
 
 
@@ -131,10 +133,7 @@ def _names(paths: list[str]) -> list[str]:
 
 
 def _numbers(value: Any, count: int, where: str, key: str) -> np.ndarray:
-    try:
-        numbers = np.array(value, np.float64).ravel()
-    except (TypeError, ValueError):
-        numbers = np.zeros(0)
+    numbers = as_numbers(value).ravel()
     if numbers.size != count and not (key == "D" and 0 < numbers.size < count):
         raise DataError(f"{where}: expected {key} to be {count} numbers, found {numbers.size}")
     return numbers
@@ -150,7 +149,7 @@ def _masks(folder: Path, paths: list[str]) -> Clip | None:
             parts = [below.with_suffix(".png")]
             if below.parts[0] == "images":
                 parts.append(PurePosixPath(*below.parts[1:]).with_suffix(".png"))
-            found = next((folder / name / part for part in parts if (folder / name / part).is_file()), None)
+            found = next((folder / name / part for part in parts if is_there(folder / name / part)), None)
             if found is None:
                 break
             masks.append(LabelMask(found))
