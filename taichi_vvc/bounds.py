@@ -9,7 +9,7 @@ import numpy as np
 
 from taichi_vvc.axes import FORWARD_FACING, SAME_POINT
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project
+from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project, seen_subject
 from taichi_vvc.hull import carve
 from taichi_vvc.types import Bounds, Camera, View
 
@@ -36,7 +36,7 @@ def bounds_from_masks(frames: Iterable[Sequence[View]]) -> Bounds | None:
 
 def _hull_box(views: Sequence[View]) -> np.ndarray | None:
     """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes."""
-    masked = [view for view in views if view.image[..., 3].any()]
+    masked = [view for view in views if seen_subject(view).any()]
     if not masked:
         return None
     positions = np.stack([view.camera.position for view in masked])
@@ -79,7 +79,7 @@ def _explained(views: Sequence[View], centres: np.ndarray, step: np.ndarray) -> 
     """The share of silhouette pixels, over all views, that the projections of the cells cover."""
     total = covered = 0
     for view in views:
-        camera, mask = view.camera, view.image[..., 3] > 0
+        camera, mask = view.camera, seen_subject(view)
         pixels, depth = project(camera, centres)
         seen = inside_image(camera, pixels)
         reach = 0.5 * max(camera.fx, camera.fy) * float(step.max()) / depth[seen] + 1.0
@@ -96,7 +96,7 @@ def _explained(views: Sequence[View], centres: np.ndarray, step: np.ndarray) -> 
 
 
 def _silhouette_direction(view: View) -> np.ndarray:
-    rows, columns = np.nonzero(view.image[..., 3])
+    rows, columns = np.nonzero(seen_subject(view))
     return pixel_directions(view.camera, np.array([columns.mean() + 0.5, rows.mean() + 0.5]))
 
 

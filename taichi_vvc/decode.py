@@ -8,7 +8,9 @@ add it: integers, the same on every machine; (6) dequantise into a field on the 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,16 +19,21 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
-from .bitstream.syntax import FrameData, SequenceHeader
+from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
+from .bitstream.versions import picture_bytes
+from .cameras import CameraReader
 from .entropy import decode_grid, decode_mask, known_grids
-from .errors import CorruptStream
+from .errors import ConfigError, CorruptStream
 from .fields import Field, field_of_symbols
-from .headers import cameras_of_header, layout_of_header, unpack_group
+from .headers import layout_of_header, unpack_group
 from .live import live_nodes
 from .motion import LARGEST, live_motion, moved_symbols
 from .motioncoding import decode_motion
 from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
+from .words import counted
+
+_ROUNDING = 1e-6  # frames: what a time in seconds may be off by
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,19 @@ class FrameInfo:
     type: str
     group: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """SHA-256 (hex) of what a file decodes to, the same on every machine and backend.
+
+    Attributes:
+        symbols: of occupancy and grid symbols.
+        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background and cameras.
+    """
+
+    symbols: str
+    pictures: str
 
 
 def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame | None) -> SymbolFrame:
@@ -129,12 +149,15 @@ class Stream:
     """A .tvvc file, opened for playing. Use as a context manager, or close it.
 
     ``len(stream)`` frames; ``stream[i]`` is frame i as a :class:`~taichi_vvc.fields.Field` on the device. Decoding
-    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer.
+    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer. Several threads may
+    use one stream: they take turns in decoding.
 
     Attributes:
         header: the field's layout and the sequence header.
-        cameras: the capture's cameras at the coded size.
-        fps, background, first_frame, downscale: frame rate, sRGB in [0, 1], and the part of the capture that was coded.
+        cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
+        fps, background: frame rate, sRGB in [0, 1].
+        first_frame, frame_step, downscale: the part of the capture that was coded, its frame ``first_frame`` and every
+            ``frame_step``-th from there, and how many times its pictures were reduced.
         complete: False for a file that was cut off; its whole frames play.
     """
 
@@ -147,19 +170,31 @@ class Stream:
         self._reader = StreamReader(path)
         record = self._reader.header
         self.header = StreamHeader(layout_of_header(record), record)
-        self.cameras: tuple[Camera, ...] = cameras_of_header(record)
+        self._cameras = CameraReader(self._reader)
+        self.cameras: tuple[Camera, ...] = self._cameras.still
         self.fps: Fraction = record.fps
         red, green, blue = (c / 255 for c in record.background)
         self.background: tuple[float, float, float] = red, green, blue
         self.first_frame: int = record.first_frame
+        self.frame_step: int = frame_step_of(record)
         self.downscale: int = record.downscale
         self.complete: bool = self._reader.complete
+        # Over what was decoded last: a thread must not go on from another one's frame.
+        self._lock = threading.RLock()
         self._last: tuple[int, SymbolFrame] | None = None
         self._group: tuple[int, GroupParameters] | None = None
+        self._coded_mlp: tuple[bytes, tuple[float, ...]] = b"", ()
 
     def __len__(self) -> int:
         """Number of whole frames."""
         return len(self._reader.frames)
+
+    def __repr__(self) -> str:
+        cut = "" if self.complete else ", incomplete"
+        return (
+            f"<Stream {str(self._reader.path)!r}: {counted(len(self), 'frame')} at {float(self.fps):g} fps, "
+            f"{counted(len(self.cameras), 'camera')}{cut}>"
+        )
 
     def info(self, index: int) -> FrameInfo:
         """Type and size of a frame, from the index; a key frame's size includes its group's parameters."""
@@ -175,14 +210,19 @@ class Stream:
             IndexError: there is no such frame.
         """
         index = self._check(index)
-        first = index
-        while self._reader.frames[first].type != "key":
+        with self._lock:
+            return self._decoded(index)
+
+    def _decoded(self, index: int) -> SymbolFrame:
+        first, frame = index, None
+        while self._last is None or self._last[0] != first:
+            if self._reader.frames[first].type == "key":
+                break
             first -= 1
             if first < 0:
                 raise CorruptStream(f"frame {index}: expected a key frame before it, found none")
-        frame: SymbolFrame | None = None
-        if self._last is not None and first <= self._last[0] <= index:
-            first, frame = self._last[0] + 1, self._last[1]
+        else:
+            first, frame = first + 1, self._last[1]
         for number in range(first, index + 1):
             data = self._reader.read_frame(number)
             frame = decode_symbols(self.header.layout, data, None if data.type == "key" else frame)
@@ -193,14 +233,35 @@ class Stream:
     def parameters(self, index: int) -> GroupParameters:
         """Steps and MLPs of the group that frame ``index`` belongs to."""
         number = self.info(index).group
-        if self._group is None or self._group[0] != number:
-            self._group = number, unpack_group(self._reader.read_whole_group(number), self.header.layout)
-        return self._group[1]
+        with self._lock:
+            if self._group is None or self._group[0] != number:
+                group = self._reader.read_whole_group(number)
+                # Many groups may share MLPs.
+                coded, known = (group.mlp, group.mlp_steps), None
+                if self._group is not None and self._coded_mlp == coded:
+                    known = self._group[1].mlp
+                self._group = number, unpack_group(group, self.header.layout, known)
+                self._coded_mlp = coded
+            return self._group[1]
+
+    def cameras_at(self, index: int) -> tuple[Camera, ...]:
+        """The capture's cameras as they were when frame ``index`` was filmed, in the order of :attr:`cameras`.
+
+        They are :attr:`cameras` itself where none has moved or zoomed, and in files of format versions before 4, which
+        keep the cameras of the first frame only. Nothing is decoded but the cameras.
+
+        Raises:
+            CorruptStream: this frame or one that it depends on is damaged.
+            IndexError: there is no such frame.
+        """
+        with self._lock:
+            return self._cameras.cameras(self._check(index))
 
     def __getitem__(self, index: int) -> Field:
         """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
-        frame = self.symbols(index)
-        return field_of_symbols(start(), self.header.layout, self.parameters(index), frame)
+        with self._lock:
+            frame = self.symbols(index)
+            return field_of_symbols(start(), self.header.layout, self.parameters(index), frame)
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Field]:
         """Frames ``first`` to ``stop - 1`` in order."""
@@ -208,23 +269,46 @@ class Stream:
             yield self[index]
 
     def seek(self, seconds: float) -> int:
-        """Index of the frame that is shown at a time, clamped to the file."""
-        return min(max(int(seconds * self.fps), 0), len(self) - 1)
+        """Index of the frame that is shown at a time, clamped to the file.
+
+        Raises:
+            IndexError: the file has no frames.
+            ConfigError: the time is not a number.
+        """
+        if not len(self):
+            raise IndexError("expected a frame to seek to, found none in the file")
+        if math.isnan(seconds):
+            raise ConfigError(f"expected a time in seconds, found {seconds}")
+        # A frame's own time, as a float, may lie a little before it.
+        shown = float(max(seconds, 0.0) * self.fps) + _ROUNDING
+        return int(min(shown, float(len(self) - 1)))
 
     def symbol_hash(self) -> str:
-        """SHA-256 (hex) of all decoded symbols: little-endian int32, frame by frame, grid by grid, C order.
+        """SHA-256 (hex) of all decoded symbols, the same on every machine and backend; see :meth:`hashes`."""
+        return self.hashes().symbols
 
-        Each frame's occupancy (one byte per cell, C order) goes before its grids, its group's MLP and steps are not
-        part of it. The same on every machine and backend.
+    def hashes(self) -> Hashes:
+        """Decode the whole file, and sum up what it holds; docs/bitstream.md, section 13.
+
+        Raises:
+            CorruptStream: a frame or a group is damaged.
         """
-        digest = hashlib.sha256()
+        symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(self.header.record, self._reader.version))
         for index in range(len(self)):
-            self.parameters(index)
-            frame = self.symbols(index)
-            digest.update(np.ascontiguousarray(frame.occupancy, np.uint8).tobytes())
-            for grid in frame.symbols:
-                digest.update(np.ascontiguousarray(grid, "<i4").tobytes())
-        return digest.hexdigest()
+            parameters, frame = self.parameters(index), self.symbols(index)
+            if frame.key:
+                for values in (np.array(parameters.steps), *parameters.mlp):
+                    pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
+            for digest in (symbols, pictures):
+                digest.update(np.ascontiguousarray(frame.occupancy, np.uint8).tobytes())
+                for grid in frame.symbols:
+                    digest.update(np.ascontiguousarray(grid, "<i4").tobytes())
+            with self._lock:
+                track = self._cameras.track(index)
+            for state in () if track is None else track.now:
+                pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
+                pictures.update(bytes((state.moved, state.zoomed)))
+        return Hashes(symbols.hexdigest(), pictures.hexdigest())
 
     def close(self) -> None:
         """Close the file."""

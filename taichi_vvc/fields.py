@@ -18,8 +18,8 @@ from .types import FieldLayout, GroupParameters, SymbolFrame
 class GridMap:
     """Where each grid node lies in the flat value array.
 
-    The channels of a field are split into groups of 4 (and one of 2 where a level's count asks for it) that are looked
-    up together; a group's nodes are contiguous, which keeps the writers of the adjoint apart.
+    The channels of a field are split into groups of 4 (then of 2 and of 1 where a level's count asks for it) that are
+    looked up together; a group's nodes are contiguous, which keeps the writers of the adjoint apart.
 
     Attributes:
         size: length of the flat array.
@@ -52,7 +52,8 @@ def map_of(layout: FieldLayout) -> GridMap:
         lx, ly, lz = level.resolution
         channel = 0
         while channel < level.channels:
-            width = 4 if level.channels - channel >= 4 else 2
+            left = level.channels - channel
+            width = 4 if left >= 4 else 2 if left >= 2 else 1
             c_base, b_base = at, at + cx * cy * cz * width
             at = b_base + lx * ly * lz * width
             ints.append([width, feature, c_base, cx, cy, cz, b_base, lx, ly, lz] + [0] * 6)

@@ -18,8 +18,9 @@ import numpy as np
 
 from .bitstream.container import StreamReader
 from .decode import decode_symbols
-from .errors import ConfigError, CorruptStream, TvvcError
+from .errors import BackendError, ConfigError, CorruptStream, TvvcError
 from .headers import layout_of_header, unpack_group
+from .motion import lattice_shape
 from .types import FieldLayout, GroupParameters, SymbolFrame
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
@@ -27,17 +28,19 @@ DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
 
 @dataclass(frozen=True)
 class PackedFrame:
-    """The integers of a decoded frame, compressed: per grid the bytes and the integer type they hold."""
+    """All integers of a decoded frame, compressed: of each array the bytes and the integer type they hold."""
 
     symbols: tuple[tuple[bytes, np.dtype], ...]
     residuals: tuple[tuple[bytes, np.dtype], ...]
     occupancy: bytes
     key: bool
+    motion: tuple[bytes, np.dtype] | None
 
     @property
     def size(self) -> int:
         """Memory that the frame takes, bytes."""
-        return sum(len(data) for data, _ in (*self.symbols, *self.residuals)) + len(self.occupancy)
+        motion = () if self.motion is None else (self.motion,)
+        return sum(len(data) for data, _ in (*self.symbols, *self.residuals, *motion)) + len(self.occupancy)
 
 
 def pack(frame: SymbolFrame) -> PackedFrame:
@@ -47,19 +50,21 @@ def pack(frame: SymbolFrame) -> PackedFrame:
         () if frame.key else tuple(_squeezed(grid) for grid in frame.residuals),
         zlib.compress(np.packbits(frame.occupancy).tobytes(), 1),
         frame.key,
+        None if frame.motion is None else _squeezed(frame.motion),
     )
 
 
 def unpack(packed: PackedFrame, layout: FieldLayout) -> SymbolFrame:
     """The frame that was packed, exactly."""
-    symbols = _restored(packed.symbols, layout)
+    symbols = _restored(packed.symbols, layout.grid_shapes)
     x, y, z = layout.occupancy
     bits = np.unpackbits(np.frombuffer(zlib.decompress(packed.occupancy), np.uint8), count=x * y * z)
     return SymbolFrame(
         symbols,
-        symbols if packed.key else _restored(packed.residuals, layout),
+        symbols if packed.key else _restored(packed.residuals, layout.grid_shapes),
         bits.astype(bool).reshape(z, y, x),
         packed.key,
+        None if packed.motion is None else _restored((packed.motion,), (lattice_shape(layout),))[0],
     )
 
 
@@ -68,10 +73,10 @@ def _squeezed(grid: np.ndarray) -> tuple[bytes, np.dtype]:
     return zlib.compress(grid.astype(kind).tobytes(), 1), kind
 
 
-def _restored(parts: tuple[tuple[bytes, np.dtype], ...], layout: FieldLayout) -> tuple[np.ndarray, ...]:
+def _restored(parts: tuple[tuple[bytes, np.dtype], ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
     return tuple(
         np.frombuffer(zlib.decompress(data), kind).astype(np.int32).reshape(shape)
-        for (data, kind), shape in zip(parts, layout.grid_shapes, strict=True)
+        for (data, kind), shape in zip(parts, shapes, strict=True)
     )
 
 
@@ -99,6 +104,7 @@ class Playback:
         self._groups: dict[int, GroupParameters] = {}
         self._target = 0
         self._stop = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="tvvc-decode", daemon=True)
         self._thread.start()
 
@@ -115,9 +121,14 @@ class Playback:
         Raises:
             CorruptStream: this frame or one that it depends on is damaged.
             IndexError: there is no such frame.
+            BackendError: this process was forked from the one that opened the file.
         """
         if not 0 <= index < self.count:
             raise IndexError(f"expected a frame in 0..{self.count - 1}, found {index}")
+        if os.getpid() != self._process:
+            raise BackendError(
+                "the decoder's thread is in the process that this one was forked from; open the file anew"
+            )
         self.request(index)
         with self._change:
             there = self._change.wait_for(

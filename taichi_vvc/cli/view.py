@@ -10,8 +10,7 @@ import click
 from taichi_vvc.cli.decode import warn_if_incomplete
 from taichi_vvc.cli.options import backend_option, common_options, start_backend
 from taichi_vvc.cli.progress import say, warn
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
+from taichi_vvc.errors import StreamError
 
 
 @click.command(epilog="Example:  tvvc view out.tvvc --port 8080")
@@ -26,12 +25,15 @@ def command(file: Path, backend: str, host: str, port: int) -> None:
     The address is printed when the player is ready; Ctrl-C ends it. Needs the extra "view".
     """
     from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.guard import LOCAL
     from taichi_vvc.playback import Playback
     from taichi_vvc.viewer import Viewer, require_viser
 
     require_viser()
     with open_stream(file) as stream:
         damage = warn_if_incomplete(stream, file)
+        if not stream.cameras:
+            raise StreamError(f"{file}: expected cameras to look from, found none; use tvvc render --path FILE")
         runtime = start_backend(backend)
         # Entropy decoding is many small matrix products, which several BLAS threads make several times slower.
         with runtime.single_threaded_blas(), Playback(file) as playback:
