@@ -26,7 +26,9 @@ from taichi_vvc.words import counted
 
 DEFAULT_FPS = Fraction(25)
 NO_MASKS = "no masks: all that is inside the bounds is coded, and what is outside must be plain"
-NONE_HELD_OUT = "no held-out cameras: nothing can measure what a free viewpoint looks like"
+NONE_HELD_OUT = (
+    "no held-out cameras: nothing can measure what a free viewpoint looks like; --test-cameras holds some out"
+)
 BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
 STANDS = 32  # and so many for where cameras that move stand
 BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
@@ -168,7 +170,7 @@ def open_capture(
     rate = rate or index.fps
     if rate is None and len(index.entries) > 1:
         where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
-        messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed')
+        messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed; --fps sets it')
 
     all_cameras = [entry.camera for entry in index.entries[0]]
     odd = axes.looks_like(all_cameras)

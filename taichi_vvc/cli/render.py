@@ -22,6 +22,7 @@ from taichi_vvc.cli.options import (
     check_output_file,
     common_options,
     frames_option,
+    memory_option,
     overwrite_option,
     select_frames,
     start_backend,
@@ -77,6 +78,7 @@ class Background(Colour):
     "--crf", type=click.IntRange(0, 63), help="Quality of a video: the codec's constant rate factor, 0 is best."
 )
 @backend_option
+@memory_option
 @overwrite_option
 @common_options
 def command(
@@ -87,6 +89,7 @@ def command(
     frame: int | None,
     frames: slice | None,
     backend: str,
+    memory_limit: int | None,
     overwrite: bool,
     **look: Any,
 ) -> None:
@@ -108,7 +111,7 @@ def command(
         if frames is not None:
             raise click.UsageError("--frame and --frames contradict each other; give one of them")
         frames = slice(frame, frame + 1)
-    render_path(file, output, path or "orbit", camera, Look(**look), frames, backend, overwrite)
+    render_path(file, output, path or "orbit", camera, Look(**look), frames, backend, overwrite, memory_limit)
 
 
 def render_path(
@@ -120,15 +123,17 @@ def render_path(
     frames: slice | None = None,
     backend: str = "auto",
     overwrite: bool = False,
+    memory_limit: int | None = None,
 ) -> None:
     """What the command does, for other commands; the parameters are its options."""
+    from taichi_vvc.cli.forecast import say_forecast
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.io.video import video_size
     from taichi_vvc.render import Workspace, render, render_rgb8
 
     _check_look(output, look)
     poses = output.beside(CAMERAS)
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
         if output.kind == "still" and frames is not None and len(chosen) > 1:
             raise click.UsageError(f"{output} is a still, of one frame; found {len(chosen)}: choose one with --frame N")
@@ -142,6 +147,7 @@ def render_path(
         field_of = functools.lru_cache(maxsize=KEPT_FIELDS)(stream.__getitem__)
         clear = look.background == TRANSPARENT
         behind = _background(look.background, stream.background)
+        say_forecast(field_of, [shot.frame for shot in shots], shots[0].camera, behind, workspace, KEPT_FIELDS)
         line = ProgressLine(len(shots), "render", keep_lines=False)
         sinks = _Sinks(output, look, rate, near, far)
         with sinks, line:
