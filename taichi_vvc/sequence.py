@@ -15,7 +15,7 @@ import numpy as np
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import pixels_with_rays
-from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
+from taichi_vvc.io.images import area_reduce, is_turned, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
@@ -118,6 +118,12 @@ def open_capture(
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
     if any(a.camera is not b.camera for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
         messages.append("cameras move during the capture: each frame is fitted with its own, the file keeps the first")
+    turned = [entry.camera.name for entry in index.entries[0] if is_turned(entry.image)]
+    if turned:
+        messages.append(
+            f"EXIF orientation in the pictures of camera {_some(turned)}: not applied, the calibration is taken to be"
+            " of the pixels as stored; turn the pictures if it is not"
+        )
     messages += _about_rays(cameras)
     if index.fps is None and len(index.entries) > 1:
         where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"

@@ -12,6 +12,7 @@ import captures
 import layouts
 import numpy as np
 import pytest
+from PIL import Image
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import VideoFile
@@ -123,6 +124,9 @@ def test_gaps_and_rates_that_do_not_fit() -> None:
     assert found is not None and found.rate == pytest.approx(30)
     assert [[d[n] for d, n in zip(dropped, row, strict=True)] for row in found.frames] == [[t] * 5 for t in common]
     assert match(["a", "b"], [SECOND, SECOND * 1.2]) is None, "25 against 30 frames/s"
+    long = np.arange(1800.0)
+    assert match(["a", "b"], [long / 30, long * 1001 / 30000]) is None, "drifts apart by 1.8 frames"
+    assert match(["a", "b"], [SECOND, np.round(SECOND, 3)]) is not None, "Matroska's milliseconds"
     assert match(["a", "b"], [SECOND, SECOND[:1]]) is None
 
 
@@ -294,6 +298,18 @@ def test_a_size_that_fits_neither_names_the_flag(tmp_path: Path) -> None:
     turned_capture(tmp_path, layouts.rig(), 90, w=96, h=80)
     with pytest.raises(DataError, match="rotation flag of 90 degrees"):
         layouts.opened(tmp_path)
+
+
+def test_an_exif_orientation_is_told(tmp_path: Path) -> None:
+    captures.write_capture(tmp_path, cameras=3, frames=1, size=24)
+    assert not [m for m in layouts.opened(tmp_path).messages if "EXIF" in m]
+    file = tmp_path / "images/cam01/0000.png"
+    with Image.open(file) as picture:
+        exif = picture.getexif()
+        exif[274] = 6
+        picture.save(file, exif=exif)
+    told = [m for m in layouts.opened(tmp_path).messages if "EXIF" in m]
+    assert len(told) == 1 and "cam01" in told[0] and "cam00" not in told[0]
 
 
 def test_display_matrices() -> None:
