@@ -23,7 +23,7 @@ from .types import View
 
 @dataclass(frozen=True)
 class Figures:
-    """Quality of one picture: dB, dB over the foreground (NaN without one), SSIM (NaN if too small)."""
+    """Quality of one picture: dB, dB over the foreground (NaN without one or without a mask), SSIM (NaN if too small)."""
 
     psnr: float
     psnr_foreground: float
@@ -44,8 +44,8 @@ def evaluate(
 
     Frame range and size come from the file. PSNR is over all pixels of each picture, in floats, both composited on
     the file's background, and averaged over pictures; ``psnr_foreground`` is over the capture's mask grown by two
-    pixels. Pictures without foreground, and pictures that agree exactly (infinite PSNR), are left out of the averages
-    concerned. An incomplete file is compared up to its last whole frame.
+    pixels. Pictures without mask or foreground, and pictures that agree exactly (infinite PSNR), are left out of the
+    averages concerned. An incomplete file is compared up to its last whole frame.
 
     Args:
         file: the .tvvc file.
@@ -138,7 +138,8 @@ def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> F
     small = min(truth.shape[:2]) < SSIM_WINDOW
     return Figures(
         psnr(truth, picture),
-        psnr_foreground(truth, picture, view.image[..., 3] > 0),
+        # Without a mask nothing tells the subject from the rest.
+        psnr_foreground(truth, picture, view.image[..., 3] > 0) if view.has_alpha else math.nan,
         math.nan if small else ssim(truth, picture),
     )
 
