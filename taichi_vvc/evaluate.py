@@ -23,7 +23,7 @@ from .types import View
 
 @dataclass(frozen=True)
 class Figures:
-    """Quality of one picture: dB, dB over the foreground (NaN without one or without a mask), SSIM (NaN if too small)."""
+    """Quality of one picture: dB, dB over the foreground (NaN without one or a mask), SSIM (NaN if too small)."""
 
     psnr: float
     psnr_foreground: float
