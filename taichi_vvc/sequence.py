@@ -186,9 +186,11 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool) -> tuple[Bounds, str, str
         picks = [round(k * (len(rows) - 1) / max(1, count - 1)) for k in range(count)]
         largest = max(max(entry.camera.width, entry.camera.height) for entry in rows[0])
         factor = max(1, -(-largest // BOUNDS_PIXELS))
-        found = bounds_from_masks(read_views(rows[i], factor) for i in picks)
+        notes: list[str] = []
+        found = bounds_from_masks((read_views(rows[i], factor) for i in picks), notes)
         if found is not None:
-            return found, "masks", f"bounds found from the masks of {count} frames: {found.option()}"
+            note = "; ".join((f"bounds found from the masks of {count} frames: {found.option()}", *notes))
+            return found, "masks", note
         why = "the masks have no common visual hull (calibration or masks are off); "
     found = bounds_from_cameras([entry.camera for entry in rows[0]])
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"

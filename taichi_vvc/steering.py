@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from .believed import believed_views
+from .believed import views_of
 from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
 from .bitstream.container import StreamReader
 from .bitstream.syntax import SequenceHeader, pack_header
@@ -79,7 +79,9 @@ def written_outcomes(
         for number in range(done):
             quality = math.nan
             if config.target_psnr is not None:
-                quality = judged_psnr(ws, stream[number], stream.background, sequence.frame(number).views)
+                field = stream[number]
+                views = views_of(sequence, field.layout, number).views
+                quality = judged_psnr(ws, field, stream.background, views)
             outcomes.append(outcome_of(number, stream.symbols(number), reader.components(number), quality))
     return outcomes
 
@@ -120,14 +122,19 @@ def written_qualities(
         for number in range(position.first_of_group, position.number):
             if stream.symbols(number).occupancy.any():
                 field = stream[number]
-                views = believed_views(field.layout, sequence.frame(number).views)
-                yield training_psnr(ws, field, background, views)
+                yield training_psnr(ws, field, background, views_of(sequence, field.layout, number).views)
 
 
 def view_psnrs(
     ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]
 ) -> list[float]:
-    """PSNR (dB) of each of the views, rendered and composited on ``background`` (sRGB in [0, 1])."""
-    return [
-        psnr(composite(v.image, background), render(field, v.camera, background, workspace=ws).colour) for v in views
-    ]
+    """PSNR (dB) of each of the views but for its unknown pixels, rendered and composited on ``background`` (sRGB in
+    [0, 1])."""
+    found = []
+    for view in views:
+        truth = composite(view.image, background)
+        picture = render(field, view.camera, background, workspace=ws).colour
+        if view.unknown is not None and not view.unknown.all():
+            truth, picture = truth[~view.unknown], picture[~view.unknown]
+        found.append(psnr(truth, picture))
+    return found

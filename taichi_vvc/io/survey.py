@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.estimate import estimate
-from taichi_vvc.geometry import has_distortion, pixel_directions
+from taichi_vvc.geometry import has_distortion, rays_hit
 from taichi_vvc.sequence import MultiViewSequence, read_views
 from taichi_vvc.types import Bounds, Camera, View
 
@@ -119,12 +119,7 @@ def _outside(view: View, bounds: Bounds) -> float | None:
     rows, columns = np.nonzero(view.image[..., 3] > 127)
     if not len(rows):
         return None
-    directions = pixel_directions(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1))
-    directions = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
-    a = (np.asarray(bounds.lower) - view.camera.position) / directions
-    b = (np.asarray(bounds.upper) - view.camera.position) / directions
-    enter, leave = np.minimum(a, b).max(axis=1), np.maximum(a, b).min(axis=1)
-    return float(np.mean((leave < enter) | (leave <= 0.0)))
+    return float(np.mean(~rays_hit(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1), bounds)))
 
 
 def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str]:
