@@ -20,6 +20,7 @@ CONSISTENT = 0.75  # share of the silhouettes that a hull must explain: below, m
 UNEXPLAINED = 0.005  # share of the silhouettes that a hull may leave uncovered and still be the whole subject
 HOLLOW = 0.25  # of the hull's width where silhouettes end, on a side that no camera sees: so deep may a hollow be
 CUT = 0.001  # share of the silhouettes that what is cut off there may have explained
+FAR = 0.1  # of the box's side: as much as must be cut off there for it to be done
 FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet
 
 
@@ -136,7 +137,8 @@ def _without_what_nobody_sees(views: Sequence[View], hull: _Hull, cut: set[str])
                 shallow, deep = (middle, deep) if _explained(views, kept, hull.step) >= least else (shallow, middle)
             layer = hull.centres[np.abs(beyond - cuts[shallow]) <= hull.step[axis]][:, across]
             beyond_it = cuts[shallow] - HOLLOW * float((np.ptp(layer, axis=0) + hull.step[across]).max())
-            if beyond_it > 0.0:
+            # A little more or less is not worth a guess.
+            if beyond_it > FAR * float(hull.box[1, axis] - hull.box[0, axis]):
                 box[end, axis] += sign * beyond_it
                 cut.add(f"{'-+'[end]}{'xyz'[axis]}")
     return box
