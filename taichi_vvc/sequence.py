@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
+from taichi_vvc.io.maskkinds import settle_masks
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
 
 DEFAULT_FPS = Fraction(25)
@@ -107,12 +108,14 @@ def open_capture(
     path = Path(path)
     layout, file = find_layout(path, format)
     index = layout.read(file, frames)
+    entries, about_masks = settle_masks(index.entries)
+    index = replace(index, entries=entries)
     cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
 
     first = read_views(index.entries[0], downscale)
     bare = [view.camera.name for view in first if not view.has_alpha]
     has_alpha = len(bare) < len(first)
-    messages = list(index.messages)
+    messages = [*index.messages, *about_masks]
     if has_alpha and bare:
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
     if any(a.camera is not b.camera for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
