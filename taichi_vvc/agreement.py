@@ -149,10 +149,14 @@ def _contradicted(
     whole = regained(supported)
     if whole <= enough:
         return {}
-    for allowed in range(1, most + 1):
-        needed = supported & (against <= allowed_dissent(seen, allowed))
-        if regained(needed) >= REGAINED * whole:
-            break
+    allowed, enough_allowed = 1, most
+    while allowed < enough_allowed:
+        middle = (allowed + enough_allowed) // 2
+        if regained(supported & (against <= allowed_dissent(seen, middle))) >= REGAINED * whole:
+            enough_allowed = middle
+        else:
+            allowed = middle + 1
+    needed = supported & (against <= allowed_dissent(seen, allowed))
     disputes = np.stack([dissents(m.view, centres, step) for m in masks])
     left, blamed = disputes & needed, []
     while regained(needed & ~left.any(0)) < REGAINED * REGAINED * whole:

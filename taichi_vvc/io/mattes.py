@@ -71,7 +71,9 @@ class Evidence:
     @property
     def clear(self) -> bool:
         """Whether these are mattes beyond doubt."""
-        return not self.alpha and not self.coloured and not self.palette and (self.above or self.brightest == 255)
+        if self.alpha or self.coloured or self.palette:
+            return False
+        return self.above or self.brightest >= (BRIGHT if self.lossy else 255)
 
 
 def drawn_of_palette(index: np.ndarray, rgba: np.ndarray) -> Drawn:
