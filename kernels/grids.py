@@ -1,6 +1,6 @@
 """Grid lookups on the CPU: feature = coefficient * basis (Dictionary Fields, arXiv 2302.01226, eq. 4), and the adjoint.
 
-All grids of a field live in one flat array, split into groups of 4 or 2 channels that are looked up together:
+All grids of a field live in one flat array, split into groups of 4, 2 or 1 channels that are looked up together:
 ``values[base + node * width + lane]``. A group is a row of 16 integers: width, feature offset, coefficient base,
 coefficient nx ny nz, basis base, basis nx ny nz (10 used), and a row of 8 floats: coefficient nodes per cell (x, y, z),
 basis tile length in cells, basis nodes per cell (x, y, z). The coefficient grid spans the bounds; a basis grid spans a
@@ -155,8 +155,10 @@ def lookup_fwd(
         for g in range(groups):
             if ints[g * 16] == 4:
                 lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 4)
-            else:
+            elif ints[g * 16] == 2:
                 lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 2)
+            else:
+                lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 1)
 
 
 @ti.func
@@ -214,16 +216,22 @@ def lookup_bwd_tasks(
                 if ints[g * 16] == 4:
                     for s in range(count):
                         adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 4)
-                else:
+                elif ints[g * 16] == 2:
                     for s in range(count):
                         adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 2)
+                else:
+                    for s in range(count):
+                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 1)
             else:
                 if ints[g * 16] == 4:
                     for s in range(count):
                         adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 4)
-                else:
+                elif ints[g * 16] == 2:
                     for s in range(count):
                         adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 2)
+                else:
+                    for s in range(count):
+                        adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 1)
 
 
 @ti.func

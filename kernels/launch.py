@@ -23,12 +23,40 @@ _ON_HOST = (ti.x64, ti.arm64) if _KNOWN else ()
 _RESIDENT = ti.ScalarNdarray if _KNOWN else None
 
 
+class Process:
+    """``refusal``: makes the error that a launch raises in this process; None: kernels run.
+
+    In a process that was forked from one with a running backend its threads are not there, and a launch would wait for
+    them for ever.
+    """
+
+    refusal = None
+
+
+process = Process()
+
+
 def kernel(function):
-    """``ti.kernel``, with quick launches on NumPy arrays (CPU) and Taichi's own (GPU) where that is possible."""
+    """``ti.kernel``, with quick launches on NumPy arrays (CPU) and Taichi's own (GPU) where that is possible.
+
+    A launch raises the ``refusal`` of this :class:`Process`, if there is one.
+    """
     plain = ti.kernel(function)
-    if not _KNOWN or "return" in function.__annotations__:
-        return plain
-    return functools.wraps(function)(_Quick(plain))
+    if _KNOWN and "return" not in function.__annotations__:
+        return functools.wraps(function)(_Quick(plain))
+
+    @functools.wraps(function)
+    def launched(*arguments):
+        check_process()
+        return plain(*arguments)
+
+    return launched
+
+
+def check_process():
+    """Raises what this process refuses launches with."""
+    if process.refusal is not None:
+        raise process.refusal()
 
 
 class _Prepared:
@@ -89,6 +117,8 @@ class _Quick:
         self._lock = Lock()
 
     def __call__(self, *arguments):
+        if process.refusal is not None:
+            raise process.refusal()
         if len(arguments) != len(self._primal.arguments):
             return self._plain(*arguments)
         program = ti.lang.impl.get_runtime().prog

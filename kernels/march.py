@@ -22,6 +22,19 @@ def cell_at(x: ti.f32, y: ti.f32, z: ti.f32, nx: ti.i32, ny: ti.i32, nz: ti.i32)
     return (k * ny + j) * nx + i
 
 
+@ti.func
+def last_step(nx: ti.i32, ny: ti.i32, nz: ti.i32, step: ti.f32) -> ti.i32:
+    """Steps that are more than any ray takes through the bounds, twice their diagonal.
+
+    Loops count up to it besides, since a distance need not grow: that of a camera too far away for 32 bits does not,
+    and one that is no number is never beyond the far end.
+    """
+    x = ti.cast(nx, ti.f32)
+    y = ti.cast(ny, ti.f32)
+    z = ti.cast(nz, ti.f32)
+    return ti.cast(2.0 * ti.sqrt(x * x + y * y + z * z) / step, ti.i32) + 16
+
+
 @kernel
 def march_rays(
     count: ti.i32,
@@ -60,9 +73,10 @@ def march_rays(
         steps = 1.0 / (step * ti.max(ti.abs(dx), ti.max(ti.abs(dy), ti.abs(dz))))
         t = near
         k = 0
+        last = last_step(nx, ny, nz, step)
         depth = 0.0
         found = 0
-        while t < far and depth < limit and found < most:
+        while t < far and depth < limit and found < most and k < last:
             cell = cell_at(ox + t * dx, oy + t * dy, oz + t * dz, nx, ny, nz)
             inside = occupancy[cell]
             if inside > 0:
@@ -71,7 +85,8 @@ def march_rays(
                 depth += opacity[cell] * step
             # A processor foresees what follows a single step, not how far a leap goes: short ones do not pay.
             if inside < -2:
-                k += ti.cast(ti.cast(-inside, ti.f32) * steps, ti.i32)
+                # At least one, however long steps are.
+                k += ti.max(1, ti.cast(ti.cast(-inside, ti.f32) * steps, ti.i32))
             else:
                 k += 1
             # Not a sum of steps: what is passed over must not change where the next sample lies.
@@ -130,7 +145,9 @@ def count_samples(
         far = rays[r + 7]
         depth = 0.0
         found = 0
-        while t < far and depth < limit:
+        k = 0
+        last = last_step(nx, ny, nz, step)
+        while t < far and depth < limit and k < last:
             cell = cell_at(
                 rays[r] + t * rays[r + 3], rays[r + 1] + t * rays[r + 4], rays[r + 2] + t * rays[r + 5], nx, ny, nz
             )
@@ -138,6 +155,7 @@ def count_samples(
                 found += 1
                 depth += opacity[cell] * step
             t += step
+            k += 1
         counts[i] = found
 
 
@@ -169,6 +187,8 @@ def write_samples(
         far = rays[r + 7]
         at = starts[i]
         end = starts[i + 1]
+        k = 0
+        last = last_step(nx, ny, nz, step)
         while at < end:
             x = rays[r] + t * rays[r + 3]
             y = rays[r + 1] + t * rays[r + 4]
@@ -176,7 +196,7 @@ def write_samples(
             cell = cell_at(x, y, z, nx, ny, nz)
             # A device may round this kernel and count_samples differently: a sample that is not met again is put at the
             # far end, where the loop would never end without it.
-            if occupancy[cell] != 0 or t >= far:
+            if occupancy[cell] != 0 or t >= far or k >= last:
                 samples[at * 4] = x
                 samples[at * 4 + 1] = y
                 samples[at * 4 + 2] = z
@@ -184,6 +204,7 @@ def write_samples(
                 sample_ray[at] = i
                 at += 1
             t += step
+            k += 1
 
 
 @kernel
@@ -238,7 +259,9 @@ def mark_visited(
         t = rays[r + 6] + 0.5 * step
         far = rays[r + 7]
         depth = 0.0
-        while t < far and depth < limit:
+        k = 0
+        last = last_step(nx, ny, nz, step)
+        while t < far and depth < limit and k < last:
             cell = cell_at(
                 rays[r] + t * rays[r + 3], rays[r + 1] + t * rays[r + 4], rays[r + 2] + t * rays[r + 5], nx, ny, nz
             )
@@ -246,3 +269,4 @@ def mark_visited(
                 visited[cell] = 1
                 depth += opacity[cell] * step
             t += step
+            k += 1

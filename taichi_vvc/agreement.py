@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .geometry import dilate, project, rays_hit
+from .geometry import dilate, project, rays_hit, with_rays
 from .hull import allowed_dissent, coverage, dissents, vote
 from .metrics import grown
 from .types import Bounds, View
@@ -102,7 +102,7 @@ def _reduced(view: View) -> _Reduced:
     rows, columns = -(-height // factor), -(-width // factor)
     # What the last row and column have beyond the picture carves nothing and wants nothing.
     alpha = np.zeros((rows * factor, columns * factor), np.uint8)
-    alpha[:height, :width] = view.image[..., 3]
+    alpha[:height, :width] = np.where(with_rays(view.camera, np.ones((height, width), bool)), view.image[..., 3], 0)
     inside = _pooled(np.minimum, alpha, factor) >= SHOWN
     alpha[height:] = alpha[:, width:] = 255
     image = np.zeros((rows, columns, 4), np.uint8)

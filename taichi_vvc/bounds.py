@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from taichi_vvc.agreement import settled
+from taichi_vvc.axes import FORWARD_FACING, SAME_POINT
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project, rays_hit
+from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project, rays_hit, seen_subject
 from taichi_vvc.hull import coverage, vote
 from taichi_vvc.types import Bounds, Camera, View
 
@@ -21,7 +22,6 @@ UNEXPLAINED = 0.005  # share of the silhouettes that a hull may leave uncovered 
 HOLLOW = 0.25  # of the hull's width where silhouettes end, on a side that no camera sees: so deep may a hollow be
 CUT = 0.001  # share of the silhouettes that what is cut off there may have explained
 FAR = 0.1  # of the box's side: as much as must be cut off there for it to be done
-FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet
 
 
 def bounds_from_masks(frames: Iterable[Sequence[View]], notes: list[str] | None = None) -> Bounds | None:
@@ -48,7 +48,7 @@ def bounds_from_masks(frames: Iterable[Sequence[View]], notes: list[str] | None 
 def _hull_box(views: Sequence[View], cut: set[str]) -> np.ndarray | None:
     """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes. To ``cut``
     are added the sides where it ends short of the hull."""
-    masked = [view for view in views if view.image[..., 3].any()]
+    masked = [view for view in views if seen_subject(view).any()]
     if not masked:
         return None
     positions = np.stack([view.camera.position for view in masked])
@@ -148,21 +148,22 @@ def _explained(views: Sequence[View], centres: np.ndarray, step: np.ndarray) -> 
     """The share of silhouette pixels, over all views, that the projections of the cells cover."""
     total = covered = 0
     for view in views:
-        mask = view.image[..., 3] > 0
+        mask = seen_subject(view)
         total += int(mask.sum())
         covered += int((mask & coverage(view.camera, centres, step)).sum())
     return covered / max(1, total)
 
 
 def _silhouette_direction(view: View) -> np.ndarray:
-    rows, columns = np.nonzero(view.image[..., 3])
+    rows, columns = np.nonzero(seen_subject(view))
     return pixel_directions(view.camera, np.array([columns.mean() + 0.5, rows.mean() + 0.5]))
 
 
 def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     """The padded box that at least half the cameras see around the point where their axes meet.
 
-    None where the axes do not meet in front of the cameras (a forward-facing rig): nothing then tells the depth.
+    None where the axes do not meet in front of the cameras (a forward-facing rig, or all cameras in one point): nothing
+    then tells the depth.
     """
     positions = np.stack([camera.position for camera in cameras])
     axes = np.stack([camera.rotation[:, 2] for camera in cameras])
@@ -171,6 +172,8 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     if condition < FORWARD_FACING or np.mean(ahead > 0.0) < 0.5:
         return None
     reach = float(np.median(np.linalg.norm(positions - centre, axis=1)))
+    if reach <= SAME_POINT * float(np.abs(positions).max()):
+        return None
     steps = (np.arange(SEARCH_CELLS) + 0.5) / SEARCH_CELLS * 2.0 - 1.0
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     # A ball and not a cube: outside the ring of cameras there is nothing that they were set up to film.
@@ -185,11 +188,11 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     return _padded(points.min(0) - half_cell, points.max(0) + half_cell)
 
 
-def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str) -> None:
+def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str, advice: str) -> None:
     """Every camera must have some of the bounds in its image.
 
     Raises:
-        DataError: one has not; ``where`` begins the message.
+        DataError: one has not; ``where`` begins the message and ``advice`` ends it.
     """
     lower, upper = np.asarray(bounds.lower), np.asarray(bounds.upper)
     steps = np.linspace(0.0, 1.0, 9)
@@ -198,10 +201,7 @@ def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str) -> 
     for camera in cameras:
         if inside_image(camera, project(camera, points)[0]).any() or _rays_cross(camera, bounds):
             continue
-        raise DataError(
-            f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()};"
-            " check the bounds and that poses are camera to world with OpenGL axes (looking along -z)"
-        )
+        raise DataError(f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()}; {advice}")
 
 
 def _rays_cross(camera: Camera, bounds: Bounds) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .bitstream.syntax import MOST_CELLS_PER_STEP
 from .errors import ConfigError
 from .types import Bounds, Camera, FieldLayout, GridLevel
 
@@ -20,7 +21,7 @@ class EncoderConfig:
     """What an encode depends on besides the capture.
 
     Attributes:
-        preset: the preset that the values started from.
+        preset: the preset that the values started from; "custom" for none.
         lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view. With
             a target below, where the search for the first frame's begins.
         bitrate: kbit/s of the whole file, every byte counted, at the capture's frame rate; None: no such target.
@@ -40,6 +41,7 @@ class EncoderConfig:
             the bounds spans, all grids and the occupancy mask are coarser by that factor; 0: never.
         motion_blocks: blocks of the motion lattice along the longest side; 0: inter frames have no motion.
         steps_per_side: ray-march steps along the longest side, at most; fewer where that is more than one per pixel.
+            No step is longer than three cells.
         projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
         rays: rays per optimisation step.
         key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
@@ -60,7 +62,7 @@ class EncoderConfig:
         mlp_step: quantisation step of the MLP weights.
     """
 
-    preset: str = "medium"
+    preset: str = "custom"
     lambda_rate: float = 5e-4
     key_lambda: float = 0.7
     lambda_residual: float = 0.0
@@ -233,6 +235,8 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
     size, most = bounds.size, scaled(config.occupancy_cells / coarser)
     cell = bounds.largest_side / most
     cells = [max(1, math.ceil(s / cell - 1e-6)) for s in size]
+    # With longer steps a ray would pass over what is there.
+    steps = max(steps, -(-max(cells) // MOST_CELLS_PER_STEP))
     grown = [n * cell for n in cells]
     lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
     edge = (grown[0] * grown[1] * grown[2]) ** (1 / 3) / scaled(config.coefficients)

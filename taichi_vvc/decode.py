@@ -8,8 +8,10 @@ add it: integers, the same on every machine; (6) dequantise into a field on the 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -17,16 +19,33 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
-from .bitstream.syntax import FrameData, SequenceHeader
-from .entropy import decode_grid, decode_mask, known_grids
-from .errors import CorruptStream
+from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
+from .bitstream.versions import picture_bytes
+from .blank import blank, is_blank
+from .cameras import CameraReader
+from .entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
+from .errors import ConfigError, CorruptStream
 from .fields import Field, field_of_symbols
-from .headers import cameras_of_header, layout_of_header, unpack_group
+from .headers import layout_of_header, unpack_group
 from .live import live_nodes
-from .motion import LARGEST, live_motion, moved_symbols
+from .memory import (
+    Budget,
+    default_limit,
+    grid_need,
+    held_by,
+    live_need,
+    mask_need,
+    motion_need,
+    moved_need,
+    network_need,
+)
+from .motion import LARGEST, lattice_shape, live_motion, moved_grids, moved_symbols
 from .motioncoding import decode_motion
 from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
+from .words import counted
+
+_ROUNDING = 1e-6  # frames: what a time in seconds may be off by
 
 
 @dataclass(frozen=True)
@@ -47,31 +66,69 @@ class FrameInfo:
     bytes: int
 
 
-def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame | None) -> SymbolFrame:
+@dataclass(frozen=True)
+class Hashes:
+    """SHA-256 (hex) of what a file decodes to, the same on every machine and backend.
+
+    Attributes:
+        symbols: of occupancy and grid symbols.
+        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background and cameras.
+    """
+
+    symbols: str
+    pictures: str
+
+
+def decode_symbols(
+    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, budget: Budget | None = None
+) -> SymbolFrame:
     """The integers of one frame.
 
     Args:
         data: the frame's chunk.
         reference: the decoded frame before it; None for a key frame.
+        budget: what it may take of memory; None: whatever it takes.
 
     Raises:
         CorruptStream: a payload does not decode, or symbols leave their range.
+        MemoryLimitExceeded: it would take too much.
     """
     shapes = layout.grid_shapes
     if len(data.grids) != len(shapes):
         raise CorruptStream(f"frame {data.number}: expected {len(shapes)} grids, found {len(data.grids)}")
+    held = held_by(reference) + 4 * (len(data.occupancy) + len(data.motion) + sum(map(len, data.grids)))
+
+    def take(need: float) -> None:
+        if budget is not None:
+            budget.check(held + need, f"frame {data.number}")
+
     nx, ny, nz = layout.occupancy
     before = None if reference is None else reference.occupancy
+    take(mask_need(layout, before is not None))
     occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
-    live = live_nodes(layout, occupancy)
-    motion, predicted = decode_prediction(layout, data, reference, live)
+    held += occupancy.nbytes
+    live: tuple[np.ndarray, ...] = ()
+    if data.motion or any(payload != NOTHING_CODED for payload in data.grids):
+        take(live_need(layout))
+        live = live_nodes(layout, occupancy)
+        held += sum(nodes.nbytes for nodes in live)
+    motion, predicted = decode_prediction(layout, data, reference, live, take)
+    if predicted is not None and reference is not None and predicted is not reference.symbols:
+        held += sum(p.nbytes for p, s in zip(predicted, reference.symbols, strict=True) if p is not s)
     known = known_grids(len(shapes), previous_residuals(reference), predicted)
     residuals, symbols = [], []
     for grid, (payload, shape) in enumerate(zip(data.grids, shapes, strict=True)):
-        residual = decode_grid(payload, shape, live[grid], known[grid])
-        # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
-        total = residual if predicted is None else residual + predicted[grid]
-        if max(total.max(initial=0), -total.min(initial=0)) >= 2**24:
+        if payload == NOTHING_CODED:
+            residual = blank(shape)
+            total = residual if predicted is None else predicted[grid]
+        else:
+            added = predicted is not None and not is_blank(predicted[grid])
+            take(grid_need(live[grid], shape[3], known[grid].previous, added))
+            residual = decode_grid(payload, shape, live[grid], known[grid])
+            # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
+            total = residual + predicted[grid] if predicted is not None and added else residual
+            held += residual.nbytes + (total.nbytes if added else 0)
+        if not is_blank(total) and max(total.max(initial=0), -total.min(initial=0)) >= 2**24:
             raise CorruptStream(f"frame {data.number}: expected symbols below 2^24 in grid {grid}, found larger ones")
         residuals.append(residual)
         symbols.append(total)
@@ -79,14 +136,19 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
 
 
 def decode_prediction(
-    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, live: tuple[np.ndarray, ...]
+    layout: FieldLayout,
+    data: FrameData,
+    reference: SymbolFrame | None,
+    live: tuple[np.ndarray, ...],
+    take: Callable[[float], None] = lambda need: None,
 ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...] | None]:
     """What a frame's residuals are added to.
 
     Args:
         data: the frame's chunk.
         reference: the decoded frame before it; None for a key frame.
-        live: the frame's live nodes.
+        live: the frame's live nodes; may be empty where nothing moves.
+        take: is told how many bytes are to be allocated, and may raise.
 
     Returns:
         The displacements, int32 of shape :func:`~taichi_vvc.motion.lattice_shape` (None where it has none), and the
@@ -95,14 +157,25 @@ def decode_prediction(
     Raises:
         CorruptStream: the displacements do not decode, are too large, or stand in a file without motion.
     """
-    motion = _motion(layout, data, reference, live)
+    motion = _motion(layout, data, reference, live, take)
     if reference is None or motion is None:
         return motion, None if reference is None else reference.symbols
+    lattice, moved = lattice_shape(layout), moved_grids(layout)
+    for grid in moved:
+        symbols = reference.symbols[grid]
+        if not is_blank(symbols):
+            small = max(int(symbols.max(initial=0)), -int(symbols.min(initial=0))) < 1 << 7
+            whole = sum(4 * reference.symbols[other].size for other in moved)
+            take(motion.nbytes + whole + moved_need(lattice, symbols.shape, small))
     return motion, moved_symbols(layout, reference.symbols, motion, live)
 
 
 def _motion(
-    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, live: tuple[np.ndarray, ...]
+    layout: FieldLayout,
+    data: FrameData,
+    reference: SymbolFrame | None,
+    live: tuple[np.ndarray, ...],
+    take: Callable[[float], None],
 ) -> np.ndarray | None:
     """The displacements of a frame; None where it has none.
 
@@ -114,6 +187,7 @@ def _motion(
     if not layout.motion_block:
         raise CorruptStream(f"frame {data.number}: expected no motion in this file, found {len(data.motion)} bytes")
     before = None if reference is None else reference.motion
+    take(motion_need(lattice_shape(layout)))
     motion = decode_motion(data.motion, live_motion(layout, live), before)
     if max(motion.max(initial=0), -motion.min(initial=0)) > LARGEST:
         raise CorruptStream(f"frame {data.number}: expected displacements up to {LARGEST}, found larger ones")
@@ -129,37 +203,63 @@ class Stream:
     """A .tvvc file, opened for playing. Use as a context manager, or close it.
 
     ``len(stream)`` frames; ``stream[i]`` is frame i as a :class:`~taichi_vvc.fields.Field` on the device. Decoding
-    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer.
+    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer. Several threads may
+    use one stream: they take turns in decoding.
 
     Attributes:
         header: the field's layout and the sequence header.
-        cameras: the capture's cameras at the coded size.
-        fps, background, first_frame, downscale: frame rate, sRGB in [0, 1], and the part of the capture that was coded.
+        cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
+        fps, background: frame rate, sRGB in [0, 1].
+        first_frame, frame_step, downscale: the part of the capture that was coded, its frame ``first_frame`` and every
+            ``frame_step``-th from there, and how many times its pictures were reduced.
         complete: False for a file that was cut off; its whole frames play.
+        memory_limit, budget: bytes that decoding and drawing a frame may take, and what refuses more.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], memory_limit: int | None = None) -> None:
         """Open ``path`` and read header and index.
+
+        Args:
+            path: of the file.
+            memory_limit: bytes that decoding and drawing a frame may take; None: half of the machine's memory. What
+                would take more raises :class:`MemoryLimitExceeded` before anything is allocated.
 
         Raises:
             StreamError: it is no .tvvc file, of a newer version, or damaged.
+            ConfigError: the limit is not positive.
         """
+        self.memory_limit: int = default_limit() if memory_limit is None else memory_limit
+        if self.memory_limit <= 0:
+            raise ConfigError(f"expected a positive memory limit in bytes, found {memory_limit}")
+        self.budget = Budget(self.memory_limit, str(path))
         self._reader = StreamReader(path)
         record = self._reader.header
         self.header = StreamHeader(layout_of_header(record), record)
-        self.cameras: tuple[Camera, ...] = cameras_of_header(record)
+        self._cameras = CameraReader(self._reader)
+        self.cameras: tuple[Camera, ...] = self._cameras.still
         self.fps: Fraction = record.fps
         red, green, blue = (c / 255 for c in record.background)
         self.background: tuple[float, float, float] = red, green, blue
         self.first_frame: int = record.first_frame
+        self.frame_step: int = frame_step_of(record)
         self.downscale: int = record.downscale
         self.complete: bool = self._reader.complete
+        # Over what was decoded last: a thread must not go on from another one's frame.
+        self._lock = threading.RLock()
         self._last: tuple[int, SymbolFrame] | None = None
         self._group: tuple[int, GroupParameters] | None = None
+        self._coded_mlp: tuple[bytes, tuple[float, ...]] = b"", ()
 
     def __len__(self) -> int:
         """Number of whole frames."""
         return len(self._reader.frames)
+
+    def __repr__(self) -> str:
+        cut = "" if self.complete else ", incomplete"
+        return (
+            f"<Stream {str(self._reader.path)!r}: {counted(len(self), 'frame')} at {float(self.fps):g} fps, "
+            f"{counted(len(self.cameras), 'camera')}{cut}>"
+        )
 
     def info(self, index: int) -> FrameInfo:
         """Type and size of a frame, from the index; a key frame's size includes its group's parameters."""
@@ -175,17 +275,22 @@ class Stream:
             IndexError: there is no such frame.
         """
         index = self._check(index)
-        first = index
-        while self._reader.frames[first].type != "key":
+        with self._lock:
+            return self._decoded(index)
+
+    def _decoded(self, index: int) -> SymbolFrame:
+        first, frame = index, None
+        while self._last is None or self._last[0] != first:
+            if self._reader.frames[first].type == "key":
+                break
             first -= 1
             if first < 0:
                 raise CorruptStream(f"frame {index}: expected a key frame before it, found none")
-        frame: SymbolFrame | None = None
-        if self._last is not None and first <= self._last[0] <= index:
-            first, frame = self._last[0] + 1, self._last[1]
+        else:
+            first, frame = first + 1, self._last[1]
         for number in range(first, index + 1):
             data = self._reader.read_frame(number)
-            frame = decode_symbols(self.header.layout, data, None if data.type == "key" else frame)
+            frame = decode_symbols(self.header.layout, data, None if data.type == "key" else frame, self.budget)
             self._last = number, frame
         assert frame is not None
         return frame
@@ -193,14 +298,37 @@ class Stream:
     def parameters(self, index: int) -> GroupParameters:
         """Steps and MLPs of the group that frame ``index`` belongs to."""
         number = self.info(index).group
-        if self._group is None or self._group[0] != number:
-            self._group = number, unpack_group(self._reader.read_whole_group(number), self.header.layout)
-        return self._group[1]
+        with self._lock:
+            if self._group is None or self._group[0] != number:
+                group = self._reader.read_whole_group(number)
+                # Many groups may share MLPs.
+                coded, known = (group.mlp, group.mlp_steps), None
+                if self._group is not None and self._coded_mlp == coded:
+                    known = self._group[1].mlp
+                self.budget.check(4 * len(group.mlp) + network_need(self.header.layout), f"group {number}")
+                self._group = number, unpack_group(group, self.header.layout, known)
+                self._coded_mlp = coded
+            return self._group[1]
+
+    def cameras_at(self, index: int) -> tuple[Camera, ...]:
+        """The capture's cameras as they were when frame ``index`` was filmed, in the order of :attr:`cameras`.
+
+        They are :attr:`cameras` itself where none has moved or zoomed, and in files of format versions before 4, which
+        keep the cameras of the first frame only. Nothing is decoded but the cameras.
+
+        Raises:
+            CorruptStream: this frame or one that it depends on is damaged.
+            IndexError: there is no such frame.
+        """
+        with self._lock:
+            return self._cameras.cameras(self._check(index))
 
     def __getitem__(self, index: int) -> Field:
         """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
-        frame = self.symbols(index)
-        return field_of_symbols(start(), self.header.layout, self.parameters(index), frame)
+        with self._lock:
+            frame = self.symbols(index)
+            layout, parameters = self.header.layout, self.parameters(index)
+            return field_of_symbols(start(), layout, parameters, frame, self.budget)
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Field]:
         """Frames ``first`` to ``stop - 1`` in order."""
@@ -208,23 +336,48 @@ class Stream:
             yield self[index]
 
     def seek(self, seconds: float) -> int:
-        """Index of the frame that is shown at a time, clamped to the file."""
-        return min(max(int(seconds * self.fps), 0), len(self) - 1)
+        """Index of the frame that is shown at a time, clamped to the file.
+
+        Raises:
+            IndexError: the file has no frames.
+            ConfigError: the time is not a number.
+        """
+        if not len(self):
+            raise IndexError("expected a frame to seek to, found none in the file")
+        if math.isnan(seconds):
+            raise ConfigError(f"expected a time in seconds, found {seconds}")
+        # A frame's own time, as a float, may lie a little before it.
+        shown = float(max(seconds, 0.0) * self.fps) + _ROUNDING
+        return int(min(shown, float(len(self) - 1)))
 
     def symbol_hash(self) -> str:
-        """SHA-256 (hex) of all decoded symbols: little-endian int32, frame by frame, grid by grid, C order.
+        """SHA-256 (hex) of all decoded symbols, the same on every machine and backend; see :meth:`hashes`."""
+        return self.hashes().symbols
 
-        Each frame's occupancy (one byte per cell, C order) goes before its grids, its group's MLP and steps are not
-        part of it. The same on every machine and backend.
+    def hashes(self) -> Hashes:
+        """Decode the whole file, and sum up what it holds; docs/bitstream.md, section 13.
+
+        Raises:
+            CorruptStream: a frame or a group is damaged.
         """
-        digest = hashlib.sha256()
+        symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(self.header.record, self._reader.version))
         for index in range(len(self)):
-            self.parameters(index)
-            frame = self.symbols(index)
-            digest.update(np.ascontiguousarray(frame.occupancy, np.uint8).tobytes())
-            for grid in frame.symbols:
-                digest.update(np.ascontiguousarray(grid, "<i4").tobytes())
-        return digest.hexdigest()
+            parameters, frame = self.parameters(index), self.symbols(index)
+            if frame.key:
+                for values in (np.array(parameters.steps), *parameters.mlp):
+                    pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
+            for digest in (symbols, pictures):
+                digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8).data)
+                for grid in frame.symbols:
+                    # Slice by slice, since all zeros take memory only here.
+                    for slab in grid:
+                        digest.update(np.ascontiguousarray(slab, "<i4").data)
+            with self._lock:
+                track = self._cameras.track(index)
+            for state in () if track is None else track.now:
+                pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
+                pictures.update(bytes((state.moved, state.zoomed)))
+        return Hashes(symbols.hexdigest(), pictures.hexdigest())
 
     def close(self) -> None:
         """Close the file."""
@@ -244,6 +397,8 @@ class Stream:
         return index % len(self)
 
 
-def open(path: str | os.PathLike[str]) -> Stream:  # noqa: A001 - the public name is taichi_vvc.open
+def open(  # noqa: A001 - the public name is taichi_vvc.open
+    path: str | os.PathLike[str], memory_limit: int | None = None
+) -> Stream:
     """Open a .tvvc file for playing, see :class:`Stream`."""
-    return Stream(path)
+    return Stream(path, memory_limit)

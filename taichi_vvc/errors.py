@@ -9,14 +9,16 @@
     |   |-- NotATvvcFile         the magic number is missing
     |   |-- UnsupportedVersion   written by a newer version of the format
     |   |-- TruncatedStream      the file ends inside a chunk, or has no index
-    |   `-- CorruptStream        a checksum, a limit or the order of chunks is violated
+    |   |-- CorruptStream        a checksum, a limit or the order of chunks is violated
+    |   `-- MemoryLimitExceeded  it would take more memory than it may, see ``taichi_vvc.open``
     `-- BackendError             the compute backend is missing or ran out of memory (exit code 5)
 
     TvvcWarning (a warning)
     |-- TargetMissed             a finished file has not quite the bitrate or PSNR that was asked for
     |-- PreviewStopped           a preview picture cannot be written; the encode goes on without them
     |-- MaskIgnored              an empty mask contradicts those of all other cameras
-    `-- MasksDisagree            masks lack what those of the other cameras show
+    |-- MasksDisagree            masks lack what those of the other cameras show
+    `-- OtherCameras             a comparison is with other cameras than the capture or the caller says
 
 Messages are one line: what was expected, what was found, what to do.
 """
@@ -64,6 +66,10 @@ class CorruptStream(StreamError):
     """A checksum fails, a value is outside its limits, or chunks are missing or out of order."""
 
 
+class MemoryLimitExceeded(StreamError):
+    """Decoding or drawing would take more memory than the file may have; nothing was allocated."""
+
+
 class BackendError(TvvcError):
     """The requested compute backend cannot be used here."""
 
@@ -88,3 +94,7 @@ class MaskIgnored(TvvcWarning):
 
 class MasksDisagree(TvvcWarning):
     """Masks of training views contradict each other: some lack what the others show, or no telling which."""
+
+
+class OtherCameras(TvvcWarning):
+    """An evaluation compares other cameras than the capture's split, or the split that was asked for, would give."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .geometry import dilate
+from .memory import Budget, field_need, held_by
 from .mlp import flatten
 from .quantize import grid_values
 from .runtime import Runtime, aligned
@@ -19,8 +20,8 @@ from .types import FieldLayout, GroupParameters, SymbolFrame
 class GridMap:
     """Where each grid node lies in the flat value array.
 
-    The channels of a field are split into groups of 4 (and one of 2 where a level's count asks for it) that are looked
-    up together; a group's nodes are contiguous, which keeps the writers of the adjoint apart.
+    The channels of a field are split into groups of 4 (then of 2 and of 1 where a level's count asks for it) that are
+    looked up together; a group's nodes are contiguous, which keeps the writers of the adjoint apart.
 
     Attributes:
         size: length of the flat array.
@@ -53,7 +54,8 @@ def map_of(layout: FieldLayout) -> GridMap:
         lx, ly, lz = level.resolution
         channel = 0
         while channel < level.channels:
-            width = 4 if level.channels - channel >= 4 else 2
+            left = level.channels - channel
+            width = 4 if left >= 4 else 2 if left >= 2 else 1
             c_base, b_base = at, at + cx * cy * cz * width
             at = b_base + lx * ly * lz * width
             ints.append([width, feature, c_base, cx, cy, cz, b_base, lx, ly, lz] + [0] * 6)
@@ -85,6 +87,7 @@ class Field:
         opacity: (cells,) float32 lower bound of the optical depth per cell edge, 0 where unknown.
         tables: the group tables on the device (ints, floats).
         measured: whether ``opacity`` is up to date.
+        budget: what drawing it may take of memory; None: whatever it takes.
     """
 
     runtime: Runtime
@@ -97,6 +100,7 @@ class Field:
     opacity: Any
     tables: tuple[Any, Any]
     measured: bool = False
+    budget: Budget | None = None
 
 
 # How many empty cells a ray passes at once, at most.
@@ -162,11 +166,26 @@ def _flat_parts(
         channel += width
 
 
-def field_of_symbols(runtime: Runtime, layout: FieldLayout, parameters: GroupParameters, frame: SymbolFrame) -> Field:
-    """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown."""
+def field_of_symbols(
+    runtime: Runtime,
+    layout: FieldLayout,
+    parameters: GroupParameters,
+    frame: SymbolFrame,
+    budget: Budget | None = None,
+) -> Field:
+    """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown.
+
+    Raises:
+        MemoryLimitExceeded: that would take more than the ``budget``, which holds for drawing the field, too.
+    """
     grid_map = map_of(layout)
+    if budget is not None:
+        need = held_by(frame) + field_need(layout, grid_map.size, runtime.host_arrays)
+        budget.check(need, "a frame on the device")
     flat = aligned(grid_map.size, np.dtype(np.float32))
     for number, (symbols, step) in enumerate(zip(frame.symbols, parameters.steps, strict=True)):
         for channels, part in _flat_parts(grid_map, number, symbols, flat):
             grid_values(channels, step, number, part)
-    return make_field(runtime, layout, flat, flatten(parameters.mlp), frame.occupancy)
+    field = make_field(runtime, layout, flat, flatten(parameters.mlp), frame.occupancy)
+    field.budget = budget
+    return field

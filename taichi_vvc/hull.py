@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taichi_vvc.geometry import distort, distortion_limit, has_distortion, inside_image, project
+from taichi_vvc.geometry import distort, distortion_limit, has_distortion, inside_image, project, with_rays
 from taichi_vvc.types import Bounds, Camera, View
 
 BLOCK = 4  # cells per side of the coarse blocks that are tested first
@@ -206,7 +206,7 @@ def _clip(positions: np.ndarray, size: int) -> np.ndarray:
 
 def silhouette_table(view: View) -> np.ndarray:
     """(height + 1, width + 1) int32: how many pixels above and left of a corner are in the silhouette."""
-    height, width = view.image.shape[:2]
-    table = np.zeros((height + 1, width + 1), np.int32)
-    np.cumsum(np.cumsum(view.silhouette, axis=0, dtype=np.int32), axis=1, out=table[1:, 1:])
+    subject = with_rays(view.camera, view.silhouette)
+    table = np.zeros((subject.shape[0] + 1, subject.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(subject, axis=0, dtype=np.int32), axis=1, out=table[1:, 1:])
     return table

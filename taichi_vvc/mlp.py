@@ -17,6 +17,10 @@ from taichi_vvc.kernels.lanes import LANES
 from .runtime import Runtime
 from .types import FieldLayout
 
+# Wider perceptrons are evaluated by NumPy on the CPU: the kernels write out all inputs and outputs, which takes the
+# compiler minutes where a file asks for hundreds, in native code that nothing interrupts.
+_MOST_INPUTS, _MOST_OUTPUTS = 128, 32
+_ROWS = 4096  # that NumPy takes at a time
 # Parts of the adjoint on the CPU, fixed so that sums do not depend on the number of threads; blocks per pass.
 _TASKS, _CHUNK = 8, 16
 
@@ -139,9 +143,29 @@ def add_unpacked(p: Perceptron, gradient: np.ndarray, target: np.ndarray) -> Non
     b2 += total[-1, : p.outputs]
 
 
+def is_wide(p: Perceptron) -> bool:
+    """Whether a perceptron is too wide for the kernels of the CPU."""
+    return p.inputs > _MOST_INPUTS or p.outputs > _MOST_OUTPUTS
+
+
+def evaluate_rows(p: Perceptron, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A perceptron of any width by NumPy: (rows, outputs) of (rows, inputs); ``weights`` packed."""
+    rows = weights[: (p.hidden + 1) << Lanes.of(p).weights].reshape(p.hidden + 1, -1)
+    hidden = np.maximum(x @ rows[:-1, : p.inputs].T + rows[:-1, p.inputs], 0)
+    return hidden @ rows[:-1, p.inputs + 1 : p.inputs + 1 + p.outputs] + rows[-1, : p.outputs]
+
+
 def lanes_forward(p: Perceptron, rows: int, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
     """Evaluate ``rows`` samples on the CPU; ``weights`` packed, ``x`` and ``y`` in blocks."""
     shape = Lanes.of(p)
+    if is_wide(p):
+        for first in range(0, rows, _ROWS):
+            chosen = slice(first // LANES, -(-min(rows, first + _ROWS) // LANES))
+            given = blocks(x, rows, shape.inputs)[chosen]
+            plain = given.transpose(0, 2, 1).reshape(-1, 1 << shape.inputs)[:, : p.inputs]
+            found = evaluate_rows(p, weights, plain)
+            blocks(y, rows, shape.outputs)[chosen, : p.outputs] = found.reshape(-1, LANES, p.outputs).transpose(0, 2, 1)
+        return
     lanes.perceptron_fwd(
         -(-rows // LANES), p.inputs, p.outputs, p.hidden, *astuple(shape), weights, vectors(x), vectors(y)
     )

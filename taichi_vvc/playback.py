@@ -17,9 +17,12 @@ from fractions import Fraction
 import numpy as np
 
 from .bitstream.container import StreamReader
+from .blank import blank, is_blank
 from .decode import decode_symbols
-from .errors import ConfigError, CorruptStream, TvvcError
+from .errors import BackendError, ConfigError, CorruptStream, TvvcError
 from .headers import layout_of_header, unpack_group
+from .memory import Budget, default_limit, network_need
+from .motion import lattice_shape
 from .types import FieldLayout, GroupParameters, SymbolFrame
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
@@ -27,17 +30,19 @@ DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
 
 @dataclass(frozen=True)
 class PackedFrame:
-    """The integers of a decoded frame, compressed: per grid the bytes and the integer type they hold."""
+    """All integers of a decoded frame, compressed: of each array the bytes and the integer type they hold."""
 
     symbols: tuple[tuple[bytes, np.dtype], ...]
     residuals: tuple[tuple[bytes, np.dtype], ...]
     occupancy: bytes
     key: bool
+    motion: tuple[bytes, np.dtype] | None
 
     @property
     def size(self) -> int:
         """Memory that the frame takes, bytes."""
-        return sum(len(data) for data, _ in (*self.symbols, *self.residuals)) + len(self.occupancy)
+        motion = () if self.motion is None else (self.motion,)
+        return sum(len(data) for data, _ in (*self.symbols, *self.residuals, *motion)) + len(self.occupancy)
 
 
 def pack(frame: SymbolFrame) -> PackedFrame:
@@ -47,39 +52,47 @@ def pack(frame: SymbolFrame) -> PackedFrame:
         () if frame.key else tuple(_squeezed(grid) for grid in frame.residuals),
         zlib.compress(np.packbits(frame.occupancy).tobytes(), 1),
         frame.key,
+        None if frame.motion is None else _squeezed(frame.motion),
     )
 
 
 def unpack(packed: PackedFrame, layout: FieldLayout) -> SymbolFrame:
     """The frame that was packed, exactly."""
-    symbols = _restored(packed.symbols, layout)
+    symbols = _restored(packed.symbols, layout.grid_shapes)
     x, y, z = layout.occupancy
     bits = np.unpackbits(np.frombuffer(zlib.decompress(packed.occupancy), np.uint8), count=x * y * z)
     return SymbolFrame(
         symbols,
-        symbols if packed.key else _restored(packed.residuals, layout),
+        symbols if packed.key else _restored(packed.residuals, layout.grid_shapes),
         bits.astype(bool).reshape(z, y, x),
         packed.key,
+        None if packed.motion is None else _restored((packed.motion,), (lattice_shape(layout),))[0],
     )
 
 
 def _squeezed(grid: np.ndarray) -> tuple[bytes, np.dtype]:
+    if is_blank(grid):
+        return b"", np.dtype(np.int8)
     kind = np.min_scalar_type(-1 - int(np.abs(grid).max(initial=0)))
     return zlib.compress(grid.astype(kind).tobytes(), 1), kind
 
 
-def _restored(parts: tuple[tuple[bytes, np.dtype], ...], layout: FieldLayout) -> tuple[np.ndarray, ...]:
+def _restored(parts: tuple[tuple[bytes, np.dtype], ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
     return tuple(
-        np.frombuffer(zlib.decompress(data), kind).astype(np.int32).reshape(shape)
-        for (data, kind), shape in zip(parts, layout.grid_shapes, strict=True)
+        np.frombuffer(zlib.decompress(data), kind).astype(np.int32).reshape(shape) if data else blank(shape)
+        for (data, kind), shape in zip(parts, shapes, strict=True)
     )
 
 
 class Playback:
     """The decoded frames of a file, decoded by a thread of its own. Use as a context manager, or close it."""
 
-    def __init__(self, path: str | os.PathLike[str], memory: int = DEFAULT_MEMORY) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], memory: int = DEFAULT_MEMORY, memory_limit: int | None = None
+    ) -> None:
         """Open ``path`` and begin at frame 0; ``memory`` bounds the packed frames that are kept, bytes.
+
+        ``memory_limit``: what decoding a frame may take besides, as of :class:`~taichi_vvc.decode.Stream`.
 
         Raises:
             StreamError: it is no .tvvc file, of a newer version, or damaged.
@@ -92,6 +105,7 @@ class Playback:
         self.layout = layout_of_header(self._reader.header)
         self.count = len(self._reader.frames)
         self._memory = memory
+        self._budget = Budget(default_limit() if memory_limit is None else memory_limit, str(path))
         self._change = threading.Condition()
         self._kept: dict[int, PackedFrame] = {}
         self._used = self._largest = 0
@@ -99,6 +113,7 @@ class Playback:
         self._groups: dict[int, GroupParameters] = {}
         self._target = 0
         self._stop = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="tvvc-decode", daemon=True)
         self._thread.start()
 
@@ -115,9 +130,14 @@ class Playback:
         Raises:
             CorruptStream: this frame or one that it depends on is damaged.
             IndexError: there is no such frame.
+            BackendError: this process was forked from the one that opened the file.
         """
         if not 0 <= index < self.count:
             raise IndexError(f"expected a frame in 0..{self.count - 1}, found {index}")
+        if os.getpid() != self._process:
+            raise BackendError(
+                "the decoder's thread is in the process that this one was forked from; open the file anew"
+            )
         self.request(index)
         with self._change:
             there = self._change.wait_for(
@@ -215,10 +235,11 @@ class Playback:
         if entry.type != "key" and before is None:
             raise CorruptStream(f"frame {number}: expected the frame before it, which is damaged or missing")
         if entry.group not in self._groups:
+            self._budget.check(network_need(self.layout), f"group {entry.group}")
             parameters = unpack_group(self._reader.read_whole_group(entry.group), self.layout)
             with self._change:
                 self._groups[entry.group] = parameters
-        return decode_symbols(self.layout, self._reader.read_frame(number), before)
+        return decode_symbols(self.layout, self._reader.read_frame(number), before, self._budget)
 
     def _keep(self, number: int, packed: PackedFrame) -> None:
         with self._change:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .errors import BackendError
+from .errors import BackendError, ConfigError
 
 BACKENDS = ("cpu", "cuda", "vulkan", "metal")
 _MAX_ARRAY_BYTES = 2**31 - 1
@@ -70,7 +70,9 @@ class Runtime:
         if self.host_arrays:
             return aligned(count, np.dtype(dtype))
         from taichi_vvc.kernels._taichi import ti
+        from taichi_vvc.kernels.launch import check_process
 
+        check_process()
         return ti.ndarray(ti.f32 if np.dtype(dtype) == np.float32 else ti.i32, count)
 
     def zeros(self, count: int, dtype: Any = np.float32) -> Any:
@@ -93,6 +95,10 @@ class Runtime:
 
     def download(self, array: Any, count: int | None = None) -> np.ndarray:
         """The first ``count`` elements as a NumPy array (a view on the CPU)."""
+        if not self.host_arrays:
+            from taichi_vvc.kernels.launch import check_process
+
+            check_process()
         host = array if self.host_arrays else array.to_numpy()
         return host if count is None else host[:count]
 
@@ -109,6 +115,24 @@ class Runtime:
             from taichi_vvc.kernels._taichi import ti
 
             ti.sync()
+
+
+def _forked() -> BackendError:
+    return BackendError(
+        "the backend was started before this process was forked, which its threads did not survive; use "
+        'multiprocessing.get_context("spawn"), or start worker processes before anything is rendered'
+    )
+
+
+def _after_fork() -> None:
+    """In a forked child: refuses what would wait for ever, if the parent had a running backend."""
+    launching = sys.modules.get("taichi_vvc.kernels.launch")
+    if launching is not None and (_current is not None or _started()):
+        launching.process.refusal = _forked
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _supported(backend: str) -> bool:
@@ -168,6 +192,8 @@ def settings_of(backend: str, threads: int) -> dict[str, Any]:
         "offline_cache": True,
         "offline_cache_file_path": _cache_folder(),
         "cpu_max_num_threads": threads,
+        # It would warn, with a line of source code, of loops that are written out on purpose.
+        "unrolling_limit": 0,
     }
     if backend == "cpu":
         # Otherwise vectors are taken apart, and the compiler does not find together again what was one.
@@ -215,18 +241,28 @@ def _spread(workers: list[int], places: list[int]) -> None:
             os.sched_setaffinity(worker, {place})
 
 
-def start(backend: str = "auto") -> Runtime:
+def start(backend: str = "auto", threads: int | None = None) -> Runtime:
     """Start ``backend`` (``auto``, ``cpu``, ``cuda``, ``vulkan`` or ``metal``) once per process, and return it.
+
+    ``threads`` is how many of the CPU's the process may use, for kernels and for NumPy's matrix products; None means
+    one for each core that it has.
 
     Idempotent: a second call returns the running backend. A runtime that the host program started itself is used as
     it is, since starting Taichi again would invalidate every array that it owns; on the CPU it should have been started
     with ``real_matrix_scalarize=False``, without which steps take three times as long.
 
     Raises:
-        BackendError: the backend is not available here, or another one is already running.
+        BackendError: the backend is not available here, another one, or one with other threads, is already running, or
+            one was running when this process was forked.
+        ConfigError: ``threads`` is no number from 1.
     """
     global _current
     from taichi_vvc.kernels._taichi import ti
+    from taichi_vvc.kernels.launch import check_process
+
+    check_process()
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ConfigError(f"expected threads of 1 or more, found {threads!r}")
 
     if backend != "auto" and backend not in BACKENDS:
         raise BackendError(f"expected a backend among auto, {', '.join(BACKENDS)}, found {backend!r}")
@@ -235,23 +271,36 @@ def start(backend: str = "auto") -> Runtime:
             raise BackendError(
                 f"expected backend {backend!r}, but {_current.backend!r} is running; a process has one backend"
             )
-        return _current
+        return _with_threads(_current, threads)
     names = {ti.cuda: "cuda", ti.vulkan: "vulkan", ti.metal: "metal"}
     if _started():
         running = names.get(ti.cfg.arch, "cpu")
         if backend not in ("auto", running):
             raise BackendError(f"expected backend {backend!r}, but the program already started {running!r} itself")
         _current = Runtime(running, running == "cpu", len(cores()))
-        return _current
+        return _with_threads(_current, threads)
     chosen = _automatic() if backend == "auto" else backend
     if not _supported(chosen):
         raise BackendError(
             f"backend {chosen!r} is not available here; found {', '.join(present_backends())}: "
             "choose one of these or install its driver (tvvc doctor tells more)"
         )
+    count = len(cores()) if threads is None else threads
     try:
-        launch(chosen, len(cores()))
+        launch(chosen, count)
     except RuntimeError as error:
         raise BackendError(f"backend {chosen!r} did not start: {str(error).splitlines()[0]}") from error
-    _current = Runtime(chosen, chosen == "cpu", len(cores()))
+    _current = Runtime(chosen, chosen == "cpu", count)
+    if threads is not None:
+        # For good: nothing restores it.
+        _current._blas.limit(limits=threads, user_api="blas")
     return _current
+
+
+def _with_threads(running: Runtime, threads: int | None) -> Runtime:
+    """The running backend, if it has the number of threads that is asked for."""
+    if threads not in (None, running.threads):
+        raise BackendError(
+            f"expected {threads} threads, but the backend runs with {running.threads}; a process starts it once"
+        )
+    return running

@@ -19,8 +19,10 @@ from .fields import Field
 from .mlp import (
     Lanes,
     blocks,
+    evaluate_rows,
     from_blocks,
     in_blocks,
+    is_wide,
     lanes_backward,
     lanes_forward,
     mlp_backward,
@@ -127,6 +129,9 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
         x = ws.get("colour_inputs", in_blocks(count, shape.inputs))
         y = ws.get("colour_outputs", in_blocks(count, shape.outputs))
         a["packed_colour"] = weights = packed(f.runtime, colour, f.mlp)
+        if is_wide(colour):
+            _wide_colours(ws, f, count, weights)
+            return
         lanes.colours_fwd(
             count,
             colour.inputs,
@@ -154,6 +159,27 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
     hidden, out = ws.get("colour_hidden", count * colour.hidden), ws.get("colour_outputs", count * 3)
     mlp_forward(count, colour, f.mlp, inputs, hidden, out)
     shade.colour_outputs_fwd(count, a["selected"], out, rgb)
+
+
+def _wide_colours(ws: Workspace, f: Field, count: int, weights: np.ndarray, chunk: int = 4096) -> None:
+    """What ``lanes.colours_fwd`` does, for perceptrons that are too wide for it; rendering only."""
+    layout, a = f.layout, ws.arrays
+    projection, colour = perceptrons(layout)
+    width = layout.direction_features
+    for first in range(0, count, chunk):
+        chosen = a["selected"][first : min(first + chunk, count)]
+        rows = blocks(a["projection"], int(chosen.max()) + 1, Lanes.of(projection).outputs)
+        appearance = rows[chosen // LANES, 1 : 1 + layout.appearance, chosen % LANES]
+        rays = a["sample_ray"][chosen]
+        directions = a["directions"][: (int(rays.max()) + 1) * width].reshape(-1, width)[rays]
+        raw = evaluate_rows(colour, weights, np.concatenate([appearance, directions], 1))
+        a["rgb"].reshape(-1)[: (int(chosen.max()) + 1) * 3].reshape(-1, 3)[chosen] = logistic(raw)
+
+
+def logistic(values: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-v)) in float32, without overflow."""
+    small = np.exp(-np.abs(values))
+    return np.where(values < 0, small, np.float32(1)) / (1 + small)
 
 
 def shade_samples(ws: Workspace, f: Field, rays: int, samples: int) -> Batch:

@@ -14,10 +14,12 @@ from pathlib import Path
 from .believed import views_of
 from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
 from .bitstream.container import StreamReader
-from .bitstream.syntax import SequenceHeader, pack_header
+from .bitstream.syntax import SequenceHeader
+from .bitstream.versions import pack_header
 from .config import EncoderConfig
 from .decode import Stream
 from .fields import Field
+from .geometry import pixels_with_rays
 from .metrics import composite, finite_mean, psnr
 from .position import Position
 from .ratecontrol import SHORT_GROUP, Outcome, Target, target_of
@@ -132,9 +134,9 @@ def view_psnrs(
     [0, 1])."""
     found = []
     for view in views:
-        truth = composite(view.image, background)
         picture = render(field, view.camera, background, workspace=ws).colour
-        if view.unknown is not None and not view.unknown.all():
-            truth, picture = truth[~view.unknown], picture[~view.unknown]
-        found.append(psnr(truth, picture))
+        counted = pixels_with_rays(view.camera)
+        if view.unknown is not None:
+            counted = ~view.unknown if counted is None else counted & ~view.unknown
+        found.append(psnr(composite(view.image, background), picture, counted))
     return found

@@ -17,8 +17,7 @@ from PIL import Image
 
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks
 from taichi_vvc.cli import run
-from taichi_vvc.cli.capture import Box
-from taichi_vvc.cli.encode import describe_capture
+from taichi_vvc.cli.capture import Box, describe_capture
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.geometry import pixel_directions
 from taichi_vvc.io.images import area_reduce, reduced_size

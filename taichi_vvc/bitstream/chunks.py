@@ -7,19 +7,21 @@ preamble), so that swapped, repeated and missing chunks fail like damaged ones.
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ..errors import CorruptStream, NotATvvcFile, TruncatedStream, UnsupportedVersion
+from ..errors import CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 from . import syntax
 from .elements import Cursor
 from .syntax import Index
 
 MAGIC = b"TVVC"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 PREAMBLE = MAGIC + struct.pack("<HH", FORMAT_VERSION, 0)
 """The first 8 bytes: magic, format version, zero."""
 
@@ -77,10 +79,39 @@ def seal(kind: bytes, payload: bytes, before: bytes) -> bytes:
     return body + struct.pack("<I", zlib.crc32(body, int.from_bytes(before, "little")))
 
 
+_SEEKING = threading.Lock()
+
+
+def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
+    """Up to ``count`` bytes from ``offset`` on; fewer at the end of the file.
+
+    The file's position plays no part, so that threads, and the processes of a fork, may share an open file. Where the
+    system has no such call, threads take turns.
+
+    Raises:
+        StreamError: the system cannot read there.
+    """
+    try:
+        if not hasattr(os, "pread"):
+            with _SEEKING:
+                file.seek(offset)
+                return file.read(count)
+        parts, descriptor = [], file.fileno()
+        while count > 0:
+            # One call reads 2 GiB at most.
+            part = os.pread(descriptor, min(count, 1 << 30), offset)
+            if not part:
+                break
+            parts.append(part)
+            offset, count = offset + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    except OSError as error:
+        raise StreamError(f"{file.name}: cannot read at byte {offset}: {error.strerror or error}") from error
+
+
 def read_preamble(file: BinaryIO, name: str) -> int:
     """Checks the first 8 bytes and returns the file's version of the format."""
-    file.seek(0)
-    head = file.read(len(PREAMBLE))
+    head = read_at(file, 0, len(PREAMBLE))
     if head[:4] != MAGIC[: len(head)] or not head:
         raise NotATvvcFile(f"{name}: expected a .tvvc file starting with {MAGIC!r}, found {head[:4]!r}")
     if len(head) < len(PREAMBLE):
@@ -99,15 +130,16 @@ def peek(file: BinaryIO, offset: int, size: int) -> Chunk | None:
     """The chunk at ``offset`` of a file of ``size`` bytes, or None if the file ends before the chunk does."""
     if size - offset < FRAMING:
         return None
-    file.seek(offset)
-    kind, length = struct.unpack("<4sI", file.read(8))
+    framing = read_at(file, offset, 8)
+    if len(framing) < 8:
+        return None
+    kind, length = struct.unpack("<4sI", framing)
     return Chunk(offset, kind, length) if length <= size - offset - FRAMING else None
 
 
 def read_payload(file: BinaryIO, chunk: Chunk, what: str) -> bytes:
     """The payload of a chunk that lies within the file, after checking its chained CRC."""
-    file.seek(chunk.offset - 4)
-    data = file.read(FRAMING + 4 + chunk.length)
+    data = read_at(file, chunk.offset - 4, FRAMING + 4 + chunk.length)
     if len(data) != FRAMING + 4 + chunk.length:
         raise TruncatedStream(
             f"{what} at byte {chunk.offset}: expected {chunk.length} bytes, found the end of the file"
@@ -171,8 +203,7 @@ def read_index(file: BinaryIO, start: int, size: int) -> Contents:
     """What the index at the end of the file says. Raises :class:`StreamError` where there is none or it is wrong."""
     if size - start < FRAMING + 4:
         raise TruncatedStream(f"expected an index at the end of the file, found {size - start} bytes")
-    file.seek(size - 8)
-    length = int.from_bytes(file.read(4), "little")
+    length = int.from_bytes(read_at(file, size - 8, 4), "little")
     chunk = peek(file, size - length, size) if FRAMING + 4 <= length <= size - start else None
     if chunk is None or chunk.type != INDEX or chunk.end != size:
         raise TruncatedStream("expected an index at the end of the file, found none")
@@ -230,8 +261,7 @@ def scan(file: BinaryIO, start: int, size: int, verify: bool) -> Contents:
 
 def _identify(file: BinaryIO, chunk: Chunk) -> tuple[str, int]:
     """(kind, number) of a group or frame chunk, from the beginning of its payload."""
-    file.seek(chunk.offset + 8)
-    cursor = Cursor(file.read(min(chunk.length, 16)), f"chunk at byte {chunk.offset}")
+    cursor = Cursor(read_at(file, chunk.offset + 8, min(chunk.length, 16)), f"chunk at byte {chunk.offset}")
     names = {GROUP: syntax.GROUP.fields[:1], FRAME: syntax.FRAME_PREFIX}.get(chunk.type)
     if names is None:
         raise CorruptStream(f"chunk at byte {chunk.offset}: expected a group or a frame, found type {chunk.type!r}")

@@ -6,14 +6,14 @@ Normative text: ``docs/bitstream.md``. Standard library only, so that a file can
 from __future__ import annotations
 
 import json
-import zlib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ..errors import CorruptStream
-from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Several, Structure, Text
+from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
+from .settings import settings_problem
 
 MAX_GRIDS = 16
 MAX_NODES = 1024
@@ -21,10 +21,21 @@ MAX_CHANNELS = 64
 MAX_SYMBOLS = 1 << 27
 MAX_CELLS = 1 << 27
 MAX_CAMERAS = 4096
+MOST_CELLS_PER_STEP = 3
+"""Occupancy cells that a step of the march is long at most: a longer one passes over what is there."""
+
 MAX_HEADER = 1 << 20
 """Bytes of the sequence header before compression."""
 
 MAX_FRAMES = 1 << 24
+MAX_CAMERA_NUMBER = 1 << 52
+"""Magnitude of the integers that poses and lenses are rounded to; exact in a 64-bit float."""
+
+POSITION_BIAS = 64
+"""``position_bits`` of the header less this are the binary digits behind the point."""
+
+LENS_BITS = (7,) * 4 + (20,) * 4
+"""Binary digits behind the point of fx, fy, cx, cy (pixels), k1, k2, p1, p2."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,7 @@ class SequenceHeader:
         intrinsics, cameras: the capture's cameras, already reduced.
         settings: the encoder's effective settings, a JSON object; see :func:`settings_text`.
         library: what wrote the file.
+        rotation_bits, position_bits: units of poses that change, see ``poses.py``; not in versions before 4.
     """
 
     layout: Layout
@@ -123,6 +135,8 @@ class SequenceHeader:
     cameras: tuple[CameraRecord, ...]
     settings: str
     library: str
+    rotation_bits: int = 17
+    position_bits: int = POSITION_BIAS + 12
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,7 @@ class FrameData:
         occupancy: the coded mask.
         grids: one coded payload per grid.
         motion: the coded displacements, empty where nothing moves.
+        cameras: what changes of them, empty where they are those of the frame before (on a key frame: of the header).
     """
 
     number: int
@@ -158,6 +173,7 @@ class FrameData:
     occupancy: bytes
     grids: tuple[bytes, ...]
     motion: bytes = b""
+    cameras: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -201,6 +217,9 @@ def _layout_problem(layout: Layout) -> str:
         return f"expected at most {MAX_SYMBOLS} symbols per frame, found {symbols}"
     if _product(layout.cells) > MAX_CELLS:
         return f"expected at most {MAX_CELLS} occupancy cells, found {_product(layout.cells)}"
+    if layout.steps_per_side * MOST_CELLS_PER_STEP < max(layout.cells):
+        least = -(-max(layout.cells) // MOST_CELLS_PER_STEP)
+        return f"expected at least {least} steps for {max(layout.cells)} cells, found {layout.steps_per_side}"
     return ""
 
 
@@ -223,19 +242,28 @@ def _group_problem(group: GroupHeader) -> str:
     return ""
 
 
-def _header_problem(header: SequenceHeader) -> str:
+def still_problem(header: SequenceHeader) -> str:
+    """What is wrong with the header of a file whose cameras do not move, or ""."""
     names = [camera.name for camera in header.cameras]
     if len(set(names)) != len(names):
         return "expected distinct camera names, found one twice"
     for camera in header.cameras:
         if camera.intrinsics >= len(header.intrinsics):
             return f"expected intrinsics in 0..{len(header.intrinsics) - 1}, found {camera.intrinsics}"
-    try:
-        if not isinstance(json.loads(header.settings), dict):
-            return "expected the settings to be a JSON object, found another value"
-    except (ValueError, RecursionError):
-        return "expected the settings to be JSON, found other text"
-    return ""
+    return settings_problem(header.settings)
+
+
+def _moving_problem(header: SequenceHeader) -> str:
+    """:func:`still_problem` since cameras may move."""
+    largest = math.ldexp(1.0, POSITION_BIAS - header.position_bits) * MAX_CAMERA_NUMBER
+    for camera in header.cameras:
+        if max(map(abs, camera.position)) >= largest:
+            return f"expected positions below {largest:g}, found {camera.position} of camera {camera.name!r}"
+    for i in header.intrinsics:
+        lens = (i.fx, i.fy, i.cx, i.cy, i.k1, i.k2, i.p1, i.p2)
+        if any(abs(value) * 2**bits >= MAX_CAMERA_NUMBER for value, bits in zip(lens, LENS_BITS, strict=True)):
+            return f"expected a lens of moderate numbers, found {lens}"
+    return still_problem(header)
 
 
 _NODES = Fixed(Count(MAX_NODES, 2), 3)
@@ -298,10 +326,12 @@ HEADER = Structure(
         ("downscale", Count(1 << 16, 1)),
         ("intrinsics", Several(INTRINSICS, MAX_CAMERAS)),
         ("cameras", Several(CAMERA, MAX_CAMERAS)),
+        ("rotation_bits", Count(30, 1)),
+        ("position_bits", Count(2 * POSITION_BIAS)),
         ("settings", Text(1 << 16)),
         ("library", Text(255)),
     ),
-    _header_problem,
+    _moving_problem,
 )
 GROUP = Structure(
     GroupHeader,
@@ -321,7 +351,13 @@ FRAME_PREFIX = (
 )
 FRAME = Structure(
     FrameData,
-    (*FRAME_PREFIX, ("occupancy", Blob()), ("motion", Blob()), ("grids", Several(Blob(), MAX_GRIDS))),
+    (
+        *FRAME_PREFIX,
+        ("occupancy", Blob()),
+        ("motion", Blob()),
+        ("grids", Several(Blob(), MAX_GRIDS)),
+        ("cameras", Rest()),
+    ),
     _frame_problem,
 )
 INDEX_ENTRY = Structure(
@@ -347,36 +383,7 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _without(structure: Structure, name: str) -> Structure:
-    return replace(structure, fields=tuple(field for field in structure.fields if field[0] != name))
-
-
-# Version 1 had no motion; version 3 codes it in another way.
-_LAYOUT_1 = _without(LAYOUT, "motion_block")
-HEADERS = {
-    1: replace(HEADER, fields=tuple((k, _LAYOUT_1 if k == "layout" else element) for k, element in HEADER.fields)),
-    2: HEADER,
-    3: HEADER,
-}
-FRAMES = {1: _without(FRAME, "motion"), 2: FRAME, 3: FRAME}
-"""How each version of the format writes these chunks; the other chunks are the same in all."""
-
-FIRST_WITH_SHARED_MLPS = 3
-"""The version since which a group may have the MLPs of the group before."""
-
-
-def pack_header(header: SequenceHeader) -> bytes:
-    """The payload of the header chunk: the syntax, compressed as a zlib stream."""
-    return zlib.compress(HEADER.pack(header), 9)
-
-
-def parse_header(payload: bytes, version: int = max(HEADERS)) -> SequenceHeader:
-    """The inverse of :func:`pack_header`, of any version; inflates to at most :data:`MAX_HEADER` bytes."""
-    inflate = zlib.decompressobj()
-    try:
-        data = inflate.decompress(payload, MAX_HEADER)
-    except zlib.error as error:
-        raise CorruptStream(f"sequence header: expected zlib data, found damage ({error})") from error
-    if not inflate.eof or inflate.unused_data:
-        raise CorruptStream(f"sequence header: expected one zlib stream of at most {MAX_HEADER} bytes, found otherwise")
-    return HEADERS[version].parse(data, "sequence header")
+def frame_step_of(header: SequenceHeader) -> int:
+    """How many of the capture's frames it is from one frame of a file to the next: 1, unless the settings say so."""
+    step = json.loads(header.settings).get("frame_step", 1)
+    return step if type(step) is int and 1 <= step <= MAX_FRAMES else 1

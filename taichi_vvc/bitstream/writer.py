@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ..errors import ConfigError, DataError
-from . import chunks, syntax
+from . import chunks, syntax, versions
 from .chunks import FrameEntry, GroupEntry, Order
 from .reader import StreamReader
 from .syntax import FrameData, GroupHeader, SequenceHeader
@@ -41,7 +41,7 @@ class StreamWriter:
             ConfigError: the file exists, or there can be none of this name.
             DataError: not even the header can be written; no file is left then.
         """
-        payload = syntax.pack_header(header)
+        payload = versions.pack_header(header)
         try:
             file = open(path, "xb")  # noqa: SIM115
         except FileExistsError as error:
@@ -202,8 +202,30 @@ def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: Seque
         old, new = json.loads(stored.settings), json.loads(wanted.settings)
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         differing[differing.index("settings")] = ", ".join(names) or "the order of settings"
+    if "cameras" in differing:
+        differing[differing.index("cameras")] = f"cameras{_other_cameras(stored, wanted)}"
+    if "fps" in differing:
+        differing[differing.index("fps")] = f"fps ({float(wanted.fps):g}, the file has {float(stored.fps):g})"
     if differing:
         raise ConfigError(
             f"{Path(path)}: expected the settings that the file was started with, found other {', '.join(differing)}; "
             "use the same ones or start anew"
         )
+
+
+def _other_cameras(stored: SequenceHeader, wanted: SequenceHeader) -> str:
+    """In what the cameras of two headers differ, in brackets; nothing where it is calibration only."""
+    old, new = ({camera.name: camera.split for camera in header.cameras} for header in (stored, wanted))
+
+    def some(names: list[str]) -> str:
+        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") if names else "none"
+
+    parts = [
+        f"{word} {some(names)}"
+        for word, names in (("without", [n for n in old if n not in new]), ("with", [n for n in new if n not in old]))
+        if names
+    ]
+    if not parts and old != new:
+        here, there = (some([name for name, split in which.items() if split == "test"]) for which in (new, old))
+        parts = [f"held out: {here}, in the file {there}"]
+    return f" ({', '.join(parts)})" if parts else ""

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from taichi_vvc.cli.capture import bounds_option, format_option
-from taichi_vvc.cli.options import check_output_file, common_options, frames_option, overwrite_option
+from taichi_vvc.cli.capture import Chosen, capture_options
+from taichi_vvc.cli.options import check_output_file, common_options, overwrite_option
 from taichi_vvc.cli.progress import say, warn
 from taichi_vvc.types import Bounds
 
@@ -18,20 +18,14 @@ from taichi_vvc.types import Bounds
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PICTURE.png", help="Draw cameras and bounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@frames_option
-@click.option("--downscale", type=click.IntRange(1), default=1, show_default=True, help="As encode would be told.")
-@format_option
-@bounds_option
+@capture_options
 @overwrite_option
 @common_options
 def command(
     capture: Path,
     output: Path | None,
     as_json: bool,
-    frames: slice | None,
-    downscale: int,
-    layout: str | None,
-    bounds: Any,
+    chosen: Chosen,
     overwrite: bool,
 ) -> None:
     """Say what CAPTURE holds, what will make trouble and what encoding will take; -o draws its cameras and bounds.
@@ -45,9 +39,8 @@ def command(
         check_output_file(output, overwrite)
 
     from taichi_vvc.io.survey import survey
-    from taichi_vvc.sequence import open_capture
 
-    sequence = open_capture(capture, frames=frames, downscale=downscale, format=layout, bounds=bounds, strict=False)
+    sequence = chosen.open(capture, strict=False)
     found = survey(sequence)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))

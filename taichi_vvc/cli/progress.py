@@ -9,16 +9,20 @@ finished item and one now and then in between, so that a log stays readable. ``-
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 from taichi_vvc.cli.options import settings
+from taichi_vvc.cli.text import printable
+from taichi_vvc.errors import TvvcWarning
 
 PLAIN_INTERVAL = 15.0  # seconds between plain lines about an unfinished item
 JSON_INTERVAL = 0.5  # seconds between JSON lines about an unfinished item
@@ -36,7 +40,7 @@ def say(message: str) -> None:
     if settings.json and not settings.quiet:
         emit("message", text=message)
     elif not settings.quiet:
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def detail(message: str) -> None:
@@ -47,7 +51,7 @@ def detail(message: str) -> None:
 
 def warn(message: str) -> None:
     """A warning, shown even with ``--quiet``."""
-    text = " ".join(message.split())
+    text = printable(" ".join(message.split()))
     if settings.json:
         emit("warning", text=text)
     else:
@@ -60,6 +64,23 @@ def say_result(message: str, **fields: Any) -> None:
         emit("result", **fields)
     else:
         say(message)
+
+
+@contextlib.contextmanager
+def warnings_said() -> Iterator[None]:
+    """Says the package's warnings as the command line says its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TvvcWarning)
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, TvvcWarning):
+                warn(str(message))
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = shown
+        yield
 
 
 def clock(seconds: float) -> str:
@@ -96,7 +117,9 @@ class ProgressLine:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
+            # Names of cameras may look like markup.
+            text = TextColumn("{task.fields[text]}", markup=False)
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), text)
             self._live = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
             self._live.start()
             self._task = self._live.add_task(self.label, total=self.total, text="")
@@ -144,6 +167,7 @@ class ProgressLine:
         """The work is at ``done`` of ``total`` items; ``text`` says what is going on, ``fields`` say it to programs."""
         if settings.quiet:
             return
+        text = printable(text)
         if settings.json:
             if time.monotonic() - self._last_json >= JSON_INTERVAL:
                 self._last_json = time.monotonic()
@@ -160,6 +184,7 @@ class ProgressLine:
         """Item number ``done`` (counted from 1) is complete; ``text`` is its line, ``fields`` are for programs."""
         if settings.quiet:
             return
+        text = printable(text)
         if settings.json:
             self._emit("item", done, text, fields)
             return
