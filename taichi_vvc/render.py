@@ -42,6 +42,10 @@ class Image:
     depth: np.ndarray
     opacity: np.ndarray
 
+    def __repr__(self) -> str:
+        height, width = self.depth.shape
+        return f"<Image {width}x{height}>"
+
 
 @dataclass(frozen=True)
 class CameraTable:

@@ -133,6 +133,10 @@ class View:
     image: np.ndarray
     unknown: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"<View of {self.camera.name!r} ({self.camera.split}), {width}x{height}>"
+
     @property
     def has_alpha(self) -> bool:
         """Whether any pixel is transparent."""

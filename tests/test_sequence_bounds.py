@@ -78,7 +78,7 @@ def test_bounds_far_from_the_origin_can_be_put_back(tmp_path: Path, capsys: pyte
             row[3] += shift
     captures.write_document(folder, document)
     found = open_capture(folder)
-    option = found.messages[0].partition("frames: ")[2].split()
+    option = found.messages[0].partition("frame: ")[2].split()
     assert option[0] == "--bounds" and len(option) == 2
     assert run(["inspect", str(folder), *option, "--json"]) == 0
     lower, upper = json.loads(capsys.readouterr().out)["bounds"]

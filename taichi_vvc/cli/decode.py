@@ -21,6 +21,7 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink, written_paths
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import MemoryLimitExceeded, StreamError, TruncatedStream
+from taichi_vvc.selection import find_cameras
 from taichi_vvc.types import Camera
 from taichi_vvc.words import counted
 
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=OutputName(), metavar="DIR|OUT.mp4|OUT.png|-", help="Where pictures go.")
 @frames_option
-@click.option("--cameras", default="all", show_default=True, metavar="C", help="test, train, all, or names: A,B,...")
+@click.option(
+    "--cameras",
+    default="all",
+    show_default=True,
+    metavar="C",
+    help="test, train, all, or names, patterns, positions: A,B,...",
+)
 @click.option("--verify", is_flag=True, help="Check every chunk and print hashes of symbols and pictures.")
 @backend_option
 @memory_option
@@ -140,25 +147,22 @@ def damage_of(file: Path) -> StreamError | None:
 
 
 def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
-    """The cameras that ``test``, ``train``, ``all`` or a comma-separated list of names stands for.
+    """The cameras that ``test``, ``train``, ``all``, or names, patterns and positions stand for.
 
     Raises:
-        click.UsageError: there is none of that kind or name.
+        ConfigError: an item fits no camera, see :func:`taichi_vvc.selection.find_cameras`.
+        click.UsageError: there is none of that kind.
     """
     by_name = {camera.name: camera for camera in cameras}
-    if choice in by_name:
-        return [by_name[choice]]
-    if choice in ("test", "train", "all"):
+    if choice in ("test", "train", "all") and choice not in by_name:
         found = [camera for camera in cameras if choice in ("all", camera.split)]
-        if not found:
-            there = ", ".join(by_name) or "none at all"
-            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {there}")
-        return found
-    names = list(dict.fromkeys(name for name in choice.split(",") if name))
-    missing = [name for name in names if name not in by_name]
-    if missing or not names:
-        raise click.UsageError(f"--cameras: no camera '{(missing or [choice])[0]}'; the file has {', '.join(by_name)}")
-    return [by_name[name] for name in names]
+    else:
+        found = [by_name[name] for name in find_cameras(list(by_name), choice, "--cameras")]
+    if not found:
+        raise click.UsageError(
+            f"--cameras {choice}: the file has no such cameras; it has {', '.join(by_name) or 'none at all'}"
+        )
+    return found
 
 
 def _verify(file: Path, memory_limit: int | None) -> None:

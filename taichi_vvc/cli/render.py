@@ -126,6 +126,7 @@ def render_path(
     memory_limit: int | None = None,
 ) -> None:
     """What the command does, for other commands; the parameters are its options."""
+    from taichi_vvc.cli.forecast import say_forecast
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.io.video import video_size
     from taichi_vvc.render import Workspace, render, render_rgb8
@@ -146,6 +147,7 @@ def render_path(
         field_of = functools.lru_cache(maxsize=KEPT_FIELDS)(stream.__getitem__)
         clear = look.background == TRANSPARENT
         behind = _background(look.background, stream.background)
+        say_forecast(field_of, [shot.frame for shot in shots], shots[0].camera, behind, workspace, KEPT_FIELDS)
         line = ProgressLine(len(shots), "render", keep_lines=False)
         sinks = _Sinks(output, look, rate, near, far)
         with sinks, line:
