@@ -200,12 +200,13 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
     first_with_mlp = position.first_with_mlp
     group_length = job.config.group_length(job.sequence.fps)
     background = job.config.backdrop
-    watch, cameras = GroupWatch(), CameraCoder(job.header, position.cameras)
+    watch, told = GroupWatch(), set[str]()
+    cameras = CameraCoder(job.header, position.cameras)
     for quality in written_qualities(ws, job.sequence, background, job.path, position):
         watch.observe(quality)
     for number in range(position.number, stop):
         began = time.monotonic()
-        views = views_of(job.sequence, layout, number, job.probe == 0)
+        views = views_of(job.sequence, layout, number, told if job.probe == 0 else None)
         mask = first_mask(layout, views.views, None if reference is None else reference.frame)
         if reference is not None and not any(v.has_alpha for v in views.views):
             mask |= entered_cells(ws, layout, views.views, mask, background)
