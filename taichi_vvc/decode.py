@@ -18,14 +18,14 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
+from .bitstream.poses import CameraTrack
 from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
-from .bitstream.versions import picture_bytes
 from .blank import blank, is_blank
 from .cameras import CameraReader
 from .entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
 from .errors import ConfigError, CorruptStream
 from .fields import Field, field_of_symbols
-from .hashes import Digests, Hashes
+from .hashes import Hashes, hashes_of
 from .headers import layout_of_header, unpack_group
 from .live import live_nodes
 from .memory import (
@@ -347,13 +347,15 @@ class Stream:
         Raises:
             CorruptStream: a frame or a group is damaged.
         """
-        digests = Digests(picture_bytes(self.header.record, self._reader.version))
-        for index in range(len(self)):
-            parameters, frame = self.parameters(index), self.symbols(index)
-            with self._lock:
-                track = self._cameras.track(index)
-            digests.add(frame, parameters, () if track is None else track.now)
-        return digests.found()
+
+        def frames() -> Iterator[tuple[GroupParameters, SymbolFrame, CameraTrack | None]]:
+            for index in range(len(self)):
+                parameters, frame = self.parameters(index), self.symbols(index)
+                with self._lock:
+                    track = self._cameras.track(index)
+                yield parameters, frame, track
+
+        return hashes_of(self.header.record, self._reader.version, frames())
 
     def close(self) -> None:
         """Close the file."""

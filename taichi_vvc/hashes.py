@@ -1,17 +1,16 @@
-"""What ``tvvc decode --verify`` prints: sums of all that a file decodes to.
-
-Normative text: ``docs/bitstream.md``, section 13.
-"""
+"""Hashes of what a file decodes to: the same on every machine and backend; docs/bitstream.md, section 13."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .bitstream.poses import CameraState
+from .bitstream.poses import CameraTrack
+from .bitstream.syntax import SequenceHeader
+from .bitstream.versions import picture_bytes
 from .types import GroupParameters, SymbolFrame
 
 
@@ -28,28 +27,22 @@ class Hashes:
     pictures: str
 
 
-class Digests:
-    """Takes the frames of a file in their order."""
-
-    def __init__(self, header: bytes) -> None:
-        """``header``: what pictures depend on of it, see :func:`taichi_vvc.bitstream.versions.picture_bytes`."""
-        self._symbols, self._pictures = hashlib.sha256(), hashlib.sha256(header)
-
-    def add(self, frame: SymbolFrame, parameters: GroupParameters, cameras: Sequence[CameraState]) -> None:
-        """The next frame, its group's parameters, and its cameras where the version of the file lets them move."""
+def hashes_of(
+    header: SequenceHeader, version: int, frames: Iterable[tuple[GroupParameters, SymbolFrame, CameraTrack | None]]
+) -> Hashes:
+    """The hashes of a file of this ``header`` and format ``version``, from its ``frames`` in order."""
+    symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(header, version))
+    for parameters, frame, track in frames:
         if frame.key:
             for values in (np.array(parameters.steps), *parameters.mlp):
-                self._pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
-        for digest in (self._symbols, self._pictures):
+                pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
+        for digest in (symbols, pictures):
             digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8).data)
             for grid in frame.symbols:
                 # Slice by slice, since all zeros take memory only here.
                 for slab in grid:
                     digest.update(np.ascontiguousarray(slab, "<i4").data)
-        for state in cameras:
-            self._pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
-            self._pictures.update(bytes((state.moved, state.zoomed)))
-
-    def found(self) -> Hashes:
-        """The sums so far."""
-        return Hashes(self._symbols.hexdigest(), self._pictures.hexdigest())
+        for state in () if track is None else track.now:
+            pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
+            pictures.update(bytes((state.moved, state.zoomed)))
+    return Hashes(symbols.hexdigest(), pictures.hexdigest())
