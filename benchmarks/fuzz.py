@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
+import zlib
 from collections import Counter
 from fractions import Fraction
 from multiprocessing.connection import Connection
@@ -62,7 +63,8 @@ def run_cases(options: Any) -> dict[str, Any]:
     """Runs cases in child processes, one after the other, and counts what became of them."""
     files = [path.read_bytes() for path in options.files or sorted(DATA.glob("golden_v*.tvvc"))]
     if not options.files:
-        files += [small_file(seed) for seed in range(3)]
+        # Most of the cases: they decode ten times as fast.
+        files += [small_file(seed) for seed in range(3)] * 5
     mutator, outcomes, failures = Mutator(files, options.seed), Counter(), []
     number, end = options.first, options.first + options.count
     until, begun = time.monotonic() + options.seconds, time.monotonic()
@@ -175,9 +177,10 @@ def try_file(path: Path, limit: int, draw: bool) -> tuple[list[str], list[str]]:
     """Info, verify and, ``draw``, two pictures of a file: how each ended, and what is wrong with that."""
     kinds: list[str] = []
     problems: list[str] = []
+    # The same way again for the same file.
+    form = ["--json"] if zlib.crc32(path.read_bytes()) & 1 else []
     for name, arguments in (
-        ("info", ["info", str(path), "--json", "--frames"]),
-        ("info", ["info", str(path)]),
+        ("info", ["info", str(path), "--frames", *form]),
         ("verify", ["decode", str(path), "--verify", "--memory-limit", str(limit)]),
     ):
         kind, problem = _command(arguments)
@@ -244,9 +247,9 @@ def small_file(seed: int) -> bytes:
     layout = bitstream.Layout(
         lower=(-1.0, -1.0, -1.0),
         cell=0.25,
-        cells=((8, 8, 6), (5, 9, 7), (16, 16, 16))[seed],
-        coefficients=(4, 5, 6),
-        levels=(bitstream.Level((4, 4, 4), 2 + 2 * seed, 256), bitstream.Level((5, 5, 5), 2, 640)),
+        cells=((4, 4, 3), (5, 9, 7), (10, 8, 8))[seed],
+        coefficients=(3, 4, 5),
+        levels=(bitstream.Level((4, 3, 4), 1 + 2 * seed, 256), bitstream.Level((4, 5, 4), 2, 640)),
         projection_hidden=8,
         appearance=3,
         colour_hidden=8,
@@ -276,7 +279,7 @@ def small_file(seed: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.tvvc"
         with bitstream.StreamWriter.create(path, header) as writer:
-            for number in range(5):
+            for number in range(4):
                 key = number in (0, 2)
                 if key:
                     steps = (0.25,) * len(shape.grid_shapes)
