@@ -363,7 +363,6 @@ def test_resume_goes_on_after_a_cut_at_every_byte(path: Path) -> None:
         writer, there = StreamWriter.resume(path, streams.header())
         assert there == sum(end <= cut for end in ends)
         with writer:
-            # Nothing is cut off before there is something to append.
             assert path.read_bytes() == whole[:cut]
             for number in range(there, 4):
                 if number % 2 == 0:
