@@ -33,7 +33,7 @@ def reference() -> str:
         "",
         "Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 unexpected, 2 wrong usage, 3 unusable",
         "capture, or an output that cannot be written (a full disk), 4 unusable file, 5 no such backend, 130",
-        "interrupted. [quickstart.md](quickstart.md) describes shell completion and `--progress json`.",
+        "interrupted, 143 terminated. [quickstart.md](quickstart.md) describes shell completion and `--progress json`.",
         "",
         "## Options of every command",
         "",

@@ -1,14 +1,20 @@
 """Pixels to rays, in cell units: world coordinates minus the lower corner of the bounds, divided by the cell edge.
 
-A camera is a row of 22 floats: rotation (9, row-major, camera to world), position (3, cells), fx fy cx cy (pixels),
-k1 k2 p1 p2, width, height (pixels). A ray is a row of 8 floats: origin (3), unit direction (3), entry and exit
-distance of the bounds (cells; entry > exit where the ray misses them).
+A camera is a row of 23 floats: rotation (9, row-major, camera to world), position (3, cells), fx fy cx cy (pixels),
+k1 k2 p1 p2, width, height (pixels), squared normalised radius up to which the distortion can be inverted. A ray is a
+row of 8 floats: origin (3), unit direction (3), entry and exit distance of the bounds (cells; entry > exit where the
+ray misses them, and where the lens has no ray for the pixel).
 """
 
 from ._taichi import F32, I32, ti
 from .launch import kernel
 
 RAY_ROW = 8
+CAMERA_ROW = 23
+NO_LIMIT = 1e30  # of a lens without a fold
+
+# How far from a pixel its ray may land, in normalised coordinates and as a part of its radius: float32 of order 1.
+_LANDING = 4e-6
 
 
 @ti.func
@@ -47,6 +53,58 @@ def uniform_of_sixteen(a: ti.i32, b: ti.i32, first: ti.i32):
 
 
 @ti.func
+def distort(x: ti.f32, y: ti.f32, k1: ti.f32, k2: ti.f32, p1: ti.f32, p2: ti.f32):
+    """The Brown-Conrady model: ideal normalised coordinates to those that the lens produces."""
+    r2 = x * x + y * y
+    radial = 1.0 + r2 * (k1 + r2 * k2)
+    dx = 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x)
+    dy = p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y
+    return x * radial + dx, y * radial + dy
+
+
+@ti.func
+def landing_error(
+    x: ti.f32, y: ti.f32, xd: ti.f32, yd: ti.f32, k1: ti.f32, k2: ti.f32, p1: ti.f32, p2: ti.f32
+) -> ti.f32:
+    """How far from (xd, yd) a point lands."""
+    ex, ey = distort(x, y, k1, k2, p1, p2)
+    return ti.sqrt((ex - xd) * (ex - xd) + (ey - yd) * (ey - yd))
+
+
+@ti.func
+def descend(xd: ti.f32, yd: ti.f32, k1: ti.f32, k2: ti.f32, p1: ti.f32, p2: ti.f32, limit: ti.f32):
+    """Invert the Brown-Conrady model by Newton's steps from the centre, halved where they lead away."""
+    x = 0.0
+    y = 0.0
+    off = ti.sqrt(xd * xd + yd * yd)
+    part = 1.0
+    for _ in range(60):
+        if off <= 1e-7:
+            break
+        r2 = x * x + y * y
+        radial = 1.0 + r2 * (k1 + r2 * k2)
+        slope = 2.0 * (k1 + 2.0 * r2 * k2)
+        a = radial + slope * x * x + 2.0 * p1 * y + 6.0 * p2 * x
+        b = slope * x * y + 2.0 * p1 * x + 2.0 * p2 * y
+        d = radial + slope * y * y + 6.0 * p1 * y + 2.0 * p2 * x
+        ex, ey = distort(x, y, k1, k2, p1, p2)
+        ex -= xd
+        ey -= yd
+        det = ti.max(a * d - b * b, 1e-6)
+        tx = x - part * (d * ex - b * ey) / det
+        ty = y - part * (a * ey - b * ex) / det
+        then = landing_error(tx, ty, xd, yd, k1, k2, p1, p2)
+        if then < off and tx * tx + ty * ty < limit:
+            x = tx
+            y = ty
+            off = then
+            part = ti.min(1.0, 2.0 * part)
+        else:
+            part *= 0.5
+    return x, y
+
+
+@ti.func
 def undistort(xd: ti.f32, yd: ti.f32, k1: ti.f32, k2: ti.f32, p1: ti.f32, p2: ti.f32):
     """Invert the Brown-Conrady model by fixed-point iteration on normalised coordinates."""
     x = xd
@@ -78,11 +136,78 @@ def slab(o: ti.f32, d: ti.f32, size: ti.f32):
     return near, far
 
 
+@ti.func
+def ray_of_pixel(
+    i: ti.i32,
+    pixels: ti.template(),
+    cameras: ti.template(),
+    first_pixel: ti.template(),
+    n_cameras: ti.i32,
+    size_x: ti.f32,
+    size_y: ti.f32,
+    size_z: ti.f32,
+    rays: ti.template(),
+    strong: ti.template(),
+):
+    """One ray of :func:`rays_of_pixels`, or with ``strong`` of :func:`rays_of_strong_lenses`."""
+    pixel = pixels[i]
+    low = 0
+    high = n_cameras
+    while high - low > 1:
+        middle = (low + high) // 2
+        if first_pixel[middle] <= pixel:
+            low = middle
+        else:
+            high = middle
+    c = low * CAMERA_ROW
+    local = pixel - first_pixel[low]
+    width = ti.cast(cameras[c + 20], ti.i32)
+    row = local // width
+    column = local - row * width
+    xd = (ti.cast(column, ti.f32) + 0.5 - cameras[c + 14]) / cameras[c + 12]
+    yd = (ti.cast(row, ti.f32) + 0.5 - cameras[c + 15]) / cameras[c + 13]
+    k1, k2, p1, p2 = cameras[c + 16], cameras[c + 17], cameras[c + 18], cameras[c + 19]
+    x = xd
+    y = yd
+    lands = 1
+    if ti.static(strong):
+        x, y = descend(xd, yd, k1, k2, p1, p2, cameras[c + 22])
+        if landing_error(x, y, xd, yd, k1, k2, p1, p2) > _LANDING * (1.0 + ti.sqrt(xd * xd + yd * yd)):
+            lands = 0
+    else:
+        x, y = undistort(xd, yd, k1, k2, p1, p2)
+    dx = cameras[c] * x + cameras[c + 1] * y + cameras[c + 2]
+    dy = cameras[c + 3] * x + cameras[c + 4] * y + cameras[c + 5]
+    dz = cameras[c + 6] * x + cameras[c + 7] * y + cameras[c + 8]
+    inverse = 1.0 / ti.sqrt(dx * dx + dy * dy + dz * dz)
+    dx *= inverse
+    dy *= inverse
+    dz *= inverse
+    ox = cameras[c + 9]
+    oy = cameras[c + 10]
+    oz = cameras[c + 11]
+    nx, fx = slab(ox, dx, size_x)
+    ny, fy = slab(oy, dy, size_y)
+    nz, fz = slab(oz, dz, size_z)
+    r = i * 8
+    rays[r] = ox
+    rays[r + 1] = oy
+    rays[r + 2] = oz
+    rays[r + 3] = dx
+    rays[r + 4] = dy
+    rays[r + 5] = dz
+    rays[r + 6] = ti.max(ti.max(nx, ny), ti.max(nz, 0.0))
+    rays[r + 7] = ti.min(ti.min(fx, fy), fz)
+    if lands == 0:
+        rays[r + 6] = 1e30
+        rays[r + 7] = -1e30
+
+
 @kernel
 def rays_of_pixels(
     count: ti.i32,
     pixels: I32,  # (count,) index into all pixels of all cameras, row-major, camera after camera
-    cameras: F32,  # (n_cameras * 22,)
+    cameras: F32,  # (n_cameras * 23,)
     first_pixel: I32,  # (n_cameras + 1,)
     n_cameras: ti.i32,
     size_x: ti.f32,  # bounds, cells
@@ -92,45 +217,27 @@ def rays_of_pixels(
 ):
     """Rays through pixel centres, clipped to the bounds."""
     for i in range(count):
-        pixel = pixels[i]
-        low = 0
-        high = n_cameras
-        while high - low > 1:
-            middle = (low + high) // 2
-            if first_pixel[middle] <= pixel:
-                low = middle
-            else:
-                high = middle
-        c = low * 22
-        local = pixel - first_pixel[low]
-        width = ti.cast(cameras[c + 20], ti.i32)
-        row = local // width
-        column = local - row * width
-        xd = (ti.cast(column, ti.f32) + 0.5 - cameras[c + 14]) / cameras[c + 12]
-        yd = (ti.cast(row, ti.f32) + 0.5 - cameras[c + 15]) / cameras[c + 13]
-        x, y = undistort(xd, yd, cameras[c + 16], cameras[c + 17], cameras[c + 18], cameras[c + 19])
-        dx = cameras[c] * x + cameras[c + 1] * y + cameras[c + 2]
-        dy = cameras[c + 3] * x + cameras[c + 4] * y + cameras[c + 5]
-        dz = cameras[c + 6] * x + cameras[c + 7] * y + cameras[c + 8]
-        inverse = 1.0 / ti.sqrt(dx * dx + dy * dy + dz * dz)
-        dx *= inverse
-        dy *= inverse
-        dz *= inverse
-        ox = cameras[c + 9]
-        oy = cameras[c + 10]
-        oz = cameras[c + 11]
-        nx, fx = slab(ox, dx, size_x)
-        ny, fy = slab(oy, dy, size_y)
-        nz, fz = slab(oz, dz, size_z)
-        r = i * 8
-        rays[r] = ox
-        rays[r + 1] = oy
-        rays[r + 2] = oz
-        rays[r + 3] = dx
-        rays[r + 4] = dy
-        rays[r + 5] = dz
-        rays[r + 6] = ti.max(ti.max(nx, ny), ti.max(nz, 0.0))
-        rays[r + 7] = ti.min(ti.min(fx, fy), fz)
+        ray_of_pixel(i, pixels, cameras, first_pixel, n_cameras, size_x, size_y, size_z, rays, False)
+
+
+@kernel
+def rays_of_strong_lenses(
+    count: ti.i32,
+    pixels: I32,  # (count,) index into all pixels of all cameras, row-major, camera after camera
+    cameras: F32,  # (n_cameras * 23,)
+    first_pixel: I32,  # (n_cameras + 1,)
+    n_cameras: ti.i32,
+    size_x: ti.f32,  # bounds, cells
+    size_y: ti.f32,
+    size_z: ti.f32,
+    rays: F32,  # out (count * 8,)
+):
+    """:func:`rays_of_pixels` where lenses fold inside their pictures, or the fixed-point iteration does not converge.
+
+    A pixel for which its lens has no ray gets one that misses the bounds.
+    """
+    for i in range(count):
+        ray_of_pixel(i, pixels, cameras, first_pixel, n_cameras, size_x, size_y, size_z, rays, True)
 
 
 @kernel

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 
 from .errors import DataError, MaskIgnored
+from .geometry import seen_subject
 from .occupancy import first_mask
 from .sequence import MultiViewSequence
 from .types import FieldLayout, FrameViews, View
@@ -21,7 +22,7 @@ def believed_views(layout: FieldLayout, views: tuple[View, ...]) -> tuple[View, 
     camera that looks past the subject takes little of it.)
     """
     training = [v for v in views if v.camera.split == "train" and v.has_alpha]
-    blank = {v.camera.name for v in training if not v.image[..., 3].any()}
+    blank = {v.camera.name for v in training if not seen_subject(v).any()}
     if not blank or len(blank) == len(training):
         return views
     rest = tuple(v for v in views if v.camera.name not in blank)
@@ -60,4 +61,4 @@ def no_start(views: FrameViews) -> DataError:
 
 
 def _shows_nothing(views: FrameViews) -> bool:
-    return not any(v.image[..., 3].any() for v in views.views if v.camera.split == "train")
+    return not any(seen_subject(v).any() for v in views.views if v.camera.split == "train")

@@ -85,13 +85,14 @@ class Bench:
         """What a kept result must agree with."""
         s = self.sequence
         what = [str(s.path.resolve()), list(s.indices), s.downscale, list(s.bounds.lower), list(s.bounds.upper)]
+        what += [str(s.fps), [[camera.name, camera.split] for camera in s.cameras]]
         return hashlib.sha256(json.dumps([what, self.config.settings(), *more]).encode()).hexdigest()[:16]
 
     def layout(self, config: EncoderConfig) -> tuple[FieldLayout, int]:
         """The field's shape as a file would state it, and the bytes of a file that holds no frame."""
         s = self.sequence
         layout = layout_of(config, s.bounds, [c for c in s.cameras if c.split == "train"])
-        header = header_of(layout, s.cameras, config, s.fps, s.first_index, s.downscale)
+        header = header_of(layout, s.cameras, config, s.fps, s.first_index, s.downscale, s.frame_step)
         path = self.folder / "files" / "empty.tvvc"
         path.unlink(missing_ok=True)
         with StreamWriter.create(path, header) as writer:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from taichi_vvc.axes import FORWARD_FACING, SAME_POINT
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project
+from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project, seen_subject
 from taichi_vvc.hull import carve
 from taichi_vvc.types import Bounds, Camera, View
 
@@ -16,7 +17,6 @@ PADDING = 0.05  # of each side, on both ends: for motion between the frames look
 SEARCH_CELLS = 48
 CONSISTENT = 0.75  # share of the silhouettes that a hull must explain: below, masks and calibration do not fit
 UNEXPLAINED = 0.005  # share of the silhouettes that a hull may leave uncovered and still be the whole subject
-FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet
 
 
 def bounds_from_masks(frames: Iterable[Sequence[View]]) -> Bounds | None:
@@ -36,7 +36,7 @@ def bounds_from_masks(frames: Iterable[Sequence[View]]) -> Bounds | None:
 
 def _hull_box(views: Sequence[View]) -> np.ndarray | None:
     """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes."""
-    masked = [view for view in views if view.image[..., 3].any()]
+    masked = [view for view in views if seen_subject(view).any()]
     if not masked:
         return None
     positions = np.stack([view.camera.position for view in masked])
@@ -79,7 +79,7 @@ def _explained(views: Sequence[View], centres: np.ndarray, step: np.ndarray) -> 
     """The share of silhouette pixels, over all views, that the projections of the cells cover."""
     total = covered = 0
     for view in views:
-        camera, mask = view.camera, view.image[..., 3] > 0
+        camera, mask = view.camera, seen_subject(view)
         pixels, depth = project(camera, centres)
         seen = inside_image(camera, pixels)
         reach = 0.5 * max(camera.fx, camera.fy) * float(step.max()) / depth[seen] + 1.0
@@ -96,14 +96,15 @@ def _explained(views: Sequence[View], centres: np.ndarray, step: np.ndarray) -> 
 
 
 def _silhouette_direction(view: View) -> np.ndarray:
-    rows, columns = np.nonzero(view.image[..., 3])
+    rows, columns = np.nonzero(seen_subject(view))
     return pixel_directions(view.camera, np.array([columns.mean() + 0.5, rows.mean() + 0.5]))
 
 
 def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     """The padded box that at least half the cameras see around the point where their axes meet.
 
-    None where the axes do not meet in front of the cameras (a forward-facing rig): nothing then tells the depth.
+    None where the axes do not meet in front of the cameras (a forward-facing rig, or all cameras in one point): nothing
+    then tells the depth.
     """
     positions = np.stack([camera.position for camera in cameras])
     axes = np.stack([camera.rotation[:, 2] for camera in cameras])
@@ -112,6 +113,8 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     if condition < FORWARD_FACING or np.mean(ahead > 0.0) < 0.5:
         return None
     reach = float(np.median(np.linalg.norm(positions - centre, axis=1)))
+    if reach <= SAME_POINT * float(np.abs(positions).max()):
+        return None
     steps = (np.arange(SEARCH_CELLS) + 0.5) / SEARCH_CELLS * 2.0 - 1.0
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     # A ball and not a cube: outside the ring of cameras there is nothing that they were set up to film.
@@ -126,11 +129,11 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
     return _padded(points.min(0) - half_cell, points.max(0) + half_cell)
 
 
-def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str) -> None:
+def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str, advice: str) -> None:
     """Every camera must have some of the bounds in its image.
 
     Raises:
-        DataError: one has not; ``where`` begins the message.
+        DataError: one has not; ``where`` begins the message and ``advice`` ends it.
     """
     lower, upper = np.asarray(bounds.lower), np.asarray(bounds.upper)
     steps = np.linspace(0.0, 1.0, 9)
@@ -139,10 +142,7 @@ def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str) -> 
     for camera in cameras:
         if inside_image(camera, project(camera, points)[0]).any() or _rays_hit(camera, lower, upper):
             continue
-        raise DataError(
-            f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()};"
-            " check the bounds and that poses are camera to world with OpenGL axes (looking along -z)"
-        )
+        raise DataError(f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()}; {advice}")
 
 
 def _rays_hit(camera: Camera, lower: np.ndarray, upper: np.ndarray) -> bool:

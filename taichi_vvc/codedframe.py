@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .bitstream.container import StreamWriter
 from .bitstream.syntax import FrameData, GroupHeader
@@ -48,15 +48,16 @@ class CodedFrame:
         """Squared error of one view's pixels, summed, plus lambda times the bits: what a fit minimises."""
         return float(3 * self.pixels * 10 ** (-self.quality / 10) + weight * 8 * self.size)
 
-    def append(self, writer: StreamWriter) -> dict[str, int]:
-        """Writes the frame; returns its bytes by component."""
+    def append(self, writer: StreamWriter, cameras: bytes) -> dict[str, int]:
+        """Writes the frame with what it says of its cameras; returns its bytes by component."""
         written = 0 if self.group is None else writer.add_group(self.group)
-        written += writer.add_frame(self.data)
+        written += writer.add_frame(replace(self.data, cameras=cameras))
         sizes = {"coefficients": len(self.data.grids[0])}
         sizes |= {f"level{n}": len(grid) for n, grid in enumerate(self.data.grids[1:], 1)}
         sizes["mlp"] = 0 if self.group is None else len(self.group.mlp)
         sizes["occupancy"] = len(self.data.occupancy)
         sizes["motion"] = len(self.data.motion)
+        sizes["cameras"] = len(cameras)
         sizes["overhead"] = written - sum(sizes.values())
         return sizes
 

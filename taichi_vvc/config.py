@@ -21,7 +21,7 @@ class EncoderConfig:
     """What an encode depends on besides the capture.
 
     Attributes:
-        preset: the preset that the values started from.
+        preset: the preset that the values started from; "custom" for none.
         lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view. With
             a target below, where the search for the first frame's begins.
         bitrate: kbit/s of the whole file, every byte counted, at the capture's frame rate; None: no such target.
@@ -62,7 +62,7 @@ class EncoderConfig:
         mlp_step: quantisation step of the MLP weights.
     """
 
-    preset: str = "medium"
+    preset: str = "custom"
     lambda_rate: float = 5e-4
     key_lambda: float = 0.7
     lambda_residual: float = 0.0

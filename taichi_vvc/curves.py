@@ -20,6 +20,7 @@ import numpy as np
 
 from .charts import COLOURS
 from .errors import ConfigError
+from .words import counted
 
 Point = Mapping[str, Any]
 Curves = Mapping[str, Sequence[Point]]
@@ -111,7 +112,7 @@ def compare(anchor: Sequence[Point], test: Sequence[Point]) -> Delta:
         if len(kept) < len(all_points):
             notes.append(f"{name}: {len(all_points) - len(kept)} points left out that cost more and show no more")
         if len(kept) < ENOUGH_POINTS:
-            notes.append(f"{name}: only {len(kept)} points")
+            notes.append(f"{name}: only {counted(len(kept), 'point')}")
     overlap = _overlap(qa, qt)
     if min(len(ra), len(rt)) < 2:
         return Delta(None, None, None, None, overlap, "; ".join([*notes, "too few points to compare"]))

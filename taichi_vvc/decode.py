@@ -19,12 +19,14 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
-from .bitstream.syntax import FrameData, SequenceHeader
+from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
+from .bitstream.versions import picture_bytes
 from .blank import blank, is_blank
+from .cameras import CameraReader
 from .entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
 from .errors import ConfigError, CorruptStream
 from .fields import Field, field_of_symbols
-from .headers import cameras_of_header, layout_of_header, unpack_group
+from .headers import layout_of_header, unpack_group
 from .live import live_nodes
 from .memory import (
     Budget,
@@ -41,6 +43,9 @@ from .motion import LARGEST, lattice_shape, live_motion, moved_grids, moved_symb
 from .motioncoding import decode_motion
 from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
+from .words import counted
+
+_ROUNDING = 1e-6  # frames: what a time in seconds may be off by
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,19 @@ class FrameInfo:
     type: str
     group: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """SHA-256 (hex) of what a file decodes to, the same on every machine and backend.
+
+    Attributes:
+        symbols: of occupancy and grid symbols.
+        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background and cameras.
+    """
+
+    symbols: str
+    pictures: str
 
 
 def decode_symbols(
@@ -190,8 +208,10 @@ class Stream:
 
     Attributes:
         header: the field's layout and the sequence header.
-        cameras: the capture's cameras at the coded size.
-        fps, background, first_frame, downscale: frame rate, sRGB in [0, 1], and the part of the capture that was coded.
+        cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
+        fps, background: frame rate, sRGB in [0, 1].
+        first_frame, frame_step, downscale: the part of the capture that was coded, its frame ``first_frame`` and every
+            ``frame_step``-th from there, and how many times its pictures were reduced.
         complete: False for a file that was cut off; its whole frames play.
         memory_limit, budget: bytes that decoding and drawing a frame may take, and what refuses more.
     """
@@ -215,11 +235,13 @@ class Stream:
         self._reader = StreamReader(path)
         record = self._reader.header
         self.header = StreamHeader(layout_of_header(record), record)
-        self.cameras: tuple[Camera, ...] = cameras_of_header(record)
+        self._cameras = CameraReader(self._reader)
+        self.cameras: tuple[Camera, ...] = self._cameras.still
         self.fps: Fraction = record.fps
         red, green, blue = (c / 255 for c in record.background)
         self.background: tuple[float, float, float] = red, green, blue
         self.first_frame: int = record.first_frame
+        self.frame_step: int = frame_step_of(record)
         self.downscale: int = record.downscale
         self.complete: bool = self._reader.complete
         # Over what was decoded last: a thread must not go on from another one's frame.
@@ -231,6 +253,13 @@ class Stream:
     def __len__(self) -> int:
         """Number of whole frames."""
         return len(self._reader.frames)
+
+    def __repr__(self) -> str:
+        cut = "" if self.complete else ", incomplete"
+        return (
+            f"<Stream {str(self._reader.path)!r}: {counted(len(self), 'frame')} at {float(self.fps):g} fps, "
+            f"{counted(len(self.cameras), 'camera')}{cut}>"
+        )
 
     def info(self, index: int) -> FrameInfo:
         """Type and size of a frame, from the index; a key frame's size includes its group's parameters."""
@@ -281,6 +310,19 @@ class Stream:
                 self._coded_mlp = coded
             return self._group[1]
 
+    def cameras_at(self, index: int) -> tuple[Camera, ...]:
+        """The capture's cameras as they were when frame ``index`` was filmed, in the order of :attr:`cameras`.
+
+        They are :attr:`cameras` itself where none has moved or zoomed, and in files of format versions before 4, which
+        keep the cameras of the first frame only. Nothing is decoded but the cameras.
+
+        Raises:
+            CorruptStream: this frame or one that it depends on is damaged.
+            IndexError: there is no such frame.
+        """
+        with self._lock:
+            return self._cameras.cameras(self._check(index))
+
     def __getitem__(self, index: int) -> Field:
         """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
         with self._lock:
@@ -304,25 +346,38 @@ class Stream:
             raise IndexError("expected a frame to seek to, found none in the file")
         if math.isnan(seconds):
             raise ConfigError(f"expected a time in seconds, found {seconds}")
-        last = len(self) - 1
-        return int(min(max(seconds, 0.0) * self.fps, last))
+        # A frame's own time, as a float, may lie a little before it.
+        shown = float(max(seconds, 0.0) * self.fps) + _ROUNDING
+        return int(min(shown, float(len(self) - 1)))
 
     def symbol_hash(self) -> str:
-        """SHA-256 (hex) of all decoded symbols: little-endian int32, frame by frame, grid by grid, C order.
+        """SHA-256 (hex) of all decoded symbols, the same on every machine and backend; see :meth:`hashes`."""
+        return self.hashes().symbols
 
-        Each frame's occupancy (one byte per cell, C order) goes before its grids, its group's MLP and steps are not
-        part of it. The same on every machine and backend.
+    def hashes(self) -> Hashes:
+        """Decode the whole file, and sum up what it holds; docs/bitstream.md, section 13.
+
+        Raises:
+            CorruptStream: a frame or a group is damaged.
         """
-        digest = hashlib.sha256()
+        symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(self.header.record, self._reader.version))
         for index in range(len(self)):
-            self.parameters(index)
-            frame = self.symbols(index)
-            digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8).data)
-            for grid in frame.symbols:
-                # Slice by slice, since all zeros take memory only here.
-                for slab in grid:
-                    digest.update(np.ascontiguousarray(slab, "<i4").data)
-        return digest.hexdigest()
+            parameters, frame = self.parameters(index), self.symbols(index)
+            if frame.key:
+                for values in (np.array(parameters.steps), *parameters.mlp):
+                    pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
+            for digest in (symbols, pictures):
+                digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8).data)
+                for grid in frame.symbols:
+                    # Slice by slice, since all zeros take memory only here.
+                    for slab in grid:
+                        digest.update(np.ascontiguousarray(slab, "<i4").data)
+            with self._lock:
+                track = self._cameras.track(index)
+            for state in () if track is None else track.now:
+                pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
+                pictures.update(bytes((state.moved, state.zoomed)))
+        return Hashes(symbols.hexdigest(), pictures.hexdigest())
 
     def close(self) -> None:
         """Close the file."""

@@ -161,19 +161,47 @@ def hints(report: dict[str, Any]) -> list[str]:
         found.append(
             "taichi is not installed; it has packages for Python 3.10 to 3.13 on Linux (x86_64), Windows and macOS"
         )
-    if not backends["vulkan"]["works"] and system["os"].startswith("Linux"):
-        install = _INSTALL_VULKAN.get(_linux_family(), "install your distribution's Mesa Vulkan drivers")
-        found.append(f"Vulkan does not start; Mesa's drivers also run without a GPU: {install}")
-    if not backends["cuda"]["works"] and shutil.which("nvidia-smi"):
-        found.append("nvidia-smi is there but CUDA does not start; check that nvidia-smi lists a GPU without an error")
-    if not backends["metal"]["works"] and sys.platform == "darwin":
-        found.append("Metal does not start; it needs macOS 11 or later on Apple silicon")
+    for name in BACKENDS:
+        if not backends[name]["works"]:
+            late = "no answer within" in backends[name]["message"]
+            todo = "a first start compiles its kernels; give it more --timeout" if late else ""
+            found.append(f"{name}: {todo or _what_to_do(name, system['os'])}")
     available = report["memory"]["available_bytes"] or report["memory"]["total_bytes"]
     if available is not None and available < LITTLE_MEMORY:
         found.append(f"{available / 2**30:.1f} GiB of memory are free; use --preset ultrafast or --downscale")
     if version_of("av") is None:
         found.append("PyAV is not installed, so no .mp4 can be written: pip install av")
     return found
+
+
+def _what_to_do(backend: str, os_name: str) -> str:
+    """What to do about a backend that does not start on an operating system (as :func:`platform.platform` has it)."""
+    # On Apple silicon platform() begins with macOS, on older Pythons with Darwin.
+    mac, linux, windows = (os_name.startswith(names) for names in (("macOS", "Darwin"), "Linux", "Windows"))
+    if backend == "cpu":
+        return "always there with a working Taichi; install it anew: pip install --force-reinstall taichi"
+    if backend == "metal":
+        if mac:
+            return "needs macOS 11 or later on Apple silicon; without it use the CPU"
+        return "is of macOS only; nothing to do here"
+    if backend == "cuda":
+        if mac:
+            return "is not for macOS; Metal takes its place"
+        if shutil.which("nvidia-smi"):
+            return "nvidia-smi is there; check that it lists a GPU without an error, or install a newer driver"
+        container = "; in a container, pass the GPU through (docker run --gpus all)" if linux else ""
+        return (
+            f"needs an NVIDIA GPU and its driver, of which nvidia-smi was not found; no CUDA toolkit{container}. "
+            "Without such a GPU there is nothing to do"
+        )
+    if linux:
+        install = _INSTALL_VULKAN.get(_linux_family(), "install your distribution's Mesa Vulkan drivers")
+        return f"needs a loader and a driver; Mesa's also run without a GPU, slower than the CPU backend: {install}"
+    if windows:
+        return "comes with the driver of the GPU; install the newest one from its maker"
+    if mac:
+        return "is not needed on macOS; Metal takes its place"
+    return "needs a Vulkan loader and a driver; see your system's packages"
 
 
 def _linux_family() -> str:

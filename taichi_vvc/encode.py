@@ -21,6 +21,7 @@ import numpy as np
 from .believed import check_start, no_start, views_of
 from .bitstream.container import StreamWriter
 from .bitstream.syntax import FrameData, SequenceHeader
+from .cameras import CameraCoder
 from .codedframe import CodedFrame, GroupWatch
 from .config import EncoderConfig, layout_of
 from .decode import decode_symbols, previous_residuals
@@ -159,7 +160,7 @@ def encode(
         control = None
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
-        job = _Job(ws, sequence, config, layout, writer, path, control, progress, preview)
+        job = _Job(ws, sequence, config, header, layout, writer, path, control, progress, preview)
         yield from _encode_frames(job, position_behind(path, done), len(sequence))
         writer.finish()
     message = None if control is None else control.missed(path.stat().st_size)
@@ -174,6 +175,7 @@ class _Job:
     ws: Workspace
     sequence: MultiViewSequence
     config: EncoderConfig
+    header: SequenceHeader
     layout: FieldLayout
     writer: StreamWriter
     path: Path
@@ -192,6 +194,7 @@ def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeade
         sequence.fps,
         sequence.first_index,
         sequence.downscale,
+        sequence.frame_step,
     )
 
 
@@ -202,7 +205,7 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
     first_with_mlp = position.first_with_mlp
     group_length = job.config.group_length(job.sequence.fps)
     background = job.config.backdrop
-    watch = GroupWatch()
+    watch, cameras = GroupWatch(), CameraCoder(job.header, position.cameras)
     for quality in written_qualities(ws, job.sequence, background, job.path, position):
         watch.observe(quality)
     for number in range(position.number, stop):
@@ -239,7 +242,7 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
         # An empty stage is no measure for others.
         if reference.frame.occupancy.any():
             watch.observe(coded.quality)
-        sizes = coded.append(job.writer)
+        sizes = coded.append(job.writer, cameras.code(job.sequence.cameras_at(number), reference.frame.key))
         judged = math.nan if job.config.target_psnr is None else judged_psnr(ws, field, background, views.views)
         if control is not None:
             control.observe(weight, outcome_of(number, reference.frame, sizes, judged))
@@ -278,7 +281,7 @@ def _probed_start(
             path = Path(folder) / "probe.tvvc"
             with StreamWriter.create(path, header) as writer:
                 layout = layout_of_header(header)
-                job = _Job(ws, sequence, settings, layout, writer, path, progress=progress, probe=next(probes))
+                job = _Job(ws, sequence, settings, header, layout, writer, path, None, progress, None, next(probes))
                 for _ in _encode_frames(job, Position(), count):
                     pass
             return written_outcomes(ws, sequence, settings, path, count)

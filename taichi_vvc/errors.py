@@ -16,7 +16,8 @@
     TvvcWarning (a warning)
     |-- TargetMissed             a finished file has not quite the bitrate or PSNR that was asked for
     |-- PreviewStopped           a preview picture cannot be written; the encode goes on without them
-    `-- MaskIgnored              an empty mask contradicts those of all other cameras
+    |-- MaskIgnored              an empty mask contradicts those of all other cameras
+    `-- OtherCameras             a comparison is with other cameras than the capture or the caller says
 
 Messages are one line: what was expected, what was found, what to do.
 """
@@ -88,3 +89,7 @@ class PreviewStopped(TvvcWarning):
 
 class MaskIgnored(TvvcWarning):
     """The mask of a training view is empty where those of the others show something; the view is not used."""
+
+
+class OtherCameras(TvvcWarning):
+    """An evaluation compares other cameras than the capture's split, or the split that was asked for, would give."""

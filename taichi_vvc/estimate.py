@@ -15,7 +15,7 @@ import numpy as np
 
 from . import runtime
 from .config import PRESETS, EncoderConfig, layout_of
-from .geometry import pixel_directions
+from .geometry import pixel_directions, with_rays
 from .hull import visual_hull
 from .live import live_nodes
 from .metrics import differs, edge_colour
@@ -183,7 +183,8 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Wor
     shown = rays
     if not masks:
         background = [c / 255 for c in edge_colour(training)]
-        shown = min(rays, sum(int(differs(view.image, background).sum()) for view in training) / len(training))
+        different = (with_rays(view.camera, differs(view.image, background)) for view in training)
+        shown = min(rays, sum(int(part.sum()) for part in different) / len(training))
     return Work(
         pixels=sum(view.camera.width * view.camera.height for view in views),
         training_views=len(training),
@@ -210,6 +211,8 @@ def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_
         nv = max(1, round(share / nu))
         u, v = np.meshgrid((np.arange(nu) + 0.5) * camera.width / nu, (np.arange(nv) + 0.5) * camera.height / nv)
         directions = pixel_directions(camera, np.stack((u, v), axis=-1)).reshape(-1, 3)
+        blind = np.isnan(directions[:, 0])
+        directions = np.where(blind[:, None], [0.0, 0.0, 1.0], directions)
         directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         safe = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
         a, b = (np.asarray(corner) - camera.position for corner in (bounds.lower, bounds.upper))
@@ -219,5 +222,5 @@ def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_
         # Rays that miss the bounds lead far away, where cells have no integers.
         cells = np.clip((camera.position + t[..., None] * directions[:, None] - lower) / edge, 0, shape - 1)
         x, y, z = np.moveaxis(cells.astype(np.int32), -1, 0)
-        counts.append((mask[z, y, x] & (t < far[:, None])).sum(1))
+        counts.append((mask[z, y, x] & (t < far[:, None]) & ~blind[:, None]).sum(1))
     return np.concatenate(counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ import numpy as np
 from .bitstream import StreamReader
 from .decode import Stream
 from .decode import open as open_stream
-from .errors import DataError, TruncatedStream
-from .metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim
+from .errors import ConfigError, DataError, OtherCameras, TruncatedStream
+from .geometry import pixels_with_rays, seen_subject
+from .io.parse import some
+from .metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
 from .render import Workspace, render
 from .runtime import start
+from .selection import NoSuchCamera
 from .sequence import MultiViewSequence, open_capture
 from .types import View
 
@@ -46,12 +50,15 @@ def evaluate(
     Frame range and size come from the file. PSNR is over all pixels of each picture, in floats, both composited on
     the file's background, and averaged over pictures; ``psnr_foreground`` is over the capture's mask grown by two
     pixels. Pictures without foreground, and pictures that agree exactly (infinite PSNR), are left out of the averages
-    concerned. An incomplete file is compared up to its last whole frame.
+    concerned. Pixels for which a lens has no ray count nowhere. An incomplete file is compared up to its last whole
+    frame.
 
     Args:
         file: the .tvvc file.
         capture: the capture, see :func:`taichi_vvc.sequence.open_capture`.
-        split: ``"test"`` (held-out cameras), ``"train"`` or ``"all"``; None means test if there are such, else all.
+        split: ``"test"`` (cameras that were held out when the file was made), ``"train"`` or ``"all"``; None means test
+            if there are such, else all. Where there are no such cameras all are compared, and an :class:`OtherCameras`
+            warning says so, as it does where the capture's own split is not the file's.
         format: the capture's layout, see :func:`taichi_vvc.sequence.open_capture`.
         backend: what renders, see :func:`taichi_vvc.runtime.start`.
         progress: called with (frames done, frames in all); fractions count pictures.
@@ -61,23 +68,32 @@ def evaluate(
     Returns:
         JSON values, numbers that cannot be told being None: ``psnr`` (dB), ``psnr_foreground`` (dB), ``ssim``,
         ``bytes`` (of the file), ``frames`` (count), ``bytes_per_frame``, ``bitrate_kbps``, ``per_frame`` (list of
-        ``frame``, ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``), ``split``, ``background`` (sRGB in
-        [0, 1]).
+        ``frame``, ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``), ``split``, ``cameras`` (names of those
+        that were compared), ``held_out`` (how many of them were), ``background`` (sRGB in [0, 1]).
 
     Raises:
         StreamError: the file cannot be decoded.
-        DataError: the capture cannot be read, has no cameras of the split, or is not the one that was encoded.
+        DataError: the capture cannot be read or is not the one that was encoded.
+        ConfigError: there is no such split.
         BackendError: the backend does not start.
     """
+    if split not in (None, "test", "train", "all"):
+        raise ConfigError(f"expected the split test, train or all, found {split!r}")
     with open_stream(file, memory_limit) as stream, StreamReader(file) as reader:
         count, fps, background = len(stream), stream.fps, stream.background
         if not count:
             raise TruncatedStream(f"{file}: expected at least one whole frame, found none; encode it again")
         sequence = coded_part(stream, capture, format)
-        split = split or ("test" if any(camera.split == "test" for camera in sequence.cameras) else "all")
-        chosen = [i for i, camera in enumerate(sequence.cameras) if split in ("all", camera.split)]
-        if not chosen:
-            raise DataError(f"{capture}: expected cameras of the split {split!r}, found none; choose another --split")
+        splits = {camera.name: camera.split for camera in stream.cameras}
+        _warn_of_other_split(sequence, splits, str(file))
+        found = set(splits.values())
+        if split in ("test", "train") and split not in found:
+            kind, other = ("held out", "fitted") if split == "test" else ("fitted", "held out")
+            message = f"no camera of {file} was {kind}: comparing all of them, which were {other}"
+            warnings.warn(message, OtherCameras, stacklevel=2)
+            split = "all"
+        split = split or ("test" if "test" in found else "all")
+        chosen = [i for i, camera in enumerate(sequence.cameras) if split in ("all", splits[camera.name])]
         workspace = Workspace(start(backend))
         per_frame: list[dict[str, Any]] = []
         for number, field in enumerate(stream.frames()):
@@ -101,25 +117,39 @@ def evaluate(
         "bitrate_kbps": size * 8 / 1000 * float(fps) / count,
         "per_frame": per_frame,
         "split": split,
+        "cameras": [sequence.cameras[i].name for i in chosen],
+        "held_out": sum(sequence.cameras[i].split == "test" for i in chosen),
         "background": [float(value) for value in background],
     }
 
 
 def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -> MultiViewSequence:
-    """The frames and the size of ``capture`` that a file was made from.
+    """The frames, the cameras and the size of ``capture`` that a file was made from; held out is what was so there.
 
     Raises:
         DataError: the capture cannot be read or does not have the cameras, the frames or the size that the file states.
     """
-    first, count, downscale = stream.first_frame, len(stream), stream.downscale
-    # The file's own bounds spare a search; captures that do not state any were encoded with --bounds, perhaps.
-    bounds = stream.header.layout.bounds
-    sequence = open_capture(
-        capture, frames=slice(first, first + count), downscale=downscale, format=format, bounds=bounds
-    )
-    if len(sequence) != count:
+    first, count, step = stream.first_frame, len(stream), stream.frame_step
+    held_out = [camera.name for camera in stream.cameras if camera.split == "test"]
+    try:
+        sequence = open_capture(
+            capture,
+            frames=slice(first, first + (count - 1) * step + 1, step),
+            downscale=stream.downscale,
+            format=format,
+            # The file's own bounds spare a search; captures that do not state any were encoded with --bounds, perhaps.
+            bounds=stream.header.layout.bounds,
+            cameras=[camera.name for camera in stream.cameras],
+            test_cameras=held_out if len(held_out) < len(stream.cameras) else None,
+        )
+    except NoSuchCamera as error:
         raise DataError(
-            f"{capture}: expected the coded frames {first}:{first + count}, found only {len(sequence)} of them; "
+            f"{capture}: expected the cameras of the file: {error}; give the capture that was encoded"
+        ) from error
+    if len(sequence) != count:
+        asked = f"{first}:{first + (count - 1) * step + 1}" + (f":{step}" if step > 1 else "")
+        raise DataError(
+            f"{capture}: expected the coded frames {asked}, found only {len(sequence)} of them; "
             "give the capture that was encoded"
         )
     theirs = {camera.name: camera for camera in sequence.cameras}
@@ -134,15 +164,26 @@ def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -
     return sequence
 
 
+def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], file: str) -> None:
+    """An :class:`OtherCameras` warning where the capture holds out cameras, but not those that the file does."""
+    held_out = [name for name, split in splits.items() if split == "test"]
+    if sequence.stated_test and set(sequence.stated_test) != set(held_out):
+        theirs, ours = (some(list(names), 6) or "none" for names in (sequence.stated_test, held_out))
+        message = f"the capture holds out {theirs}, the encode of {file} held out {ours}: the latter counts"
+        warnings.warn(message, OtherCameras, stacklevel=3)
+
+
 def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> Figures:
-    """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against what the camera saw."""
-    truth = composite(view.image, background)
-    small = min(truth.shape[:2]) < SSIM_WINDOW
-    return Figures(
-        psnr(truth, picture),
-        psnr_foreground(truth, picture, view.image[..., 3] > 0),
-        math.nan if small else ssim(truth, picture),
-    )
+    """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against what the camera saw.
+
+    Pixels for which its lens has no ray do not count.
+    """
+    truth, rays = composite(view.image, background), pixels_with_rays(view.camera)
+    similar = math.nan
+    if min(truth.shape[:2]) >= SSIM_WINDOW:
+        similar = ssim(truth, picture) if rays is None else ssim_with_rays(truth, picture, rays)
+    foreground = psnr_foreground(truth, picture, seen_subject(view), rays=rays)
+    return Figures(psnr(truth, picture, rays), foreground, similar)
 
 
 def means(figures: list[Figures]) -> dict[str, float | None]:

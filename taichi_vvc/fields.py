@@ -101,6 +101,10 @@ class Field:
     measured: bool = False
     budget: Budget | None = None
 
+    def __repr__(self) -> str:
+        cells = "x".join(map(str, self.layout.occupancy))
+        return f"<Field of {cells} cells, {100 * self.mask.mean():.1f} % occupied, on {self.runtime.backend}>"
+
 
 # How many empty cells a ray passes at once, at most.
 _FARTHEST = 6

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from . import __version__
 from .bitstream import syntax
+from .bitstream.syntax import POSITION_BIAS
 from .config import EncoderConfig
 from .entropy import decode_integers, encode_integers
 from .errors import ConfigError, CorruptStream
 from .quantize import tensor_values
 from .types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters
+
+# Parts of a pixel that one unit of a pose is worth where the subject begins.
+_PER_PIXEL = 64
+# A subject is not taken to be nearer than this part of the longest side of its bounds.
+_NEAREST = 0.25
 
 
 def quaternion_of(rotation: np.ndarray) -> tuple[float, float, float, float]:
@@ -46,6 +54,21 @@ def rotation_of(quaternion: tuple[float, float, float, float]) -> np.ndarray:
     )
 
 
+def pose_bits(cameras: Sequence[Camera], bounds: Bounds) -> tuple[int, int]:
+    """``rotation_bits`` and ``position_bits`` of a header: units of a 64th of a pixel or less for all these cameras."""
+    lower, upper = np.asarray(bounds.lower, np.float64), np.asarray(bounds.upper, np.float64)
+    focal = [max(camera.fx, camera.fy) for camera in cameras]
+    places = np.array([camera.position for camera in cameras], np.float64)
+    gaps = np.linalg.norm(np.maximum(np.maximum(lower - places, places - upper), 0.0), axis=1)
+    nearness = focal / np.maximum(gaps, _NEAREST * bounds.largest_side)
+    # A rotation is by twice the angle that its quaternion has.
+    rotation = math.ceil(math.log2(2 * _PER_PIXEL * max(focal)))
+    position = math.ceil(math.log2(_PER_PIXEL * float(nearness.max())))
+    # What lies far from 0 has numbers that stay exact, in larger units.
+    position = min(position, 50 - math.ceil(math.log2(max(1.0, float(np.abs(places).max())))))
+    return min(max(rotation, 1), 30), min(max(POSITION_BIAS + position, 0), 2 * POSITION_BIAS)
+
+
 def header_of(
     layout: FieldLayout,
     cameras: tuple[Camera, ...],
@@ -53,10 +76,16 @@ def header_of(
     fps: Fraction,
     first_frame: int,
     downscale: int,
+    frame_step: int = 1,
 ) -> syntax.SequenceHeader:
-    """The sequence header that describes an encode. Intrinsics that cameras share are stored once."""
+    """The sequence header that describes an encode. Intrinsics that cameras share are stored once.
+
+    ``frame_step`` is how many of the capture's frames it is from one frame to the next; the settings tell it where it
+    is not 1.
+    """
     if config.background is None:
         raise ConfigError("expected a settled background colour, found none; see settle_background")
+    rotation_bits, position_bits = pose_bits(cameras, layout.bounds)
     records = []
     intrinsics: dict[syntax.Intrinsics, int] = {}
     for c in cameras:
@@ -90,8 +119,10 @@ def header_of(
         downscale=downscale,
         intrinsics=tuple(intrinsics),
         cameras=tuple(records),
-        settings=syntax.settings_text(config.settings()),
+        settings=syntax.settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
         library=f"taichi_vvc {__version__}",
+        rotation_bits=rotation_bits,
+        position_bits=position_bits,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from taichi_vvc.geometry import distort, distortion_limit, has_distortion
+from taichi_vvc.geometry import distort, distortion_limit, has_distortion, seen_subject
 from taichi_vvc.types import Bounds, Camera, View
 
 BLOCK = 4  # cells per side of the coarse blocks that are tested first
@@ -44,7 +44,7 @@ def carve(
         kept (nz, ny, nx) bool; touched (nz, ny, nx) int16, 0 where a cell is not kept.
     """
     shape = np.array(cells)
-    tables = [_silhouette_table(view.image) for view in views]
+    tables = [_silhouette_table(seen_subject(view)) for view in views]
     cameras = [view.camera for view in views]
 
     coarse_shape = -(-shape // BLOCK)
@@ -132,8 +132,8 @@ def _clip(positions: np.ndarray, size: int) -> np.ndarray:
     return np.clip(positions, 0, size).astype(np.int32)
 
 
-def _silhouette_table(image: np.ndarray) -> np.ndarray:
-    """(height + 1, width + 1) int32: how many pixels above and left of a corner have alpha above 0."""
-    table = np.zeros((image.shape[0] + 1, image.shape[1] + 1), np.int32)
-    np.cumsum(np.cumsum(image[..., 3] > 0, axis=0, dtype=np.int32), axis=1, out=table[1:, 1:])
+def _silhouette_table(subject: np.ndarray) -> np.ndarray:
+    """(height + 1, width + 1) int32: how many pixels above and left of a corner are of the subject."""
+    table = np.zeros((subject.shape[0] + 1, subject.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(subject, axis=0, dtype=np.int32), axis=1, out=table[1:, 1:])
     return table

@@ -22,6 +22,7 @@ from .decode import decode_symbols
 from .errors import BackendError, ConfigError, CorruptStream, TvvcError
 from .headers import layout_of_header, unpack_group
 from .memory import Budget, default_limit, network_need
+from .motion import lattice_shape
 from .types import FieldLayout, GroupParameters, SymbolFrame
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
@@ -29,17 +30,19 @@ DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
 
 @dataclass(frozen=True)
 class PackedFrame:
-    """The integers of a decoded frame, compressed: per grid the bytes and the integer type they hold."""
+    """All integers of a decoded frame, compressed: of each array the bytes and the integer type they hold."""
 
     symbols: tuple[tuple[bytes, np.dtype], ...]
     residuals: tuple[tuple[bytes, np.dtype], ...]
     occupancy: bytes
     key: bool
+    motion: tuple[bytes, np.dtype] | None
 
     @property
     def size(self) -> int:
         """Memory that the frame takes, bytes."""
-        return sum(len(data) for data, _ in (*self.symbols, *self.residuals)) + len(self.occupancy)
+        motion = () if self.motion is None else (self.motion,)
+        return sum(len(data) for data, _ in (*self.symbols, *self.residuals, *motion)) + len(self.occupancy)
 
 
 def pack(frame: SymbolFrame) -> PackedFrame:
@@ -49,19 +52,21 @@ def pack(frame: SymbolFrame) -> PackedFrame:
         () if frame.key else tuple(_squeezed(grid) for grid in frame.residuals),
         zlib.compress(np.packbits(frame.occupancy).tobytes(), 1),
         frame.key,
+        None if frame.motion is None else _squeezed(frame.motion),
     )
 
 
 def unpack(packed: PackedFrame, layout: FieldLayout) -> SymbolFrame:
     """The frame that was packed, exactly."""
-    symbols = _restored(packed.symbols, layout)
+    symbols = _restored(packed.symbols, layout.grid_shapes)
     x, y, z = layout.occupancy
     bits = np.unpackbits(np.frombuffer(zlib.decompress(packed.occupancy), np.uint8), count=x * y * z)
     return SymbolFrame(
         symbols,
-        symbols if packed.key else _restored(packed.residuals, layout),
+        symbols if packed.key else _restored(packed.residuals, layout.grid_shapes),
         bits.astype(bool).reshape(z, y, x),
         packed.key,
+        None if packed.motion is None else _restored((packed.motion,), (lattice_shape(layout),))[0],
     )
 
 
@@ -72,10 +77,10 @@ def _squeezed(grid: np.ndarray) -> tuple[bytes, np.dtype]:
     return zlib.compress(grid.astype(kind).tobytes(), 1), kind
 
 
-def _restored(parts: tuple[tuple[bytes, np.dtype], ...], layout: FieldLayout) -> tuple[np.ndarray, ...]:
+def _restored(parts: tuple[tuple[bytes, np.dtype], ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
     return tuple(
         np.frombuffer(zlib.decompress(data), kind).astype(np.int32).reshape(shape) if data else blank(shape)
-        for (data, kind), shape in zip(parts, layout.grid_shapes, strict=True)
+        for (data, kind), shape in zip(parts, shapes, strict=True)
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bitstream.container import StreamReader
+from .bitstream.poses import CameraTrack
+from .cameras import CameraReader
 from .decode import Stream
 from .optimize import Reference
 
@@ -20,6 +22,7 @@ class Position:
         group: that it is in.
         first_of_group: number of the group's first frame.
         first_with_mlp: number of the first frame whose group has the same MLPs.
+        cameras: those of the frame before, as they are stored; None for the header's.
     """
 
     number: int = 0
@@ -27,6 +30,7 @@ class Position:
     group: int = 0
     first_of_group: int = 0
     first_with_mlp: int = 0
+    cameras: CameraTrack | None = None
 
 
 def position_behind(path: Path, done: int) -> Position:
@@ -36,6 +40,5 @@ def position_behind(path: Path, done: int) -> Position:
     with Stream(path) as stream, StreamReader(path) as reader:
         reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
         group = stream.info(done - 1).group
-        return Position(
-            done, reference, group, reader.groups[group].first_frame, reader.owner_of_mlp(group).first_frame
-        )
+        first, with_mlp = reader.groups[group].first_frame, reader.owner_of_mlp(group).first_frame
+        return Position(done, reference, group, first, with_mlp, CameraReader(reader).track(done - 1))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from .config import EncoderConfig
+from .words import counted
 
 TOLERANCE_RATE = 0.05
 """Fraction by which a file may miss its bitrate before that is said."""
@@ -156,14 +157,14 @@ class Controller:
             asked, found = kbps(target, target.bytes), kbps(target, size - target.extra)
             if abs(found / asked - 1) > TOLERANCE_RATE:
                 return (
-                    f"expected {asked:.0f} kbit/s, found {found:.0f} over {count} frames; "
+                    f"expected {asked:.0f} kbit/s, found {found:.0f} over {counted(count, 'frame')}; "
                     "give it more groups (more frames, or a smaller keyint), or a bitrate nearer to that"
                 )
         if target.psnr is not None:
             found = mean_psnr([outcome for _, outcome in self.history])
             if abs(found - target.psnr) > TOLERANCE_PSNR:
                 return (
-                    f"expected {target.psnr:.2f} dB, found {found:.2f} over {count} frames; "
+                    f"expected {target.psnr:.2f} dB, found {found:.2f} over {counted(count, 'frame')}; "
                     "take another preset, or a target nearer to that"
                 )
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from taichi_vvc.kernels import geometry, march, shade
 
 from .fields import Field
+from .geometry import distortion_limit, is_strong
 from .memory import field_need, picture_need, sample_need
 from .runtime import Runtime
 from .shading import project, projection_stride, shade_rays
@@ -41,33 +42,45 @@ class Image:
     depth: np.ndarray
     opacity: np.ndarray
 
+    def __repr__(self) -> str:
+        height, width = self.depth.shape
+        return f"<Image {width}x{height}>"
+
 
 @dataclass(frozen=True)
 class CameraTable:
-    """Cameras on the device: rows as ``kernels/geometry.py`` reads them, and the index of each one's first pixel."""
+    """Cameras on the device: rows as ``kernels/geometry.py`` reads them, and the index of each one's first pixel.
+
+    ``strong``: whether any lens is, see :func:`taichi_vvc.geometry.is_strong`.
+    """
 
     rows: Any
     first_pixel: Any
     count: int
     pixels: int
+    strong: bool
+
+
+def camera_row(camera: Camera, lower: Sequence[float], cell: float) -> list[float]:
+    """A camera as ``kernels/geometry.py`` reads it, in cells of ``cell`` (world units) from the corner ``lower``."""
+    return [
+        *np.asarray(camera.rotation, np.float64).reshape(9),
+        *((np.asarray(camera.position, np.float64) - np.asarray(lower)) / cell),
+        *(camera.fx, camera.fy, camera.cx, camera.cy, camera.k1, camera.k2, camera.p1, camera.p2),
+        *(camera.width, camera.height, min(distortion_limit(camera), geometry.NO_LIMIT)),
+    ]
 
 
 def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera]) -> CameraTable:
     """Upload cameras in cell units of the layout's bounds."""
-    rows = [
-        [
-            *np.asarray(c.rotation, np.float64).reshape(9),
-            *((np.asarray(c.position, np.float64) - np.asarray(layout.bounds.lower)) / layout.cell),
-            *(c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2, c.width, c.height),
-        ]
-        for c in cameras
-    ]
+    rows = [camera_row(camera, layout.bounds.lower, layout.cell) for camera in cameras]
     first = np.concatenate([[0], np.cumsum([c.width * c.height for c in cameras])])
     return CameraTable(
         runtime.upload(np.array(rows, np.float32)),
         runtime.upload(first.astype(np.int32)),
         len(cameras),
         int(first[-1]),
+        any(is_strong(camera) for camera in cameras),
     )
 
 
@@ -75,7 +88,8 @@ def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: An
     """Fill the workspace's ``rays`` with the rays through ``count`` pixels (device int32 indices)."""
     nx, ny, nz = layout.occupancy
     rays = ws.get("rays", count * geometry.RAY_ROW)
-    geometry.rays_of_pixels(count, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
+    kernel = geometry.rays_of_strong_lenses if table.strong else geometry.rays_of_pixels
+    kernel(count, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
 
 
 def most_samples(layout: FieldLayout) -> int:
@@ -247,7 +261,7 @@ def render(
 
     Args:
         f: the field; its opacity bounds are measured if they are unknown.
-        camera: any view, distortion included.
+        camera: any view, distortion included. A pixel for which its lens has no ray shows the background.
         background: sRGB in [0, 1].
         workspace: scratch arrays to reuse between pictures.
         chunk: rays that are rendered together; by default what suits the backend.

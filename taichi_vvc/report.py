@@ -46,9 +46,9 @@ img { max-width: 100%; image-rendering: pixelated } .tables { display: flex; fle
 class Report:
     """Collects the figures of every picture of an evaluation, and writes the page."""
 
-    def __init__(self, file: str | Path, capture: str | Path) -> None:
-        """For a .tvvc ``file`` and the ``capture`` it is compared with."""
-        self._file, self._capture = Path(file), Path(capture)
+    def __init__(self, file: str | Path, capture: str | Path, format: str | None = None) -> None:
+        """For a .tvvc ``file`` and the ``capture`` it is compared with, of the layout ``format`` if that is given."""
+        self._file, self._capture, self._format = Path(file), Path(capture), format
         self._pictures: list[tuple[int, str, str, Figures]] = []
 
     def add(self, frame: int, view: View, figures: Figures) -> None:
@@ -111,7 +111,7 @@ class Report:
         chosen = [("Worst", ordered[0]), ("Median", ordered[len(ordered) // 2])]
         parts = []
         with open_stream(self._file) as stream:
-            sequence = coded_part(stream, self._capture)
+            sequence = coded_part(stream, self._capture, self._format)
             workspace = Workspace(start())
             for title, (frame, camera, _, figures) in chosen:
                 view = next(v for v in sequence.frame(frame).views if v.camera.name == camera)

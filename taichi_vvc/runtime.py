@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .errors import BackendError
+from .errors import BackendError, ConfigError
 
 BACKENDS = ("cpu", "cuda", "vulkan", "metal")
 _MAX_ARRAY_BYTES = 2**31 - 1
@@ -241,22 +241,29 @@ def _spread(workers: list[int], places: list[int]) -> None:
             os.sched_setaffinity(worker, {place})
 
 
-def start(backend: str = "auto") -> Runtime:
+def start(backend: str = "auto", threads: int | None = None) -> Runtime:
     """Start ``backend`` (``auto``, ``cpu``, ``cuda``, ``vulkan`` or ``metal``) once per process, and return it.
+
+    ``threads`` is how many of the CPU's the process may use, for kernels and for NumPy's matrix products; None means
+    one for each core that it has.
 
     Idempotent: a second call returns the running backend. A runtime that the host program started itself is used as
     it is, since starting Taichi again would invalidate every array that it owns; on the CPU it should have been started
     with ``real_matrix_scalarize=False``, without which steps take three times as long.
 
     Raises:
-        BackendError: the backend is not available here, another one is already running, or one was running when this
-            process was forked.
+        BackendError: the backend is not available here, another one, or one with other threads, is already running, or
+            one was running when this process was forked.
+        ConfigError: ``threads`` is no number from 1.
     """
     global _current
     from taichi_vvc.kernels._taichi import ti
     from taichi_vvc.kernels.launch import check_process
 
     check_process()
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ConfigError(f"expected threads of 1 or more, found {threads!r}")
+
     if backend != "auto" and backend not in BACKENDS:
         raise BackendError(f"expected a backend among auto, {', '.join(BACKENDS)}, found {backend!r}")
     if _current is not None:
@@ -264,23 +271,36 @@ def start(backend: str = "auto") -> Runtime:
             raise BackendError(
                 f"expected backend {backend!r}, but {_current.backend!r} is running; a process has one backend"
             )
-        return _current
+        return _with_threads(_current, threads)
     names = {ti.cuda: "cuda", ti.vulkan: "vulkan", ti.metal: "metal"}
     if _started():
         running = names.get(ti.cfg.arch, "cpu")
         if backend not in ("auto", running):
             raise BackendError(f"expected backend {backend!r}, but the program already started {running!r} itself")
         _current = Runtime(running, running == "cpu", len(cores()))
-        return _current
+        return _with_threads(_current, threads)
     chosen = _automatic() if backend == "auto" else backend
     if not _supported(chosen):
         raise BackendError(
             f"backend {chosen!r} is not available here; found {', '.join(present_backends())}: "
             "choose one of these or install its driver (tvvc doctor tells more)"
         )
+    count = len(cores()) if threads is None else threads
     try:
-        launch(chosen, len(cores()))
+        launch(chosen, count)
     except RuntimeError as error:
         raise BackendError(f"backend {chosen!r} did not start: {str(error).splitlines()[0]}") from error
-    _current = Runtime(chosen, chosen == "cpu", len(cores()))
+    _current = Runtime(chosen, chosen == "cpu", count)
+    if threads is not None:
+        # For good: nothing restores it.
+        _current._blas.limit(limits=threads, user_api="blas")
     return _current
+
+
+def _with_threads(running: Runtime, threads: int | None) -> Runtime:
+    """The running backend, if it has the number of threads that is asked for."""
+    if threads not in (None, running.threads):
+        raise BackendError(
+            f"expected {threads} threads, but the backend runs with {running.threads}; a process starts it once"
+        )
+    return running

@@ -14,10 +14,12 @@ from pathlib import Path
 from .believed import believed_views
 from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
 from .bitstream.container import StreamReader
-from .bitstream.syntax import SequenceHeader, pack_header
+from .bitstream.syntax import SequenceHeader
+from .bitstream.versions import pack_header
 from .config import EncoderConfig
 from .decode import Stream
 from .fields import Field
+from .geometry import pixels_with_rays
 from .metrics import composite, finite_mean, psnr
 from .position import Position
 from .ratecontrol import SHORT_GROUP, Outcome, Target, target_of
@@ -128,6 +130,8 @@ def view_psnrs(
     ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]
 ) -> list[float]:
     """PSNR (dB) of each of the views, rendered and composited on ``background`` (sRGB in [0, 1])."""
-    return [
-        psnr(composite(v.image, background), render(field, v.camera, background, workspace=ws).colour) for v in views
-    ]
+    found = []
+    for v in views:
+        picture = render(field, v.camera, background, workspace=ws).colour
+        found.append(psnr(composite(v.image, background), picture, pixels_with_rays(v.camera)))
+    return found

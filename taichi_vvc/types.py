@@ -13,7 +13,7 @@ Conventions used everywhere:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -58,6 +58,15 @@ class Camera:
             cx=self.cx * sx,
             fy=self.fy * sy,
             cy=self.cy * sy,
+        )
+
+    def same_as(self, other: Camera) -> bool:
+        """Whether the other has the same place, direction, size and lens, to the last digit."""
+        if self is other:
+            return True
+        numbers = [f.name for f in fields(self) if f.name not in ("name", "split", "rotation", "position")]
+        return all(getattr(self, name) == getattr(other, name) for name in numbers) and all(
+            np.array_equal(a, b) for a, b in ((self.rotation, other.rotation), (self.position, other.position))
         )
 
 
@@ -121,6 +130,10 @@ class View:
 
     camera: Camera
     image: np.ndarray
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"<View of {self.camera.name!r} ({self.camera.split}), {width}x{height}>"
 
     @property
     def has_alpha(self) -> bool:
@@ -262,7 +275,8 @@ class FrameStats:
         index: frame number within the file.
         type: ``"key"`` or ``"inter"``.
         bytes: all bytes that the frame added to the file, group parameters included on a key frame.
-        components: bytes by part: ``coefficients``, ``level1`` ..., ``motion``, ``occupancy``, ``mlp``, ``overhead``.
+        components: bytes by part: ``coefficients``, ``level1`` ..., ``motion``, ``cameras``, ``occupancy``, ``mlp``,
+            ``overhead``.
         estimated_bits, actual_bits: of the grid symbols: as the fit's rate model estimated, and as coded.
         psnr: of the decoded symbols on the training rays that were checked, dB.
         seconds: wall time spent on the frame.

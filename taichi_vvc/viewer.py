@@ -11,6 +11,7 @@ import json
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from . import charts
 from .decode import Stream
 from .errors import ConfigError, DataError, TvvcError
 from .fields import Field, field_of_symbols
-from .io.paths import up_direction
+from .guard import Check, guarded, number, one_of
+from .io.paths import path_document, up_direction
+from .markers import Markers, angle_of_view
 from .playback import Clock, Playback
 from .render import Workspace
 from .runtime import Runtime
@@ -34,12 +37,14 @@ from .viewport import (
     camera_of_view,
     draw,
     fitted_size,
-    path_document,
     quaternion,
     start_position,
 )
 
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
+STEPS = ("first", "back", "next", "last")
+VIEWS = ("add", "drop last", "clear")
+SHARPNESS = (128, 2048)  # pixels
 MOVING_SECONDS = 0.1  # what a picture may take while something moves
 LOSSLESS = 200**2  # pixels; smaller pictures are sent as PNG
 SETTLED = 0.25  # seconds without an event after which the camera is at rest
@@ -86,13 +91,13 @@ class Viewer:
         """Draw frame 0 once, which compiles what is needed, and start the server.
 
         Args:
-            stream: the file, for its cameras, frame rate and sizes; nothing is decoded through it.
+            stream: the file, for its cameras, frame rate and sizes; no symbol is decoded through it.
             playback: the same file's decoder.
             host, port: where the server listens; the next free port is taken if this one is in use.
             title: what stands above the controls.
 
         Raises:
-            ConfigError: viser is missing.
+            ConfigError: viser is missing, or is a version that cannot be guarded.
             DataError: the server cannot listen there.
             StreamError: frame 0 cannot be decoded.
         """
@@ -113,9 +118,10 @@ class Viewer:
         self._sizes = [stream.info(i).bytes for i in range(len(stream))]
         self._are_keys = [stream.info(i).type == "key" for i in range(len(stream))]
         self._warm_up()
+        self._checks: dict[str, Check] = {}
         try:
             # Its banner has no place among a program's results.
-            with redirect_stdout(StringIO()):
+            with redirect_stdout(StringIO()), guarded(host, self._checks):
                 self.server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
         except (OSError, RuntimeError) as error:
             raise DataError(f"expected to listen on {host}:{port}, found: {error}; choose another --port") from error
@@ -192,6 +198,7 @@ class Viewer:
             return
         try:
             found = self._playback.get(frame, timeout=0.02)
+            cameras = () if found is None else self._stream.cameras_at(frame)
         except TvvcError as error:
             self._tell(f"frame {frame} cannot be decoded: {error}")
             return
@@ -201,6 +208,7 @@ class Viewer:
             self._tell("")
             self._loaded_at = time.monotonic()
             self._field = frame, self._field_of(*found)
+            self._markers.move(cameras)
 
     def _serve(self, browser: _Browser, playing: bool) -> bool:
         """Draw for one browser if it is due; True if another picture will be."""
@@ -230,8 +238,11 @@ class Viewer:
         self._rate = 0.7 * self._rate + 0.3 * rate if moving else self._rate
         # Small pictures are enlarged, and so is what JPEG does to them.
         kind = "png" if size[0] * size[1] < LOSSLESS else "jpeg"
-        browser.handle.scene.set_background_image(picture, format=kind, jpeg_quality=75 if moving else 92)
-        browser.handle.flush()
+        with warnings.catch_warnings():
+            # The browser may have left while its picture was drawn.
+            warnings.filterwarnings("ignore", "Queued .* on a closed connection")
+            browser.handle.scene.set_background_image(picture, format=kind, jpeg_quality=75 if moving else 92)
+            browser.handle.flush()
         browser.drawn = wanted
         self._say(f"frame {frame} drawn at {size[0]}x{size[1]} in {1000 * (time.monotonic() - began):.0f} ms")
         return moving
@@ -271,41 +282,30 @@ class Viewer:
         start.fov = 2 * math.atan(1.25 * 0.5 * first.height / first.fy)
         distances = [np.linalg.norm(camera.position - centre) for camera in cameras]
         start.near, start.far = 1e-3 * float(min(distances)), 100.0 * float(max(distances))
-        self._frusta = []
-        for camera in cameras:
-            frustum = scene.add_camera_frustum(
-                f"/cameras/{camera.name}",
-                fov=2 * math.atan(0.5 * camera.height / camera.fy),
-                aspect=camera.width / camera.height,
-                scale=0.045 * float(np.median(distances)),
-                thickness=0.001 * float(np.median(distances)),
-                color=(224, 142, 43) if camera.split == "test" else (59, 110, 168),
-                wxyz=quaternion(camera.rotation),
-                position=camera.position,
-            )
-            frustum.on_click(lambda event, camera=camera: self._jump(event.client, camera))
-            self._frusta.append(frustum)
+        self._markers = Markers(scene, cameras, float(np.median(distances)), self._jump)
 
     def _build_controls(self) -> None:
         gui, last = self.server.gui, len(self._stream) - 1
-        gui.configure_theme(show_logo=False)
-        self._play = gui.add_button("Play")
-        self._steps = gui.add_button_group("Step", ("first", "back", "next", "last"))
-        self._slider = gui.add_slider("Frame", min=0, max=last, step=1, initial_value=0)
+        gui.configure_theme(show_logo=False, show_share_button=False)
+        self._play = self._takes(one_of(True), gui.add_button("Play"))
+        self._steps = self._takes(one_of(*STEPS), gui.add_button_group("Step", STEPS))
+        self._slider = self._takes(number(0, last), gui.add_slider("Frame", 0, last, 1, 0))
         self._chart = gui.add_html(charts.timeline(self._sizes, self._are_keys, 0))
         self._status = gui.add_html("")
         self._note = gui.add_markdown("", visible=False)
-        self._speed = gui.add_dropdown("Speed", SPEEDS, initial_value="1")
-        self._loop = gui.add_checkbox("Loop", True)
-        self._mode = gui.add_dropdown("Show", SHOWN, initial_value="colour")
-        self._largest = gui.add_slider("Sharpness", min=128, max=2048, step=64, initial_value=1024)
+        self._speed = self._takes(one_of(*SPEEDS), gui.add_dropdown("Speed", SPEEDS, initial_value="1"))
+        self._loop = self._takes(one_of(True, False), gui.add_checkbox("Loop", True))
+        self._mode = self._takes(one_of(*SHOWN), gui.add_dropdown("Show", SHOWN, initial_value="colour"))
+        self._largest = self._takes(number(*SHARPNESS), gui.add_slider("Sharpness", *SHARPNESS, 64, 1024))
         self._largest.hint = "Longer side of the picture at rest, pixels; while something moves it is as time allows."
-        self._cameras = gui.add_checkbox("Cameras", True, hint="Click one to look through it; orange are held out.")
+        self._cameras = self._takes(one_of(True, False), gui.add_checkbox("Cameras", True))
+        self._cameras.hint = "Click one to look through it; orange are held out."
         with gui.add_folder("Camera path"):
-            self._keys = gui.add_button_group("Views", ("add", "drop last", "clear"))
-            self._closed = gui.add_checkbox("Closed", False, hint="The path returns to its first view.")
+            self._keys = self._takes(one_of(*VIEWS), gui.add_button_group("Views", VIEWS))
+            self._closed = self._takes(one_of(True, False), gui.add_checkbox("Closed", False))
+            self._closed.hint = "The path returns to its first view."
             self._count = gui.add_markdown("recorded: 0")
-            self._save = gui.add_button("Save cameras.json", hint="For tvvc render --path.")
+            self._save = self._takes(one_of(True), gui.add_button("Save cameras.json", hint="For tvvc render --path."))
         self._play.on_click(lambda _: self._on_clock(self._toggle))
         self._steps.on_click(lambda event: self._on_clock(lambda now: self._step(event.target.value, now)))
         self._slider.on_update(self._slid)
@@ -313,9 +313,14 @@ class Viewer:
         self._loop.on_update(lambda _: self._on_clock(lambda now: setattr(self._clock, "loop", self._loop.value)))
         for control in (self._mode, self._largest):
             control.on_update(lambda _: self._wake.set())
-        self._cameras.on_update(lambda _: self._show_cameras())
+        self._cameras.on_update(lambda _: self._markers.show(self._cameras.value))
         self._keys.on_click(lambda event: self._record(event.client_id, event.target.value))
         self._save.on_click(lambda event: self._send_path(event.client_id))
+
+    def _takes(self, check: Check, control: Any) -> Any:
+        """``control``, which browsers may set to what passes ``check``."""
+        self._checks[control._impl.uuid] = check
+        return control
 
     def _connect(self, handle: Any) -> None:
         browser = _Browser(handle)
@@ -358,12 +363,8 @@ class Viewer:
         with handle.atomic():
             handle.camera.position = camera.position
             handle.camera.wxyz = quaternion(camera.rotation)
-            handle.camera.fov = 2 * math.atan(0.5 * camera.height / camera.fy)
+            handle.camera.fov = angle_of_view(camera)
         self._wake.set()
-
-    def _show_cameras(self) -> None:
-        for frustum in self._frusta:
-            frustum.visible = self._cameras.value
 
     def _record(self, client: int | None, what: str) -> None:
         browser = self._browsers.get(-1 if client is None else client)

@@ -56,7 +56,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3) or data[5:8] != bytes(3):
+    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4) or data[5:8] != bytes(3):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):
@@ -92,6 +92,10 @@ def read_header(payload: bytes, version: int) -> dict:
         camera["rotation"] = [b.f32() for _ in range(4)]
         camera["position"] = [b.f32() for _ in range(3)]
         h["cameras"].append(camera)
+    if version > 3:
+        h["rotation_bits"], h["position_bits"] = b.count(), b.count()
+    # All that pictures depend on, as it stands there.
+    h["for_pictures"] = b.data[: b.at]
     h["settings"], h["library"] = json.loads(b.text()), b.text()
     b.end()
     return h
@@ -129,6 +133,7 @@ def read_file(data: bytes) -> dict:
             frame["occupancy"] = b.blob()
             frame["motion"] = b.blob() if version > 1 else b""
             frame["grids"] = [b.blob() for _ in range(b.count())]
+            frame["cameras"] = b.bytes(len(b.data) - b.at) if version > 3 else b""
             out["frames"].append(frame)
         elif kind == b"INDX":
             index: dict = {"first": b.count()}

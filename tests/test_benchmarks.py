@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = {"card", "measure", "mutate", "fitting", "torch_reference"}  # imported by others
-ELSEWHERE = {"cut_capture"}
+ELSEWHERE = {"cut_capture", "planted_faults"}
 SMALL = ["--preset", "ultrafast", "--downscale", "4"]
 RUNS = {
     "step": (

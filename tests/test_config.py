@@ -9,7 +9,7 @@ import captures
 import numpy as np
 import pytest
 
-from taichi_vvc.config import PRESETS, layout_of, pixels_per_side
+from taichi_vvc.config import PRESETS, EncoderConfig, layout_of, pixels_per_side
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.optimize import Reference, Start, begin_fit, learning_decay
 from taichi_vvc.types import GroupParameters, SymbolFrame
@@ -87,3 +87,8 @@ def test_a_key_frame_from_scratch_has_less_lambda() -> None:
     assert begin_fit(runtime, layout, config, mask, None, Start(before, False)).rate_weight == 1.0
     with pytest.raises(ConfigError, match="key_lambda"):
         dataclasses.replace(config, key_lambda=0.0)
+
+
+def test_presets_say_their_own_names_and_other_settings_none() -> None:
+    assert {name: config.preset for name, config in PRESETS.items()} == {name: name for name in PRESETS}
+    assert EncoderConfig().preset not in PRESETS

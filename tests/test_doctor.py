@@ -75,6 +75,28 @@ def test_hints_say_what_to_do(monkeypatch) -> None:
     assert any("--downscale" in hint for hint in doctor.hints(report(memory=little)))
 
 
+def test_every_absent_backend_gets_a_line(monkeypatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "which", lambda program: None)
+    monkeypatch.setattr(doctor, "_linux_family", lambda: "")
+    absent = {name: {"works": False, "seconds": 1.0, "message": "not here"} for name in doctor.BACKENDS}
+    systems = {
+        name: doctor.hints(report(backends=absent, system={"os": name, "machine": "x", "cpus": 1}))
+        for name in ("Linux-6", "Windows-11", "macOS-14-arm64", "Darwin-23", "FreeBSD-14")
+    }
+    for name, hints in systems.items():
+        assert [hint.split(": ")[0] for hint in hints] == list(doctor.BACKENDS), name
+        assert all(len(hint.split(": ", 1)[1]) > 20 and "\n" not in hint for hint in hints)
+    linux, windows, mac = (systems[name] for name in ("Linux-6", "Windows-11", "macOS-14-arm64"))
+    assert "install your distribution's Mesa Vulkan drivers" in linux[1] and "--gpus all" in linux[2]
+    assert "macOS only" in linux[3] and "macOS only" in windows[3] and "macOS 11 or later" in mac[3]
+    assert "newest one from its maker" in windows[1] and "Metal takes its place" in mac[2]
+    monkeypatch.setattr(doctor.shutil, "which", lambda program: f"/usr/bin/{program}")
+    (cuda,) = (hint for hint in doctor.hints(report(backends=absent)) if hint.startswith("cuda"))
+    assert "check that it lists a GPU" in cuda
+    slow = {**report()["backends"], "cuda": {"works": False, "seconds": 90.0, "message": "gave no answer within 90 s"}}
+    assert doctor.hints(report(backends=slow)) == ["cuda: a first start compiles its kernels; give it more --timeout"]
+
+
 def test_diagnosis_is_plain_json(monkeypatch) -> None:
     answers = {"cpu": True, "vulkan": False, "cuda": False, "metal": False}
     monkeypatch.setattr(

@@ -17,18 +17,20 @@ from taichi_vvc.errors import ConfigError, CorruptStream, StreamError
 from taichi_vvc.metrics import psnr
 
 DATA = Path(__file__).parent / "data"
-GOLDEN = DATA / "golden_v3.tvvc"
+GOLDEN = DATA / "golden_v4.tvvc"
 
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """A file, the hash of its symbols, its frames' types, and per frame the mean colour of camera 3's quadrants.
+    """A file, the hashes of its symbols and pictures, its frames' types, and per frame the mean colour of camera 3's
+    quadrants.
 
-    All are of the demo capture, halved; the settings are in the files.
+    Those before version 4 are of the demo capture, halved; the settings are in the files.
     """
 
     file: Path
     hash: str
+    pictures: str
     types: str
     quadrants: tuple
 
@@ -42,6 +44,7 @@ FILES = (
     Golden(
         DATA / "golden_v1.tvvc",
         "8a16a91779b19c525c1b5bc8f505b772cbb8fdf45d8f16bad80efcc1009d5183",
+        "d9e7a4d06017ace1aad35d037f7a2f0dd5737244425a813e5379b955066fefe8",
         "key inter key",
         (
             ((0.9430, 0.9777), (0.9201, 0.9257)),
@@ -53,6 +56,7 @@ FILES = (
     Golden(
         DATA / "golden_v2.tvvc",
         "7be2b1dae844f835f903e855273dc4185361dc217e10ab866ed73ff97cd60aaa",
+        "bc89de6887162dfa5120fb8796a11b164635730fbca406817a0926f9d1d48890",
         "key inter inter",
         (
             ((0.9427, 0.9772), (0.9196, 0.9249)),
@@ -65,14 +69,29 @@ FILES = (
     #     occupancy_cells=32, nodes_per_pixel=0.0, projection_hidden=16, colour_hidden=16, view_frequencies=1,
     #     key_iterations=200, inter_iterations=80, lambda_rate=1e-3, keyint=3.
     Golden(
-        GOLDEN,
+        DATA / "golden_v3.tvvc",
         "cb0d3ec58bc65050c5a289189a009742b2e84571bfa77c36594b572aff78d784",
+        "0127549a2729350ef3443c95d6f6034560dd3cc5987d406c0030ea87f66eb4ef",
         "key inter inter key",
         (
             ((0.9425, 0.9771), (0.9214, 0.9256)),
             ((0.9411, 0.9750), (0.9198, 0.9265)),
             ((0.9439, 0.9723), (0.9192, 0.9253)),
             ((0.9489, 0.9676), (0.9180, 0.9214)),
+        ),
+    ),
+    # Five frames of moving.write_moving (six cameras, three of which move and one of which zooms), as above.
+    Golden(
+        GOLDEN,
+        "9a8c1695641c36b2d7e2bcc51e83a995f8e8f7b431710ece22ea3593359acd6a",
+        "80c6401014352a18480e11ef3cb28f7d21a56148a9a3354e7eb0d8fee72ba045",
+        "key inter inter key inter",
+        (
+            ((0.8845, 0.9308), (0.9119, 0.9129)),
+            ((0.8661, 0.9178), (0.8945, 0.9114)),
+            ((0.8454, 0.9023), (0.8738, 0.9107)),
+            ((0.8234, 0.8850), (0.8481, 0.9101)),
+            ((0.7978, 0.8659), (0.8206, 0.9098)),
         ),
     ),
 )
@@ -96,8 +115,8 @@ def test_golden_symbols(golden: Golden) -> None:
 def test_golden_pictures(golden: Golden) -> None:
     runtime()
     with tv.open(golden.file) as stream:
-        for field, quadrants in zip(stream.frames(), golden.quadrants, strict=True):
-            colour = tv.render(field, stream.cameras[3], stream.background).colour
+        for index, (field, quadrants) in enumerate(zip(stream.frames(), golden.quadrants, strict=True)):
+            colour = tv.render(field, stream.cameras_at(index)[3], stream.background).colour
             means = colour.reshape(2, 32, 2, 32, 3).mean((1, 3, 4))
             np.testing.assert_allclose(means, quadrants, atol=1e-3)
 
@@ -114,8 +133,8 @@ def test_golden_container_by_the_document_alone(golden: Golden) -> None:
         assert sum(stream.info(i).bytes for i in range(len(stream))) < golden.file.stat().st_size
 
 
-def test_the_golden_file_has_what_its_version_brought() -> None:
-    found = independent_reader.read_file(GOLDEN.read_bytes())
+def test_the_golden_file_of_version_3_has_what_its_version_brought() -> None:
+    found = independent_reader.read_file(FILES[2].file.read_bytes())
     # Weight set 3 on key frames, 4 right after them, then 5 and 6.
     models = [[grid[0] for grid in frame["grids"]] for frame in found["frames"]]
     assert models == [[0x30] * 3, [0x40] * 3, [0x50, 0x50, 0x60], [0x30] * 3]
@@ -129,14 +148,14 @@ def test_files_of_an_older_version_are_not_resumed(golden: Golden, tmp_path: Pat
         header = stream.header.record
     old = tmp_path / "old.tvvc"
     old.write_bytes(golden.file.read_bytes())
-    with pytest.raises(ConfigError, match=f"format version 3 to go on with, found {golden.version}"):
+    with pytest.raises(ConfigError, match=f"format version 4 to go on with, found {golden.version}"):
         StreamWriter.resume(old, header)
     assert old.read_bytes() == golden.file.read_bytes()
 
 
 def test_any_order_of_access_gives_the_same_frames(stream: Stream) -> None:
-    in_order = [stream.symbols(i) for i in range(4)]
-    for index in (2, 1, 3, 0, 1, 2, 2, 3, 0):
+    in_order = [stream.symbols(i) for i in range(5)]
+    for index in (2, 1, 3, 0, 4, 1, 2, 2, 3, 0):
         with tv.open(GOLDEN) as fresh:
             for other in (stream, fresh):
                 frame = other.symbols(index)
@@ -154,7 +173,7 @@ def test_rendering_does_not_depend_on_the_chunk(stream: Stream) -> None:
 
 def test_every_cut_plays_whole_frames_or_fails_cleanly(tmp_path: Path, stream: Stream) -> None:
     data = GOLDEN.read_bytes()
-    good = [stream.symbols(i).symbols for i in range(4)]
+    good = [stream.symbols(i).symbols for i in range(5)]
     for cut in range(0, len(data), 97):
         path = tmp_path / "cut.tvvc"
         path.write_bytes(data[:cut])
@@ -169,9 +188,10 @@ def test_every_cut_plays_whole_frames_or_fails_cleanly(tmp_path: Path, stream: S
                     np.testing.assert_array_equal(a, b)
 
 
-def test_sums_out_of_range_are_refused(stream: Stream) -> None:
-    data, reference = stream._reader.read_frame(1), stream.symbols(0)
-    for sign in (1, -1):
-        grids = tuple(np.full_like(grid, sign * (2**24 - 1)) for grid in reference.symbols)
-        with pytest.raises(CorruptStream, match="below 2\\^24"):
-            decode_symbols(stream.header.layout, data, dataclasses.replace(reference, symbols=grids))
+def test_sums_out_of_range_are_refused() -> None:
+    with tv.open(FILES[2].file) as stream:
+        data, reference = stream._reader.read_frame(1), stream.symbols(0)
+        for sign in (1, -1):
+            grids = tuple(np.full_like(grid, sign * (2**24 - 1)) for grid in reference.symbols)
+            with pytest.raises(CorruptStream, match="below 2\\^24"):
+                decode_symbols(stream.header.layout, data, dataclasses.replace(reference, symbols=grids))

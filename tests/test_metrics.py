@@ -81,6 +81,18 @@ def test_ssim_against_its_formula() -> None:
     assert ssim(a, a) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("shape", [(11, 11), (11, 40), (53, 34)])
+def test_ssim_is_scikit_images(shape: tuple[int, int]) -> None:
+    reference = pytest.importorskip("skimage.metrics", reason="no package scikit-image to compare with")
+    a = np.cumsum(RNG.standard_normal((*shape, 3)), axis=1)
+    a = (a - a.min()) / np.ptp(a)
+    b = np.clip(a + 0.05 * RNG.standard_normal(a.shape), 0, 1)
+    options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = reference.structural_similarity(a, b, channel_axis=2, **options)
+    assert 0.1 < expected < 0.99
+    assert ssim(a, b) == pytest.approx(expected, abs=1e-12)
+
+
 def test_ssim_of_tiny_pictures_is_refused() -> None:
     with pytest.raises(DataError, match="11x11"):
         ssim(np.zeros((10, 30, 3)), np.zeros((10, 30, 3)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,21 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import child_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = sorted(path.stem for path in (ROOT / "kernels").glob("*.py"))
 SOURCES = ("taichi_vvc", "kernels", "tests", "examples", "benchmarks", "docs")
-FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+FILES = (
+    "setup.cfg",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "constraints.txt",
+    "ruff.toml",
+)
 
 needs_setuptools = pytest.mark.skipif(
     importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed; nothing can be built offline"
@@ -135,8 +146,13 @@ def test_wheel_metadata(wheel: Path) -> None:
         text = archive.read(metadata).decode()
     requirements = [line.split(": ", 1)[1] for line in text.splitlines() if line.startswith("Requires-Dist: ")]
     core = [line for line in requirements if "extra ==" not in line]
-    assert not any(line.startswith("torch") for line in core), "a plain install must not pull torch"
+    heavy = ("torch", "scikit-image", "scipy", "opencv", "matplotlib", "viser")
+    assert not any(line.startswith(heavy) for line in core), "a plain install must not pull these"
     assert any(line.startswith("taichi") for line in core)
+    assert "Project-URL: " in text
+    description = text.split("\n\n", 1)[1]
+    links = re.findall(r"\]\(([^)]*)\)", description)
+    assert len(links) > 2 and all(link.startswith("https://") for link in links), "it is shown without the repository"
 
 
 @needs_setuptools
@@ -159,6 +175,17 @@ def test_sdist_builds_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) 
         tar.extractall(tmp_path / "unpacked", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     assert {path.stem for path in (unpacked / "kernels").glob("*.py")} == set(KERNELS)
+    for name in (*SOURCES, *FILES):
+        expected = [source / name] if (source / name).is_file() else (source / name).rglob("*")
+        for path in expected:
+            assert path.is_dir() or (unpacked / path.relative_to(source)).is_file(), path
+    # Its own tests run, from its own files: some that need the package, helpers, golden files and documents.
+    some = ("tests/test_golden.py", "tests/test_style.py", "tests/test_plain_decoder.py", "tests/test_bitstream.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *some]
+    done = subprocess.run(
+        command, cwd=unpacked, capture_output=True, text=True, timeout=300, env=child_environment(PYTHONPATH="")
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
     again = _build(unpacked, "build_wheel(sys.argv[1])", tmp_path / "again")
     assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
 

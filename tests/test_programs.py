@@ -168,6 +168,33 @@ def test_shell_completion() -> None:
     assert complete("tvvc en") == {"encode"}
     assert complete("tvvc encode --pre") == {"--preset", "--preview"}
     assert {"fast", "medium"} <= complete("tvvc encode --preset ")
+    assert complete("tvvc help dec") == {"decode"}
+
+
+@pytest.mark.parametrize(
+    ("begun", "offered"),
+    [("", ["file,", "plain,orbit", "plain,spiral"]), ("or", ["file,or", "plain,orbit"]), ("my/p", ["file,my/p"])],
+)
+def test_completion_of_a_camera_path(begun: str, offered: list[str]) -> None:
+    """Files first, which bash's script takes as a sign to forget what came before."""
+    words = f"tvvc render a.tvvc --path {begun}"
+    environment = {"COMP_WORDS": words, "COMP_CWORD": "4", "_TVVC_COMPLETE": "bash_complete"}
+    out, _err = child(0, code="from taichi_vvc.cli import main; main()", **environment)
+    assert out.splitlines() == offered
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"]])
+def test_help_as_a_command(capfd, options: list[str]) -> None:
+    def said(*arguments: str) -> str:
+        assert run([*arguments]) == 0
+        return capfd.readouterr().out
+
+    assert said(*options, "help") == said("--help")
+    for name in COMMANDS:
+        assert said(*options, "help", name) == said(name, "--help")
+    assert run([*options, "help", "encoed"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "no command 'encoed'; did you mean encode or decode?" in line
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,53 @@ def test_zju_mocap_names_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "Camera_B2/000001.jpg").unlink()
     with pytest.raises(DataError, match="1 of 12 images are missing.*000001.jpg"):
         layouts.opened(tmp_path)
-    annotations["ims"][0]["ims"][0] = "../../etc/passwd"
-    np.save(tmp_path / "annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="below its folder"):
-        layouts.opened(tmp_path)
+    for outside in ("../../etc/passwd", "..\\..\\etc\\passwd", "/etc/passwd"):
+        annotations["ims"][0]["ims"][0] = outside
+        np.save(tmp_path / "annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
+        with pytest.raises(DataError, match="below its folder"):
+            layouts.opened(tmp_path)
     del annotations["cams"]["R"]
     np.save(tmp_path / "annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="K, R, T of every camera"):
+        layouts.opened(tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "images/"])
+def test_zju_mocap_without_file_names_reads_the_folders(tmp_path: Path, below: str) -> None:
+    rig = layouts.rig(LENS)
+    annotations = write_zju(tmp_path, rig)
+    if below:
+        (tmp_path / below).mkdir()
+        for folder in sorted(tmp_path.glob("Camera_*")):
+            folder.rename(tmp_path / below / folder.name)
+    for number in (2, 1):  # 10 comes after 2 in natural order only
+        for folder in sorted(tmp_path.glob(f"**/Camera_B{number + 2}")):
+            folder.rename(folder.with_name(f"Camera_B{number + 9}"))
+    del annotations["ims"]
+    np.save(tmp_path / "annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
+    sequence = layouts.opened(tmp_path)
+    layouts.assert_reads_back(sequence, rig, layout="zju-mocap", masks=True, tolerance=4.0)
+    assert [camera.name for camera in sequence.cameras] == [f"Camera_B{i}" for i in (1, 2, 10, 11)]
+    assert any('no "ims"' in message and "Camera_B1 to Camera_B11" in message for message in sequence.messages)
+
+    shutil.rmtree(tmp_path / f"{below}Camera_B2")
+    with pytest.raises(DataError, match='expected 4 folders of pictures.*"cams" in their order, found 3: Camera_B1'):
+        layouts.opened(tmp_path)
+
+
+def test_zju_mocap_without_file_names_or_with_others(tmp_path: Path) -> None:
+    annotations = write_zju(tmp_path, layouts.rig())
+    for value, told in (([], '"ims" to list.*an empty list'), ("all", '"ims" to list.*text')):
+        annotations["ims"] = value
+        np.save(tmp_path / "annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=told):
+            layouts.opened(tmp_path)
+    del annotations["ims"]
+    np.save(tmp_path / "annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
+    (tmp_path / "Camera_B3/000001.jpg").unlink()
+    with pytest.raises(
+        DataError, match="same number of pictures of every camera, found 3 in Camera_B1.*2 in Camera_B3"
+    ):
         layouts.opened(tmp_path)
 
 

@@ -62,7 +62,7 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], object], list[str]]] = [
     ("image count differs", lambda d: d["frames"].pop(1), ["expected 4", "found 3", "time 1", "cam00"]),
     ("no focal length", lambda d: (d.pop("fl_x"), d.pop("fl_y")), ["no focal length", "camera_angle_x"]),
     ("negative focal length", lambda d: d.update(fl_x=-3), ["positive focal", "-3"]),
-    ("text as number", lambda d: d.update(cx="20"), ["finite number", '"cx"', "'20'"]),
+    ("text as number", lambda d: d.update(cx="20px"), ["finite number", '"cx"', "'20px'"]),
     ("NaN intrinsics", lambda d: d.update(cy=math.nan), ["finite number", '"cy"', "nan"]),
     ("fisheye", lambda d: d.update(camera_model="OPENCV_FISHEYE"), ["OPENCV_FISHEYE", "undistort"]),
     ("k3", lambda d: d.update(k3=0.1), ["k3 = 0.1", "undistort"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -86,6 +87,73 @@ def test_video_has_the_pictures_that_were_added(tmp_path: Path, suffix: str) -> 
         np.testing.assert_allclose(picture[18, 25] / 255.0, colour, atol=0.03)
 
 
+def gradient() -> np.ndarray:
+    """(48, 64, 4): slopes in every channel; the left quarter is transparent."""
+    rows, columns = np.mgrid[0:48, 0:64]
+    alpha = np.clip((columns - 16) / 32, 0, 1)
+    return np.stack([columns / 63, rows / 47, np.full(rows.shape, 0.5), alpha], axis=-1).astype(np.float32)
+
+
+def decoded_rgba(path: Path, decoder: str) -> tuple[np.ndarray, str]:
+    """The first picture as (H, W, 4) in [0, 1], and the codec's name; FFmpeg's own VP9 decoder leaves alpha out."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        context = av.codec.CodecContext.create(decoder, "r")
+        context.extradata = stream.codec_context.extradata
+        frames = [frame for packet in container.demux(stream) for frame in context.decode(packet)]
+        assert len(frames) == 3
+        return frames[0].to_ndarray(format="rgba") / 255.0, stream.codec_context.name
+
+
+@pytest.mark.parametrize(("name", "decoder", "codec"), [("a.mov", "prores", "prores"), ("a.webm", "libvpx-vp9", "vp9")])
+def test_videos_that_hold_transparency(tmp_path: Path, name: str, decoder: str, codec: str) -> None:
+    with VideoWriter(tmp_path / name, 25, alpha=True) as writer:
+        for _ in range(3):
+            writer.add(gradient())
+    found, used = decoded_rgba(tmp_path / name, decoder)
+    assert used == codec
+    np.testing.assert_allclose(found[..., 3], gradient()[..., 3], atol=0.01)
+    np.testing.assert_allclose(found[..., :3], gradient()[..., :3], atol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "h265"), ("a.webm", "vp9"), ("a.mkv", "vp9"), ("a.mov", "prores")]
+)
+def test_other_codecs(tmp_path: Path, name: str, codec: str) -> None:
+    with VideoWriter(tmp_path / name, 25, codec=codec) as writer:
+        writer.add(gradient()[..., :3])
+    pictures, stream = read_video(tmp_path / name)
+    assert stream.codec_context.name == {"h265": "hevc"}.get(codec, codec)
+    np.testing.assert_allclose(pictures[0] / 255.0, gradient()[..., :3], atol=0.06)
+
+
+def test_a_larger_rate_factor_takes_fewer_bytes(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
+    sizes = []
+    for crf in (5, 40):
+        with VideoWriter(tmp_path / f"{crf}.mp4", 25, crf=crf) as writer:
+            writer.add(noise)
+        sizes.append((tmp_path / f"{crf}.mp4").stat().st_size)
+    assert sizes[1] < 0.5 * sizes[0]
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
+    for name, options, words in (
+        ("a.mp4", {"alpha": True}, "ProRes 4444"),
+        ("a.mov", {"alpha": True, "codec": "h264"}, "ProRes 4444"),
+        ("a.webm", {"codec": "h264"}, "h264 in .mp4"),
+        ("a.mp4", {"codec": "mpeg"}, "a codec of h264"),
+        ("a.mp4", {"crf": 52}, "0 to 51"),
+        ("a.mp4", {"crf": -1}, "0 to 51"),
+        ("a.mov", {"codec": "prores", "crf": 5}, "has none"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            VideoWriter(tmp_path / name, 25, **options)
+    with pytest.raises(DataError, match="rgba"), VideoWriter(tmp_path / "a.mov", 25, alpha=True) as writer:
+        writer.add(np.zeros((32, 32, 3)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_odd_sizes_are_made_even_by_repeating_the_edge(tmp_path: Path) -> None:
     image = np.zeros((35, 51, 3), np.float32)
     image[:, -1] = image[-1] = 1.0
@@ -115,7 +183,7 @@ def test_video_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(DataError, match="one shape"), VideoWriter(tmp_path / "a.mp4", 25) as writer:
         writer.add(np.zeros((32, 32, 3)))
         writer.add(np.zeros((32, 34, 3)))
-    monkeypatch.setattr(video, "CODEC", "no_such_codec")
+    monkeypatch.setitem(video.CODECS, "h264", replace(video.CODECS["h264"], encoder="no_such_codec"))
     with pytest.raises(ConfigError, match="no_such_codec encoder") as caught, VideoWriter(tmp_path / "a.mp4", 25):
         pass
     assert "\n" not in str(caught.value)

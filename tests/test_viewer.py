@@ -1,34 +1,28 @@
-"""The player: decoding ahead, the clock, views and paths; and the whole of it in a headless browser."""
+"""The player: views and paths; and the whole of it in a headless browser."""
 
 from __future__ import annotations
 
 import json
 import math
-import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import Page, open_page, wait_for
 from captures import ring_cameras, write_capture
-from conftest import child_environment
 from PIL import Image as Picture
+from players import running_player
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
 from taichi_vvc import charts
-from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli import run
-from taichi_vvc.errors import ConfigError, CorruptStream
-from taichi_vvc.io.paths import keyframe_path
-from taichi_vvc.playback import Clock, Playback, pack, unpack
+from taichi_vvc.io.paths import keyframe_path, path_document
+from taichi_vvc.playback import Playback
 from taichi_vvc.render import Image, Workspace, render
 from taichi_vvc.runtime import start
 from taichi_vvc.viewport import (
@@ -37,7 +31,6 @@ from taichi_vvc.viewport import (
     camera_of_view,
     draw,
     fitted_size,
-    path_document,
     quaternion,
     start_position,
 )
@@ -53,116 +46,6 @@ def file(tmp_path_factory) -> Path:
     capture = write_capture(folder / "capture", cameras=4, frames=FRAMES, size=24)
     list(tv.encode(tv.open_capture(capture), TINY, folder / "a.tvvc"))
     return folder / "a.tvvc"
-
-
-def same(a, b) -> bool:
-    arrays = zip((*a.symbols, *a.residuals, a.occupancy), (*b.symbols, *b.residuals, b.occupancy), strict=True)
-    return a.key == b.key and all(x.dtype == y.dtype and (x == y).all() for x, y in arrays)
-
-
-# ---- decoding ahead
-
-
-def test_packed_frames_come_back_exactly(file) -> None:
-    with tv.open(file) as stream:
-        for index in (0, 1):
-            frame = stream.symbols(index)
-            assert same(unpack(pack(frame), stream.header.layout), frame)
-        large = stream.symbols(0)
-        for grids in (large.symbols, large.residuals):
-            grids[0][0, 0, 0, :3] = (-(2**24) + 1, 127, -128)
-        assert same(unpack(pack(large), stream.header.layout), large)
-
-
-@pytest.mark.parametrize("memory", [1, 20_000, 2**28])
-def test_any_order_of_seeking_gives_the_decoder_s_frames(file, memory) -> None:
-    with tv.open(file) as stream, Playback(file, memory) as playback:
-        for index in (6, 0, 3, 2, 5, 5, 1, 4):
-            found = playback.get(index, timeout=60)
-            assert found is not None and same(found[0], stream.symbols(index))
-            assert found[1].steps == stream.parameters(index).steps
-
-
-def test_the_rest_of_the_file_is_decoded_unasked(file) -> None:
-    with Playback(file) as playback:
-        wait_for(lambda: playback.ready == tuple(range(FRAMES)), "all frames", 60)
-
-
-def test_memory_is_bounded_and_keeps_what_comes_next(file) -> None:
-    with tv.open(file) as stream:
-        sizes = [pack(stream.symbols(index)).size for index in range(FRAMES)]
-    budget = 3 * max(sizes)
-    with Playback(file, budget) as playback:
-        playback.get(4, timeout=60)
-        wait_for(lambda: {4, 5, 6} <= set(playback.ready), "the frames after the one at hand", 60)
-        assert playback.used <= budget
-        playback.get(1, timeout=60)
-        wait_for(lambda: {1, 2} <= set(playback.ready), "the frames after the one at hand", 60)
-        assert playback.used <= budget
-
-
-def test_a_damaged_frame_is_told_to_who_asks_and_the_next_group_plays(file, tmp_path) -> None:
-    with StreamReader(file) as reader:
-        entry = reader.frames[2]
-    data = bytearray(file.read_bytes())
-    data[entry.offset + entry.size // 2] ^= 255
-    (tmp_path / "bad.tvvc").write_bytes(data)
-    with tv.open(file) as stream, Playback(tmp_path / "bad.tvvc") as playback:
-        for index in (2, 3):
-            with pytest.raises(CorruptStream):
-                playback.get(index, timeout=60)
-        for index in (1, 5):
-            found = playback.get(index, timeout=60)
-            assert found is not None and same(found[0], stream.symbols(index))
-
-
-def test_there_is_no_frame_beyond_the_file(file) -> None:
-    with Playback(file) as playback, pytest.raises(IndexError, match="0..6"):
-        playback.get(FRAMES)
-    with pytest.raises(ConfigError, match="positive"):
-        Playback(file, 0)
-
-
-def test_closing_ends_the_thread(file) -> None:
-    before = threading.active_count()
-    Playback(file).close()
-    assert threading.active_count() == before
-
-
-# ---- the clock
-
-
-def test_the_clock_plays_loops_and_stops() -> None:
-    clock = Clock(10, Fraction(25))
-    assert clock.frame(100.0) == 0
-    clock.play(100.0)
-    assert [clock.frame(100.0 + t) for t in (0.0, 0.05, 0.21, 0.39)] == [0, 1, 5, 9]
-    assert clock.frame(100.41) == 0, "from the last frame to the first"
-    clock.loop = False
-    assert clock.frame(200.0) == 9 and not clock.playing
-    clock.play(300.0)
-    assert clock.frame(300.05) == 1, "played from the start again"
-
-
-def test_the_clock_keeps_its_place_when_the_speed_changes() -> None:
-    clock = Clock(100, 10)
-    clock.play(0.0)
-    clock.set_speed(0.5, 2.0)
-    assert clock.frame(2.0) == 20 and clock.frame(4.1) == 30
-    clock.pause(4.1)
-    assert clock.frame(50.0) == 30
-
-
-def test_steps_pause_and_wrap_around() -> None:
-    clock = Clock(5, 25)
-    clock.play(0.0)
-    clock.step(-1, 0.0)
-    assert clock.frame(9.0) == 4 and not clock.playing
-    clock.loop = False
-    clock.step(1, 9.0)
-    assert clock.frame(9.0) == 4
-    clock.seek(-3, 9.0)
-    assert clock.frame(9.0) == 0
 
 
 # ---- views, sizes, paths, pictures
@@ -245,34 +128,11 @@ def test_without_viser_one_line_says_what_to_install(file, monkeypatch, capfd) -
     assert 'pip install "taichi_vvc[view]"' in err and err.count("\n") == 1
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def player(file):
     """The address of a running player."""
-    pytest.importorskip("viser", reason='no package viser: pip install "taichi_vvc[view]"')
-    command = [sys.executable, "-m", "taichi_vvc", "view", str(file), "--backend", "cpu", "--port", str(free_port())]
-    # A group of its own on Windows, where Ctrl-C would reach the tests too.
-    flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=child_environment(), **flags
-    )
-    try:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:"), process.stderr.read()
+    with running_player(file) as url:
         yield url
-        assert process.poll() is None, process.stderr.read()
-        if sys.platform != "win32":
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
-            assert process.returncode == 0 and out == "" and "Traceback" not in err, err
-    finally:
-        process.kill()
-        process.communicate()
 
 
 FRAME = "Number((document.querySelector('.tvvc-timeline') || {dataset: {}}).dataset.frame)"

@@ -21,7 +21,7 @@ from .elements import Cursor
 from .syntax import Index
 
 MAGIC = b"TVVC"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 PREAMBLE = MAGIC + struct.pack("<HH", FORMAT_VERSION, 0)
 """The first 8 bytes: magic, format version, zero."""
 

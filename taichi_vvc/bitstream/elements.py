@@ -157,6 +157,17 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """All bytes that are left, maybe none, without their number; only at the end of a payload."""
+
+    def read(self, cursor: Cursor, name: str) -> bytes:
+        return cursor.take(len(cursor.data) - cursor.at)
+
+    def write(self, out: bytearray, value: bytes, name: str) -> None:
+        out += value
+
+
+@dataclass(frozen=True)
 class Text:
     """A :class:`Blob` of UTF-8."""
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import CorruptStream, StreamError, TruncatedStream
-from . import chunks, syntax
+from . import chunks, syntax, versions
 from .chunks import FrameEntry, GroupEntry
 from .syntax import FrameData, GroupHeader, SequenceHeader
 
@@ -53,7 +53,7 @@ class StreamReader:
         payload = chunks.read_payload(self._file, chunk, f"{self.path}: sequence header")
         if chunk.type != chunks.HEADER:
             raise CorruptStream(f"{self.path}: expected a sequence header first, found type {chunk.type!r}")
-        self.header: SequenceHeader = syntax.parse_header(payload, self.version)
+        self.header: SequenceHeader = versions.parse_header(payload, self.version)
         self.header_bytes = chunk.end
         try:
             contents = chunks.read_index(self._file, chunk.end, self.size)
@@ -88,7 +88,7 @@ class StreamReader:
         if len(group.grid_steps) != 1 + len(self.header.layout.levels):
             count = 1 + len(self.header.layout.levels)
             raise CorruptStream(f"{self.path}: group {number}: expected {count} steps, found {len(group.grid_steps)}")
-        if not group.mlp and (number == 0 or self.version < syntax.FIRST_WITH_SHARED_MLPS):
+        if not group.mlp and (number == 0 or self.version < versions.FIRST_WITH_SHARED_MLPS):
             raise CorruptStream(f"{self.path}: group {number}: expected MLPs, found none")
         return group
 
@@ -131,7 +131,7 @@ class StreamReader:
     def read_frame(self, number: int) -> FrameData:
         """The coded parts of a frame. Raises :class:`CorruptStream`; IndexError beyond the last frame."""
         entry = self.frames[number]
-        frame: FrameData = self._read(entry, chunks.FRAME, syntax.FRAMES[self.version], f"frame {number}")
+        frame: FrameData = self._read(entry, chunks.FRAME, versions.FRAMES[self.version], f"frame {number}")
         if (frame.number, frame.group, frame.type) != (entry.number, entry.group, entry.type):
             raise CorruptStream(f"{self.path}: expected frame {entry.number}, found frame {frame.number}")
         if len(frame.grids) != 1 + len(self.header.layout.levels):
@@ -147,14 +147,15 @@ class StreamReader:
     def components(self, number: int) -> dict[str, int]:
         """Bytes of a frame by part; they sum to what the frame added to the file.
 
-        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``mlp`` (0 but on the first frame of a
-        group that has its own), and ``overhead`` for framing, numbers, lengths and checksums.
+        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``cameras`` (0 where none moves), ``mlp`` (0
+        but on the first frame of a group that has its own), and ``overhead``: framing, numbers, lengths and checksums.
         """
         entry, frame = self.frames[number], self.read_frame(number)
         parts = {"coefficients": len(frame.grids[0])}
         parts.update({f"level{k}": len(payload) for k, payload in enumerate(frame.grids[1:], 1)})
         parts["occupancy"] = len(frame.occupancy)
         parts["motion"] = len(frame.motion)
+        parts["cameras"] = len(frame.cameras)
         parts["mlp"] = 0
         if entry.type == "key":
             parts["mlp"] = len(self.read_group(entry.group).mlp)

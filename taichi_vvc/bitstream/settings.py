@@ -1,4 +1,4 @@
-"""What the text of an encoder's settings may be: JSON that can be written again as it was read."""
+"""What a header may hold as the encoder's settings: JSON that can be written as it was read."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import math
 from typing import Any
 
 MAX_DEPTH = 16
-"""Levels of lists and objects."""
+"""Levels of lists and objects in the settings."""
 
 
 def settings_problem(text: str) -> str:
-    """What is wrong with settings, or "". Python's reader takes more than JSON has, and more than it can write."""
+    """Why a text cannot be the settings of a file, or ""."""
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError):
         return "expected the settings to be JSON, found other text"
     if not isinstance(settings, dict):
         return "expected the settings to be a JSON object, found another value"
+    return _unwritable(settings)
+
+
+def _unwritable(settings: dict[str, Any]) -> str:
+    """What Python reads as JSON and cannot write as such: numbers without end, half characters, values too deep."""
     values: list[tuple[Any, int]] = [(settings, 1)]
     while values:
         value, depth = values.pop()

@@ -6,14 +6,13 @@ Normative text: ``docs/bitstream.md``. Standard library only, so that a file can
 from __future__ import annotations
 
 import json
-import zlib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ..errors import CorruptStream
-from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Several, Structure, Text
+from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
 from .settings import settings_problem
 
 MAX_GRIDS = 16
@@ -29,6 +28,14 @@ MAX_HEADER = 1 << 20
 """Bytes of the sequence header before compression."""
 
 MAX_FRAMES = 1 << 24
+MAX_CAMERA_NUMBER = 1 << 52
+"""Magnitude of the integers that poses and lenses are rounded to; exact in a 64-bit float."""
+
+POSITION_BIAS = 64
+"""``position_bits`` of the header less this are the binary digits behind the point."""
+
+LENS_BITS = (7,) * 4 + (20,) * 4
+"""Binary digits behind the point of fx, fy, cx, cy (pixels), k1, k2, p1, p2."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class SequenceHeader:
         intrinsics, cameras: the capture's cameras, already reduced.
         settings: the encoder's effective settings, a JSON object; see :func:`settings_text`.
         library: what wrote the file.
+        rotation_bits, position_bits: units of poses that change, see ``poses.py``; not in versions before 4.
     """
 
     layout: Layout
@@ -127,6 +135,8 @@ class SequenceHeader:
     cameras: tuple[CameraRecord, ...]
     settings: str
     library: str
+    rotation_bits: int = 17
+    position_bits: int = POSITION_BIAS + 12
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,7 @@ class FrameData:
         occupancy: the coded mask.
         grids: one coded payload per grid.
         motion: the coded displacements, empty where nothing moves.
+        cameras: what changes of them, empty where they are those of the frame before (on a key frame: of the header).
     """
 
     number: int
@@ -162,6 +173,7 @@ class FrameData:
     occupancy: bytes
     grids: tuple[bytes, ...]
     motion: bytes = b""
+    cameras: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -230,7 +242,8 @@ def _group_problem(group: GroupHeader) -> str:
     return ""
 
 
-def _header_problem(header: SequenceHeader) -> str:
+def still_problem(header: SequenceHeader) -> str:
+    """What is wrong with the header of a file whose cameras do not move, or ""."""
     names = [camera.name for camera in header.cameras]
     if len(set(names)) != len(names):
         return "expected distinct camera names, found one twice"
@@ -238,6 +251,19 @@ def _header_problem(header: SequenceHeader) -> str:
         if camera.intrinsics >= len(header.intrinsics):
             return f"expected intrinsics in 0..{len(header.intrinsics) - 1}, found {camera.intrinsics}"
     return settings_problem(header.settings)
+
+
+def _moving_problem(header: SequenceHeader) -> str:
+    """:func:`still_problem` since cameras may move."""
+    largest = math.ldexp(1.0, POSITION_BIAS - header.position_bits) * MAX_CAMERA_NUMBER
+    for camera in header.cameras:
+        if max(map(abs, camera.position)) >= largest:
+            return f"expected positions below {largest:g}, found {camera.position} of camera {camera.name!r}"
+    for i in header.intrinsics:
+        lens = (i.fx, i.fy, i.cx, i.cy, i.k1, i.k2, i.p1, i.p2)
+        if any(abs(value) * 2**bits >= MAX_CAMERA_NUMBER for value, bits in zip(lens, LENS_BITS, strict=True)):
+            return f"expected a lens of moderate numbers, found {lens}"
+    return still_problem(header)
 
 
 _NODES = Fixed(Count(MAX_NODES, 2), 3)
@@ -300,10 +326,12 @@ HEADER = Structure(
         ("downscale", Count(1 << 16, 1)),
         ("intrinsics", Several(INTRINSICS, MAX_CAMERAS)),
         ("cameras", Several(CAMERA, MAX_CAMERAS)),
+        ("rotation_bits", Count(30, 1)),
+        ("position_bits", Count(2 * POSITION_BIAS)),
         ("settings", Text(1 << 16)),
         ("library", Text(255)),
     ),
-    _header_problem,
+    _moving_problem,
 )
 GROUP = Structure(
     GroupHeader,
@@ -323,7 +351,13 @@ FRAME_PREFIX = (
 )
 FRAME = Structure(
     FrameData,
-    (*FRAME_PREFIX, ("occupancy", Blob()), ("motion", Blob()), ("grids", Several(Blob(), MAX_GRIDS))),
+    (
+        *FRAME_PREFIX,
+        ("occupancy", Blob()),
+        ("motion", Blob()),
+        ("grids", Several(Blob(), MAX_GRIDS)),
+        ("cameras", Rest()),
+    ),
     _frame_problem,
 )
 INDEX_ENTRY = Structure(
@@ -349,36 +383,7 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _without(structure: Structure, name: str) -> Structure:
-    return replace(structure, fields=tuple(field for field in structure.fields if field[0] != name))
-
-
-# Version 1 had no motion; version 3 codes it in another way.
-_LAYOUT_1 = _without(LAYOUT, "motion_block")
-HEADERS = {
-    1: replace(HEADER, fields=tuple((k, _LAYOUT_1 if k == "layout" else element) for k, element in HEADER.fields)),
-    2: HEADER,
-    3: HEADER,
-}
-FRAMES = {1: _without(FRAME, "motion"), 2: FRAME, 3: FRAME}
-"""How each version of the format writes these chunks; the other chunks are the same in all."""
-
-FIRST_WITH_SHARED_MLPS = 3
-"""The version since which a group may have the MLPs of the group before."""
-
-
-def pack_header(header: SequenceHeader) -> bytes:
-    """The payload of the header chunk: the syntax, compressed as a zlib stream."""
-    return zlib.compress(HEADER.pack(header), 9)
-
-
-def parse_header(payload: bytes, version: int = max(HEADERS)) -> SequenceHeader:
-    """The inverse of :func:`pack_header`, of any version; inflates to at most :data:`MAX_HEADER` bytes."""
-    inflate = zlib.decompressobj()
-    try:
-        data = inflate.decompress(payload, MAX_HEADER)
-    except zlib.error as error:
-        raise CorruptStream(f"sequence header: expected zlib data, found damage ({error})") from error
-    if not inflate.eof or inflate.unused_data:
-        raise CorruptStream(f"sequence header: expected one zlib stream of at most {MAX_HEADER} bytes, found otherwise")
-    return HEADERS[version].parse(data, "sequence header")
+def frame_step_of(header: SequenceHeader) -> int:
+    """How many of the capture's frames it is from one frame of a file to the next: 1, unless the settings say so."""
+    step = json.loads(header.settings).get("frame_step", 1)
+    return step if type(step) is int and 1 <= step <= MAX_FRAMES else 1

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ..errors import ConfigError, DataError
-from . import chunks, syntax
+from . import chunks, syntax, versions
 from .chunks import FrameEntry, GroupEntry, Order
 from .locks import is_at, lock
 from .reader import StreamReader
@@ -34,9 +34,8 @@ class StreamWriter:
         self._before = before
         self._start = start
         self._order = order
-        self._cut = self._complete = (
-            False  # whether something behind ``order.end`` is to go, and whether it is an index
-        )
+        # Whether something behind ``order.end`` is to go, and whether that is an index.
+        self._cut = self._complete = False
         self._replaced: tuple[Path, BinaryIO] | None = None  # where the file is so far, and the one that it replaces
 
     @classmethod
@@ -49,7 +48,7 @@ class StreamWriter:
             ConfigError: the file exists, or another process is writing it, or there can be none of this name.
             DataError: not even the header can be written; no file is left then.
         """
-        payload = syntax.pack_header(header)
+        payload = versions.pack_header(header)
         old = _locked(path) if overwrite and os.path.exists(path) else None
         place = Path(path)
         if old is not None:
@@ -277,8 +276,30 @@ def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: Seque
         old, new = json.loads(stored.settings), json.loads(wanted.settings)
         names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         differing[differing.index("settings")] = ", ".join(names) or "the order of settings"
+    if "cameras" in differing:
+        differing[differing.index("cameras")] = f"cameras{_other_cameras(stored, wanted)}"
+    if "fps" in differing:
+        differing[differing.index("fps")] = f"fps ({float(wanted.fps):g}, the file has {float(stored.fps):g})"
     if differing:
         raise ConfigError(
             f"{Path(path)}: expected the settings that the file was started with, found other {', '.join(differing)}; "
             "use the same ones or start anew"
         )
+
+
+def _other_cameras(stored: SequenceHeader, wanted: SequenceHeader) -> str:
+    """In what the cameras of two headers differ, in brackets; nothing where it is calibration only."""
+    old, new = ({camera.name: camera.split for camera in header.cameras} for header in (stored, wanted))
+
+    def some(names: list[str]) -> str:
+        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") if names else "none"
+
+    parts = [
+        f"{word} {some(names)}"
+        for word, names in (("without", [n for n in old if n not in new]), ("with", [n for n in new if n not in old]))
+        if names
+    ]
+    if not parts and old != new:
+        here, there = (some([name for name, split in which.items() if split == "test"]) for which in (new, old))
+        parts = [f"held out: {here}, in the file {there}"]
+    return f" ({', '.join(parts)})" if parts else ""

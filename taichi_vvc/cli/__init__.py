@@ -1,9 +1,10 @@
 """The ``tvvc`` command: one file per subcommand, and here what they share of the outside world.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 unexpected, 2 usage, 3 unusable capture or
-an output that cannot be written, 4 bad stream, 5 backend, 130 interrupted. Errors are one line; ``--debug`` adds the
-traceback. A subcommand's module is imported only when it runs, so that ``tvvc info`` loads neither Taichi nor the
-entropy coder. The program itself, in ``program.py``, is imported by ``run``: Ctrl-C is caught from there on.
+an output that cannot be written, 4 bad stream, 5 backend, 130 interrupted, 143 terminated. Errors are one line;
+``--debug`` adds the traceback. A subcommand's module is imported only when it runs, so that ``tvvc info`` loads neither
+Taichi nor the entropy coder. The program itself, in ``program.py``, is imported by ``run``: Ctrl-C is caught from there
+on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from taichi_vvc.cli.standard import interrupted_status, prepare
 
 if TYPE_CHECKING:
     from taichi_vvc.cli.program import tvvc
@@ -34,7 +37,7 @@ COMMANDS = {
     "demo": "Encode, decode and render the small capture that comes with the package.",
 }
 
-INTERRUPTED = "interrupted; what was finished is on disk, and a .tvvc file stays playable"
+INTERRUPTED = "interrupted; what was finished before is on disk"
 
 
 def __getattr__(name: str) -> object:
@@ -53,15 +56,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         from taichi_vvc.cli.program import run_program
 
         return run_program(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         # While modules were loading; the program catches its own. Nothing but the standard library is sure to be there.
-        event = json.dumps({"event": "error", "text": INTERRUPTED, "exit_code": 130})
+        status = interrupted_status(error)
+        event = json.dumps({"event": "error", "text": INTERRUPTED, "exit_code": status})
         print(event if wants_json(arguments) else INTERRUPTED, file=sys.stderr)
-        return 130
+        return status
 
 
 def main() -> None:
     """Entry point of the console script: runs ``sys.argv`` and exits with its status."""
+    prepare()
     sys.exit(run())
 
 

@@ -13,6 +13,7 @@ from taichi_vvc.config import crf_of_lambda
 from taichi_vvc.errors import TvvcError
 from taichi_vvc.metrics import finite_mean
 from taichi_vvc.types import FrameStats
+from taichi_vvc.words import counted
 
 
 @dataclass
@@ -77,7 +78,10 @@ class Account:
             "psnr": psnr,
         }
         if not self.done:
-            say_result(f"{output}: all {self.total} frames were there already, {size / 1000:.1f} kB", **fields)
+            say_result(
+                f"{output}: {counted(self.total, 'frame')}, there already, {size / 1000:.1f} kB",
+                **fields,
+            )
             return
         judged = finite_mean([frame.judged_psnr for frame in self.done])
         run = [
@@ -85,9 +89,9 @@ class Account:
             *([] if judged is None else [f"{judged:.2f} dB as tvvc eval measures"]),
             f"{seconds:.0f} s",
         ]
-        scope = "," if len(self.done) == self.total else f"; the {len(self.done)} frames of this run:"
+        scope = "," if len(self.done) == self.total else f"; the {counted(len(self.done), 'frame')} of this run:"
         say_result(
-            f"{output}: {self.total} frames, {size / 1000:.1f} kB, {size / 1000 / self.total:.2f} kB/frame, "
+            f"{output}: {counted(self.total, 'frame')}, {size / 1000:.1f} kB, {size / 1000 / self.total:.2f} kB/frame, "
             f"{size * 8 / 1000 * float(self.fps) / self.total:.0f} kbit/s{scope} {', '.join(run)}",
             **fields,
         )

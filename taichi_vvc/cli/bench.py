@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import click
 
-from taichi_vvc.cli.capture import bounds_option, format_option
-from taichi_vvc.cli.encode import describe_capture
-from taichi_vvc.cli.options import backend_option, common_options, frames_option
-from taichi_vvc.cli.progress import ProgressLine, say, warn
+from taichi_vvc.cli.capture import Chosen, capture_options, say_capture
+from taichi_vvc.cli.options import backend_option, common_options, start_backend, threads_option
+from taichi_vvc.cli.progress import ProgressLine, say
 from taichi_vvc.config import PRESETS
 
 
@@ -27,28 +25,24 @@ from taichi_vvc.config import PRESETS
     "default full,paper,posthoc.",
 )
 @click.option("--points", type=click.IntRange(4), default=4, show_default=True, help="Rate points per curve.")
-@frames_option
-@click.option("--downscale", type=click.IntRange(1), default=1, show_default=True, help="Reduce the pictures K times.")
+@capture_options
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
 )
 @click.option("--keyint", type=click.IntRange(1), help="Frames from key frame to key frame; default about one second.")
 @backend_option
-@format_option
-@bounds_option
+@threads_option
 @common_options
 def command(
     capture: Path,
     output: Path,
     configs: str | None,
     points: int,
-    frames: slice | None,
-    downscale: int,
+    chosen: Chosen,
     preset: str,
     keyint: int | None,
     backend: str,
-    layout: str | None,
-    bounds: Any,
+    threads: int | None,
 ) -> None:
     """Encode CAPTURE in several ways at several rates, compare with its held-out views, and write a table and plots.
 
@@ -59,16 +53,14 @@ def command(
         raise click.UsageError(f"{output} is a file; expected the name of a folder")
 
     from taichi_vvc.bench import CONFIGURATIONS, DEFAULT_CONFIGS, run_bench
-    from taichi_vvc.sequence import open_capture
 
     names = list(DEFAULT_CONFIGS) if configs is None else [name.strip() for name in configs.split(",") if name.strip()]
     if names == ["all"]:
         names = list(CONFIGURATIONS)
     config = PRESETS[preset] if keyint is None else dataclasses.replace(PRESETS[preset], keyint=keyint)
-    sequence = open_capture(capture, frames=frames, downscale=downscale, format=layout, bounds=bounds)
-    for message in sequence.messages:
-        warn(message)
-    say(describe_capture(sequence))
+    sequence = chosen.open(capture)
+    say_capture(sequence)
+    start_backend(backend, threads)
     with ProgressLine(len(set(names)) * points, "bench") as line:
         run_bench(
             sequence,

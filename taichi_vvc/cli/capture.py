@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from taichi_vvc.cli.options import FrameRange
+from taichi_vvc.cli.progress import say, warn
 from taichi_vvc.io.layouts import LAYOUTS
+from taichi_vvc.rates import frame_rate
+from taichi_vvc.types import Camera
+from taichi_vvc.words import counted
+
+if TYPE_CHECKING:
+    from taichi_vvc.sequence import MultiViewSequence
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,15 +57,45 @@ class Rate(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parses the option's text; a usage error says what was expected."""
-        if isinstance(value, Fraction):
-            return value
-        try:
-            rate = Fraction(value).limit_denominator(100_000)
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-        if not 0 < rate <= 10_000:
-            self.fail(f"expected frames per second, such as 25 or 30000/1001, found '{value}'", param, ctx)
+        rate = frame_rate(value)
+        if rate is None:
+            found = f"'{value:.60}'" if isinstance(value, str) else type(value).__name__
+            self.fail(f"expected frames per second, such as 25 or 30000/1001, found {found}", param, ctx)
         return rate
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be taken of a capture, as its options say; see :func:`taichi_vvc.sequence.open_capture`."""
+
+    frames: slice | None
+    downscale: int
+    cameras: str | None
+    test_cameras: str | None
+    fps: Fraction | None
+    layout: str | None
+    bounds: Any
+
+    def open(self, path: Path, strict: bool = True) -> MultiViewSequence:
+        """Opens the capture.
+
+        Raises:
+            DataError: it cannot be used.
+            ConfigError: an option does not fit it.
+        """
+        from taichi_vvc.sequence import open_capture
+
+        return open_capture(
+            path,
+            frames=self.frames,
+            downscale=self.downscale,
+            bounds=self.bounds,
+            format=self.layout,
+            strict=strict,
+            cameras=self.cameras,
+            test_cameras=self.test_cameras,
+            fps=self.fps,
+        )
 
 
 def format_option(function: F) -> F:
@@ -66,11 +108,81 @@ def format_option(function: F) -> F:
     )(function)
 
 
-def bounds_option(function: F) -> F:
-    """Adds ``--bounds``."""
-    return click.option(
-        "--bounds",
-        type=Box(),
-        metavar="X0,Y0,Z0,X1,Y1,Z1",
-        help="Box to code, world units; else the capture's or found.",
-    )(function)
+def capture_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what says which part of a capture is taken; the command gets it as ``chosen``, a :class:`Chosen`."""
+
+    @functools.wraps(function)
+    def with_choice(*arguments: Any, **options: Any) -> Any:
+        chosen = Chosen(**{field.name: options.pop(field.name) for field in dataclasses.fields(Chosen)})
+        return function(*arguments, chosen=chosen, **options)
+
+    options = (
+        click.option(
+            "--frames",
+            type=FrameRange(strides=True),
+            metavar="A:B:S",
+            help="Frames A to B-1, every S-th of them; also A:B, A:, :B, ::S or a single number.",
+        ),
+        click.option(
+            "--downscale", type=click.IntRange(1), default=1, show_default=True, help="Reduce the pictures K times."
+        ),
+        click.option(
+            "--cameras",
+            metavar="C,...",
+            help="Use these cameras only: names, patterns such as cam0*, positions A:B:S as tvvc inspect lists them; "
+            "-C leaves one out.",
+        ),
+        click.option(
+            "--test-cameras",
+            metavar="C,...",
+            help="Hold out these cameras, in the same form, and no others; none: train on all. Default: as the capture "
+            "says.",
+        ),
+        click.option(
+            "--fps",
+            type=Rate(),
+            metavar="F",
+            help="Frames per second of the capture, such as 25 or 30000/1001, in place of what it says.",
+        ),
+        format_option,
+        click.option(
+            "--bounds",
+            type=Box(),
+            metavar="X0,Y0,Z0,X1,Y1,Z1",
+            help="Box to code, world units; else the capture's or found.",
+        ),
+    )
+    command: Callable[..., Any] = with_choice
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def describe_capture(sequence: MultiViewSequence) -> str:
+    """One line about an opened capture."""
+    held_out = sum(camera.split == "test" for camera in sequence.cameras)
+    cameras = counted(len(sequence.cameras) - held_out, "camera") + (f" and {held_out} held out" if held_out else "")
+    return (
+        f"{sequence.path}: {counted(len(sequence), 'frame')} at {float(sequence.fps):g} fps, {cameras}, "
+        f"{_sizes(sequence.cameras)}, bounds {sequence.bounds.ranges()} ({sequence.bounds_source})"
+    )
+
+
+def say_capture(sequence: MultiViewSequence) -> None:
+    """Says what is known of a capture that is about to be coded: warnings, then one line."""
+    from taichi_vvc.sequence import NO_MASKS, NONE_HELD_OUT
+
+    for message in sequence.messages:
+        warn(message)
+    if not sequence.has_alpha:
+        warn(NO_MASKS)
+    if all(camera.split == "train" for camera in sequence.cameras):
+        warn(NONE_HELD_OUT)
+    say(describe_capture(sequence))
+
+
+def _sizes(cameras: Sequence[Camera], limit: int = 3) -> str:
+    """The sizes of pictures from the smallest to the largest; only these two where there are many."""
+    found = sorted({(camera.width, camera.height) for camera in cameras}, key=lambda size: (size[0] * size[1], size))
+    names = [f"{width}x{height}" for width, height in found]
+    return ", ".join(names) if len(names) <= limit else f"{names[0]} to {names[-1]}"

@@ -6,8 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import click
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli.account import Account, frame_fields, frame_sizes
-from taichi_vvc.cli.capture import bounds_option, format_option
+from taichi_vvc.cli.capture import Chosen, capture_options, say_capture
 from taichi_vvc.cli.options import (
     STDOUT,
     Colour,
@@ -25,14 +24,16 @@ from taichi_vvc.cli.options import (
     check_output_file,
     check_output_folder,
     common_options,
-    frames_option,
     overwrite_option,
     start_backend,
+    threads_option,
 )
-from taichi_vvc.cli.progress import ProgressLine, detail, say, warn
+from taichi_vvc.cli.progress import ProgressLine, detail, warn, warnings_said
+from taichi_vvc.cli.standard import interrupted_status
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
-from taichi_vvc.errors import DataError, TvvcError, TvvcWarning
-from taichi_vvc.types import Camera, FrameStats
+from taichi_vvc.errors import DataError, TvvcError
+from taichi_vvc.types import FrameStats
+from taichi_vvc.words import counted
 
 CSV_START = ("frame", "type", "bytes")
 CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
@@ -43,8 +44,7 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
 )
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write.")
-@frames_option
-@click.option("--downscale", type=click.IntRange(1), default=1, show_default=True, help="Reduce the pictures K times.")
+@capture_options
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
 )
@@ -87,6 +87,7 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     help="Whether a key frame also comes at a cut, and where an inter frame loses the scene.",
 )
 @backend_option
+@threads_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Figures of each frame; - is stdout."
@@ -99,15 +100,12 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     help="Write a held-out view beside the truth: every few seconds, and of each finished frame.",
 )
 @click.option("--resume", is_flag=True, help="Go on with a file whose encode was stopped, with the same settings.")
-@format_option
-@bounds_option
 @overwrite_option
 @common_options
 def command(
     capture: Path,
     output: Path,
-    frames: slice | None,
-    downscale: int,
+    chosen: Chosen,
     preset: str,
     crf: float | None,
     lambda_rate: float | None,
@@ -117,12 +115,11 @@ def command(
     keyint: int | None,
     scenecut: bool,
     backend: str,
+    threads: int | None,
     seed: int,
     csv_file: Path | None,
     preview_folder: Path | None,
     resume: bool,
-    layout: str | None,
-    bounds: Any,
     overwrite: bool,
 ) -> None:
     """Encode CAPTURE, a folder in any of the layouts of docs/capture.md, into one file.
@@ -140,18 +137,14 @@ def command(
     if preview_folder is not None:
         check_output_folder(preview_folder, overwrite or resume)
 
-    from taichi_vvc.sequence import open_capture
-
     if background is not None:
         changes["background"] = background
     if keyint is not None:
         changes["keyint"] = keyint
     config = dataclasses.replace(PRESETS[preset], **changes)
-    sequence = open_capture(capture, frames=frames, downscale=downscale, format=layout, bounds=bounds)
-    for message in sequence.messages:
-        warn(message)
-    say(describe_capture(sequence))
-    runtime = start_backend(backend)
+    sequence = chosen.open(capture)
+    say_capture(sequence)
+    runtime = start_backend(backend, threads)
     detail(f"backend {runtime.backend}; settings {config.settings()}")
     preview = None
     if preview_folder is not None:
@@ -189,7 +182,7 @@ def encode_with_progress(
     """Runs an encode and says how it goes.
 
     Raises:
-        click.exceptions.Exit: status 130 after Ctrl-C; the file is closed and playable then.
+        click.exceptions.Exit: status 130 after Ctrl-C, 143 after SIGTERM; the file is closed and playable then.
     """
     from taichi_vvc.encode import encode
 
@@ -197,7 +190,7 @@ def encode_with_progress(
     varies = config.bitrate is not None or config.target_psnr is not None
     account = Account(total, sequence.fps, varies, frame_sizes(output) if resume and output.exists() else [])
     begun = False
-    with ProgressLine(total, "encode", costs=encode_costs(total, config, sequence.fps)) as line, _warnings_said():
+    with ProgressLine(total, "encode", costs=encode_costs(total, config, sequence.fps)) as line, warnings_said():
 
         def report(progress: Any) -> None:
             nonlocal begun
@@ -225,10 +218,10 @@ def encode_with_progress(
             for frame in _with_csv(statistics, csv_file, resume):
                 account.done.append(frame)
                 line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             untouched = replaced and not account.done
             warn(f"interrupted; {output} is as it was" if untouched else _interrupted(output))
-            raise click.exceptions.Exit(130) from None
+            raise click.exceptions.Exit(interrupted_status(error)) from None
     account.say(output)
 
 
@@ -236,23 +229,6 @@ def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
     """What frames cost relative to each other: their iterations."""
     group = config.group_length(fps)
     return [config.inter_iterations if number % group else config.key_iterations for number in range(total)]
-
-
-def describe_capture(sequence: Any) -> str:
-    """One line about an opened capture."""
-    held_out = sum(camera.split == "test" for camera in sequence.cameras)
-    cameras = f"{len(sequence.cameras) - held_out} cameras" + (f" and {held_out} held out" if held_out else "")
-    return (
-        f"{sequence.path}: {len(sequence)} frames at {float(sequence.fps):g} fps, {cameras}, "
-        f"{_sizes(sequence.cameras)}, bounds {sequence.bounds.ranges()} ({sequence.bounds_source})"
-    )
-
-
-def _sizes(cameras: Sequence[Camera], limit: int = 3) -> str:
-    """The sizes of pictures from the smallest to the largest; only these two where there are many."""
-    found = sorted({(camera.width, camera.height) for camera in cameras}, key=lambda size: (size[0] * size[1], size))
-    names = [f"{width}x{height}" for width, height in found]
-    return ", ".join(names) if len(names) <= limit else f"{names[0]} to {names[-1]}"
 
 
 def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool) -> Iterator[FrameStats]:
@@ -293,23 +269,6 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
             yield frame
 
 
-@contextlib.contextmanager
-def _warnings_said() -> Iterator[None]:
-    """Says the package's warnings as the command line says its own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", TvvcWarning)
-        show = warnings.showwarning
-
-        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, TvvcWarning):
-                warn(str(message))
-            else:
-                show(message, category, *place, **more)
-
-        warnings.showwarning = shown
-        yield
-
-
 def _interrupted(output: Path) -> str:
     try:
         with StreamReader(output) as reader:
@@ -318,4 +277,4 @@ def _interrupted(output: Path) -> str:
         whole = 0
     if not whole:
         return f"interrupted before the first frame was whole; {output} holds no picture yet"
-    return f"interrupted; {output} is playable, it holds {whole} whole frames; --resume goes on from there"
+    return f"interrupted; {output} is playable, it holds {counted(whole, 'whole frame')}; --resume goes on from there"

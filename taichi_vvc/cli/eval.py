@@ -17,8 +17,10 @@ from taichi_vvc.cli.options import (
     memory_option,
     overwrite_option,
     start_backend,
+    threads_option,
 )
-from taichi_vvc.cli.progress import ProgressLine, say
+from taichi_vvc.cli.progress import ProgressLine, say, warnings_said
+from taichi_vvc.words import counted
 
 
 @click.command(epilog="Example:  tvvc eval out.tvvc capture/ --split test --json")
@@ -27,11 +29,12 @@ from taichi_vvc.cli.progress import ProgressLine, say
 @click.option(
     "--split",
     type=click.Choice(("test", "train", "all")),
-    help="Cameras to compare: held out, fitted or all; default test, or all where none is held out.",
+    help="Cameras to compare: held out when FILE was made, fitted, or all; default test. All where there are none.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="OUT.html", help="Write a page with pictures too.")
 @backend_option
+@threads_option
 @memory_option
 @format_option
 @overwrite_option
@@ -43,14 +46,15 @@ def command(
     as_json: bool,
     report: Path | None,
     backend: str,
+    threads: int | None,
     memory_limit: int | None,
     layout: str | None,
     overwrite: bool,
 ) -> None:
     """Decode FILE, render the cameras of CAPTURE at the coded size, and compare.
 
-    PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures. The size and
-    the frames come from the file.
+    PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures. The size, the
+    frames, and which cameras were held out come from the file.
     """
     if report is not None:
         check_output_file(report, overwrite, file)
@@ -62,9 +66,9 @@ def command(
     with open_stream(file, memory_limit) as stream:
         damage = warn_if_incomplete(stream, file)
         count = len(stream)
-    start_backend(backend)
-    with ProgressLine(count, "eval", keep_lines=False) as line:
-        pictures = Report(file, capture)
+    start_backend(backend, threads)
+    with ProgressLine(count, "eval", keep_lines=False) as line, warnings_said():
+        pictures = Report(file, capture, layout)
         figures = evaluate(
             file,
             capture,
@@ -90,10 +94,17 @@ def as_text(figures: dict[str, Any]) -> str:
         rows.append(f"{row['frame']:5} {row['type']:6}{row['bytes']:10}{_quality(row)}")
     rows.append(f"{'all':5} {'':6}{figures['bytes']:10}{_quality(figures)}")
     rows.append(
-        f"{figures['frames']} frames, cameras: {figures['split']}, {figures['bytes_per_frame'] / 1000:.2f} kB/frame, "
-        f"{figures['bitrate_kbps']:.0f} kbit/s"
+        f"{counted(figures['frames'], 'frame')}, {_cameras(figures)}, "
+        f"{figures['bytes_per_frame'] / 1000:.2f} kB/frame, {figures['bitrate_kbps']:.0f} kbit/s"
     )
     return "\n".join(rows)
+
+
+def _cameras(figures: dict[str, Any]) -> str:
+    """How many cameras were compared, and what they were to the encode."""
+    count, held_out = len(figures["cameras"]), figures["held_out"]
+    kinds = [f"{number} {kind}" for number, kind in ((held_out, "held out"), (count - held_out, "fitted")) if number]
+    return f"{counted(count, 'camera')} ({' and '.join(kinds) if len(kinds) > 1 else kinds[0].split(' ', 1)[1]})"
 
 
 def _quality(row: dict[str, Any]) -> str:

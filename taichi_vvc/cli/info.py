@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
-from taichi_vvc.bitstream import FORMAT_VERSION, StreamReader
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.bitstream.syntax import frame_step_of
 from taichi_vvc.cli.options import common_options
 from taichi_vvc.cli.text import echo, printable
 from taichi_vvc.types import Bounds
+from taichi_vvc.words import counted
 
 
 @click.command(epilog="Example:  tvvc info out.tvvc --json --frames")
@@ -46,7 +48,7 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
     header, layout = reader.header, reader.header.layout
     count = len(reader.frames)
     described: dict[str, Any] = {
-        "version": FORMAT_VERSION,
+        "version": reader.version,
         "frames": count,
         "fps": float(header.fps),
         "duration": float(count / header.fps),
@@ -60,6 +62,7 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
         "cameras": [],
         "settings": json.loads(header.settings),
         "first_frame": header.first_frame,
+        "frame_step": frame_step_of(header),
         "downscale": header.downscale,
         "background": list(header.background),
         "library": header.library,
@@ -112,20 +115,45 @@ def _as_text(info: dict[str, Any]) -> str:
     rate = f", {size / 1000 / count:.2f} kB/frame, {size * 8 / 1000 / info['duration']:.0f} kbit/s" if count else ""
     lines = [
         f"format      version {info['version']}, written by {info['library']}",
-        f"frames      {count} frames at {info['fps']:g} fps, {info['duration']:.3f} s"
+        f"frames      {counted(count, 'frame')} at {info['fps']:g} fps, {info['duration']:.3f} s"
         + ("" if info["complete"] else "  (incomplete: the encode was stopped, or the index is damaged)"),
         f"bytes       {size}{rate}",
         f"groups      {len(info['gops'])}, first frames {_some([str(gop['first']) for gop in info['gops']])}",
         f"bounds      {box}",
         f"cameras     {cameras}, {_some(sizes)} pixels",
-        f"capture     from frame {info['first_frame']}, reduced {info['downscale']} times",
+        f"capture     {_part(info)}",
         f"field       coefficients {'x'.join(map(str, info['layout']['coefficients']))}, levels {levels}",
-        f"settings    {', '.join(f'{name} {_plain(value)}' for name, value in info['settings'].items())}",
+        *_table("settings", info["settings"]),
     ]
     for row in info.get("frame_list", []):
         parts = "  ".join(f"{name.removeprefix('bytes_')} {row[name]}" for name in row if name.startswith("bytes_"))
         lines.append(f"frame {row['frame']:5}  {row['type']:5}  {row['bytes']:8}  {parts}")
     return "\n".join(map(printable, lines))
+
+
+def _part(info: dict[str, Any]) -> str:
+    """Which frames of the capture were coded, and at what size."""
+    step, scale = info["frame_step"], info["downscale"]
+    ending = "th" if step % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(step % 10, "th")
+    every = f", every {step}{ending}" if step > 1 else ""
+    return f"from frame {info['first_frame']}{every}, {f'reduced {scale} times' if scale > 1 else 'at full size'}"
+
+
+def _table(title: str, values: dict[str, Any], columns: int = 2) -> list[str]:
+    """Names and values in columns, read downwards."""
+    cells = [(name, _plain(value)) for name, value in values.items()]
+    rows = -(-len(cells) // columns)
+    parts = [cells[start : start + rows] for start in range(0, len(cells), rows or 1)]
+    widths = [[max(len(cell[k]) for cell in part) for k in (0, 1)] for part in parts]
+    lines = []
+    for row in range(rows):
+        shown = [
+            f"{part[row][0]:{wide}}  {part[row][1]:{high}}"
+            for part, (wide, high) in zip(parts, widths, strict=True)
+            if row < len(part)
+        ]
+        lines.append(f"{title if row == 0 else '':12}{'    '.join(shown)}".rstrip())
+    return lines
 
 
 def _plain(value: Any) -> str:

@@ -8,30 +8,25 @@ from typing import Any
 
 import click
 
-from taichi_vvc.cli.capture import bounds_option, format_option
-from taichi_vvc.cli.options import check_output_file, common_options, frames_option, overwrite_option
+from taichi_vvc.cli.capture import Chosen, capture_options
+from taichi_vvc.cli.options import check_output_file, common_options, overwrite_option
 from taichi_vvc.cli.progress import say, warn
 from taichi_vvc.types import Bounds
+from taichi_vvc.words import duration
 
 
 @click.command(epilog="Example:  tvvc inspect capture/ -o picture.png")
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PICTURE.png", help="Draw cameras and bounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@frames_option
-@click.option("--downscale", type=click.IntRange(1), default=1, show_default=True, help="As encode would be told.")
-@format_option
-@bounds_option
+@capture_options
 @overwrite_option
 @common_options
 def command(
     capture: Path,
     output: Path | None,
     as_json: bool,
-    frames: slice | None,
-    downscale: int,
-    layout: str | None,
-    bounds: Any,
+    chosen: Chosen,
     overwrite: bool,
 ) -> None:
     """Say what CAPTURE holds, what will make trouble and what encoding will take; -o draws its cameras and bounds.
@@ -45,9 +40,8 @@ def command(
         check_output_file(output, overwrite)
 
     from taichi_vvc.io.survey import survey
-    from taichi_vvc.sequence import open_capture
 
-    sequence = open_capture(capture, frames=frames, downscale=downscale, format=layout, bounds=bounds, strict=False)
+    sequence = chosen.open(capture, strict=False)
     found = survey(sequence)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -79,11 +73,9 @@ def estimates_as_text(found: dict[str, Any]) -> str:
 def _rough(row: dict[str, Any]) -> tuple[str, str, str]:
     """Time, memory and size with no more digits than an estimate has."""
     seconds, size = row["seconds"], row["size"]
-    steps = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
-    unit, name = next(step for step in steps if seconds >= 1.5 * step[0] or step[1] == "s")
     kilo = size < 1e6
     return (
-        f"{float(f'{seconds / unit:.2g}'):g} {name}",
+        duration(seconds),
         f"{row['memory'] / 1e9:.1f} GB",
         f"{float(f'{size / (1e3 if kilo else 1e6):.2g}'):g} {'kB' if kilo else 'MB'}",
     )
@@ -96,6 +88,7 @@ def as_text(found: dict[str, Any]) -> str:
     sizes = sorted({f"{camera['width']}x{camera['height']}" for camera in cameras})
     distorted = sum(camera["distorted"] for camera in cameras)
     distances = sorted(camera["distance"] for camera in cameras)
+    names = [camera["name"] for camera in cameras]
     lower, upper = found["bounds"]
     box = Bounds(tuple(lower), tuple(upper))
     held_out = [camera["name"] for camera in cameras if camera["split"] == "test"]
@@ -107,6 +100,7 @@ def as_text(found: dict[str, Any]) -> str:
             f" first number {found['first_frame']}",
             f"cameras     {train} training, {len(held_out)} held out{f' ({shown})' if held_out else ''},"
             f" {', '.join(sizes)}{', moving' if found['moving'] else ''}",
+            f"names       {', '.join(names[:24])}{f' and {len(names) - 24} more' if len(names) > 24 else ''}",
             f"lens        {f'{distorted} with distortion' if distorted else 'no distortion'}",
             f"distance    {distances[0]:.3g} to {distances[-1]:.3g} from the centre of the bounds",
             f"masks       {'yes' if found['masks'] else 'none'}",

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from taichi_vvc.doctor import versions
+from taichi_vvc.words import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,6 +105,13 @@ def backend_option(function: F) -> F:
     )(function)
 
 
+def threads_option(function: F) -> F:
+    """Adds ``--threads``."""
+    return click.option(
+        "--threads", type=click.IntRange(1, 1024), help="Threads of the CPU to use; default one per core."
+    )(function)
+
+
 def overwrite_option(function: F) -> F:
     """Adds ``-y``."""
     return click.option("-y", "--overwrite", is_flag=True, help="Replace outputs that exist.")(function)
@@ -142,25 +151,35 @@ class MemorySize(click.ParamType):
 
 
 class FrameRange(click.ParamType):
-    """``A:B``, ``A:``, ``:B`` or ``N`` as a slice of non-negative frame numbers with step None."""
+    """``A:B``, ``A:``, ``:B`` or ``N`` as a slice of non-negative frame numbers with step None.
+
+    With ``strides`` also ``A:B:S``, every S-th of them; A and B may be missing then.
+    """
 
     name = "range"
+
+    def __init__(self, strides: bool = False) -> None:
+        self.strides = strides
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> slice:
         """Parses the option's text; a usage error says what was expected."""
         if isinstance(value, slice):
             return value
-        match = re.fullmatch(r"\s*(\d{1,9})?\s*(:)?\s*(\d{1,9})?\s*", value, re.ASCII)
-        first, colon, last = match.groups() if match else (None, None, None)
-        if first is None and last is None or (colon is None and last is not None):
-            self.fail(f"expected A:B, A:, :B or N with whole numbers from 0, found '{value}'", param, ctx)
+        match = re.fullmatch(r"\s*(\d{1,9})?\s*(:)?\s*(\d{1,9})?\s*(?::\s*(\d{1,9})\s*)?", value, re.ASCII)
+        first, colon, last, every = match.groups() if match else (None, None, None, None)
+        step = int(every) if every is not None else None
+        wrong = first is None and last is None and step is None or colon is None and (last or every) is not None
+        if wrong or step == 0 or (step is not None and not self.strides):
+            forms = "A:B, A:, :B, N or A:B:S" if self.strides else "A:B, A:, :B or N"
+            rule = ", S from 1" if self.strides else ""
+            self.fail(f"expected {forms} with whole numbers from 0{rule}, found '{value}'", param, ctx)
         start = int(first) if first is not None else 0
         if colon is None:
             return slice(start, start + 1)
         stop = int(last) if last is not None else None
         if stop is not None and stop <= start:
             self.fail(f"'{value}' holds no frame: B must be larger than A", param, ctx)
-        return slice(start, stop)
+        return slice(start, stop, step)
 
 
 class FiniteRange(click.FloatRange):
@@ -194,6 +213,18 @@ class Colour(click.ParamType):
         return red, green, blue
 
 
+class CameraPath(click.ParamType):
+    """A kind of camera path or a file of camera poses, as text; see :func:`taichi_vvc.io.paths.camera_path`."""
+
+    name = "path"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The kinds that begin so, and files."""
+        kinds = [CompletionItem(kind) for kind in ("orbit", "spiral") if kind.startswith(incomplete)]
+        # Files go first: bash forgets what came before them.
+        return [CompletionItem(incomplete, type="file"), *kinds]
+
+
 class PixelSize(click.ParamType):
     """``WxH`` as a pair of positive ints, pixels."""
 
@@ -218,11 +249,11 @@ def usual_rate(fps: Fraction) -> Fraction:
     return min(max(fps, Fraction(1, 3600)), Fraction(int(FASTEST))).limit_denominator(100_000)
 
 
-def start_backend(name: str) -> Any:
+def start_backend(name: str, threads: int | None = None) -> Any:
     """Starts a backend for a command, see :func:`taichi_vvc.runtime.start`."""
     from taichi_vvc.runtime import start
 
-    return start(name)
+    return start(name, threads)
 
 
 def select_frames(frames: slice | None, available: int, what: str) -> range:
@@ -236,7 +267,7 @@ def select_frames(frames: slice | None, available: int, what: str) -> range:
     stop = available if frames.stop is None else frames.stop
     if frames.start >= available or stop > available:
         asked = f"{frames.start}:{'' if frames.stop is None else frames.stop}"
-        raise click.UsageError(f"--frames {asked}: {what} has {available} frames (0:{available})")
+        raise click.UsageError(f"--frames {asked}: {what} has {counted(available, 'frame')} (0:{available})")
     return range(frames.start, stop)
 
 

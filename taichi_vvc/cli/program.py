@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 import traceback
 from importlib import import_module
@@ -12,8 +11,9 @@ import click
 
 from taichi_vvc.cli import COMMANDS, INTERRUPTED, wants_json
 from taichi_vvc.cli.options import common_options, print_version, settings
+from taichi_vvc.cli.standard import abandon_stdout, interrupted_status, is_output_error, system_error_line
 from taichi_vvc.cli.text import printable
-from taichi_vvc.errors import TvvcError
+from taichi_vvc.errors import DataError, TvvcError
 
 
 class _LazyGroup(click.Group):
@@ -23,14 +23,14 @@ class _LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name != "help":
             return None
         return import_module(f"taichi_vvc.cli.{cmd_name}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in (*COMMANDS, "help") and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0].lower(), COMMANDS, n=2, cutoff=0.5)
             meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command '{args[0]}'; {meant}")
@@ -59,6 +59,8 @@ def tvvc() -> None:
     Example:
       tvvc encode capture/ -o out.tvvc
       tvvc render out.tvvc -o orbit.mp4 --path orbit
+
+    tvvc help COMMAND, which is tvvc COMMAND --help, explains each command.
     """
 
 
@@ -73,11 +75,11 @@ def run_program(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
-    except (KeyboardInterrupt, click.Abort):
-        return _say_error(INTERRUPTED, 130, prefix="")
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _say_error(INTERRUPTED, interrupted_status(error), prefix="")
     except BrokenPipeError:
         # The reader of stdout went away (`tvvc info F | head -1`): nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         return 1
     except click.ClickException as error:
         return _report_usage(error)
@@ -99,6 +101,10 @@ def _report(error: Exception, debug: bool) -> int:
     trace = "".join(traceback.format_exception(error)) if debug else None
     if isinstance(error, TvvcError):
         return _say_error(_one_line(str(error)), error.exit_code, trace)
+    if isinstance(error, OSError):
+        if is_output_error(error):
+            abandon_stdout()
+        return _say_error(_one_line(system_error_line(error)), DataError.exit_code, trace)
     hint = "" if debug else "; run with --debug for the traceback"
     what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {_one_line(str(error))}"
     return _say_error(f"{what}{hint}", 1, trace)

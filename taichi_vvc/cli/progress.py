@@ -9,17 +9,20 @@ finished item and one now and then in between, so that a log stays readable. ``-
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 from taichi_vvc.cli.options import settings
 from taichi_vvc.cli.text import printable
+from taichi_vvc.errors import TvvcWarning
 
 PLAIN_INTERVAL = 15.0  # seconds between plain lines about an unfinished item
 JSON_INTERVAL = 0.5  # seconds between JSON lines about an unfinished item
@@ -61,6 +64,23 @@ def say_result(message: str, **fields: Any) -> None:
         emit("result", **fields)
     else:
         say(message)
+
+
+@contextlib.contextmanager
+def warnings_said() -> Iterator[None]:
+    """Says the package's warnings as the command line says its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TvvcWarning)
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, TvvcWarning):
+                warn(str(message))
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = shown
+        yield
 
 
 def clock(seconds: float) -> str:

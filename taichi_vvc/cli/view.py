@@ -12,8 +12,6 @@ from taichi_vvc.cli.options import backend_option, common_options, memory_option
 from taichi_vvc.cli.progress import say, warn
 from taichi_vvc.errors import StreamError
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-
 
 @click.command(epilog="Example:  tvvc view out.tvvc --port 8080")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -28,6 +26,7 @@ def command(file: Path, backend: str, host: str, port: int, memory_limit: int | 
     The address is printed when the player is ready; Ctrl-C ends it. Needs the extra "view".
     """
     from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.guard import LOCAL
     from taichi_vvc.playback import Playback
     from taichi_vvc.viewer import Viewer, require_viser
 

@@ -1,7 +1,9 @@
 """Blender's layout as NeRF and D-NeRF have it: ``transforms_train.json``, and ``_test`` or ``_val`` for held-out views.
 
 Matrices are camera to world with OpenGL axes, the field of view is ``camera_angle_x``, pictures are RGBA; ``time`` runs
-from 0 to 1. Nothing names a camera: pictures with the same matrix come from the same camera.
+from 0 to 1. Nothing names a camera: pictures with the same matrix come from the same camera. Exporters of head captures
+(ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py) write the same three files with ``camera_id``, ``timestep_index`` and
+``fg_mask_path``: one camera is held out in ``_val``, and ``_test`` has later times of all cameras.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from typing import Any
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import load_json
+from taichi_vvc.io.moments import same_moments
+from taichi_vvc.io.naming import CAMERA_KEYS, camera_name, check_moments
+from taichi_vvc.io.parse import load_json, some
 from taichi_vvc.io.transforms import image_times, index_document
 
 HELD_OUT = ("test", "val")
@@ -23,7 +27,7 @@ def read_blender(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the capture whose training views ``transforms_train.json`` beside (or at) ``file`` lists.
 
     The views of ``transforms_test.json``, else of ``transforms_val.json``, are held out if they exist at every time
-    of the training views; D-NeRF's, which were rendered at other times, are left out, and a message says so.
+    of the training views and their cameras are not trained on; others are left out, and a message says so.
 
     Raises:
         DataError: as :func:`taichi_vvc.io.transforms.read_transforms`.
@@ -42,10 +46,16 @@ def read_blender(file: Path, frames: slice | None = None) -> CaptureIndex:
         shared = {key: value for key, value in document.items() if key != "frames" and train.get(key) != value}
         records = [{**shared, **record} for record in document["frames"]]
         held_out = _at_all_times(records, times, other)
-        if not held_out:
+        trained = {record["camera"] for record in train["frames"]}
+        both = sorted({record["camera"] for record in held_out if record["camera"] in trained})
+        if both:
+            held_out = [record for record in held_out if record["camera"] not in trained]
+            messages.append(f"{other.name}: its views of {some(both)} are left out, as those are trained on")
+        elif not held_out and records:
             messages.append(f"{other.name}: {len(records)} held-out images at other times than the training images")
             messages[-1] += " are left out"
-        break
+        if held_out:
+            break
     records = [*train["frames"], *held_out]
     index = index_document({**train, "frames": records}, train_file, frames)
     if len(times) > 1 and len(index.entries[0]) == 1:
@@ -63,8 +73,9 @@ def _load(file: Path, split: str) -> dict[str, Any]:
         isinstance(record, dict) and isinstance(record.get("file_path"), str) for record in records
     ):
         raise DataError(f'{file}: expected "frames" to be a list of images with "file_path"')
-    if all("camera" in record for record in records):
-        named = records
+    key = next((key for key in CAMERA_KEYS if all(record.get(key) is not None for record in records)), None)
+    if key is not None:
+        named = [{**record, "camera": camera_name(record, key, file)} for record in records]
     else:
         named = _named_by_pose(records, split, file)
     # "rotation", which Blender's script writes, is the step of its turntable.
@@ -79,6 +90,7 @@ def _named_by_pose(records: list[dict[str, Any]], split: str, file: Path) -> lis
         poses[repr(record.get("transform_matrix"))].append(time)
     distinct = len(set(times))
     if distinct == 1 or all(len(set(taken)) == len(taken) == distinct for taken in poses.values()):
+        check_moments(records, file)
         if len(poses) < len(records) and distinct == 1:
             numbers = range(len(records))
         else:
@@ -96,7 +108,10 @@ def _named_by_pose(records: list[dict[str, Any]], split: str, file: Path) -> lis
 def _at_all_times(records: list[dict[str, Any]], times: set[float], file: Path) -> list[dict[str, Any]]:
     """The images of those cameras that have one at each of the ``times``."""
     found: dict[str, set[float]] = defaultdict(set)
-    taken = image_times(records, file)
+    known = sorted(times)
+    # The two files may have been written with different digits.
+    together = same_moments([*known, *image_times(records, file)])
+    times, taken = set(together[: len(known)]), together[len(known) :]
     for record, time in zip(records, taken, strict=True):
         found[record["camera"]].add(time)
     whole = {camera for camera, own in found.items() if times <= own}

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ def convert(
     folder: Path,
     folders: Mapping[str, str],
     *,
-    splits: Mapping[str, str] | None = None,
-    fps: Fraction | None = None,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> None:
@@ -35,8 +32,6 @@ def convert(
 
     Args:
         folders: the folder name of each camera.
-        splits: ``"train"`` or ``"test"`` by camera name, in place of the sequence's own.
-        fps: frames per second, in place of the sequence's own.
         overwrite: replace ``folder`` if it holds a capture of this layout.
         progress: called with the number of frames done.
 
@@ -56,10 +51,10 @@ def convert(
             for view in frame.views:
                 name = f"images/{folders[view.camera.name]}/{frame.index:04d}.png"
                 write_png(temporary / name, view.image)
-                records.append({"file_path": name, **_record(view.camera, frame.time, splits)})
+                records.append({"file_path": name, **_record(view.camera, frame.time)})
             if progress is not None:
                 progress(i + 1)
-        document: dict[str, Any] = {"camera_model": "OPENCV", "fps": str(fps or sequence.fps)}
+        document: dict[str, Any] = {"camera_model": "OPENCV", "fps": str(sequence.fps)}
         document |= {"aabb": [list(sequence.bounds.lower), list(sequence.bounds.upper)], "frames": records}
         with one_line(folder):
             (temporary / "transforms.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -85,14 +80,14 @@ def check_target(folder: Path, overwrite: bool) -> None:
         raise DataError(f"{folder}: a capture is there already; add -y to replace it")
 
 
-def _record(camera: Camera, time: float, splits: Mapping[str, str] | None) -> dict[str, Any]:
+def _record(camera: Camera, time: float) -> dict[str, Any]:
     pose = np.eye(4)
     pose[:3, :3] = camera.rotation * np.array([1.0, -1.0, -1.0])
     pose[:3, 3] = camera.position
     return {
         "camera": camera.name,
         "time": time,
-        "split": (splits or {}).get(camera.name, camera.split),
+        "split": camera.split,
         "w": camera.width,
         "h": camera.height,
         "fl_x": camera.fx,

@@ -17,7 +17,7 @@ from taichi_vvc.io.filestorage import matrix, number, read_filestorage
 from taichi_vvc.io.footage import Clip, find_clips
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.parse import some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, mask_clips
+from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, mask_clips, rodrigues
 from taichi_vvc.types import Bounds
 
 IMAGE_FOLDERS = ("images", "videos")
@@ -29,7 +29,7 @@ def read_easyvolcap(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the capture whose folder has ``intri.yml`` (``file``) and ``extri.yml``. All cameras are training cameras.
 
     Raises:
-        DataError: a calibration is missing or damaged, or there are no pictures.
+        DataError: all calibrations are missing or one is damaged, or there are no pictures.
     """
     folder, extri_file = file.parent, file.parent / "extri.yml"
     intri, extri = read_filestorage(file), read_filestorage(extri_file)
@@ -46,13 +46,28 @@ def read_easyvolcap(file: Path, frames: slice | None = None) -> CaptureIndex:
             f" found {some(list(clips)) or 'none'}"
         )
     messages = []
-    if len(taken) < len(names):
+    lacking = {name: key for name in taken if (key := _lacks(name, intri, extri)) is not None}
+    if lacking:
+        told = [f"{name} ({key})" for name, key in lacking.items()]
+        taken = [name for name in taken if name not in lacking]
+        if not taken:
+            raise DataError(f"{folder}: expected calibrated cameras, but every one lacks a key: {some(told)}")
+        messages.append(f"left out, as their calibration lacks a key: {some(told, 6)}")
+    if len(taken) + len(lacking) < len(names):
         messages.append(f"calibrated but without pictures: {some([n for n in names if n not in clips], 6)}")
     if extra := [name for name in clips if name not in names]:
         messages.append(f"not calibrated and left out: {some(extra, 6)}")
     masks = mask_clips(folder, MASK_FOLDERS)
     rig = [_camera(name, intri, extri, file, extri_file, clips[name], masks.get(name)) for name in taken]
     return index_rig(file, "easyvolcap", rig, frames, bounds=_bounds(extri, taken, extri_file), messages=messages)
+
+
+def _lacks(name: str, intri: dict[str, Any], extri: dict[str, Any]) -> str | None:
+    """The first key that a camera's calibration needs and has not, None if it is whole."""
+    for storage, keys in ((intri, ("K",)), (extri, ("R", "Rot")), (extri, ("T",))):
+        if all(f"{key}_{name}" not in storage for key in keys):
+            return f"no {keys[0]}_{name}"
+    return None
 
 
 def _camera(
@@ -68,9 +83,6 @@ def _camera(
     translation = matrix(extri, f"T_{name}", (3,), extri_file)
     vector = matrix(extri, f"R_{name}", (3,), extri_file)
     rotation = matrix(extri, f"Rot_{name}", (3, 3), extri_file) if vector is None else rodrigues(vector)
-    for value, key, where in ((k, "K_", file), (translation, "T_", extri_file), (rotation, "R_", extri_file)):
-        if value is None:
-            raise DataError(f"{where}: expected {key}{name}, found no such key")
     assert k is not None and translation is not None and rotation is not None
     distortion = matrix(intri, f"D_{name}", (-1,), file)
     if distortion is None:
@@ -101,13 +113,3 @@ def _bounds(extri: dict[str, Any], names: list[str], file: Path) -> Bounds | Non
         return None
     lower, upper = np.min([b[0] for b in known], axis=0).tolist(), np.max([b[1] for b in known], axis=0).tolist()
     return Bounds((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
-
-
-def rodrigues(vector: np.ndarray) -> np.ndarray:
-    """The rotation matrix (3, 3) about ``vector`` (3,) by its length, radians (Rodrigues' formula)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)

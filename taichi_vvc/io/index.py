@@ -42,6 +42,8 @@ class CaptureIndex:
         messages: one-line warnings for the user.
         layout: the name of the layout, see :mod:`taichi_vvc.io.layouts`.
         bounds_hint: a box to fall back to if none can be found otherwise.
+        convention: the axes that a ``transform_matrix`` was taken to have, ``"opengl"`` or ``"opencv"``; None for
+            layouts that have none.
     """
 
     source: Path
@@ -53,6 +55,7 @@ class CaptureIndex:
     messages: tuple[str, ...] = ()
     layout: str = "transforms"
     bounds_hint: Bounds | None = None
+    convention: str | None = None
 
 
 def select_frames(count: int, frames: slice | None, source: Path) -> tuple[range, tuple[str, ...]]:

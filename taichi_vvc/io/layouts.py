@@ -5,6 +5,7 @@ The readers are imported when they are used, so that a list of the names costs n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from taichi_vvc.io.index import CaptureIndex
 
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
+LOOKED_AT = 1_000_000  # bytes of a file, to see what is in it
+CAMERA_MATRIX = re.compile(rb"^\s*matrix\s*=", re.MULTILINE)  # in a calibration in TOML
 SPLIT_FILES = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 
 
@@ -72,6 +75,36 @@ def _find_dna(path: Path) -> Path | None:
     return mains[0] if len(mains) == 1 else path if mains else None
 
 
+def _find_anipose(path: Path) -> Path | None:
+    """A calibration in TOML, in the folder or in one of it that is called calibration; the folder if there are several.
+
+    Programs keep their settings in TOML, too: what is found must have cameras.
+    """
+    if path.is_file():
+        return path if path.suffix.lower() == ".toml" else None
+    places = [path, *(item for item in sorted(path.iterdir()) if item.is_dir() and "calib" in item.name.lower())]
+    files = [file for place in places for file in sorted(place.glob("*.toml")) if "calib" in file.name.lower()]
+    found = [file for file in files if _has_cameras(file)]
+    return found[0] if len(found) == 1 else path if found else None
+
+
+def _has_cameras(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return CAMERA_MATRIX.search(stream.read(LOOKED_AT)) is not None
+    except OSError:
+        return file.is_file()  # its reader says why
+
+
+def _find_actorshq(path: Path) -> Path | None:
+    """``calibration.csv``, or that of the one scale (1x, 2x, 4x) that is there; the folder if there are several."""
+    file = _named("calibration.csv")(path)
+    if file is not None or path.is_file():
+        return file
+    found = [item / "calibration.csv" for item in sorted(path.iterdir()) if (item / "calibration.csv").is_file()]
+    return found[0] if len(found) == 1 else path if found else None
+
+
 def _find_colmap(path: Path) -> Path | None:
     """The scene and not its model: the scene's folder may be called anything, ``sparse`` and ``colmap`` included."""
     if path.is_file():
@@ -92,7 +125,7 @@ def find_model(scene: Path) -> Path | None:
 def _read_transforms(file: Path, frames: slice | None) -> CaptureIndex:
     from taichi_vvc.io.transforms import read_transforms
 
-    return read_transforms(file, frames)
+    return read_transforms(file, frames, [name for name in SPLIT_FILES if (file.parent / name).is_file()])
 
 
 def _read_blender(file: Path, frames: slice | None) -> CaptureIndex:
@@ -125,6 +158,18 @@ def _read_dna(file: Path, frames: slice | None) -> CaptureIndex:
     return read_dna_rendering(file, frames)
 
 
+def _read_anipose(file: Path, frames: slice | None) -> CaptureIndex:
+    from taichi_vvc.io.anipose import read_anipose
+
+    return read_anipose(file, frames)
+
+
+def _read_actorshq(file: Path, frames: slice | None) -> CaptureIndex:
+    from taichi_vvc.io.actorshq import read_actorshq
+
+    return read_actorshq(file, frames)
+
+
 def _read_llff(file: Path, frames: slice | None) -> CaptureIndex:
     from taichi_vvc.io.llff import read_llff
 
@@ -145,6 +190,8 @@ LAYOUTS = (
     Layout("zju-mocap", "annots.npy", _named("annots.npy"), _read_zju),
     Layout("nhr", "CamPose.inf with Intrinsic.inf", _find_nhr, _read_nhr),
     Layout("dna-rendering", "one .smc", _find_dna, _read_dna),
+    Layout("actorshq", "calibration.csv", _find_actorshq, _read_actorshq),
+    Layout("anipose", "calibration.toml", _find_anipose, _read_anipose),
     Layout("llff", "poses_bounds.npy", _named("poses_bounds.npy"), _read_llff),
     Layout("colmap", "sparse/0 with cameras.bin or cameras.txt", _find_colmap, _read_colmap),
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry import distortion_limit
 from taichi_vvc.types import Camera
 
 ROWS = 256  # output rows per pass: bounds the temporaries of large pictures
@@ -62,7 +63,8 @@ def undistortion(source: Camera, k3: float, where: str) -> Undistortion:
     """The resampling for a camera with ``k3``.
 
     The focal length is enlarged, in steps of a percent, until every resulting pixel was seen by the lens: nothing is
-    made up at the borders, where an unseen pixel would otherwise count as background.
+    made up at the borders, where an unseen pixel would otherwise count as background, and nothing lies where the
+    distortion has folded back into the picture.
 
     Raises:
         DataError: the distortion is so strong that no such enlargement is found; ``where`` begins the message.
@@ -72,14 +74,23 @@ def undistortion(source: Camera, k3: float, where: str) -> Undistortion:
     along, down = np.linspace(0.0, width, 65), np.linspace(0.0, height, 65)
     x = np.concatenate((along, along, np.zeros(65), np.full(65, width)))
     y = np.concatenate((np.zeros(65), np.full(65, height), down, down))
+    limit = distortion_limit(source, k3)
+    farthest = float((((x - source.cx) / source.fx) ** 2 + ((y - source.cy) / source.fy) ** 2).max())
     zoom = 1.0
     while zoom <= ZOOM_LIMIT:
+        if farthest / zoom**2 >= limit:
+            zoom *= ZOOM_STEP
+            continue
         lens = Undistortion(source, k3, replace(plain, fx=source.fx * zoom, fy=source.fy * zoom))
         a, b = lens.stored_position(x, y)
         if a.min() >= -0.5 and a.max() <= width + 0.5 and b.min() >= -0.5 and b.max() <= height + 0.5:
             return lens
         zoom *= ZOOM_STEP
-    raise DataError(f"{where}: expected a lens that can be undistorted, found k3 = {k3:g} with too strong a distortion")
+    folds = ", which folds back inside the picture" if farthest / ZOOM_LIMIT**2 >= limit else ""
+    raise DataError(
+        f"{where}: expected a lens that can be undistorted, found k3 = {k3:g} with too strong a distortion{folds};"
+        " check the calibration, or undistort first"
+    )
 
 
 def _bilinear(planes: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which camera an image of a ``transforms.json`` belongs to, and which cameras are held out."""
+"""Which camera an image of a ``transforms.json`` belongs to, its mask, and whether images can be of one moment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from taichi_vvc.errors import DataError
+from taichi_vvc.io.parse import kind
+
+# As exporters of head captures write them (ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py), after our own.
+CAMERA_KEYS = ("camera", "camera_id", "camera_index")
+TIME_KEYS = ("time", "timestep_index")
+MASK_KEYS = ("mask_path", "fg_mask_path")
 
 
 def name_cameras(records: list[dict[str, Any]], times: list[float], path: Path) -> list[str]:
-    """The camera name of every image: ``camera``, else ``camera_id``, else found from the file paths.
+    """The camera name of every image: ``camera``, else ``camera_id`` or ``camera_index``, else from the file paths.
 
     From paths, the first of these that names one image per camera and time: the folder (``cam00/0003.png``), the
     file (``frame3/cam00.png``), the file without its last number (``cam00_0003.png``), without its first number
@@ -21,15 +29,15 @@ def name_cameras(records: list[dict[str, Any]], times: list[float], path: Path) 
     Raises:
         DataError: some images name their camera and others do not, or paths do not tell cameras apart.
     """
-    for key in ("camera", "camera_id"):
+    for key in CAMERA_KEYS:
         stated = [record.get(key) is not None for record in records]
         if all(stated):
-            return [str(record[key]) for record in records]
+            return [camera_name(record, key, path) for record in records]
         if any(stated):
             file = records[stated.index(False)]["file_path"]
             raise DataError(f'{path}: expected "{key}" on every image or on none, found none on {file}')
 
-    files = [PurePosixPath(record["file_path"].replace("\\", "/")).with_suffix("") for record in records]
+    files = [_without_suffix(PurePosixPath(record["file_path"].replace("\\", "/"))) for record in records]
     largest = max(Counter(times).values())
     rules: list[Callable[[PurePosixPath], str]] = [
         lambda file: file.parent.name,
@@ -46,54 +54,58 @@ def name_cameras(records: list[dict[str, Any]], times: list[float], path: Path) 
     raise DataError(f'{path}: cannot tell from the file paths which camera took an image; add "camera" to each image')
 
 
-def camera_splits(
-    document: dict[str, Any], records: list[dict[str, Any]], names: list[str], path: Path
-) -> dict[str, str]:
-    """``"train"`` or ``"test"`` for every camera name.
+def camera_name(record: dict[str, Any], key: str, path: Path) -> str:
+    """The name that ``key`` of an image states. Raises DataError if it is neither text nor a number."""
+    value = record[key]
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise DataError(f'{path}: expected "{key}" of {record["file_path"]} to be a name, found {kind(value)}')
+    return str(value)
 
-    An image's own ``split`` counts first, then the lists ``train_cameras`` and ``test_cameras`` (names or ids), else
-    all cameras are training cameras.
+
+def mask_name(record: dict[str, Any], where: str) -> str | None:
+    """The path of an image's mask as it states it, None without one. Raises DataError if it is no path."""
+    for key in MASK_KEYS:
+        mask = record.get(key)
+        if mask is not None and not isinstance(mask, str):
+            raise DataError(f'{where}: expected "{key}" to be a path, found {kind(mask)}')
+        if mask:
+            return mask
+    return None
+
+
+def check_moments(records: list[dict[str, Any]], path: Path) -> None:
+    """Images without any time are one moment, in which no two cameras are in the same place.
+
+    Images that state their ``camera`` are left alone: that two cameras share a pose is then said.
 
     Raises:
-        DataError: an unknown split or camera, a camera in both or neither, or no training camera.
+        DataError: images have the same pose, so that they must be of different moments; the line says what to add.
     """
-    splits: dict[str, str] = {}
-    listed = _listed(document, records, names, path)
-    for record, name in zip(records, names, strict=True):
-        stated = record.get("split")
-        if stated is None:
-            split = listed.get(name, "train")
-        elif stated in ("train", "test"):
-            split = stated
-        elif stated in ("val", "eval", "validation"):
-            split = "test"
-        else:
-            raise DataError(f'{path}: expected "split" train or test for {record["file_path"]}, found {stated!r}')
-        if splits.setdefault(name, split) != split:
-            raise DataError(f"{path}: camera {name} is train in one image and test in another; split by camera")
-    if "train" not in splits.values():
-        raise DataError(f"{path}: expected at least one training camera, found only test cameras")
-    return splits
+    if any(key in record for record in records for key in TIME_KEYS):
+        return
+    if all(record.get("camera") is not None for record in records):
+        return
+    first: dict[Any, str] = {}
+    repeated = []
+    for record in records:
+        file = first.setdefault(_pose(record), record["file_path"])
+        if file != record["file_path"]:
+            repeated.append((file, record["file_path"]))
+    if repeated:
+        raise DataError(
+            f"{path}: {len(repeated)} of {len(records)} images have the pose of another ({' and '.join(repeated[0])})"
+            ' but no image has a "time"; add "time" to every image, the same for images of one moment'
+            ' (or "camera", if these are different cameras)'
+        )
 
 
-def _listed(document: dict[str, Any], records: list[dict], names: list[str], path: Path) -> dict[str, str]:
-    """Splits from the top-level lists, empty when there are none."""
-    aliases = {name: name for name in names}
-    for record, name in zip(records, names, strict=True):
-        if record.get("camera_id") is not None:
-            aliases.setdefault(str(record["camera_id"]), name)
-    splits: dict[str, str] = {}
-    for split in ("train", "test"):
-        for item in document.get(f"{split}_cameras") or ():
-            if str(item) not in aliases:
-                raise DataError(f'{path}: "{split}_cameras" names {item!r}, which no image has as its camera')
-            if splits.setdefault(aliases[str(item)], split) != split:
-                raise DataError(f"{path}: camera {item} is in both train_cameras and test_cameras")
-    if not splits:
-        return {}
-    given = set(splits.values())
-    rest = [name for name in dict.fromkeys(names) if name not in splits]
-    if rest and len(given) == 2:
-        raise DataError(f"{path}: camera {rest[0]} is in neither train_cameras nor test_cameras; add it to one")
-    other = "test" if given == {"train"} else "train"
-    return {**splits, **{name: other for name in rest}}
+def _pose(record: dict[str, Any]) -> Any:
+    try:
+        return np.round(np.array(record.get("transform_matrix"), np.float64), 9).tobytes()
+    except (TypeError, ValueError):
+        return repr(record.get("transform_matrix"))
+
+
+def _without_suffix(file: PurePosixPath) -> PurePosixPath:
+    """Numbers behind a dot are no suffix but a frame's: Blender leaves out the suffix of ``cam00.0003.png``."""
+    return file if file.suffix[1:].isdecimal() else file.with_suffix("")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from taichi_vvc.types import Bounds
 
 LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
 ROTATION_TOLERANCE = 1e-3  # files often carry four to eight decimals
+CONVENTIONS = ("opengl", "opencv")
+LENS_KEYS = (
+    *("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "cx", "cy", "w", "h"),
+    *("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "camera_model", "is_fisheye"),
+)
+_DECIMAL = re.compile(r"\s*[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,4})?\s*", re.ASCII)
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -33,17 +40,42 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def finite_number(value: Any, expected: str) -> float:
-    """``value`` as a float. Raises DataError, beginning with ``expected``, if it is no finite number."""
+    """``value``, a number or one as decimal text, as a float.
+
+    Raises:
+        DataError: it is no finite number; ``expected`` begins the message.
+    """
+    found = value
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
     try:
         if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
             return float(value)
     except OverflowError:
         pass
-    raise DataError(f"{expected}, found {short(value)}")
+    raise DataError(f"{expected}, found {short(found)}")
 
 
-def parse_pose(matrix: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """(rotation (3, 3), position (3,)) with OpenCV axes from a 4x4 or 3x4 OpenGL camera-to-world matrix.
+def parse_convention(document: dict[str, Any], path: Path) -> str:
+    """The axes of the document's cameras that ``camera_convention`` states, ``"opengl"`` or ``"opencv"``.
+
+    The key is that of the WAI format (facebookresearch/map-anything, data_processing/README.md), which is otherwise
+    as nerfstudio's; without it cameras have OpenGL axes.
+
+    Raises:
+        DataError: it states another one.
+    """
+    stated = document.get("camera_convention", "opengl")
+    if not isinstance(stated, str) or stated.lower() not in CONVENTIONS:
+        raise DataError(f'{path}: expected "camera_convention" to be "opengl" or "opencv", found {short(stated)}')
+    return stated.lower()
+
+
+def parse_pose(matrix: Any, where: str, convention: str = "opengl") -> tuple[np.ndarray, np.ndarray]:
+    """(rotation (3, 3), position (3,)) with OpenCV axes from a 4x4 or 3x4 camera-to-world matrix.
+
+    Args:
+        convention: the axes that the matrix has, see :func:`parse_convention`.
 
     Raises:
         DataError: wrong shape, not finite, or its 3x3 part is not a rotation. ``where`` begins the message.
@@ -65,7 +97,25 @@ def parse_pose(matrix: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
             f'{where}: expected a rotation in "transform_matrix", found {found}; remove scale and mirroring'
         )
     u, _, vt = np.linalg.svd(rotation)  # the nearest exact rotation: the file's digits are rounded
-    return (u @ vt) * np.array([1.0, -1.0, -1.0]), pose[:3, 3].copy()
+    signs = [1.0, -1.0, -1.0] if convention == "opengl" else [1.0, 1.0, 1.0]
+    return (u @ vt) * np.array(signs), pose[:3, 3].copy()
+
+
+def stated_size(record: dict[str, Any], shared: dict[str, Any], where: str) -> tuple[int | None, int | None]:
+    """(width, height) that ``w`` and ``h`` state, pixels, None where they do not.
+
+    Raises:
+        DataError: one is no positive whole number.
+    """
+    sides: list[int | None] = []
+    for key in "wh":
+        value = record.get(key, shared.get(key))
+        expected = f'{where}: expected a whole number of pixels for "{key}"'
+        number = 0.0 if value is None else finite_number(value, expected)
+        if value is not None and (number < 1.0 or number != int(number)):
+            raise DataError(f"{expected}, found {short(value)}")
+        sides.append(int(number) if value is not None else None)
+    return sides[0], sides[1]
 
 
 def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], where: str) -> dict:

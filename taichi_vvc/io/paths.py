@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from taichi_vvc.errors import ConfigError, DataError
-from taichi_vvc.geometry import project
-from taichi_vvc.io.parse import finite_number, load_json, parse_intrinsics, parse_pose
+from taichi_vvc.geometry import has_distortion, project
+from taichi_vvc.io.parse import finite_number, load_json, parse_convention, parse_intrinsics, parse_pose, stated_size
 from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled
@@ -78,15 +79,16 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
     keys = document.get("cameras")
     if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
         raise DataError(f'{path}: expected "cameras" to list at least one camera with a "transform_matrix"')
+    convention = parse_convention(document, path)
     width, height = size
     poses, lenses, times = [], [], []
     for number, key in enumerate(keys):
         where = f"{path}: cameras[{number}]"
-        poses.append(parse_pose(key.get("transform_matrix"), where))
+        poses.append(parse_pose(key.get("transform_matrix"), where, convention))
         times.append(finite_number(key.get("time", number), f'{where}: expected a finite number for "time"'))
-        w, h = (key.get(k, document.get(k, side)) for k, side in (("w", width), ("h", height)))
-        w, h = (finite_number(v, f'{where}: expected positive numbers for "w" and "h"') for v in (w, h))
-        lens = parse_intrinsics(key, document, (w, h), where)  # type: ignore[arg-type]
+        stated = stated_size(key, document, where)
+        w, h = stated[0] or width, stated[1] or height
+        lens = parse_intrinsics(key, document, (w, h), where)
         # The picture's height decides; pixels stay square where they were, and the centre stays the centre.
         scale = height / h
         shift = 0.5 * (width - w * scale)
@@ -108,6 +110,20 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         fx, fy, cx, cy = (float(v) for v in value[3:])
         out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3]))
     return out
+
+
+def path_document(keys: list[Camera], closed: bool = False) -> dict[str, Any]:
+    """Recorded cameras as the JSON that ``tvvc render --path`` takes, see docs/capture.md."""
+    rows = []
+    for camera in keys:
+        pose = np.eye(4)
+        pose[:3, :3] = camera.rotation * np.array([1.0, -1.0, -1.0])  # OpenGL axes, as transforms.json has them
+        pose[:3, 3] = camera.position
+        lens = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+        if has_distortion(camera):
+            lens.update(k1=camera.k1, k2=camera.k2, p1=camera.p1, p2=camera.p2)
+        rows.append({"w": camera.width, "h": camera.height, **lens, "transform_matrix": pose.tolist()})
+    return {"cameras": rows, "closed": closed}
 
 
 def _interpolate(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.estimate import estimate
-from taichi_vvc.geometry import has_distortion, pixel_directions
-from taichi_vvc.sequence import MultiViewSequence, read_views
+from taichi_vvc.geometry import has_distortion, pixel_directions, with_rays
+from taichi_vvc.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
 from taichi_vvc.types import Bounds, Camera, View
+from taichi_vvc.words import counted
 
 LOOKED_AT = 3  # frames, spread over the selection
 PIXELS = 200  # pictures are reduced to about that many along their longer side
@@ -38,7 +39,7 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     if sequence.has_alpha:
         warnings += _about_masks(sequence, views)
     else:
-        warnings.append("no masks: all that is inside the bounds is coded, and what is outside must be plain")
+        warnings.append(NO_MASKS)
     warnings += _about_exposure(views, sequence.has_alpha)
     centre = 0.5 * (np.asarray(sequence.bounds.lower) + np.asarray(sequence.bounds.upper))
     return {
@@ -78,11 +79,10 @@ def _about_cameras(sequence: MultiViewSequence) -> list[str]:
     warnings = []
     train = [camera for camera in sequence.cameras if camera.split == "train"]
     if len(train) < FEW:
-        warnings.append(
-            f"few views: {len(train)} training cameras; their views are reproduced, viewpoints between them less well"
-        )
+        few = counted(len(train), "training camera")
+        warnings.append(f"few views: {few}; their views are reproduced, viewpoints between them less well")
     if len(train) == len(sequence.cameras):
-        warnings.append("no held-out cameras: nothing can measure what a free viewpoint looks like")
+        warnings.append(NONE_HELD_OUT)
     inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
     if inside:
         warnings.append(f"inside the bounds: camera {_some(inside)}; the bounds should hold the subject only")
@@ -116,7 +116,7 @@ def _about_masks(sequence: MultiViewSequence, views: dict[int, tuple[View, ...]]
 
 def _outside(view: View, bounds: Bounds) -> float | None:
     """The share of the mask whose rays miss the bounds; None if the mask is empty."""
-    rows, columns = np.nonzero(view.image[..., 3] > 127)
+    rows, columns = np.nonzero(with_rays(view.camera, view.image[..., 3] > 127))
     if not len(rows):
         return None
     directions = pixel_directions(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1))
@@ -132,7 +132,7 @@ def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str
     levels: dict[str, list[float]] = {}
     for row in views.values():
         for view in row:
-            chosen = view.image[..., 3] > 250 if masks else np.ones(view.image.shape[:2], bool)
+            chosen = with_rays(view.camera, view.image[..., 3] > (250 if masks else -1))
             if chosen.any():
                 levels.setdefault(view.camera.name, []).append(float(view.image[chosen][:, :3].mean()))
     means = {name: float(np.mean(values)) for name, values in levels.items()}

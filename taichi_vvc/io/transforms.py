@@ -1,11 +1,13 @@
 """Reader for captures in the ``transforms.json`` convention of nerfstudio and instant-ngp (see docs/capture.md).
 
 ``transform_matrix`` is camera to world with OpenGL axes (+x right, +y up, looking along -z); negating its second and
-third columns gives the OpenCV axes of :class:`taichi_vvc.types.Camera`.
+third columns gives the OpenCV axes of :class:`taichi_vvc.types.Camera`. ``camera_convention`` may state OpenCV axes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +15,41 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import is_video
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
-from taichi_vvc.io.naming import camera_splits, name_cameras
+from taichi_vvc.io.moments import same_moments
+from taichi_vvc.io.naming import TIME_KEYS, check_moments, mask_name, name_cameras
 from taichi_vvc.io.parse import (
+    LENS_KEYS,
     finite_number,
     kind,
     load_json,
     parse_bounds,
+    parse_convention,
     parse_fps,
     parse_intrinsics,
     parse_pose,
     some,
+    stated_size,
 )
+from taichi_vvc.io.splits import camera_splits, listed_images
 from taichi_vvc.io.transforms_video import index_videos
 from taichi_vvc.types import Camera
 
 
-def read_transforms(path: Path, frames: slice | None = None) -> CaptureIndex:
+def read_transforms(path: Path, frames: slice | None = None, split_files: Sequence[str] = ()) -> CaptureIndex:
     """Index the capture that the JSON file ``path`` describes; only headers of the selected images are read.
+
+    Args:
+        split_files: the names of Blender's files that lie beside it, the one of the training views first.
 
     Raises:
         DataError: the file or an image it names cannot be used; the line says which, what was found and expected.
     """
-    return index_document(load_json(path), path, frames)
+    index = index_document(load_json(path), path, frames)
+    train = path.parent / "transforms_train.json"
+    if train.name in split_files[:-1] and all(entry.camera.split == "train" for entry in index.entries[0]):
+        note = f"all cameras are trained on; to hold out those of {split_files[1]}, name {train} instead"
+        return replace(index, messages=(*index.messages, note))
+    return index
 
 
 def index_document(document: dict[str, Any], path: Path, frames: slice | None = None) -> CaptureIndex:
@@ -51,6 +66,8 @@ def index_document(document: dict[str, Any], path: Path, frames: slice | None = 
             raise DataError(f'{path}: frames[{number}] has no "file_path"; every image needs one')
     if any(is_video(record["file_path"]) for record in records):
         return index_videos(document, path, frames)
+    records, notes = listed_images(document, records, path)
+    check_moments(records, path)
     times = image_times(records, path)
     names = name_cameras(records, times, path)
     splits = camera_splits(document, records, names, path)
@@ -84,7 +101,8 @@ def index_document(document: dict[str, Any], path: Path, frames: slice | None = 
         entries=entries,
         bounds=parse_bounds(document, path),
         fps=parse_fps(document, path),
-        messages=messages,
+        messages=(*notes, *messages),
+        convention=parse_convention(document, path),
     )
 
 
@@ -101,6 +119,7 @@ def _entries(
     if missing:
         total = len(chosen) * len(order)
         raise DataError(f"{path}: {len(missing)} of {total} images are missing, the first is {missing[0]}")
+    convention = parse_convention(document, path)
     cache: dict[str, tuple[Any, Camera]] = {}  # poses mostly repeat over time: parse a camera again only if it moved
     sizes: dict[str, tuple[int, int]] = {}
     rows = []
@@ -111,15 +130,13 @@ def _entries(
             where = f"{path}: {record['file_path']} (camera {name})"
             size = image_size(image)
             _check_size(record, document, size, sizes.setdefault(name, size), where)
-            mask = record.get("mask_path")
-            if mask is not None and not isinstance(mask, str):
-                raise DataError(f'{where}: expected "mask_path" to be a path, found {kind(mask)}')
+            mask = mask_name(record, where)
             mask_file = locate(path, mask) if mask else None
             if mask_file is not None and not mask_file.is_file():
                 raise DataError(f"{where}: its mask {mask_file} is missing")
-            key = {k: v for k, v in record.items() if k not in ("file_path", "mask_path", "time")}
+            key = {k: record.get(k) for k in ("transform_matrix", *LENS_KEYS)}
             if name not in cache or cache[name][0] != key:
-                rotation, position = parse_pose(record.get("transform_matrix"), where)
+                rotation, position = parse_pose(record.get("transform_matrix"), where, convention)
                 lens = parse_intrinsics(record, document, size, where)
                 cache[name] = key, Camera(name, *size, rotation=rotation, position=position, split=splits[name], **lens)
             row.append(ImageEntry(cache[name][1], image, mask_file))
@@ -128,11 +145,12 @@ def _entries(
 
 
 def _check_size(record: dict, shared: dict, size: tuple[int, int], first: tuple[int, int], where: str) -> None:
-    stated = (record.get("w", shared.get("w")), record.get("h", shared.get("h")))
+    stated = stated_size(record, shared, where)
     for key, value, found in zip("wh", stated, size, strict=True):
         if value is not None and value != found:
+            said = "x".join("?" if side is None else str(side) for side in stated)
             raise DataError(
-                f'{where}: expected {stated[0]}x{stated[1]} pixels as "w" and "h" say, found {size[0]}x{size[1]}'
+                f'{where}: expected {said} pixels as "w" and "h" say, found {size[0]}x{size[1]}'
                 f'; scale fl_x fl_y cx cy w h together with the images ("{key}" differs)'
             )
     if size != first:
@@ -146,24 +164,31 @@ def locate(path: Path, name: str) -> Path:
     """The file that ``name`` means, relative to the JSON file; Blender leaves out the suffix ``.png``."""
     file = path.parent / name
     if not file.is_file():
-        for other in (path.parent / name.replace("\\", "/"), path.parent / f"{name}.png"):
-            if other.is_file():
-                return other
+        plain = name.replace("\\", "/")
+        for other in (plain, f"{name}.png", f"{plain}.png"):
+            if (path.parent / other).is_file():
+                return path.parent / other
     return file
 
 
 def image_times(records: list[dict[str, Any]], path: Path) -> list[float]:
-    """The time of each image; all 0 when no image has one. Raises DataError if only some have one."""
-    stated = ["time" in record for record in records]
+    """The time of each image, ``time`` or ``timestep_index``; rounding apart; all 0 when no image has one.
+
+    Raises:
+        DataError: only some have one, or it is no number.
+    """
+    time = next((key for key in TIME_KEYS if any(key in record for record in records)), "time")
+    stated = [time in record for record in records]
     if not any(stated):
         return [0.0] * len(records)
     if not all(stated):
         number = stated.index(False)
         raise DataError(
-            f'{path}: expected "time" on every image or on none, found none on {records[number]["file_path"]}'
+            f'{path}: expected "{time}" on every image or on none, found none on {records[number]["file_path"]}'
             f" ({stated.count(False)} of {len(records)} lack it)"
         )
-    return [
-        finite_number(record["time"], f'{path}: expected a finite number for "time" of {record["file_path"]}')
+    times = [
+        finite_number(record[time], f'{path}: expected a finite number for "{time}" of {record["file_path"]}')
         for record in records
     ]
+    return same_moments(times)

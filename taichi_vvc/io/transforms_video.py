@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, is_video, video_clip
+from taichi_vvc.io.footage import Clip, as_calibrated, is_video, video_clip
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.naming import camera_splits
-from taichi_vvc.io.parse import parse_bounds, parse_fps, parse_intrinsics, parse_pose
+from taichi_vvc.io.naming import CAMERA_KEYS, camera_name, mask_name
+from taichi_vvc.io.parse import parse_bounds, parse_convention, parse_fps, parse_intrinsics, parse_pose, stated_size
 from taichi_vvc.io.rig import RigCamera, index_rig
+from taichi_vvc.io.splits import camera_splits, listed_images
 
 
 def index_videos(document: dict[str, Any], path: Path, frames: slice | None = None) -> CaptureIndex:
@@ -22,7 +24,8 @@ def index_videos(document: dict[str, Any], path: Path, frames: slice | None = No
     Raises:
         DataError: videos and images are mixed, a camera has two videos, or one cannot be used.
     """
-    records: list[dict[str, Any]] = document["frames"]
+    records, notes = listed_images(document, document["frames"], path)
+    convention = parse_convention(document, path)
     for record in records:
         if not is_video(record["file_path"]):
             raise DataError(
@@ -34,8 +37,10 @@ def index_videos(document: dict[str, Any], path: Path, frames: slice | None = No
     for record, name in zip(records, names, strict=True):
         where = f"{path}: {record['file_path']} (camera {name})"
         clip = video_clip(path.parent / record["file_path"].replace("\\", "/"))
+        clip = as_calibrated(clip, _evidence(record, document, image_size(clip.pictures[0]), where))
         size = image_size(clip.pictures[0])
-        rotation, position = parse_pose(record.get("transform_matrix"), where)
+        width, height = stated_size(record, document, where)
+        rotation, position = parse_pose(record.get("transform_matrix"), where, convention)
         lens = parse_intrinsics(record, document, size, where)
         rig.append(
             RigCamera(
@@ -49,24 +54,32 @@ def index_videos(document: dict[str, Any], path: Path, frames: slice | None = No
                 clip=clip,
                 distortion=(lens["k1"], lens["k2"], lens["p1"], lens["p2"]),
                 masks=_mask_clip(record, path, where),
-                size=_stated_size(record, document, size),
+                size=(width or size[0], height or size[1]),
                 split=splits[name],
             )
         )
-    return index_rig(
-        path, "transforms", rig, frames, fps=parse_fps(document, path), bounds=parse_bounds(document, path)
+    index = index_rig(
+        path,
+        "transforms",
+        rig,
+        frames,
+        fps=parse_fps(document, path),
+        bounds=parse_bounds(document, path),
+        messages=notes,
     )
+    return replace(index, convention=convention)
 
 
 def _names(records: list[dict[str, Any]], path: Path) -> list[str]:
-    for key in ("camera", "camera_id"):
+    for key in CAMERA_KEYS:
         if all(record.get(key) is not None for record in records):
-            names = [str(record[key]) for record in records]
+            names = [camera_name(record, key, path) for record in records]
             break
     else:
-        names = [Path(record["file_path"]).stem for record in records]
+        files = [PurePosixPath(record["file_path"].replace("\\", "/")) for record in records]
+        names = [file.stem for file in files]
         if len(set(names)) != len(names):  # every camera in a folder of its own
-            names = [Path(record["file_path"]).parent.name for record in records]
+            names = [file.parent.name for file in files]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
         raise DataError(f'{path}: camera {doubled[0]} has two videos; give each entry its own "camera"')
@@ -74,13 +87,18 @@ def _names(records: list[dict[str, Any]], path: Path) -> list[str]:
 
 
 def _mask_clip(record: dict[str, Any], path: Path, where: str) -> Clip | None:
-    mask = record.get("mask_path")
-    if not mask:
+    mask = mask_name(record, where)
+    if mask is None:
         return None
-    if not isinstance(mask, str) or not is_video(mask):
+    if not is_video(mask):
         raise DataError(f'{where}: expected "mask_path" of a video to be a video, found {mask!r}')
     return video_clip(path.parent / mask.replace("\\", "/"))
 
 
-def _stated_size(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int]) -> tuple[int, int]:
-    return record.get("w", shared.get("w")) or size[0], record.get("h", shared.get("h")) or size[1]
+def _evidence(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], where: str) -> tuple[float, float]:
+    """What tells whether a calibration is of turned pictures: the size it states, else its principal point."""
+    width, height = stated_size(record, shared, where)
+    if width and height:
+        return width, height
+    cx, cy = (record.get(key, shared.get(key)) for key in ("cx", "cy"))
+    return (cx, cy) if isinstance(cx, (int, float)) and isinstance(cy, (int, float)) else size

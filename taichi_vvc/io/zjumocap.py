@@ -1,7 +1,8 @@
 """ZJU-MoCap's layout (also LightStage): ``annots.npy`` with cameras and file names, pictures in folders per camera.
 
 ``annots["cams"]`` has lists ``K``, ``R``, ``T``, ``D``, one item per camera: world to camera with OpenCV axes, **T in
-millimetres**; the world here is in metres. ``annots["ims"]`` has for each frame the file names of all cameras.
+millimetres**; the world here is in metres. ``annots["ims"]`` has for each frame the file names of all cameras; without
+it the folders beside the file are the cameras, in natural order.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip
+from taichi_vvc.io.footage import Clip, folder_clip, natural
 from taichi_vvc.io.images import LabelMask, Source
 from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import some
+from taichi_vvc.io.parse import kind, some
 from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
 from taichi_vvc.io.safepickle import load_npy_object
 
@@ -35,17 +36,21 @@ def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
     annotations = load_npy_object(file)
     cams = annotations.get("cams") if isinstance(annotations, dict) else None
     rows = annotations.get("ims") if isinstance(annotations, dict) else None
-    if not isinstance(cams, dict) or not isinstance(rows, list) or not rows:
+    if not isinstance(cams, dict):
         raise DataError(f'{file}: expected a dictionary with "cams" and "ims", found none')
     count = _lengths(cams, file)
-    paths = [_paths(row, count, file) for row in rows]
+    if rows is None:
+        paths, messages = _folders(file, count)
+    elif isinstance(rows, list) and rows:
+        paths, messages = [_paths(row, count, file) for row in rows], []
+    else:
+        raise DataError(f'{file}: expected "ims" to list the pictures of each frame, found {kind(rows)}')
     present = [c for c in range(count) if (file.parent / paths[0][c]).is_file()]
     if not present:
         raise DataError(
             f"{file}: expected the picture {paths[0][0]} beside it, found no such file, nor any other camera's"
         )
     names = _names([paths[0][c] for c in range(count)])
-    messages = []
     if len(present) < count:
         left = [names[c] for c in range(count) if c not in present]
         messages.append(f"annotated but without pictures: {some(left, 6)}")
@@ -85,14 +90,38 @@ def _lengths(cams: dict[str, Any], file: Path) -> int:
     return lengths["K"]
 
 
+def _folders(file: Path, count: int) -> tuple[list[list[str]], list[str]]:
+    """The pictures of each frame, as ``ims`` would name them, from the folders beside the file; and a message."""
+    clips: dict[str, Clip] = {}
+    for parent in (file.parent, file.parent / "images"):
+        folders = (
+            [item for item in parent.iterdir() if item.is_dir() and item.name[0] != "."] if parent.is_dir() else []
+        )
+        folders.sort(key=lambda item: natural(item.name))
+        clips = clips or {item.name: clip for item in folders if (clip := folder_clip(item)) is not None}
+    names = list(clips)
+    if len(clips) != count:
+        raise DataError(
+            f'{file}: it has no "ims" that names pictures; expected {count} folders of pictures beside it, one per'
+            f' camera of "cams" in their order, found {len(clips)}: {some(names) or "none"}'
+        )
+    lengths = {name: len(clip.pictures) for name, clip in clips.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{length} in {name}" for name, length in list(lengths.items())[:4])
+        raise DataError(f"{file}: expected the same number of pictures of every camera, found {told}")
+    columns = [[Path(str(p)).relative_to(file.parent).as_posix() for p in clip.pictures] for clip in clips.values()]
+    told = f"the folders {names[0]} to {names[-1]} were taken for its cameras, in this order"
+    return [list(row) for row in zip(*columns, strict=True)], [f'no "ims" in {file.name}: {told}']
+
+
 def _paths(row: Any, count: int, file: Path) -> list[str]:
     paths = row.get("ims") if isinstance(row, dict) else None
-    paths = [str(path) for path in paths] if isinstance(paths, (list, np.ndarray)) else []
+    paths = [str(path).replace("\\", "/") for path in paths] if isinstance(paths, (list, np.ndarray)) else []
     if len(paths) != count:
         raise DataError(f'{file}: expected a file name for each of {count} cameras in "ims", found {len(paths)}')
     if any(PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts for path in paths):
         raise DataError(f'{file}: expected file names below its folder in "ims", found {paths[0]}')
-    return [path.replace("\\", "/") for path in paths]
+    return paths
 
 
 def _names(paths: list[str]) -> list[str]:

@@ -14,6 +14,8 @@ from torch.autograd.function import once_differentiable
 from taichi_vvc.kernels import geometry, march, shade
 
 from ..errors import ConfigError
+from ..geometry import is_strong
+from ..render import camera_row
 from ..types import Bounds, Camera
 from .arrays import check, launch, raw, runtime_of, warm
 
@@ -21,17 +23,13 @@ from .arrays import check, launch, raw, runtime_of, warm
 def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], device: Any = "cpu") -> Tensor:
     """The rays of all pixels of all cameras, row by row: (pixels, 8), in cells of ``bounds`` from its lower corner.
 
-    A row is origin, unit direction, entry and exit distance (entry > exit where a ray misses the bounds). ``cells``:
-    (x, y, z); cells are cubes of the longest side divided by the largest number.
+    A row is origin, unit direction, entry and exit distance (entry > exit where a ray misses the bounds, or the lens
+    has none for the pixel). ``cells``: (x, y, z); cells are cubes of the longest side divided by the largest number.
     """
     device = torch.device(device)
     runtime_of(device)
     edge = bounds.largest_side / max(cells)
-    rows = [
-        [*np.reshape(c.rotation, 9), *((np.asarray(c.position) - bounds.lower) / edge)]
-        + [c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2, c.width, c.height]
-        for c in cameras
-    ]
+    rows = [camera_row(camera, bounds.lower, edge) for camera in cameras]
     first = np.cumsum([0, *(c.width * c.height for c in cameras)])
     count = int(first[-1])
     table = torch.tensor(rows, dtype=torch.float32, device=device)
@@ -40,7 +38,9 @@ def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], 
     rays = torch.empty((count, geometry.RAY_ROW), device=device)
     sides = [float(s) for s in bounds.size / edge]
     given = [raw(t) for t in (pixels, table, firsts)]
-    launch(device, geometry.rays_of_pixels, count, *given, len(cameras), *sides, raw(rays))
+    strong = any(is_strong(camera) for camera in cameras)
+    kernel = geometry.rays_of_strong_lenses if strong else geometry.rays_of_pixels
+    launch(device, kernel, count, *given, len(cameras), *sides, raw(rays))
     return rays
 
 

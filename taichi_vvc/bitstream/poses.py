@@ -1,0 +1,223 @@
+"""Cameras that change from frame to frame, in integers: what a frame's chunk says of them, read and written.
+
+Normative text: ``docs/bitstream.md``, section 4.1. Every camera is fifteen numbers: rotation (4), position (3), focal
+lengths and principal point (4), distortion (4). A chunk holds the numbers of those that change, as differences to what
+the frame before leads to expect, each run with the width of its largest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import ConfigError, CorruptStream
+from .syntax import LENS_BITS, MAX_CAMERA_NUMBER, POSITION_BIAS, SequenceHeader
+
+WIDTH = 5
+"""Bits that state the width of a run."""
+
+_RUNS = {"pose": (4, 3), "lens": (4, 4)}
+
+
+@dataclass(frozen=True)
+class CameraState:
+    """One camera at one frame.
+
+    Attributes:
+        pose: rotation quaternion (w, x, y, z) in units of ``2^-rotation_bits``, not normalised, and position in units
+            of ``2^(64 - position_bits)`` of the world's.
+        lens: fx, fy, cx, cy in 128ths of a pixel, then k1, k2, p1, p2 in units of 2^-20.
+        moved, zoomed: whether pose and lens were changed since the key frame; else they are exactly the header's.
+    """
+
+    pose: tuple[int, ...]
+    lens: tuple[int, ...]
+    moved: bool = False
+    zoomed: bool = False
+
+
+@dataclass(frozen=True)
+class CameraTrack:
+    """All cameras at a frame, ``now``, and at the one ``before`` it; on a key frame both are what ``now`` is."""
+
+    now: tuple[CameraState, ...]
+    before: tuple[CameraState, ...]
+
+
+def units(header: SequenceHeader) -> tuple[float, ...]:
+    """Units of the fifteen numbers, powers of two: pose (7), then lens (8)."""
+    rotation = math.ldexp(1.0, -header.rotation_bits)
+    position = math.ldexp(1.0, POSITION_BIAS - header.position_bits)
+    lens = [math.ldexp(1.0, -bits) for bits in LENS_BITS]
+    return (*(rotation,) * 4, *(position,) * 3, *lens)
+
+
+def rounded(values: Sequence[float], own: Sequence[float]) -> tuple[int, ...]:
+    """Values as numbers of units: exact, since units are powers of two."""
+    return tuple(math.floor(value / unit + 0.5) for value, unit in zip(values, own, strict=True))
+
+
+def header_states(header: SequenceHeader) -> tuple[CameraState, ...]:
+    """The cameras as the header has them: what a key frame's differences are to."""
+    of_pose, of_lens = units(header)[:7], units(header)[7:]
+    states = []
+    for camera in header.cameras:
+        i = header.intrinsics[camera.intrinsics]
+        lens = (i.fx, i.fy, i.cx, i.cy, i.k1, i.k2, i.p1, i.p2)
+        states.append(CameraState(rounded((*camera.rotation, *camera.position), of_pose), rounded(lens, of_lens)))
+    return tuple(states)
+
+
+def parse_cameras(payload: bytes, start: CameraTrack, key: bool, rotation_bits: int, place: str) -> CameraTrack:
+    """The cameras of a frame.
+
+    Args:
+        payload: what its chunk says; empty where all cameras stay.
+        start: the cameras of the frame before; for a key frame those of the header, twice.
+        key: whether it is a key frame.
+        rotation_bits: of the header.
+        place: begins error messages.
+
+    Raises:
+        CorruptStream: the payload is no such list, or a number leaves its range.
+    """
+    if not payload:
+        return CameraTrack(start.now, start.now)
+    bits = _Bits(payload, place)
+    found = []
+    for camera, before in zip(start.now, start.before, strict=True):
+        if bits.take(1):
+            base = _expected(camera.pose, before.pose) if bits.take(1) else camera.pose
+            camera = replace(camera, pose=_plus(base, bits.runs("pose")), moved=True)
+            length = sum(part * part for part in camera.pose[:4])
+            if not 1 << 2 * rotation_bits <= 4 * length <= 16 << 2 * rotation_bits:
+                raise CorruptStream(
+                    f"{place}: expected the rotation of a camera, found one of no length or a large one"
+                )
+        if bits.take(1):
+            camera = replace(camera, lens=_plus(camera.lens, bits.runs("lens")), zoomed=True)
+            if min(camera.lens[:2]) < 1:
+                raise CorruptStream(f"{place}: expected a positive focal length, found another")
+        if max(map(abs, (*camera.pose, *camera.lens))) > MAX_CAMERA_NUMBER:
+            raise CorruptStream(f"{place}: expected numbers of cameras up to 2^52, found larger ones")
+        found.append(camera)
+    bits.finish()
+    return CameraTrack(tuple(found), tuple(found) if key else start.now)
+
+
+def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Sequence[str]) -> bytes:
+    """The inverse of :func:`parse_cameras`: how a frame comes to the ``wanted`` poses and lenses.
+
+    Cameras of which no number is off by more than one stay as they are: that much is rounding. Of the two things that a
+    pose can be a difference to, the one of fewer bits is taken.
+
+    Raises:
+        ConfigError: a camera of ``names`` goes too far from one frame to the next.
+    """
+    out = _Out()
+    for camera, now, before, name in zip(wanted, start.now, start.before, names, strict=True):
+        pose, guessed = _minus(camera.pose, now.pose), _minus(camera.pose, _expected(now.pose, before.pose))
+        lens = _minus(camera.lens, now.lens)
+        if max(map(abs, (*camera.pose, *camera.lens))) > MAX_CAMERA_NUMBER:
+            raise ConfigError(f"camera {name}: expected a pose and a lens that can be stored, found larger numbers")
+        moves = max(map(abs, pose)) > 1
+        out.put(moves, 1)
+        if moves:
+            extrapolated = _cost(guessed, "pose") < _cost(pose, "pose")
+            out.put(extrapolated, 1)
+            out.runs(guessed if extrapolated else pose, "pose", name)
+        zooms = max(map(abs, lens)) > 1
+        out.put(zooms, 1)
+        if zooms:
+            out.runs(lens, "lens", name)
+    return out.payload()
+
+
+def _expected(now: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, ...]:
+    """Where a pose is if it goes on as it did."""
+    return tuple(2 * a - b for a, b in zip(now, before, strict=True))
+
+
+def _plus(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def _minus(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    return tuple(x - y for x, y in zip(a, b, strict=True))
+
+
+def _width(values: Sequence[int]) -> int:
+    """Bits of the largest value with its sign; 0 where all are 0."""
+    return max((value if value >= 0 else ~value).bit_length() + 1 for value in values) if any(values) else 0
+
+
+def _split(values: Sequence[int], kind: str) -> list[Sequence[int]]:
+    first, _ = _RUNS[kind]
+    return [values[:first], values[first:]]
+
+
+def _cost(values: Sequence[int], kind: str) -> int:
+    return sum(WIDTH + len(run) * _width(run) for run in _split(values, kind))
+
+
+class _Out:
+    """Bits on their way into bytes, the first in the lowest bit."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._value = self._count = 0
+
+    def put(self, value: int, width: int) -> None:
+        self._value |= (int(value) & (1 << width) - 1) << self._count
+        self._count += width
+        while self._count >= 8:
+            self._bytes.append(self._value & 255)
+            self._value >>= 8
+            self._count -= 8
+
+    def runs(self, values: Sequence[int], kind: str, name: str) -> None:
+        for run in _split(values, kind):
+            width = _width(run)
+            if width >= 1 << WIDTH:
+                raise ConfigError(
+                    f"camera {name}: expected a camera that stays near the capture, found one that jumps too far in a"
+                    " frame to be stored; leave that frame or camera out"
+                )
+            self.put(width, WIDTH)
+            for value in run:
+                self.put(value, width)
+
+    def payload(self) -> bytes:
+        """Nothing where no camera changes."""
+        self.put(0, -self._count % 8)
+        return bytes(self._bytes) if any(self._bytes) else b""
+
+
+class _Bits:
+    """The inverse of :class:`_Out`."""
+
+    def __init__(self, payload: bytes, place: str) -> None:
+        self._payload, self._at, self._place = payload, 0, place
+
+    def take(self, width: int) -> int:
+        end = self._at + width
+        if end > 8 * len(self._payload):
+            raise CorruptStream(f"{self._place}: expected more about its cameras, found the end; the file is damaged")
+        value = int.from_bytes(self._payload[self._at // 8 : -(-end // 8)], "little") >> self._at % 8
+        self._at = end
+        return value & (1 << width) - 1
+
+    def runs(self, kind: str) -> list[int]:
+        found = []
+        for count in _RUNS[kind]:
+            width = self.take(WIDTH)
+            for _ in range(count):
+                value = self.take(width)
+                found.append(value - (1 << width) if width and value >> width - 1 else value)
+        return found
+
+    def finish(self) -> None:
+        left = 8 * len(self._payload) - self._at
+        if left > 7 or self.take(left):
+            raise CorruptStream(f"{self._place}: expected the end, found more about its cameras; the file is damaged")

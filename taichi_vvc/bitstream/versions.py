@@ -1,0 +1,59 @@
+"""What each version of the format writes in another way, and the sequence header, which is compressed.
+
+Normative text: ``docs/bitstream.md``, section 1.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+from ..errors import CorruptStream
+from .elements import Structure
+from .syntax import FRAME, HEADER, LAYOUT, MAX_HEADER, SequenceHeader, still_problem
+
+
+def _without(structure: Structure, *names: str) -> Structure:
+    return replace(structure, fields=tuple(field for field in structure.fields if field[0] not in names))
+
+
+# Version 1 had no motion; version 3 codes it in another way; in version 4 cameras may move.
+_LAYOUT_1 = _without(LAYOUT, "motion_block")
+_HEADER_3 = replace(_without(HEADER, "rotation_bits", "position_bits"), check=still_problem)
+_FRAME_3 = _without(FRAME, "cameras")
+HEADERS = {
+    1: replace(_HEADER_3, fields=tuple((k, _LAYOUT_1 if k == "layout" else e) for k, e in _HEADER_3.fields)),
+    2: _HEADER_3,
+    3: _HEADER_3,
+    4: HEADER,
+}
+FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3, 4: FRAME}
+"""How each version of the format writes these chunks; the other chunks are the same in all."""
+
+FIRST_WITH_SHARED_MLPS = 3
+"""The version since which a group may have the MLPs of the group before."""
+
+FIRST_WITH_MOVING_CAMERAS = 4
+"""The version since which frames may change cameras."""
+
+
+def pack_header(header: SequenceHeader) -> bytes:
+    """The payload of the header chunk: the syntax, compressed as a zlib stream."""
+    return zlib.compress(HEADER.pack(header), 9)
+
+
+def picture_bytes(header: SequenceHeader, version: int) -> bytes:
+    """What pictures depend on of the header of a file of a version: all but what was written for people."""
+    return _without(HEADERS[version], "settings", "library").pack(header)
+
+
+def parse_header(payload: bytes, version: int = max(HEADERS)) -> SequenceHeader:
+    """The inverse of :func:`pack_header`, of any version; inflates to at most :data:`MAX_HEADER` bytes."""
+    inflate = zlib.decompressobj()
+    try:
+        data = inflate.decompress(payload, MAX_HEADER)
+    except zlib.error as error:
+        raise CorruptStream(f"sequence header: expected zlib data, found damage ({error})") from error
+    if not inflate.eof or inflate.unused_data:
+        raise CorruptStream(f"sequence header: expected one zlib stream of at most {MAX_HEADER} bytes, found otherwise")
+    return HEADERS[version].parse(data, "sequence header")
