@@ -16,7 +16,7 @@ from taichi_vvc import axes
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import pixels_with_rays
-from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
+from taichi_vvc.io.images import area_reduce, is_turned, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
 from taichi_vvc.rates import FASTEST, frame_rate
@@ -166,6 +166,12 @@ def open_capture(
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
     if any(not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
         messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
+    turned = [entry.camera.name for entry in index.entries[0] if is_turned(entry.image)]
+    if turned:
+        messages.append(
+            f"EXIF orientation in the pictures of camera {_some(turned)}: not applied, the calibration is taken to be"
+            " of the pixels as stored; turn the pictures if it is not"
+        )
     messages += _about_rays(first_cameras)
     rate = rate or index.fps
     if rate is None and len(index.entries) > 1:
