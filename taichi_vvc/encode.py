@@ -120,12 +120,13 @@ def encode(
         config: settings, usually one of ``PRESETS``.
         path: the file.
         resume: go on behind the last whole frame of an existing file.
-        overwrite: replace an existing file.
+        overwrite: replace an existing file, which stays what it is until the first frame is whole.
         progress: called several times a second with :class:`Progress`.
         preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame.
 
     Raises:
-        ConfigError: the file exists, ``resume`` finds other settings in it, or no lambda reaches the target.
+        ConfigError: the file exists, another process is writing it, ``resume`` finds other settings or more frames in
+            it, or no lambda reaches the target.
         DataError: the capture cannot be used.
         BackendError: no backend starts.
     """
@@ -148,9 +149,13 @@ def encode(
     else:
         # Before anything is replaced.
         check_start(layout, views_of(sequence, layout, 0))
-        path.unlink(missing_ok=True)
-        writer, done = StreamWriter.create(path, header), 0
+        writer, done = StreamWriter.create(path, header, overwrite), 0
     with writer:
+        if done > len(sequence):
+            raise ConfigError(
+                f"{path}: expected a file of at most the {len(sequence)} frames that are asked for, found {done}; "
+                "it is whole as it is: ask for more frames, or for another file"
+            )
         target = file_target(config, len(sequence), sequence.fps, header)
         control = None
         if target is not None:
