@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .blank import is_blank
 from .contextsets import Weights
 
 ORDER = (0, 7, 3, 5, 6, 1, 2, 4)
@@ -145,7 +146,8 @@ def _nonzero(values: np.ndarray, at: Lattice) -> tuple[np.ndarray, np.ndarray, n
 
     Those too far from the box to be anyone's neighbour are left out; the padding holds those next to it.
     """
-    flat = np.ascontiguousarray(values).reshape(-1)
+    # Zeros without storage, see ``blank.py``, stay so.
+    flat = values[:0].reshape(-1) if is_blank(values) else np.ascontiguousarray(values).reshape(-1)
     # Far faster than nonzero of anything but bool.
     found = (flat != 0).nonzero()[0]
     nodes = found // values.shape[3]

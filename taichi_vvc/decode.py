@@ -7,11 +7,10 @@ add it: integers, the same on every machine; (6) dequantise into a field on the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -19,15 +18,28 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
+from .bitstream.poses import CameraTrack
 from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
-from .bitstream.versions import picture_bytes
+from .blank import blank, is_blank
 from .cameras import CameraReader
-from .entropy import decode_grid, decode_mask, known_grids
+from .entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
 from .errors import ConfigError, CorruptStream
 from .fields import Field, field_of_symbols
+from .hashes import Hashes, hashes_of
 from .headers import layout_of_header, unpack_group
 from .live import live_nodes
-from .motion import LARGEST, live_motion, moved_symbols
+from .memory import (
+    Budget,
+    default_limit,
+    grid_need,
+    held_by,
+    live_need,
+    mask_need,
+    motion_need,
+    moved_need,
+    network_need,
+)
+from .motion import LARGEST, lattice_shape, live_motion, moved_grids, moved_symbols
 from .motioncoding import decode_motion
 from .runtime import start
 from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
@@ -54,44 +66,56 @@ class FrameInfo:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Hashes:
-    """SHA-256 (hex) of what a file decodes to, the same on every machine and backend.
-
-    Attributes:
-        symbols: of occupancy and grid symbols.
-        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background and cameras.
-    """
-
-    symbols: str
-    pictures: str
-
-
-def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame | None) -> SymbolFrame:
+def decode_symbols(
+    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, budget: Budget | None = None
+) -> SymbolFrame:
     """The integers of one frame.
 
     Args:
         data: the frame's chunk.
         reference: the decoded frame before it; None for a key frame.
+        budget: what it may take of memory; None: whatever it takes.
 
     Raises:
         CorruptStream: a payload does not decode, or symbols leave their range.
+        MemoryLimitExceeded: it would take too much.
     """
     shapes = layout.grid_shapes
     if len(data.grids) != len(shapes):
         raise CorruptStream(f"frame {data.number}: expected {len(shapes)} grids, found {len(data.grids)}")
+    held = held_by(reference) + 4 * (len(data.occupancy) + len(data.motion) + sum(map(len, data.grids)))
+
+    def take(need: float) -> None:
+        if budget is not None:
+            budget.check(held + need, f"frame {data.number}")
+
     nx, ny, nz = layout.occupancy
     before = None if reference is None else reference.occupancy
+    take(mask_need(layout, before is not None))
     occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
-    live = live_nodes(layout, occupancy)
-    motion, predicted = decode_prediction(layout, data, reference, live)
+    held += occupancy.nbytes
+    live: tuple[np.ndarray, ...] = ()
+    if data.motion or any(payload != NOTHING_CODED for payload in data.grids):
+        take(live_need(layout))
+        live = live_nodes(layout, occupancy)
+        held += sum(nodes.nbytes for nodes in live)
+    motion, predicted = decode_prediction(layout, data, reference, live, take)
+    if predicted is not None and reference is not None and predicted is not reference.symbols:
+        held += sum(p.nbytes for p, s in zip(predicted, reference.symbols, strict=True) if p is not s)
     known = known_grids(len(shapes), previous_residuals(reference), predicted)
     residuals, symbols = [], []
     for grid, (payload, shape) in enumerate(zip(data.grids, shapes, strict=True)):
-        residual = decode_grid(payload, shape, live[grid], known[grid])
-        # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
-        total = residual if predicted is None else residual + predicted[grid]
-        if max(total.max(initial=0), -total.min(initial=0)) >= 2**24:
+        if payload == NOTHING_CODED:
+            residual = blank(shape)
+            total = residual if predicted is None else predicted[grid]
+        else:
+            added = predicted is not None and not is_blank(predicted[grid])
+            take(grid_need(live[grid], shape[3], known[grid].previous, added))
+            residual = decode_grid(payload, shape, live[grid], known[grid])
+            # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
+            total = residual + predicted[grid] if predicted is not None and added else residual
+            held += residual.nbytes + (total.nbytes if added else 0)
+        if not is_blank(total) and max(total.max(initial=0), -total.min(initial=0)) >= 2**24:
             raise CorruptStream(f"frame {data.number}: expected symbols below 2^24 in grid {grid}, found larger ones")
         residuals.append(residual)
         symbols.append(total)
@@ -99,14 +123,19 @@ def decode_symbols(layout: FieldLayout, data: FrameData, reference: SymbolFrame 
 
 
 def decode_prediction(
-    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, live: tuple[np.ndarray, ...]
+    layout: FieldLayout,
+    data: FrameData,
+    reference: SymbolFrame | None,
+    live: tuple[np.ndarray, ...],
+    take: Callable[[float], None] = lambda need: None,
 ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...] | None]:
     """What a frame's residuals are added to.
 
     Args:
         data: the frame's chunk.
         reference: the decoded frame before it; None for a key frame.
-        live: the frame's live nodes.
+        live: the frame's live nodes; may be empty where nothing moves.
+        take: is told how many bytes are to be allocated, and may raise.
 
     Returns:
         The displacements, int32 of shape :func:`~taichi_vvc.motion.lattice_shape` (None where it has none), and the
@@ -115,14 +144,25 @@ def decode_prediction(
     Raises:
         CorruptStream: the displacements do not decode, are too large, or stand in a file without motion.
     """
-    motion = _motion(layout, data, reference, live)
+    motion = _motion(layout, data, reference, live, take)
     if reference is None or motion is None:
         return motion, None if reference is None else reference.symbols
+    lattice, moved = lattice_shape(layout), moved_grids(layout)
+    for grid in moved:
+        symbols = reference.symbols[grid]
+        if not is_blank(symbols):
+            small = max(int(symbols.max(initial=0)), -int(symbols.min(initial=0))) < 1 << 7
+            whole = sum(4 * reference.symbols[other].size for other in moved)
+            take(motion.nbytes + whole + moved_need(lattice, symbols.shape, small))
     return motion, moved_symbols(layout, reference.symbols, motion, live)
 
 
 def _motion(
-    layout: FieldLayout, data: FrameData, reference: SymbolFrame | None, live: tuple[np.ndarray, ...]
+    layout: FieldLayout,
+    data: FrameData,
+    reference: SymbolFrame | None,
+    live: tuple[np.ndarray, ...],
+    take: Callable[[float], None],
 ) -> np.ndarray | None:
     """The displacements of a frame; None where it has none.
 
@@ -134,6 +174,7 @@ def _motion(
     if not layout.motion_block:
         raise CorruptStream(f"frame {data.number}: expected no motion in this file, found {len(data.motion)} bytes")
     before = None if reference is None else reference.motion
+    take(motion_need(lattice_shape(layout)))
     motion = decode_motion(data.motion, live_motion(layout, live), before)
     if max(motion.max(initial=0), -motion.min(initial=0)) > LARGEST:
         raise CorruptStream(f"frame {data.number}: expected displacements up to {LARGEST}, found larger ones")
@@ -159,14 +200,25 @@ class Stream:
         first_frame, frame_step, downscale: the part of the capture that was coded, its frame ``first_frame`` and every
             ``frame_step``-th from there, and how many times its pictures were reduced.
         complete: False for a file that was cut off; its whole frames play.
+        memory_limit, budget: bytes that decoding and drawing a frame may take, and what refuses more.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], memory_limit: int | None = None) -> None:
         """Open ``path`` and read header and index.
+
+        Args:
+            path: of the file.
+            memory_limit: bytes that decoding and drawing a frame may take; None: half of the machine's memory. What
+                would take more raises :class:`MemoryLimitExceeded` before anything is allocated.
 
         Raises:
             StreamError: it is no .tvvc file, of a newer version, or damaged.
+            ConfigError: the limit is not positive.
         """
+        self.memory_limit: int = default_limit() if memory_limit is None else memory_limit
+        if self.memory_limit <= 0:
+            raise ConfigError(f"expected a positive memory limit in bytes, found {memory_limit}")
+        self.budget = Budget(self.memory_limit, str(path))
         self._reader = StreamReader(path)
         record = self._reader.header
         self.header = StreamHeader(layout_of_header(record), record)
@@ -225,7 +277,7 @@ class Stream:
             first, frame = first + 1, self._last[1]
         for number in range(first, index + 1):
             data = self._reader.read_frame(number)
-            frame = decode_symbols(self.header.layout, data, None if data.type == "key" else frame)
+            frame = decode_symbols(self.header.layout, data, None if data.type == "key" else frame, self.budget)
             self._last = number, frame
         assert frame is not None
         return frame
@@ -240,6 +292,7 @@ class Stream:
                 coded, known = (group.mlp, group.mlp_steps), None
                 if self._group is not None and self._coded_mlp == coded:
                     known = self._group[1].mlp
+                self.budget.check(4 * len(group.mlp) + network_need(self.header.layout), f"group {number}")
                 self._group = number, unpack_group(group, self.header.layout, known)
                 self._coded_mlp = coded
             return self._group[1]
@@ -261,7 +314,8 @@ class Stream:
         """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
         with self._lock:
             frame = self.symbols(index)
-            return field_of_symbols(start(), self.header.layout, self.parameters(index), frame)
+            layout, parameters = self.header.layout, self.parameters(index)
+            return field_of_symbols(start(), layout, parameters, frame, self.budget)
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Field]:
         """Frames ``first`` to ``stop - 1`` in order."""
@@ -293,22 +347,15 @@ class Stream:
         Raises:
             CorruptStream: a frame or a group is damaged.
         """
-        symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(self.header.record, self._reader.version))
-        for index in range(len(self)):
-            parameters, frame = self.parameters(index), self.symbols(index)
-            if frame.key:
-                for values in (np.array(parameters.steps), *parameters.mlp):
-                    pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
-            for digest in (symbols, pictures):
-                digest.update(np.ascontiguousarray(frame.occupancy, np.uint8).tobytes())
-                for grid in frame.symbols:
-                    digest.update(np.ascontiguousarray(grid, "<i4").tobytes())
-            with self._lock:
-                track = self._cameras.track(index)
-            for state in () if track is None else track.now:
-                pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
-                pictures.update(bytes((state.moved, state.zoomed)))
-        return Hashes(symbols.hexdigest(), pictures.hexdigest())
+
+        def frames() -> Iterator[tuple[GroupParameters, SymbolFrame, CameraTrack | None]]:
+            for index in range(len(self)):
+                parameters, frame = self.parameters(index), self.symbols(index)
+                with self._lock:
+                    track = self._cameras.track(index)
+                yield parameters, frame, track
+
+        return hashes_of(self.header.record, self._reader.version, frames())
 
     def close(self) -> None:
         """Close the file."""
@@ -328,6 +375,8 @@ class Stream:
         return index % len(self)
 
 
-def open(path: str | os.PathLike[str]) -> Stream:  # noqa: A001 - the public name is taichi_vvc.open
+def open(  # noqa: A001 - the public name is taichi_vvc.open
+    path: str | os.PathLike[str], memory_limit: int | None = None
+) -> Stream:
     """Open a .tvvc file for playing, see :class:`Stream`."""
-    return Stream(path)
+    return Stream(path, memory_limit)

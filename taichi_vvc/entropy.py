@@ -14,6 +14,7 @@ import constriction
 import numpy as np
 
 from . import contexts, contextsets, integers, masks, side, tables
+from .blank import blank
 from .errors import CorruptStream
 from .plan import (
     MODELS,
@@ -32,6 +33,7 @@ from .plan import (
 
 __all__ = [
     "NOTHING",
+    "NOTHING_CODED",
     "EncodedGrid",
     "Known",
     "RatePlan",
@@ -49,6 +51,9 @@ __all__ = [
 _WORD = np.dtype("<u4")
 _CONTEXT, _LAPLACE = MODELS["context"], MODELS["laplace"]
 _ZERO = 2
+NOTHING_CODED = bytes([_ZERO])
+"""The payload of a grid whose symbols are all zero."""
+
 _RAW_BITS = 11
 _LARGEST_LAZY = 32
 
@@ -190,7 +195,7 @@ def encode_grid(residual: np.ndarray, live: np.ndarray, known: Known = NOTHING, 
         raise ValueError(f"expected symbols up to {tables.LARGEST_MAGNITUDE}, found larger ones; use a larger step")
     nonzero = np.count_nonzero(residual != 0)
     if not nonzero:
-        return EncodedGrid(bytes([_ZERO]), 8.0)
+        return EncodedGrid(NOTHING_CODED, 8.0)
     at = contexts.lattice(live)
     magnitudes = np.abs(residual.reshape(-1, residual.shape[3])[at.nodes].reshape(-1))
     if np.count_nonzero(magnitudes) != nonzero:
@@ -217,7 +222,7 @@ def _sign_tables(indices: np.ndarray) -> np.ndarray:
 def decode_grid(
     payload: bytes, shape: tuple[int, int, int, int], live: np.ndarray, known: Known = NOTHING
 ) -> np.ndarray:
-    """The inverse of :func:`encode_grid`: (nz, ny, nx, C) int32, zero outside ``live``.
+    """The inverse of :func:`encode_grid`: (nz, ny, nx, C) int32, zero outside ``live``; not to be changed.
 
     Raises:
         CorruptStream: the payload is not one that :func:`encode_grid` makes for this shape and live set.
@@ -225,9 +230,8 @@ def decode_grid(
     if not payload:
         raise CorruptStream("expected an entropy-coded grid, found no bytes")
     model, chosen = payload[0] & 15, payload[0] >> 4
-    symbols = np.zeros(shape, np.int32)
-    if payload == bytes([_ZERO]):
-        return symbols
+    if payload == NOTHING_CODED:
+        return blank(shape)
     weights = contextsets.SETS[chosen] if model == _CONTEXT and chosen < len(contextsets.SETS) else None
     if payload[0] != _LAPLACE and (weights is None or not usable(weights, known)):
         raise CorruptStream(f"expected an entropy model of this grid and format, found {payload[0]:#04x}")
@@ -252,6 +256,7 @@ def decode_grid(
         clipped = _decode_contexts(reader, at, known_parts(known, at), weights.kinds, means, models, right)
     magnitudes = side.read_escapes(reader, np.abs(clipped).reshape(-1), shift)
     values = magnitudes.reshape(clipped.shape)
+    symbols = np.zeros(shape, np.int32)
     symbols.reshape(-1, channels)[at.nodes] = np.negative(values, out=values, where=clipped < 0)
     reader.finish()
     return symbols

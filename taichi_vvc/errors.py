@@ -9,7 +9,8 @@
     |   |-- NotATvvcFile         the magic number is missing
     |   |-- UnsupportedVersion   written by a newer version of the format
     |   |-- TruncatedStream      the file ends inside a chunk, or has no index
-    |   `-- CorruptStream        a checksum, a limit or the order of chunks is violated
+    |   |-- CorruptStream        a checksum, a limit or the order of chunks is violated
+    |   `-- MemoryLimitExceeded  it would take more memory than it may, see ``taichi_vvc.open``
     `-- BackendError             the compute backend is missing or ran out of memory (exit code 5)
 
     TvvcWarning (a warning)
@@ -62,6 +63,10 @@ class TruncatedStream(StreamError):
 
 class CorruptStream(StreamError):
     """A checksum fails, a value is outside its limits, or chunks are missing or out of order."""
+
+
+class MemoryLimitExceeded(StreamError):
+    """Decoding or drawing would take more memory than the file may have; nothing was allocated."""
 
 
 class BackendError(TvvcError):

@@ -43,6 +43,7 @@ def evaluate(
     backend: str = "auto",
     progress: Callable[[float, int], None] | None = None,
     observe: Callable[[int, View, Figures], None] | None = None,
+    memory_limit: int | None = None,
 ) -> dict[str, Any]:
     """Compares a file with the capture it was made from, at the coded size, over the frames it holds.
 
@@ -62,6 +63,7 @@ def evaluate(
         backend: what renders, see :func:`taichi_vvc.runtime.start`.
         progress: called with (frames done, frames in all); fractions count pictures.
         observe: called with the frame's number, the view and the figures of every picture.
+        memory_limit: bytes that decoding and drawing may take, see :func:`taichi_vvc.open`.
 
     Returns:
         JSON values, numbers that cannot be told being None: ``psnr`` (dB), ``psnr_foreground`` (dB), ``ssim``,
@@ -77,7 +79,7 @@ def evaluate(
     """
     if split not in (None, "test", "train", "all"):
         raise ConfigError(f"expected the split test, train or all, found {split!r}")
-    with open_stream(file) as stream, StreamReader(file) as reader:
+    with open_stream(file, memory_limit) as stream, StreamReader(file) as reader:
         count, fps, background = len(stream), stream.fps, stream.background
         if not count:
             raise TruncatedStream(f"{file}: expected at least one whole frame, found none; encode it again")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .memory import Budget, field_need, held_by
 from .mlp import flatten
 from .quantize import grid_values
 from .runtime import Runtime, aligned
@@ -85,6 +86,7 @@ class Field:
         opacity: (cells,) float32 lower bound of the optical depth per cell edge, 0 where unknown.
         tables: the group tables on the device (ints, floats).
         measured: whether ``opacity`` is up to date.
+        budget: what drawing it may take of memory; None: whatever it takes.
     """
 
     runtime: Runtime
@@ -97,6 +99,11 @@ class Field:
     opacity: Any
     tables: tuple[Any, Any]
     measured: bool = False
+    budget: Budget | None = None
+
+    def __repr__(self) -> str:
+        cells = "x".join(map(str, self.layout.occupancy))
+        return f"<Field of {cells} cells, {100 * self.mask.mean():.1f} % occupied, on {self.runtime.backend}>"
 
 
 # How many empty cells a ray passes at once, at most.
@@ -174,11 +181,26 @@ def _flat_parts(
         channel += width
 
 
-def field_of_symbols(runtime: Runtime, layout: FieldLayout, parameters: GroupParameters, frame: SymbolFrame) -> Field:
-    """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown."""
+def field_of_symbols(
+    runtime: Runtime,
+    layout: FieldLayout,
+    parameters: GroupParameters,
+    frame: SymbolFrame,
+    budget: Budget | None = None,
+) -> Field:
+    """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown.
+
+    Raises:
+        MemoryLimitExceeded: that would take more than the ``budget``, which holds for drawing the field, too.
+    """
     grid_map = map_of(layout)
+    if budget is not None:
+        need = held_by(frame) + field_need(layout, grid_map.size, runtime.host_arrays)
+        budget.check(need, "a frame on the device")
     flat = aligned(grid_map.size, np.dtype(np.float32))
     for number, (symbols, step) in enumerate(zip(frame.symbols, parameters.steps, strict=True)):
         for channels, part in _flat_parts(grid_map, number, symbols, flat):
             grid_values(channels, step, number, part)
-    return make_field(runtime, layout, flat, flatten(parameters.mlp), frame.occupancy)
+    field = make_field(runtime, layout, flat, flatten(parameters.mlp), frame.occupancy)
+    field.budget = budget
+    return field

@@ -40,7 +40,7 @@ def _touched(cells: int, nodes: int, tile: int, scale: int) -> np.ndarray:
 def _cells_of(cells: int, nodes: int, tile: int, scale: int) -> np.ndarray:
     """(longest, nodes): the cells that touch each node, one per row, filled up with ``cells``, which is no cell."""
     touched = _touched(cells, nodes, tile, scale)
-    result = np.full((max(1, touched.sum(1).max(initial=0)), nodes), cells)
+    result = np.full((max(1, touched.sum(1).max(initial=0)), nodes), cells, np.int16)
     node, cell = touched.nonzero()
     result[np.cumsum(touched, 1)[node, cell] - 1, node] = cell
     result.setflags(write=False)

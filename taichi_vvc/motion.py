@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .blank import is_blank
 from .types import FieldLayout
 
 UNITS = 4
@@ -141,6 +142,8 @@ def moved_symbols(
     """
     result = list(symbols)
     for grid in moved_grids(layout):
+        if is_blank(symbols[grid]):
+            continue
         flat = np.flatnonzero(live[grid])
         nodes = np.unravel_index(flat, live[grid].shape)
         shift = displacements(layout, grid, motion, nodes)

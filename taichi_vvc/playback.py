@@ -17,9 +17,11 @@ from fractions import Fraction
 import numpy as np
 
 from .bitstream.container import StreamReader
+from .blank import blank, is_blank
 from .decode import decode_symbols
 from .errors import BackendError, ConfigError, CorruptStream, TvvcError
 from .headers import layout_of_header, unpack_group
+from .memory import Budget, default_limit, network_need
 from .motion import lattice_shape
 from .types import FieldLayout, GroupParameters, SymbolFrame
 
@@ -69,13 +71,15 @@ def unpack(packed: PackedFrame, layout: FieldLayout) -> SymbolFrame:
 
 
 def _squeezed(grid: np.ndarray) -> tuple[bytes, np.dtype]:
+    if is_blank(grid):
+        return b"", np.dtype(np.int8)
     kind = np.min_scalar_type(-1 - int(np.abs(grid).max(initial=0)))
     return zlib.compress(grid.astype(kind).tobytes(), 1), kind
 
 
 def _restored(parts: tuple[tuple[bytes, np.dtype], ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, ...]:
     return tuple(
-        np.frombuffer(zlib.decompress(data), kind).astype(np.int32).reshape(shape)
+        np.frombuffer(zlib.decompress(data), kind).astype(np.int32).reshape(shape) if data else blank(shape)
         for (data, kind), shape in zip(parts, shapes, strict=True)
     )
 
@@ -83,8 +87,12 @@ def _restored(parts: tuple[tuple[bytes, np.dtype], ...], shapes: tuple[tuple[int
 class Playback:
     """The decoded frames of a file, decoded by a thread of its own. Use as a context manager, or close it."""
 
-    def __init__(self, path: str | os.PathLike[str], memory: int = DEFAULT_MEMORY) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], memory: int = DEFAULT_MEMORY, memory_limit: int | None = None
+    ) -> None:
         """Open ``path`` and begin at frame 0; ``memory`` bounds the packed frames that are kept, bytes.
+
+        ``memory_limit``: what decoding a frame may take besides, as of :class:`~taichi_vvc.decode.Stream`.
 
         Raises:
             StreamError: it is no .tvvc file, of a newer version, or damaged.
@@ -97,6 +105,7 @@ class Playback:
         self.layout = layout_of_header(self._reader.header)
         self.count = len(self._reader.frames)
         self._memory = memory
+        self._budget = Budget(default_limit() if memory_limit is None else memory_limit, str(path))
         self._change = threading.Condition()
         self._kept: dict[int, PackedFrame] = {}
         self._used = self._largest = 0
@@ -226,10 +235,11 @@ class Playback:
         if entry.type != "key" and before is None:
             raise CorruptStream(f"frame {number}: expected the frame before it, which is damaged or missing")
         if entry.group not in self._groups:
+            self._budget.check(network_need(self.layout), f"group {entry.group}")
             parameters = unpack_group(self._reader.read_whole_group(entry.group), self.layout)
             with self._change:
                 self._groups[entry.group] = parameters
-        return decode_symbols(self.layout, self._reader.read_frame(number), before)
+        return decode_symbols(self.layout, self._reader.read_frame(number), before, self._budget)
 
     def _keep(self, number: int, packed: PackedFrame) -> None:
         with self._change:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from taichi_vvc.kernels import geometry, march, shade
 
 from .fields import Field
 from .geometry import distortion_limit, is_strong
+from .memory import field_need, picture_need, sample_need
 from .runtime import Runtime
 from .shading import project, projection_stride, shade_rays
 from .types import Camera, FieldLayout
@@ -19,7 +21,10 @@ from .workspace import Workspace
 
 # Optical depth at which a ray ends: exp(-7) of the light passes.
 DEPTH_LIMIT = 7.0
+# Cells whose corners are looked up together, which bounds the memory.
+_MEASURED = 1 << 16
 # Rays that are rendered together: on the CPU so few that their arrays stay in the caches, on a GPU enough to fill it.
+_PLACE = 40  # bytes of a sample before it is shaded
 _TOGETHER = {True: 8192, False: 1 << 18}
 
 
@@ -36,6 +41,10 @@ class Image:
     colour: np.ndarray
     depth: np.ndarray
     opacity: np.ndarray
+
+    def __repr__(self) -> str:
+        height, width = self.depth.shape
+        return f"<Image {width}x{height}>"
 
 
 @dataclass(frozen=True)
@@ -121,10 +130,18 @@ def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:
     Updates ``f.opacity``, which lets rays end early, and returns the largest optical depth per cell edge, (nz, ny, nx).
     """
     nx, ny, nz = f.layout.occupancy
-    target = np.flatnonzero(f.mask).astype(np.int32)
-    peak = np.zeros(f.mask.size, np.float32)
-    if not target.size:
-        return peak.reshape(nz, ny, nx)
+    whole = np.flatnonzero(f.mask).astype(np.int32)
+    if not whole.size:
+        return np.zeros((nz, ny, nx), np.float32)
+    peaks = f.runtime.zeros(f.mask.size)
+    for start in range(0, whole.size, _MEASURED):
+        _measure_cells(ws, f, whole[start : start + _MEASURED], peaks)
+    return f.runtime.download(peaks, f.mask.size).reshape(nz, ny, nx).copy()
+
+
+def _measure_cells(ws: Workspace, f: Field, target: np.ndarray, peaks: Any) -> None:
+    """Bounds of the cells with the flat indices ``target``, into ``f.opacity`` and ``peaks``."""
+    nx, ny, nz = f.layout.occupancy
     k, j, i = np.unravel_index(target, f.mask.shape)
     corner = np.stack(
         [((k + (c >> 2)) * (ny + 1) + j + ((c >> 1) & 1)) * (nx + 1) + i + (c & 1) for c in range(8)], axis=1
@@ -138,7 +155,6 @@ def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:
     host[: used.size * 4] = points.astype(np.float32).reshape(-1)
     f.runtime.store(samples, host)
     project(ws, f, used.size)
-    peaks = f.runtime.zeros(f.mask.size)
     shade.opacity_of_cells(
         target.size,
         f.runtime.upload(index.reshape(-1).astype(np.int32)),
@@ -149,7 +165,6 @@ def measure_opacity(ws: Workspace, f: Field) -> np.ndarray:
         f.opacity,
         peaks,
     )
-    return f.runtime.download(peaks, f.mask.size).reshape(nz, ny, nx).copy()
 
 
 def render_parts(
@@ -160,26 +175,55 @@ def render_parts(
     :func:`finished` takes the picture from there. Opacity bounds are measured if they are unknown. Nothing crosses to
     the device or back meanwhile, but the numbers of samples. ``chunk``: see :func:`render`.
     """
+    layout, pixels = f.layout, camera.width * camera.height
+    # Half a GiB for the places of samples.
+    most = min(_TOGETHER[f.runtime.host_arrays], 2**27 // most_samples(layout))
+    room = _room(f, pixels)
+    if room is not None:
+        most = max(1, min(most, room // (_PLACE * most_samples(layout))))
+    chunk = min(chunk or most, most)
     if not f.measured:
         measure_opacity(ws, f)
         f.measured = True
-    layout, pixels = f.layout, camera.width * camera.height
-    # Half a GiB for the places of samples.
-    chunk = chunk or min(_TOGETHER[f.runtime.host_arrays], 2**27 // most_samples(layout))
     table = camera_table(f.runtime, layout, [camera])
     # Whole arrays are what comes back from a GPU.
     sizes = ("colour", 3), ("depth", 1), ("opacity", 1)
     picture = [ws.get(f"picture_{name}", pixels * n, spare=False) for name, n in sizes]
-    for start in range(0, pixels, chunk):
+    start = 0
+    while start < pixels:
         count = min(chunk, pixels - start)
         numbers, behind = ws.get("pixels", count, np.int32), ws.get("background", count * 3)
         geometry.consecutive_pixels(count, start, numbers)
         shade.fill_colour(count, *(float(c) for c in background), behind)
         make_rays(ws, layout, table, numbers, count)
-        shade_rays(ws, f, count, trace(ws, f, count))
+        samples = trace(ws, f, count)
+        if room is not None and samples * sample_need(layout) > room and count > 1:
+            # So many samples that fewer rays must do.
+            chunk = max(1, min(count // 2, count * room // (samples * sample_need(layout))))
+            continue
+        shade_rays(ws, f, count, samples)
         found = (ws.arrays[name] for name in ("colour", "transmittance", "depth"))
         shade.place_pixels(count, start, layout.cell, *found, *picture)
-        yield start + count
+        start += count
+        yield start
+
+
+def _room(f: Field, pixels: int) -> int | None:
+    """Bytes for the rays that are rendered together; None without a limit.
+
+    Raises:
+        MemoryLimitExceeded: the field and the picture leave none.
+    """
+    if f.budget is None:
+        return None
+    layout, most = f.layout, most_samples(f.layout)
+    corners = min(8 * _MEASURED, math.prod(n + 1 for n in layout.occupancy))
+    held = field_need(layout, f.map.size, f.runtime.host_arrays) + picture_need(pixels)
+    measured = 300 * min(_MEASURED, f.mask.size) + (0 if f.measured else sample_need(layout) * corners)
+    least = max(measured, most * (sample_need(layout) + _PLACE))
+    f.budget.check(held + least, f"drawing {pixels} pixels")
+    # Half for the places of samples, half for what stands at them.
+    return (f.budget.limit - held) // 2
 
 
 def _rendered(

@@ -46,7 +46,8 @@ def find_cameras(names: Sequence[str], wanted: str | Sequence[str], what: str) -
         found = _fitting(names, item[1:] if out else item)
         if not found:
             there = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
-            raise NoSuchCamera(f"{what}: no camera {item[out:]}; there are {there}")
+            place = f" (position {item} is written {item}:{int(item) + 1})" if re.fullmatch(r"[0-9]{1,6}", item) else ""
+            raise NoSuchCamera(f"{what}: no camera {item[out:]}{place}; there are {there}")
         chosen = chosen.difference(found) if out else chosen.union(found)
     return [name for name in names if name in chosen]
 

@@ -16,7 +16,7 @@ from taichi_vvc import axes
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import pixels_with_rays
-from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
+from taichi_vvc.io.images import area_reduce, is_turned, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
 from taichi_vvc.rates import FASTEST, frame_rate
@@ -26,7 +26,9 @@ from taichi_vvc.words import counted
 
 DEFAULT_FPS = Fraction(25)
 NO_MASKS = "no masks: all that is inside the bounds is coded, and what is outside must be plain"
-NONE_HELD_OUT = "no held-out cameras: nothing can measure what a free viewpoint looks like"
+NONE_HELD_OUT = (
+    "no held-out cameras: nothing can measure what a free viewpoint looks like; --test-cameras holds some out"
+)
 BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
 STANDS = 32  # and so many for where cameras that move stand
 BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
@@ -164,11 +166,17 @@ def open_capture(
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
     if any(not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
         messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
+    turned = [entry.camera.name for entry in index.entries[0] if is_turned(entry.image)]
+    if turned:
+        messages.append(
+            f"EXIF orientation in the pictures of camera {_some(turned)}: not applied, the calibration is taken to be"
+            " of the pixels as stored; turn the pictures if it is not"
+        )
     messages += _about_rays(first_cameras)
     rate = rate or index.fps
     if rate is None and len(index.entries) > 1:
         where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
-        messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed')
+        messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed; --fps sets it')
 
     all_cameras = [entry.camera for entry in index.entries[0]]
     odd = axes.looks_like(all_cameras)

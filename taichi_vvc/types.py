@@ -131,6 +131,10 @@ class View:
     camera: Camera
     image: np.ndarray
 
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"<View of {self.camera.name!r} ({self.camera.split}), {width}x{height}>"
+
     @property
     def has_alpha(self) -> bool:
         """Whether any pixel is transparent."""

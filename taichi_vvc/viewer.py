@@ -25,19 +25,18 @@ from .decode import Stream
 from .errors import ConfigError, DataError, TvvcError
 from .fields import Field, field_of_symbols
 from .guard import Check, guarded, number, one_of
-from .io.paths import up_direction
+from .io.paths import path_document, up_direction
 from .markers import Markers, angle_of_view
 from .playback import Clock, Playback
 from .render import Workspace
 from .runtime import Runtime
-from .types import Camera
+from .types import Camera, GroupParameters, SymbolFrame
 from .viewport import (
     SHOWN,
     SMALLEST,
     camera_of_view,
     draw,
     fitted_size,
-    path_document,
     quaternion,
     start_position,
 )
@@ -159,10 +158,14 @@ class Viewer:
 
     # ---- what the caller's thread does
 
+    def _field_of(self, frame: SymbolFrame, parameters: GroupParameters) -> Field:
+        budget = self._stream.budget
+        return field_of_symbols(self._workspace.runtime, self._playback.layout, parameters, frame, budget)
+
     def _warm_up(self) -> None:
         found = self._playback.get(0)
         assert found is not None
-        self._field = 0, field_of_symbols(self._workspace.runtime, self._playback.layout, found[1], found[0])
+        self._field = 0, self._field_of(*found)
         camera = self._stream.cameras[0].resized(SMALLEST, SMALLEST)
         for _ in range(2):  # the first time compiles
             began = time.monotonic()
@@ -204,7 +207,7 @@ class Viewer:
         else:
             self._tell("")
             self._loaded_at = time.monotonic()
-            self._field = frame, field_of_symbols(self._workspace.runtime, self._playback.layout, found[1], found[0])
+            self._field = frame, self._field_of(*found)
             self._markers.move(cameras)
 
     def _serve(self, browser: _Browser, playing: bool) -> bool:

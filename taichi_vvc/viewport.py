@@ -58,18 +58,6 @@ def start_position(camera: np.ndarray, centre: np.ndarray, up: np.ndarray) -> np
     return centre + 0.8 * turned + 0.08 * float(np.linalg.norm(arm)) * np.asarray(up)
 
 
-def path_document(keys: list[Camera], closed: bool = False) -> dict[str, Any]:
-    """Recorded cameras as the JSON that ``tvvc render --path`` takes, see docs/capture.md."""
-    rows = []
-    for camera in keys:
-        pose = np.eye(4)
-        pose[:3, :3] = camera.rotation * np.array([1.0, -1.0, -1.0])  # OpenGL axes, as transforms.json has them
-        pose[:3, 3] = camera.position
-        lens = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
-        rows.append({"w": camera.width, "h": camera.height, **lens, "transform_matrix": pose.tolist()})
-    return {"cameras": rows, "closed": closed}
-
-
 def fitted_size(width: int, height: int, pixels: float) -> tuple[int, int]:
     """A size of about ``pixels`` in the shape of ``width`` x ``height``, between :data:`SMALLEST` and the size."""
     scale = math.sqrt(max(pixels, 1.0) / (width * height))

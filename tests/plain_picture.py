@@ -81,6 +81,20 @@ def lens_shows(x: np.ndarray, y: np.ndarray, lens: list[float]) -> np.ndarray:
     )
 
 
+def limit_of(lens: list[float]) -> float:
+    """Squared radius of the disc in which the determinant of the lens's derivatives is positive."""
+    k1, k2, p1, p2 = lens
+    t, nearest = np.poly1d([1.0, 0.0]), np.inf
+    radial, slope = 1 + k1 * t**2 + k2 * t**4, 2 * k1 + 4 * k2 * t**2
+    for angle in np.linspace(0, 2 * np.pi, 721):
+        x, y = np.cos(angle) * t, np.sin(angle) * t
+        a, d = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x, radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
+        b = slope * x * y + 2 * p1 * x + 2 * p2 * y
+        roots = (a * d - b * b).roots
+        nearest = min([nearest, *(root.real for root in roots if abs(root.imag) < 1e-9 and root.real > 0)])
+    return nearest**2
+
+
 def undistorted(targets: np.ndarray, lens: list[float]) -> np.ndarray:
     """(2, points): what the lens shows at ``targets``; NaN where there is nothing.
 
@@ -88,9 +102,7 @@ def undistorted(targets: np.ndarray, lens: list[float]) -> np.ndarray:
     """
     if not any(lens):
         return targets
-    k1, k2 = lens[:2]
-    roots = np.roots([5 * k2, 3 * k1, 1] if k2 else [3 * k1, 1])
-    limit = min((root.real for root in roots if abs(root.imag) < 1e-12 and root.real > 0), default=np.inf)
+    limit = limit_of(lens)
     x, y = np.zeros_like(targets)
     h = 1e-6
     with np.errstate(all="ignore"):

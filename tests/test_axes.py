@@ -69,7 +69,8 @@ def test_without_bounds_the_convention_is_named(
 ) -> None:
     folder = captures.write_capture(tmp_path, cameras=8, frames=1, size=32, masks=masks, bounds=False, test_cameras=0)
     rewrite(folder, change, jittered(8) if jitter else None)
-    fails(folder, "cannot find bounds", *parts)
+    line = fails(folder, "cannot find bounds", *parts)
+    assert ("camera_convention" in line) == ("OpenCV" in parts[0]), "only what is to be done"
 
 
 @wrong

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = {"card", "measure", "fitting", "torch_reference"}  # imported by others
+SHARED = {"card", "measure", "mutate", "fitting", "torch_reference"}  # imported by others
 ELSEWHERE = {"cut_capture", "planted_faults"}
 SMALL = ["--preset", "ultrafast", "--downscale", "4"]
 RUNS = {
@@ -26,6 +26,10 @@ RUNS = {
             "ratio_with_tables",
             "threads",
         },
+    ),
+    "fuzz": (
+        ["--count", "40", "--seconds", "120", "--rendered", "0.2"],
+        {"cases", "resealed", "drawn", "failed", "peak_mib", "slowest_s", "outcomes", "failures"},
     ),
     "estimate": (
         ["--presets", "ultrafast", "--frames", "1", "--iterations", "4", "--downscale", "4"],
@@ -94,5 +98,9 @@ def test_benchmark_runs(name: str, python, tmp_path) -> None:
         assert document["results"][0]["charged"] < document["results"][0]["psnr"] and plot.stat().st_size > 1000
     if name == "decode":
         assert {"zlib -9", "LZMA -9"} <= document["results"][0]["others"].keys()
+    if name == "fuzz":
+        found = document["results"][0]
+        assert found["cases"] == 40 and found["drawn"] and 10 < found["resealed"] < 35 and not found["failures"]
+        assert found["peak_mib"] < 256 and len(found["outcomes"]) > 3
     if name == "render":
         assert [(row["width"], row["height"]) for row in document["results"][0]["rows"]] == [(32, 24)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from conftest import child_environment
 
 import taichi_vvc as tv
 from taichi_vvc.cli import run
+from taichi_vvc.cli.decode import select_cameras
 from taichi_vvc.errors import BackendError, ConfigError, OtherCameras
 from taichi_vvc.evaluate import coded_part, evaluate
 from taichi_vvc.runtime import start
@@ -55,8 +57,22 @@ def test_the_file_holds_what_was_chosen(part: Path, capfd: pytest.CaptureFixture
         assert [(camera.name, camera.split) for camera in stream.cameras] == [
             (f"cam{i:02d}", "test" if i in (1, 4) else "train") for i in range(1, 7)
         ]
+        assert repr(stream) == f"<Stream {str(part)!r}: 2 frames at 20 fps, 6 cameras>"
+        field = stream[0]
+        assert repr(field).startswith("<Field of 16x16x16 cells, ") and repr(field).endswith(" % occupied, on cpu>")
+        assert repr(tv.render(field, stream.cameras[0])) == "<Image 24x24>"
     assert run(["info", str(part)]) == 0
-    assert "from frame 1, every 3rd" in capfd.readouterr().out
+    lines = capfd.readouterr().out.splitlines()
+    assert "capture     from frame 1, every 3rd, at full size" in lines
+    # Names and values in columns, each setting once.
+    table = lines[next(i for i, line in enumerate(lines) if line.startswith("settings    ")) :]
+    expected = tv.PRESETS["tiny"].settings() | {"frame_step": 3}
+    for name, value in expected.items():
+        shown = "/".join(map(str, value)) if isinstance(value, list) else str(value)
+        assert sum(bool(re.search(rf" {name} +{re.escape(shown)}( |$)", line)) for line in table) == 1, name
+    # Two columns; the background was found.
+    assert len(table) == -(-(len(expected) + 1) // 2)
+    assert max(map(len, table)) < 100
 
 
 def test_eval_takes_the_same_part_again(part: Path, capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +94,25 @@ def test_encode_and_inspect_agree(capture: Path, part: Path, capfd: pytest.Captu
     with tv.open(part) as stream:
         assert [(c["name"], c["split"]) for c in found["cameras"]] == [(c.name, c.split) for c in stream.cameras]
         assert (found["frames"], found["first_frame"], found["fps"]) == (2, 1, 20.0)
+
+
+def test_inspect_lists_the_names(capture: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", str(capture), "--cameras", "2:5"]) == 0
+    assert "\nnames       cam02, cam03, cam04\n" in capfd.readouterr().out
+
+
+def test_cameras_of_a_file_are_named_in_the_same_way(part: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with tv.open(part) as stream:
+        for choice, names in {
+            "test": ["cam01", "cam04"],
+            "all": [f"cam{i:02d}" for i in range(1, 7)],
+            "cam0[12],5:": ["cam01", "cam02", "cam06"],
+            "cam06,cam03": ["cam03", "cam06"],
+            "-cam02,-cam04": ["cam01", "cam03", "cam05", "cam06"],
+        }.items():
+            assert [camera.name for camera in select_cameras(stream.cameras, choice)] == names, choice
+    for wrong in ("cam00", "none", "who"):
+        expect_error(capfd, ["decode", part, "-o", part.parent / "x", "--cameras", wrong], 2, "cam01, cam02")
 
 
 def test_encode_repeats_what_inspect_warns_of(capture: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

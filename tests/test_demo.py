@@ -38,7 +38,7 @@ def test_demo_writes_its_three_files_and_a_table(tmp_path, capfd, monkeypatch) -
     out = tmp_path / "out"
     for _ in range(2):  # the second time over its own results
         assert run(["demo", "-o", str(out), "--backend", "cpu"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["demo.png", "demo.tvvc", "orbit.mp4"]
+    assert sorted(path.name for path in out.iterdir()) == ["demo.png", "demo.tvvc", "orbit.cameras.json", "orbit.mp4"]
     table = capfd.readouterr().out
     assert "held out" in table and "kB/frame" in table and " dB" in table
     assert np.asarray(Image.open(out / "demo.png")).shape[2] == 3

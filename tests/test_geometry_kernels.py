@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import reference
-from backends import down, ints, look_at, runtime, small_layout, unset, up
+from backends import down, fog, ints, look_at, runtime, small_layout, unset, up
 from taichi_vvc.kernels import geometry, quant
 
-from taichi_vvc.render import Workspace, camera_table, make_rays
+from taichi_vvc.geometry import is_strong, pixel_directions, pixels_with_rays
+from taichi_vvc.render import Workspace, camera_table, make_rays, render
+from taichi_vvc.types import Bounds
 
 COUNTERS = [(0, 0, 0), (1, 2, 3), (7919, 499, 16383), (2**31 - 1, -1, 12345), (-5, 2**31 - 1, 0)]
 # Upper 24 bits of the hash of each of COUNTERS. A stream is fitted with these numbers, so they may not change.
@@ -125,6 +129,44 @@ def test_rays_pass_through_their_pixels() -> None:
         # A thousandth of a pixel: float32 coordinates of order 1, and 20 rounds of a contraction in the inverse.
         assert u * camera.fx + camera.cx == pytest.approx(column + 0.5, abs=1e-3)
         assert v * camera.fy + camera.cy == pytest.approx(row + 0.5, abs=1e-3)
+
+
+WIDE = look_at((0.0, 1.2, 9.0), (-0.2, 1.4, 2.5), (96, 54), 80.0)
+# Folds inside the picture, the last one but for it; its fixed-point iteration does not converge.
+STRONG = [(0.028, -1.49, 0.0, 0.0), (0.028, -1.49, 0.01, -0.02), (-0.8, 0.1, 0.0, 0.0), (4.0, 3.0, 0.0, 0.01)]
+
+
+@pytest.mark.parametrize("lens", STRONG, ids=str)
+def test_strong_lenses_have_the_rays_of_the_host_or_none(lens: tuple[float, ...]) -> None:
+    k1, k2, p1, p2 = lens
+    camera, count = replace(WIDE, k1=k1, k2=k2, p1=p1, p2=p2), WIDE.width * WIDE.height
+    assert is_strong(camera) and not is_strong(WIDE) and not is_strong(CAMERAS[1])
+    ws, layout = Workspace(runtime()), replace(LAYOUT, bounds=Bounds((-9.0, -9.0, 0.0), (9.0, 9.0, 4.0)))
+    table = camera_table(ws.runtime, layout, [WIDE, camera])
+    make_rays(ws, layout, table, ints(np.arange(2 * count)), 2 * count)
+    rays = down(ws.arrays["rays"], 2 * count, 8).astype(np.float64)
+    pixels = np.stack(np.meshgrid(np.arange(96) + 0.5, np.arange(54) + 0.5), axis=-1).reshape(-1, 2)
+    expected = pixel_directions(camera, pixels)
+    seen = np.isfinite(expected[:, 0])
+    assert seen.all() == (lens == STRONG[-1]) and 0.6 < seen.mean()
+    assert np.isfinite(rays[:, :6]).all()
+    beyond, within = rays[count:][~seen], rays[count:][seen]
+    assert (beyond[:, 6] > beyond[:, 7]).all() and (within[:, 6] < within[:, 7]).mean() > 0.9
+    # Float32; at a fold the ray turns ever faster over the pixel.
+    off = np.linalg.norm(within[:, 3:6] - expected[seen], axis=1)
+    assert np.median(off) < 3e-7 and np.quantile(off, 0.98) < 5e-6 and off.max() < 5e-3
+    np.testing.assert_allclose(rays[:count, 3:6], pixel_directions(WIDE, pixels), atol=1e-6)
+
+
+def test_pixels_without_a_ray_show_the_background() -> None:
+    field = fog(replace(LAYOUT, bounds=Bounds((-9.0, -9.0, 0.0), (9.0, 9.0, 8.0))))
+    k1, k2, p1, p2 = STRONG[1]
+    camera = replace(WIDE, k1=k1, k2=k2, p1=p1, p2=p2)
+    picture, seen = render(field, camera, (0.2, 0.4, 0.6)), pixels_with_rays(camera)
+    assert seen is not None
+    assert (picture.opacity[~seen] == 0).all() and (picture.depth[~seen] == 0).all()
+    np.testing.assert_allclose(picture.colour[~seen], np.broadcast_to([0.2, 0.4, 0.6], ((~seen).sum(), 3)), atol=1e-6)
+    assert (picture.opacity[seen] > 0).mean() > 0.9
 
 
 def test_rays_are_clipped_to_the_bounds() -> None:

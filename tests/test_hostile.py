@@ -13,7 +13,7 @@ import streams
 from commands import expect_error
 
 import taichi_vvc as tv
-from taichi_vvc.bitstream import StreamReader, StreamWriter, chunks, reader, syntax
+from taichi_vvc.bitstream import StreamReader, StreamWriter, chunks, reader, syntax, versions
 from taichi_vvc.cli import run
 from taichi_vvc.cli.info import describe
 from taichi_vvc.cli.options import usual_rate
@@ -62,7 +62,7 @@ def test_steps_of_more_than_three_cells_are_refused(cells: tuple[int, int, int],
         with pytest.raises(CorruptStream, match=f"at least {least} steps for {max(cells)} cells, found {least - 1}"):
             syntax.HEADER.parse(plain(with_steps(least - 1)), "h")
         with pytest.raises(ConfigError, match="at least"):
-            syntax.pack_header(with_steps(least - 1))
+            versions.pack_header(with_steps(least - 1))
 
 
 @pytest.mark.parametrize(

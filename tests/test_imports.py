@@ -173,7 +173,7 @@ def test_commands_use_public_modules_only() -> None:
         *(f"{PACKAGE}.{name}" for name in ("errors", "types", "config", "sequence", "encode", "decode", "render")),
         *(f"{PACKAGE}.{name}" for name in ("runtime", "evaluate", "demo", "doctor", "metrics")),
         *(f"{PACKAGE}.{name}" for name in ("playback", "viewer", "guard", "report", "preview", "bench", "curves")),
-        *(f"{PACKAGE}.{name}" for name in ("rates", "words")),
+        *(f"{PACKAGE}.{name}" for name in ("fields", "rates", "selection", "words")),
         *within(f"{PACKAGE}.bitstream"),
         *within(f"{PACKAGE}.cli"),
         *within(f"{PACKAGE}.io"),

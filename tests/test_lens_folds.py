@@ -10,10 +10,11 @@ import captures
 import numpy as np
 import pytest
 import tiny
-from backends import down, ints, runtime
 from PIL import Image
 
-from taichi_vvc.config import EncoderConfig
+from taichi_vvc.believed import believed_views
+from taichi_vvc.bounds import bounds_from_masks
+from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.encode import encode
 from taichi_vvc.errors import DataError
 from taichi_vvc.estimate import work_of
@@ -23,9 +24,8 @@ from taichi_vvc.hull import visual_hull
 from taichi_vvc.io.lens import undistortion
 from taichi_vvc.io.survey import survey
 from taichi_vvc.metrics import edge_colour
-from taichi_vvc.render import Workspace, camera_table, make_rays, render
 from taichi_vvc.sequence import open_capture
-from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel, View
+from taichi_vvc.types import Bounds, Camera, View
 
 FOLDED = (0.028, -1.49, 0.0, 0.0)
 # Of captures.ring_cameras: folds at a radius of 0.33, within the picture, whose sides are at 0.325 of a plain lens.
@@ -121,31 +121,6 @@ def test_single_pixels() -> None:
     assert np.isnan(project(camera, np.array([2.0, 0.0, 1.0]))[0]).all()
 
 
-LAYOUT = FieldLayout(Bounds((-2.0, -2.0, 1.0), (2.0, 2.0, 3.0)), (4, 4, 4), (GridLevel((4, 4, 4), 4, 1.0),), (8, 8, 4))
-
-
-@pytest.mark.parametrize(
-    "lens", [FOLDED, (0.028, -1.49, 0.01, -0.02), (-0.8, 0.1, 0.0, 0.0), (4.0, 3.0, 0.0, 0.01)], ids=str
-)
-def test_the_device_has_the_same_rays(lens: tuple[float, ...]) -> None:
-    camera = camera_of(lens)
-    plain = replace(camera, k1=0.0, k2=0.0, p1=0.0, p2=0.0)
-    ws, count = Workspace(runtime()), camera.width * camera.height
-    make_rays(ws, LAYOUT, camera_table(ws.runtime, LAYOUT, [plain, camera]), ints(np.arange(2 * count)), 2 * count)
-    rays = down(ws.arrays["rays"], 2 * count, 8).astype(np.float64)
-    x, y = np.meshgrid(np.arange(192) + 0.5, np.arange(108) + 0.5)
-    pixels = np.stack((x, y), axis=-1).reshape(-1, 2)
-    expected = pixel_directions(camera, pixels)
-    seen = np.isfinite(expected[:, 0])
-    assert np.isfinite(rays[:, :6]).all()
-    assert (rays[count:][~seen, 6] > rays[count:][~seen, 7]).all()
-    assert (rays[count:][seen, 6] < rays[count:][seen, 7]).sum() > 0.5 * seen.sum()
-    # Float32, which near the fold is a slope of the pixel over the angle that goes to 0.
-    off = np.linalg.norm(rays[count:][seen, 3:6] - expected[seen], axis=1)
-    assert np.median(off) < 2e-7 and np.quantile(off, 0.98) < 3e-6 and off.max() < 5e-3
-    np.testing.assert_allclose(rays[:count, 3:6], pixel_directions(plain, pixels), atol=5e-7)
-
-
 def folded_capture(folder: Path, noise: int | None, masks: str | None = "alpha") -> Path:
     """A capture of ``CLOSE`` lenses; with ``noise``, the seed of what pixels without a ray show."""
     captures.write_capture(folder, cameras=6, frames=1, size=48, lens=CLOSE, masks=masks)
@@ -183,6 +158,29 @@ def test_what_pixels_without_a_ray_show_takes_part_in_nothing(tmp_path: Path, ma
     assert "% of camera cam0" in told[0][0] and "k1, k2, p1, p2" in told[0][0]
 
 
+def test_bounds_and_warnings_do_not_look_there(tmp_path: Path) -> None:
+    small = Bounds((-0.5, -0.5, -0.5), (0.3, 0.5, 0.3))
+    found, told = [], []
+    for name, noise in (("clear", None), ("noisy", 3)):
+        sequence = open_capture(folded_capture(tmp_path / name, noise), bounds=small)
+        told.append(survey(sequence)["warnings"])
+        found.append(bounds_from_masks([sequence.frame(0).views]))
+    assert found[0] is not None and found[0] == found[1]
+    assert told[0] == told[1] and any("bounds cut the masks" in line for line in told[0])
+
+
+def test_a_mask_of_nothing_but_pixels_without_rays_is_empty(tmp_path: Path) -> None:
+    sequence = open_capture(folded_capture(tmp_path, None))
+    views = list(sequence.frame(0).views)
+    seen = pixels_with_rays(views[0].camera)
+    assert seen is not None
+    blind = np.where(seen[..., None], 0, 255).astype(np.uint8).repeat(4, axis=2)
+    views[0] = replace(views[0], image=blind)
+    layout = layout_of(EncoderConfig(**tiny.ONE_LEVEL), sequence.bounds, sequence.cameras)
+    # It would carve away what all others see.
+    assert [v.camera.name for v in believed_views(layout, tuple(views))] == [v.camera.name for v in views[1:]]
+
+
 def test_ordinary_captures_are_told_nothing(tmp_path: Path) -> None:
     captures.write_capture(tmp_path, cameras=3, frames=1, size=24, lens=(-0.3, 0.1, 0.005, 0.004))
     assert not [m for m in open_capture(tmp_path).messages if "ray" in m]
@@ -200,18 +198,6 @@ def test_what_cannot_be_seen_is_not_carved(tmp_path: Path) -> None:
     limit = math.sqrt(distortion_limit(empty.camera))
     assert carved.any() and not carved[radius >= limit].any()
     assert (radius >= limit).sum() > 50
-
-
-def test_rendering_shows_background_there() -> None:
-    from backends import fog
-
-    field = fog(replace(LAYOUT, bounds=Bounds((-4.0, -4.0, 1.0), (4.0, 4.0, 5.0))))
-    camera = camera_of(FOLDED)
-    picture, seen = render(field, camera, (0.2, 0.4, 0.6)), pixels_with_rays(camera)
-    assert seen is not None
-    assert (picture.opacity[~seen] == 0).all() and (picture.depth[~seen] == 0).all()
-    np.testing.assert_allclose(picture.colour[~seen], np.broadcast_to([0.2, 0.4, 0.6], ((~seen).sum(), 3)), atol=1e-6)
-    assert (picture.opacity[seen] > 0).mean() > 0.99
 
 
 def test_figures_are_those_of_the_pixels_that_have_rays() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from backends import runtime
+from browser import wait_for
 from captures import read_document, ring_cameras, write_capture, write_document
 from moving import cameras_at, farthest_apart, write_moving
 from PIL import Image
@@ -17,7 +19,9 @@ import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli import run
 from taichi_vvc.evaluate import evaluate
+from taichi_vvc.headers import rotation_of
 from taichi_vvc.metrics import composite, psnr
+from taichi_vvc.playback import Playback
 from taichi_vvc.types import Camera
 
 FRAMES, SIZE = 4, 32
@@ -140,3 +144,23 @@ def test_bounds_come_from_wherever_cameras_stand(tmp_path) -> None:
     sequence = tv.open_capture(folder)
     assert sequence.bounds_source == "cameras"
     assert (np.array(sequence.bounds.lower) < -0.8).all() and (np.array(sequence.bounds.upper) > 0.8).all()
+
+
+def test_the_player_shows_cameras_where_they_were(coded) -> None:
+    pytest.importorskip("viser")
+    from taichi_vvc.viewer import Viewer
+
+    with tv.open(coded) as stream, Playback(coded) as playback:
+        viewer = Viewer(stream, playback, runtime(), port=8980)
+        try:
+            for frame in (2, 3, 0):
+                viewer._clock.seek(frame, time.monotonic())
+                wait_for(lambda frame=frame: viewer._turn() or viewer._field[0] == frame, f"frame {frame}", 60)
+                for shown, camera in zip(viewer._markers._frusta, stream.cameras_at(frame), strict=True):
+                    np.testing.assert_allclose(shown.position, camera.position, atol=1e-5)
+                    np.testing.assert_allclose(rotation_of(shown.wxyz), camera.rotation, atol=1e-5)
+                    assert shown.fov == pytest.approx(2 * np.arctan(0.5 * camera.height / camera.fy))
+                # A click looks through the camera as it stands then.
+                assert viewer._markers._cameras == stream.cameras_at(frame)
+        finally:
+            viewer.server.stop()

@@ -15,6 +15,7 @@ from test_golden import FILES, GOLDEN, Golden
 
 import taichi_vvc as tv
 from taichi_vvc.decode import Stream
+from taichi_vvc.fields import field_of_symbols
 from taichi_vvc.metrics import psnr
 from taichi_vvc.types import Camera
 
@@ -77,6 +78,26 @@ def test_rays_by_the_document_end_where_the_lens_folds() -> None:
     np.testing.assert_array_equal(missing, apart > farthest)
 
 
+@pytest.mark.parametrize("tilt", [(0.0, 0.0), (0.02, -0.03)])
+def test_pictures_of_a_lens_that_folds_by_the_document_alone(tilt: tuple[float, float]) -> None:
+    found = independent_reader.read_file(GOLDEN.read_bytes())
+    with tv.open(GOLDEN) as stream:
+        near = stream.cameras[4].resized(24, 24)
+        # The subject fills the picture, so that it would be seen where there is no ray.
+        camera = replace(
+            near, position=0.4 * near.position, fx=24.0, fy=24.0, k1=0.028, k2=-1.49, p1=tilt[0], p2=tilt[1]
+        )
+        missing = np.isnan(plain_picture.directions(plain(camera))).any(axis=2)
+        assert 0.1 < missing.mean() < 0.5
+        picture = plain_picture.render(plain_volume(stream, found, 0), plain(camera))
+        ours = tv.render(
+            field_of_symbols(runtime(), stream.header.layout, stream.parameters(0), stream.symbols(0)), camera
+        )
+        assert psnr(picture, ours.colour) > 90
+        assert (ours.colour[missing] == 1).all() and not ours.opacity[missing].any()
+        assert ours.opacity[~missing].mean() > 0.3
+
+
 @pytest.mark.parametrize("golden", FILES, ids=lambda g: g.file.stem)
 def test_cameras_by_the_document_alone(golden: Golden) -> None:
     documented = plain_cameras.camera_values(independent_reader.read_file(golden.file.read_bytes()))
@@ -118,3 +139,22 @@ def test_the_golden_file_moves_its_cameras_in_every_way() -> None:
         assert "".join("sP"[state["pose"]] + "sL"[state["lens"]] for state in states) == "ssPsPssLssPs"
     assert sum(len(frame["cameras"]) for frame in found["frames"]) < 160
     assert GOLDEN.stat().st_size < 5000
+
+
+def test_rays_end_early_as_documented() -> None:
+    """In a scene of one density, in which the light left at the end shows; bounds of its cells are exact."""
+    found = independent_reader.read_file(GOLDEN.read_bytes())
+    with tv.open(GOLDEN) as stream:
+        frame, parameters, camera = stream.symbols(0), stream.parameters(0), stream.cameras[1].resized(16, 16)
+        mlp = [tensor.copy() for tensor in parameters.mlp]
+        mlp[2][:, 0], mlp[3][0] = 0.0, 3.0
+        dense = replace(parameters, mlp=tuple(mlp))
+        field = field_of_symbols(runtime(), stream.header.layout, dense, frame)
+        ours = tv.render(field, camera, stream.background)
+        volume = plain_picture.Volume(
+            found["header"], frame.occupancy, list(frame.symbols), list(dense.steps), list(dense.mlp)
+        )
+        assert psnr(plain_picture.render(volume, plain(camera)), ours.colour) > 90
+        # Without an end, less of the background would pass.
+        volume.depths = lambda: np.zeros(frame.occupancy.shape)
+        assert psnr(plain_picture.render(volume, plain(camera)), ours.colour) < 85

@@ -183,12 +183,14 @@ def test_damaged_calibrations_get_one_line(tmp_path: Path, change: tuple[str, st
 
 
 def test_lenses_without_poses_are_refused(tmp_path: Path) -> None:
-    rig = layouts.rig()[:2]
-    photograph(tmp_path, rig, "AB".__getitem__)
-    text = "".join(aniposelib(n, "AB"[n], c) for n, c in enumerate(rig))
+    rig = layouts.rig()[:3]
+    photograph(tmp_path, rig, "ABC".__getitem__)
+    text = "".join(aniposelib(n, "ABC"[n], c) for n, c in enumerate([rig[0], rig[1], rig[0]]))
+    (tmp_path / "calibration.toml").write_text(text, encoding="utf-8")
+    assert "cameras of the same pose: A, C" in layouts.opened(tmp_path).messages
     text = re.sub(r"(rotation|translation) = .*", r"\1 = [ 0.0, 0.0, 0.0,]", text)
     (tmp_path / "calibration.toml").write_text(text, encoding="utf-8")
-    fails(tmp_path, "expected a pose for each camera, found the same of A and B")
+    fails(tmp_path, "expected a pose for each camera, found the same of all 3")
 
 
 def test_what_is_recognised(tmp_path: Path) -> None:
@@ -225,6 +227,7 @@ def test_pictures_named_otherwise(tmp_path: Path) -> None:
         ),
         (["left", "right"], ["trial_left", "trial_right"], ["trial_left", "trial_right"]),
         (["0", "1"], ["cam10", "cam11"], None),  # numbers are not cut
+        (["10", "20"], ["cam1", "cam2"], None),
         (["A", "B"], ["v1-camA", "v1-camB", "v2-camA", "v2-camB"], None),  # several trials
         (["A", "B"], ["x"], None),
         (["x1", "x2"], ["y1", "y01"], None),

@@ -54,10 +54,18 @@ def test_names_patterns_and_positions(wanted: str | list[str], found: list[str])
     "wanted", ["cam03", "0", "CAM00", "dam*", "700:", "0:4:0", "cam00,who", "-who", "0:1:2:3", "1:-1"]
 )
 def test_what_fits_no_camera_is_an_error_that_lists_them(wanted: str) -> None:
-    with pytest.raises(NoSuchCamera, match=r"^test cameras: no camera \S+; there are cam00, cam01, cam02, cam10, "):
+    with pytest.raises(
+        NoSuchCamera, match=r"^test cameras: no camera \S+( \(.*\))?; there are cam00, cam01, cam02, cam10, "
+    ):
         find_cameras(NAMES, wanted, "test cameras")
     with pytest.raises(NoSuchCamera, match=r" and 60 more$"):
         find_cameras([f"camera{i}" for i in range(100)], wanted, "cameras")
+
+
+def test_a_number_that_is_no_name_is_told_how_positions_are_written() -> None:
+    with pytest.raises(NoSuchCamera, match=r"no camera 7 \(position 7 is written 7:8\); there are cam00"):
+        find_cameras(NAMES, "7", "cameras")
+    assert find_cameras(["7", "07"], "7", "cameras") == ["7"]
 
 
 def test_a_camera_called_none_can_be_named() -> None:
@@ -150,8 +158,10 @@ def test_frame_rates(value: object, rate: Fraction | None) -> None:
     assert frame_rate(value) == rate
 
 
-def test_a_capture_names_itself_in_one_line(capture: Path) -> None:
-    text = repr(tv.open_capture(capture, cameras="0:2,cam07", frames=slice(0, 1)))
-    assert text == (
+def test_what_is_big_names_itself_in_one_line(capture: Path) -> None:
+    sequence = tv.open_capture(capture, cameras="0:2,cam07", frames=slice(0, 1))
+    assert repr(sequence) == (
         f"<MultiViewSequence {str(capture)!r}: 1 frame at 25 fps, 2 cameras and 1 held out, layout transforms>"
     )
+    views = sequence.frame(0)
+    assert repr(views.views[2]) == "<View of 'cam07' (test), 24x24>" and len(repr(views)) < 300

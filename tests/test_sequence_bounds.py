@@ -17,8 +17,7 @@ from PIL import Image
 
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks
 from taichi_vvc.cli import run
-from taichi_vvc.cli.capture import Box
-from taichi_vvc.cli.encode import describe_capture
+from taichi_vvc.cli.capture import Box, describe_capture
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.geometry import pixel_directions
 from taichi_vvc.io.images import area_reduce, reduced_size
@@ -79,7 +78,7 @@ def test_bounds_far_from_the_origin_can_be_put_back(tmp_path: Path, capsys: pyte
             row[3] += shift
     captures.write_document(folder, document)
     found = open_capture(folder)
-    option = found.messages[0].partition("frames: ")[2].split()
+    option = found.messages[0].partition("frame: ")[2].split()
     assert option[0] == "--bounds" and len(option) == 2
     assert run(["inspect", str(folder), *option, "--json"]) == 0
     lower, upper = json.loads(capsys.readouterr().out)["bounds"]

@@ -191,6 +191,15 @@ def test_lists_of_files_are_honoured(changed: Callable[..., Path]) -> None:
     assert splits_of(changed(held)) == {"cam00": "train", "cam01": "test", "cam02": "train", "cam03": "test"}
 
 
+def test_an_images_own_split_goes_before_lists_of_files(changed: Callable[..., Path]) -> None:
+    def change(document: dict[str, Any]) -> None:
+        _lists(train=("cam00", "cam01", "cam02", "cam03"))(document)
+        for record in document["frames"][3:6]:
+            record["split"] = "test"
+
+    assert splits_of(changed(change)) == {"cam00": "train", "cam01": "test", "cam02": "train", "cam03": "train"}
+
+
 @pytest.mark.parametrize("only", ["train", "test"])
 def test_one_list_of_files_says_it_of_the_others(changed: Callable[..., Path], only: str) -> None:
     other = "test" if only == "train" else "train"

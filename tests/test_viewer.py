@@ -21,7 +21,7 @@ from tiny import ONE_LEVEL
 import taichi_vvc as tv
 from taichi_vvc import charts
 from taichi_vvc.cli import run
-from taichi_vvc.io.paths import keyframe_path
+from taichi_vvc.io.paths import keyframe_path, path_document
 from taichi_vvc.playback import Playback
 from taichi_vvc.render import Image, Workspace, render
 from taichi_vvc.runtime import start
@@ -31,7 +31,6 @@ from taichi_vvc.viewport import (
     camera_of_view,
     draw,
     fitted_size,
-    path_document,
     quaternion,
     start_position,
 )

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
+from .settings import settings_problem
 
 MAX_GRIDS = 16
 MAX_NODES = 1024
@@ -35,9 +36,6 @@ POSITION_BIAS = 64
 
 LENS_BITS = (7,) * 4 + (20,) * 4
 """Binary digits behind the point of fx, fy, cx, cy (pixels), k1, k2, p1, p2."""
-
-MAX_DEPTH = 16
-"""Levels of lists and objects in the settings."""
 
 
 @dataclass(frozen=True)
@@ -252,31 +250,7 @@ def still_problem(header: SequenceHeader) -> str:
     for camera in header.cameras:
         if camera.intrinsics >= len(header.intrinsics):
             return f"expected intrinsics in 0..{len(header.intrinsics) - 1}, found {camera.intrinsics}"
-    try:
-        settings = json.loads(header.settings)
-    except (ValueError, RecursionError):
-        return "expected the settings to be JSON, found other text"
-    if not isinstance(settings, dict):
-        return "expected the settings to be a JSON object, found another value"
-    return _settings_problem(settings)
-
-
-def _settings_problem(settings: dict[str, Any]) -> str:
-    """What Python reads as JSON and cannot write as such: numbers without end, half characters, values too deep."""
-    values: list[tuple[Any, int]] = [(settings, 1)]
-    while values:
-        value, depth = values.pop()
-        if depth > MAX_DEPTH:
-            return f"expected settings of at most {MAX_DEPTH} levels, found more"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"expected finite numbers in the settings, found {value}"
-        if isinstance(value, str) and any(0xD800 <= ord(c) < 0xE000 for c in value):
-            return f"expected whole characters in the settings, found {value[:40]!r}"
-        if isinstance(value, dict):
-            values += [(part, depth + 1) for item in value.items() for part in item]
-        elif isinstance(value, list):
-            values += [(part, depth + 1) for part in value]
-    return ""
+    return settings_problem(header.settings)
 
 
 def _moving_problem(header: SequenceHeader) -> str:

@@ -177,7 +177,7 @@ def say_capture(sequence: MultiViewSequence) -> None:
     if not sequence.has_alpha:
         warn(NO_MASKS)
     if all(camera.split == "train" for camera in sequence.cameras):
-        warn(f"{NONE_HELD_OUT}; --test-cameras holds some out")
+        warn(NONE_HELD_OUT)
     say(describe_capture(sequence))
 
 

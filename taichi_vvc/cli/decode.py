@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,16 @@ from taichi_vvc.cli.options import (
     backend_option,
     common_options,
     frames_option,
+    memory_option,
     overwrite_option,
     select_frames,
     start_backend,
     usual_rate,
 )
+from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink, written_paths
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
-from taichi_vvc.errors import StreamError, TruncatedStream
+from taichi_vvc.errors import MemoryLimitExceeded, StreamError, TruncatedStream
+from taichi_vvc.selection import find_cameras
 from taichi_vvc.types import Camera
 from taichi_vvc.words import counted
 
@@ -29,40 +31,59 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example:  tvvc decode out.tvvc -o pictures/ --cameras test --frames 0:10")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR|OUT.mp4|-", help="Where pictures go.")
+@click.option("-o", "--output", type=OutputName(), metavar="DIR|OUT.mp4|OUT.png|-", help="Where pictures go.")
 @frames_option
-@click.option("--cameras", default="all", show_default=True, metavar="C", help="test, train, all, or names: A,B,...")
+@click.option(
+    "--cameras",
+    default="all",
+    show_default=True,
+    metavar="C",
+    help="test, train, all, or names, patterns, positions: A,B,...",
+)
 @click.option("--verify", is_flag=True, help="Check every chunk and print hashes of symbols and pictures.")
 @backend_option
+@memory_option
 @overwrite_option
 @common_options
 def command(
-    file: Path, output: Path | None, frames: slice | None, cameras: str, verify: bool, backend: str, overwrite: bool
+    file: Path,
+    output: Output | None,
+    frames: slice | None,
+    cameras: str,
+    verify: bool,
+    backend: str,
+    memory_limit: int | None,
+    overwrite: bool,
 ) -> None:
     """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera.
 
     A camera that moved is where it was at each frame.
 
-    With -o OUT.mp4 the video of a single camera is OUT.mp4, and those of several are OUT_<camera>.mp4. Videos of odd
-    width or height get their last column or row twice, since the codec needs even sizes. With -o - the video of one
-    camera goes to stdout, as Matroska.
+    With -o OUT.mp4 (.mov, .mkv, .webm) the video of a single camera is OUT.mp4, and those of several are
+    OUT_<camera>.mp4. Videos of odd width or height get their last column or row twice, since codecs need even sizes.
+    With -o OUT.png (.jpg) and one frame each camera gives a still. With -o - the video of one camera goes to stdout, as
+    Matroska. Any other name is a folder's; it ends in a slash if it has a suffix.
     """
     if verify:
         if output is not None or frames is not None:
             raise click.UsageError("--verify checks the whole file and writes nothing; leave out -o and --frames")
-        _verify(file)
+        _verify(file, memory_limit)
         return
     if output is None:
-        raise click.UsageError("expected -o DIR or -o OUT.mp4 (or --verify)")
+        raise click.UsageError("expected -o DIR, -o OUT.mp4 or -o OUT.png (or --verify)")
 
-    from taichi_vvc.cli.output import check_output, is_video, open_sink, written_paths
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.render import Workspace, render_rgb8
 
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
         views = select_cameras(stream.cameras, cameras)
         names = [camera.name for camera in views]
+        if output.kind == "still" and len(chosen) != 1:
+            raise click.UsageError(
+                f"{output} is a still, for one frame; found {counted(len(chosen), 'frame')}: choose one with --frames N"
+                ", or give a folder or a video"
+            )
         check_output(output, names, overwrite, file)
         damage = warn_if_incomplete(stream, file)
         workspace = Workspace(start_backend(backend))
@@ -76,7 +97,7 @@ def command(
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
     written = written_paths(output, names)
     # Several videos lie beside the name that was given, under which there is nothing.
-    whole = None if is_video(output) and len(written) > 1 else output
+    whole = None if output.kind != "folder" and len(written) > 1 else output
     say_result(
         f"{whole or some_of(written)}: {counted(len(chosen), 'frame')} of {counted(len(views), 'camera')}",
         output=None if whole is None else str(whole),
@@ -126,41 +147,43 @@ def damage_of(file: Path) -> StreamError | None:
 
 
 def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
-    """The cameras that ``test``, ``train``, ``all`` or a comma-separated list of names stands for.
+    """The cameras that ``test``, ``train``, ``all``, or names, patterns and positions stand for.
 
     Raises:
-        click.UsageError: there is none of that kind or name.
+        ConfigError: an item fits no camera, see :func:`taichi_vvc.selection.find_cameras`.
+        click.UsageError: there is none of that kind.
     """
     by_name = {camera.name: camera for camera in cameras}
-    if choice in by_name:
-        return [by_name[choice]]
-    if choice in ("test", "train", "all"):
+    if choice in ("test", "train", "all") and choice not in by_name:
         found = [camera for camera in cameras if choice in ("all", camera.split)]
-        if not found:
-            there = ", ".join(by_name) or "none at all"
-            raise click.UsageError(f"--cameras {choice}: the file has no such cameras; it has {there}")
-        return found
-    names = list(dict.fromkeys(name for name in choice.split(",") if name))
-    missing = [name for name in names if name not in by_name]
-    if missing or not names:
-        raise click.UsageError(f"--cameras: no camera '{(missing or [choice])[0]}'; the file has {', '.join(by_name)}")
-    return [by_name[name] for name in names]
+    else:
+        found = [by_name[name] for name in find_cameras(list(by_name), choice, "--cameras")]
+    if not found:
+        raise click.UsageError(
+            f"--cameras {choice}: the file has no such cameras; it has {', '.join(by_name) or 'none at all'}"
+        )
+    return found
 
 
-def _verify(file: Path) -> None:
+def _verify(file: Path, memory_limit: int | None) -> None:
     from taichi_vvc.decode import open as open_stream
 
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         if stream.complete:
             hashes = stream.hashes()
             click.echo(f"symbols sha256 {hashes.symbols}\npictures sha256 {hashes.pictures}")
             return
         good = 0
-        with contextlib.suppress(StreamError):
+        problem: StreamError = TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")
+        try:
             for number in range(len(stream)):
                 stream.parameters(number)
                 stream.symbols(number)
                 stream.cameras_at(number)
                 good = number + 1
+        except StreamError as error:
+            problem = error
     warn(f"{file}: the first {counted(good, 'frame')} {'is' if good == 1 else 'are'} good")
-    raise damage_of(file) or TruncatedStream(f"{file}: expected a complete file, found one whose encode was stopped")
+    if isinstance(problem, MemoryLimitExceeded):
+        raise problem
+    raise damage_of(file) or problem

@@ -12,13 +12,15 @@ import click
 from taichi_vvc.cli.capture import describe_capture
 from taichi_vvc.cli.encode import encode_with_progress
 from taichi_vvc.cli.options import backend_option, check_output_folder, common_options, start_backend
+from taichi_vvc.cli.output import Output
 from taichi_vvc.cli.progress import ProgressLine, say
 from taichi_vvc.cli.render import render_path
+from taichi_vvc.cli.shots import Look
 from taichi_vvc.config import PRESETS
 from taichi_vvc.words import counted
 
-FILE, VIDEO, PICTURE = "demo.tvvc", "orbit.mp4", "demo.png"
-SIZE = (192, 192)
+FILE, VIDEO, POSES, PICTURE = "demo.tvvc", "orbit.mp4", "orbit.cameras.json", "demo.png"
+SIZE, ORBIT_SECONDS = (192, 192), 4.0
 
 
 @click.command(epilog="Example:  tvvc demo -o tvvc_demo")
@@ -38,7 +40,7 @@ def command(output: Path, backend: str) -> None:
 
     DIR may hold the results of an earlier demo, which are replaced, but nothing else.
     """
-    ours = {FILE, VIDEO, PICTURE}
+    ours = {FILE, VIDEO, POSES, PICTURE}
     foreign = [path.name for path in output.iterdir() if path.name not in ours] if output.is_dir() else []
     if foreign:
         raise click.UsageError(f"{output} holds {foreign[0]}, which is not of a demo; choose another folder with -o")
@@ -64,7 +66,8 @@ def command(output: Path, backend: str) -> None:
                 line.update(before + done)
 
             results[split] = evaluate(file, capture_path(), split=split, progress=report)
-    render_path(file, output / VIDEO, "orbit", size=SIZE, overwrite=True)
+    video = Output(output / VIDEO, "video")
+    render_path(file, video, "orbit", look=Look(size=SIZE, duration=ORBIT_SECONDS), overwrite=True)
     _write_picture(file, sequence, output / PICTURE)
     click.echo(_table(results, encoded - began, time.monotonic() - began))
     click.echo(f"{output / FILE}  {output / VIDEO}  {output / PICTURE}")

@@ -14,6 +14,7 @@ from taichi_vvc.cli.options import (
     backend_option,
     check_output_file,
     common_options,
+    memory_option,
     overwrite_option,
     start_backend,
     threads_option,
@@ -34,6 +35,7 @@ from taichi_vvc.words import counted
 @click.option("--report", type=click.Path(path_type=Path), metavar="OUT.html", help="Write a page with pictures too.")
 @backend_option
 @threads_option
+@memory_option
 @format_option
 @overwrite_option
 @common_options
@@ -45,6 +47,7 @@ def command(
     report: Path | None,
     backend: str,
     threads: int | None,
+    memory_limit: int | None,
     layout: str | None,
     overwrite: bool,
 ) -> None:
@@ -60,7 +63,7 @@ def command(
     from taichi_vvc.evaluate import evaluate
     from taichi_vvc.report import Report
 
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         damage = warn_if_incomplete(stream, file)
         count = len(stream)
     start_backend(backend, threads)
@@ -72,6 +75,7 @@ def command(
             split=split,
             format=layout,
             backend=backend,
+            memory_limit=memory_limit,
             progress=lambda done, _total: line.update(done),
             observe=pictures.add,
         )

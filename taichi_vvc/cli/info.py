@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from taichi_vvc.bitstream import FORMAT_VERSION, StreamReader
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.syntax import frame_step_of
 from taichi_vvc.cli.options import common_options
 from taichi_vvc.cli.text import echo, printable
@@ -48,7 +48,7 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
     header, layout = reader.header, reader.header.layout
     count = len(reader.frames)
     described: dict[str, Any] = {
-        "version": FORMAT_VERSION,
+        "version": reader.version,
         "frames": count,
         "fps": float(header.fps),
         "duration": float(count / header.fps),

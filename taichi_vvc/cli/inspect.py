@@ -12,6 +12,7 @@ from taichi_vvc.cli.capture import Chosen, capture_options
 from taichi_vvc.cli.options import check_output_file, common_options, overwrite_option
 from taichi_vvc.cli.progress import say, warn
 from taichi_vvc.types import Bounds
+from taichi_vvc.words import duration
 
 
 @click.command(epilog="Example:  tvvc inspect capture/ -o picture.png")
@@ -72,11 +73,9 @@ def estimates_as_text(found: dict[str, Any]) -> str:
 def _rough(row: dict[str, Any]) -> tuple[str, str, str]:
     """Time, memory and size with no more digits than an estimate has."""
     seconds, size = row["seconds"], row["size"]
-    steps = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
-    unit, name = next(step for step in steps if seconds >= 1.5 * step[0] or step[1] == "s")
     kilo = size < 1e6
     return (
-        f"{float(f'{seconds / unit:.2g}'):g} {name}",
+        duration(seconds),
         f"{row['memory'] / 1e9:.1f} GB",
         f"{float(f'{size / (1e3 if kilo else 1e6):.2g}'):g} {'kB' if kilo else 'MB'}",
     )
@@ -89,6 +88,7 @@ def as_text(found: dict[str, Any]) -> str:
     sizes = sorted({f"{camera['width']}x{camera['height']}" for camera in cameras})
     distorted = sum(camera["distorted"] for camera in cameras)
     distances = sorted(camera["distance"] for camera in cameras)
+    names = [camera["name"] for camera in cameras]
     lower, upper = found["bounds"]
     box = Bounds(tuple(lower), tuple(upper))
     held_out = [camera["name"] for camera in cameras if camera["split"] == "test"]
@@ -100,6 +100,7 @@ def as_text(found: dict[str, Any]) -> str:
             f" first number {found['first_frame']}",
             f"cameras     {train} training, {len(held_out)} held out{f' ({shown})' if held_out else ''},"
             f" {', '.join(sizes)}{', moving' if found['moving'] else ''}",
+            f"names       {', '.join(names[:24])}{f' and {len(names) - 24} more' if len(names) > 24 else ''}",
             f"lens        {f'{distorted} with distortion' if distorted else 'no distortion'}",
             f"distance    {distances[0]:.3g} to {distances[-1]:.3g} from the centre of the bounds",
             f"masks       {'yes' if found['masks'] else 'none'}",

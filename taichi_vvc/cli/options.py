@@ -124,6 +124,32 @@ def frames_option(function: F) -> F:
     )(function)
 
 
+def memory_option(function: F) -> F:
+    """Adds ``--memory-limit``."""
+    return click.option(
+        "--memory-limit",
+        type=MemorySize(),
+        metavar="SIZE",
+        help="Refuse a file that takes more memory, such as 800M or 4G; default: half of what there is.",
+    )(function)
+
+
+class MemorySize(click.ParamType):
+    """Bytes, or a number of KiB, MiB, GiB or TiB with K, M, G or T behind it, as a positive int."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parses the option's text; a usage error says what was expected."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([KMGT]?)(?:I?B)?", value.strip(), re.ASCII | re.IGNORECASE)
+        size = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")) if match else 0
+        if size < 1:
+            self.fail(f"expected a size such as 800M or 4G, found '{value}'", param, ctx)
+        return size
+
+
 class FrameRange(click.ParamType):
     """``A:B``, ``A:``, ``:B`` or ``N`` as a slice of non-negative frame numbers with step None.
 

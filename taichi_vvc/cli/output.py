@@ -1,38 +1,89 @@
-"""Where the pictures of ``decode`` and ``render`` go: folders of PNG or videos, each under its name only when whole."""
+"""Where the pictures of ``decode`` and ``render`` go: stills, folders, videos, each under its name only when whole."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import click
 import numpy as np
 
 from taichi_vvc.cli.options import STDOUT, check_output_file, check_output_folder
 from taichi_vvc.errors import StreamError
-from taichi_vvc.io.video import VideoWriter, write_png
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
+STILLS = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where pictures go, and as what. ``path`` of a video on stdout is ``-``."""
+
+    path: Path
+    kind: Literal["folder", "video", "still", "stdout"]
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is one, in a file or on stdout."""
+        return self.kind in ("video", "stdout")
+
+    def beside(self, name: str) -> Path | None:
+        """Where a file that belongs to the pictures goes: into the folder, or beside the file; None for stdout."""
+        if self.kind == "folder":
+            return self.path / name
+        return None if self.kind == "stdout" else self.path.with_name(f"{self.path.stem}.{name}")
+
+
+class OutputName(click.ParamType):
+    """``OUT.mp4`` and other videos, ``OUT.png`` and other stills, ``-``, or a folder.
+
+    A folder exists already, ends in a slash, or has no suffix: a name with a suffix that is none of these is a mistake.
+    """
+
+    name = "output"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:
+        """Parses the option's text; a usage error says what was expected."""
+        if isinstance(value, Output):
+            return value
+        text = os.fspath(value)
+        path = Path(text)
+        suffix = path.suffix.lower()
+        slash = text.endswith(("/", os.sep))
+        if path == STDOUT:
+            return Output(path, "stdout")
+        if slash or path.is_dir() or not suffix:
+            return Output(path, "folder")
+        if suffix in VIDEOS or suffix in STILLS:
+            return Output(path, "video" if suffix in VIDEOS else "still")
+        self.fail(
+            f"expected a video ({', '.join(VIDEOS)}), a still ({', '.join(STILLS)}) or a folder (no suffix, or / at"
+            f" the end), found '{text}'",
+            param,
+            ctx,
+        )
 
 
 class Sink(Protocol):
     """Takes pictures of named cameras, frame after frame; a context manager."""
 
     def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
-        """Takes one (height, width, 3) picture, values in [0, 1] or uint8."""
+        """Takes one (height, width, 3 or 4) picture, values in [0, 1] or uint8."""
 
     def __enter__(self) -> Sink: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-def is_video(output: Path) -> bool:
-    """Whether the output's name asks for a video instead of a folder of pictures; stdout gets one, too."""
-    return output.suffix.lower() == ".mp4" or output == STDOUT
 
 
 def safe_name(camera: str) -> str:
@@ -55,52 +106,61 @@ def file_names(cameras: list[str]) -> dict[str, str]:
     return names
 
 
-def check_output(output: Path, cameras: list[str], overwrite: bool, *inputs: Path) -> None:
+def check_output(output: Output, cameras: list[str], overwrite: bool, *inputs: Path) -> None:
     """Refuses an output that cannot or should not be written (see the two checks of ``options``)."""
-    if output == STDOUT:
+    if output.kind == "stdout":
         if len(cameras) != 1:
             raise click.UsageError(f"-o - is for one camera, found {len(cameras)}; choose one with --cameras NAME")
         if sys.stdout.isatty():
             raise click.UsageError("-o - writes a video to stdout, which is a terminal; pipe it into a program")
-    elif is_video(output):
-        for path in video_paths(output, cameras).values():
-            check_output_file(path, overwrite, *inputs)
-    elif output.suffix and not output.is_dir() and output.suffix.lower() in (".avi", ".gif", ".mkv", ".mov", ".webm"):
-        raise click.UsageError(f"{output}: expected a folder for PNG pictures or a name ending in .mp4")
+    elif output.kind == "folder":
+        check_output_folder(output.path, overwrite)
     else:
-        check_output_folder(output, overwrite)
+        for path in file_paths(output, cameras).values():
+            check_output_file(path, overwrite, *inputs)
 
 
-def video_paths(output: Path, cameras: list[str]) -> dict[str, Path]:
-    """The file of each camera's video: the output itself for one camera, else ``OUT_<camera>.mp4``."""
+def file_paths(output: Output, cameras: list[str]) -> dict[str, Path]:
+    """The file of each camera's video or still: the output itself for one camera, else ``OUT_<camera>.mp4``."""
+    path = output.path
     if len(cameras) == 1:
-        return {cameras[0]: output}
+        return {cameras[0]: path}
     names = file_names(cameras)
-    return {camera: output.with_name(f"{output.stem}_{names[camera]}{output.suffix}") for camera in cameras}
+    return {camera: path.with_name(f"{path.stem}_{names[camera]}{path.suffix}") for camera in cameras}
 
 
-def folder_paths(output: Path, cameras: list[str]) -> dict[str, Path]:
+def folder_paths(output: Output, cameras: list[str]) -> dict[str, Path]:
     """The folder of each camera's pictures."""
-    return {camera: output / name for camera, name in file_names(cameras).items()}
+    return {camera: output.path / name for camera, name in file_names(cameras).items()}
 
 
-def written_paths(output: Path, cameras: list[str]) -> list[Path]:
-    """The videos or folders that a sink of several cameras leaves behind, in their order."""
-    return list((video_paths if is_video(output) else folder_paths)(output, cameras).values())
+def written_paths(output: Output, cameras: list[str]) -> list[Path]:
+    """The files or folders that a sink of several cameras leaves behind, in their order."""
+    return list((folder_paths if output.kind == "folder" else file_paths)(output, cameras).values())
 
 
 def open_sink(
-    output: Path, cameras: list[str], fps: Fraction, flat: bool = False
+    output: Output,
+    cameras: list[str],
+    fps: Fraction,
+    flat: bool = False,
+    crf: int | None = None,
+    codec: str | None = None,
+    alpha: bool = False,
 ) -> contextlib.AbstractContextManager[Sink]:
-    """The sink for an output that was checked: ``DIR/<camera>/<frame:04d>.png``, or videos at ``fps``.
+    """The sink for an output that was checked: ``DIR/<camera>/<frame:04d>.png``, stills, or videos at ``fps``.
 
     A video on stdout is Matroska, which needs no seeking.
 
-    ``flat``: pictures lie in the folder itself, for a single camera.
+    Args:
+        flat: pictures lie in the folder itself, for a single camera.
+        crf, codec, alpha: of videos, see :class:`taichi_vvc.io.video.VideoWriter`.
     """
-    if is_video(output):
-        return VideoSink(video_paths(output, cameras), fps)
-    return FolderSink({cameras[0]: output} if flat else folder_paths(output, cameras))
+    if output.is_video:
+        return VideoSink(file_paths(output, cameras), fps, crf, codec, alpha)
+    if output.kind == "still":
+        return StillSink(file_paths(output, cameras))
+    return FolderSink({cameras[0]: output.path} if flat else folder_paths(output, cameras))
 
 
 class FolderSink:
@@ -119,15 +179,49 @@ class FolderSink:
 
     def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
         """Writes one picture."""
-        write_png(self.folders[camera] / f"{frame:04d}.png", picture)
+        write_picture(self.folders[camera] / f"{frame:04d}.png", picture)
+
+
+class StillSink:
+    """One picture per camera."""
+
+    def __init__(self, paths: dict[str, Path]) -> None:
+        self.paths = paths
+
+    def __enter__(self) -> StillSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
+        """Writes the picture."""
+        write_picture(self.paths[camera], picture)
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """A picture as an 8-bit file of the kind that its suffix says."""
+    from taichi_vvc.io.video import write_jpeg, write_png
+
+    (write_png if path.suffix.lower() == ".png" else write_jpeg)(path, picture)
 
 
 class VideoSink:
     """One video per camera. What was written before a damaged place or Ctrl-C is kept as a shorter video."""
 
-    def __init__(self, paths: dict[str, Path], fps: Fraction) -> None:
+    def __init__(
+        self,
+        paths: dict[str, Path],
+        fps: Fraction,
+        crf: int | None = None,
+        codec: str | None = None,
+        alpha: bool = False,
+    ) -> None:
         self.paths, self.fps = paths, fps
-        self.writers: dict[str, VideoWriter] = {}
+        self._options = crf, codec, alpha
+        self.writers: dict[str, Any] = {}
 
     def __enter__(self) -> VideoSink:
         return self
@@ -135,8 +229,10 @@ class VideoSink:
     def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
         """Appends one picture to the camera's video."""
         if camera not in self.writers:
+            from taichi_vvc.io.video import VideoWriter
+
             path = self.paths[camera]
-            writer = VideoWriter(sys.stdout.buffer if path == STDOUT else path, self.fps)
+            writer = VideoWriter(sys.stdout.buffer if path == STDOUT else path, self.fps, *self._options)
             self.writers[camera] = writer.__enter__()
         self.writers[camera].add(picture)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from taichi_vvc.cli.decode import warn_if_incomplete
-from taichi_vvc.cli.options import backend_option, common_options, start_backend
+from taichi_vvc.cli.options import backend_option, common_options, memory_option, start_backend
 from taichi_vvc.cli.progress import say, warn
 from taichi_vvc.errors import StreamError
 
@@ -18,8 +18,9 @@ from taichi_vvc.errors import StreamError
 @backend_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is everyone.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Port to listen on.")
+@memory_option
 @common_options
-def command(file: Path, backend: str, host: str, port: int) -> None:
+def command(file: Path, backend: str, host: str, port: int, memory_limit: int | None) -> None:
     """Play FILE in a browser: orbit, seek, look at depth and opacity, record a camera path.
 
     The address is printed when the player is ready; Ctrl-C ends it. Needs the extra "view".
@@ -30,13 +31,13 @@ def command(file: Path, backend: str, host: str, port: int) -> None:
     from taichi_vvc.viewer import Viewer, require_viser
 
     require_viser()
-    with open_stream(file) as stream:
+    with open_stream(file, memory_limit) as stream:
         damage = warn_if_incomplete(stream, file)
         if not stream.cameras:
             raise StreamError(f"{file}: expected cameras to look from, found none; use tvvc render --path FILE")
         runtime = start_backend(backend)
         # Entropy decoding is many small matrix products, which several BLAS threads make several times slower.
-        with runtime.single_threaded_blas(), Playback(file) as playback:
+        with runtime.single_threaded_blas(), Playback(file, memory_limit=memory_limit) as playback:
             viewer = Viewer(stream, playback, runtime, host, port, title=file.name)
             if viewer.server.get_port() != port:
                 warn(f"port {port} is in use; listening on {viewer.server.get_port()}")

@@ -77,16 +77,16 @@ def read_actorshq(file: Path, frames: slice | None = None) -> CaptureIndex:
         )
     index = index_rig(file, "actorshq", rig, frames, messages=messages)
     numbers = frame_numbers(rig[0].clip.stems)
-    if numbers:
-        return replace(index, bounds=_bounds(file, [numbers[i] for i in index.indices]))
-    return index
+    boxes = next((f for f in (file.parent.parent / "aabbs.csv", file.parent / "aabbs.csv") if f.is_file()), None)
+    if boxes is None:
+        return index
+    bounds = _bounds(boxes, [numbers[i] for i in index.indices] if numbers else [])
+    note = () if bounds else (f"{boxes.name} has not a box for each of the selected frames: it is not used",)
+    return replace(index, bounds=bounds, messages=(*index.messages, *note))
 
 
-def _bounds(file: Path, numbers: list[int]) -> Bounds | None:
+def _bounds(source: Path, numbers: list[int]) -> Bounds | None:
     """The box around the boxes of the frames of these numbers, None unless each has one."""
-    source = next((f for f in (file.parent.parent / "aabbs.csv", file.parent / "aabbs.csv") if f.is_file()), None)
-    if source is None:
-        return None
     boxes: dict[int, np.ndarray] = {}
     for row in _table(source, ("frame_number", *CORNERS)):
         number = finite_number(row["frame_number"], f'{source}: expected a number for "frame_number"')
@@ -94,7 +94,7 @@ def _bounds(file: Path, numbers: list[int]) -> Bounds | None:
         boxes[int(number)] = np.array([finite_number(row[key], where) for key in CORNERS]).reshape(2, 3)
         if not (boxes[int(number)][0] < boxes[int(number)][1]).all():
             raise DataError(f"{where}, lower then upper corner, found {[row[key] for key in CORNERS]}")
-    if not all(number in boxes for number in numbers):
+    if not numbers or not all(number in boxes for number in numbers):
         return None
     lower = np.min([boxes[number][0] for number in numbers], axis=0).tolist()
     upper = np.max([boxes[number][1] for number in numbers], axis=0).tolist()

@@ -66,7 +66,6 @@ def read_anipose(file: Path, frames: slice | None = None) -> CaptureIndex:
         if name in matched:
             drawn = masks.get(matched[name], masks.get(name))
             rig.append(_camera(name, table, clips[matched[name]], drawn, f"{file}: camera {name}"))
-    _check_poses(rig, file)
     return index_rig(file, "anipose", rig, frames, messages=messages)
 
 
@@ -179,13 +178,3 @@ def _numbers(value: Any, shape: tuple[int, ...], where: str, key: str) -> np.nda
         sides = "any number of" if shape == (-1,) else "x".join(map(str, shape))
         raise DataError(f'{where}: expected "{key}" to be {sides} finite numbers, found {short(value)}')
     return numbers
-
-
-def _check_poses(rig: list[RigCamera], file: Path) -> None:
-    """Lenses that were calibrated one by one have no poses yet: all are zero."""
-    first: dict[bytes, str] = {}
-    for camera in rig:
-        pose = np.concatenate((camera.rotation.ravel(), camera.position)) + 0.0
-        other = first.setdefault(pose.tobytes(), camera.name)
-        if other != camera.name:
-            raise DataError(f"{file}: expected a pose for each camera, found the same of {other} and {camera.name}")

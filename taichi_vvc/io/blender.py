@@ -15,6 +15,7 @@ from typing import Any
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.index import CaptureIndex
+from taichi_vvc.io.moments import same_moments
 from taichi_vvc.io.naming import CAMERA_KEYS, camera_name, check_moments
 from taichi_vvc.io.parse import load_json, some
 from taichi_vvc.io.transforms import image_times, index_document
@@ -107,7 +108,10 @@ def _named_by_pose(records: list[dict[str, Any]], split: str, file: Path) -> lis
 def _at_all_times(records: list[dict[str, Any]], times: set[float], file: Path) -> list[dict[str, Any]]:
     """The images of those cameras that have one at each of the ``times``."""
     found: dict[str, set[float]] = defaultdict(set)
-    taken = image_times(records, file)
+    known = sorted(times)
+    # The two files may have been written with different digits.
+    together = same_moments([*known, *image_times(records, file)])
+    times, taken = set(together[: len(known)]), together[len(known) :]
     for record, time in zip(records, taken, strict=True):
         found[record["camera"]].add(time)
     whole = {camera for camera, own in found.items() if times <= own}

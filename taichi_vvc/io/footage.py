@@ -6,7 +6,8 @@ import bisect
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,11 @@ import numpy as np
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.images import Source
+from taichi_vvc.io.turned import Turn, display_matrix, turn_of
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+PREDICTED_BOTH_WAYS = 3  # FFmpeg's type of B pictures
+HELD = 8  # frames of a video that are decoded ahead at the most
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
@@ -50,6 +54,20 @@ def video_clip(path: Path) -> Clip:
     """The clip of a video file. Raises DataError if it is none."""
     video = VideoFile(path)
     return Clip(video, (), video.fps)
+
+
+def as_calibrated(clip: Clip, size: tuple[float, float]) -> Clip:
+    """A clip, its video turned as its rotation flag says unless a calibration for ``size`` (width, height) belongs to
+    the pixels as they are stored: landscape and portrait tell flags of 90 and 270 degrees apart.
+
+    A principal point will do for a size: it lies about the middle.
+    """
+    video = clip.pictures
+    if not isinstance(video, VideoFile) or not video.flag.swaps or size[0] == size[1]:
+        return clip
+    width, height = video.stored_size
+    stored = width != height and (width > height) == (size[0] > size[1])
+    return clip if stored != video.turned else replace(clip, pictures=VideoFile(video.path, turned=not stored))
 
 
 def folder_clip(folder: Path) -> Clip | None:
@@ -107,11 +125,15 @@ class VideoPicture:
 
 @dataclass(frozen=True)
 class _Timeline:
-    """Where frames are: presentation times in order (empty if the container has none), numbers of the key frames."""
+    """Where frames are: presentation times in order (empty if the container has none), numbers of the key frames.
+
+    ``unit``: of the times, seconds.
+    """
 
     count: int
     times: tuple[int, ...]
     keys: tuple[int, ...]
+    unit: float = 0.0
 
 
 class VideoFile(Sequence):
@@ -121,22 +143,36 @@ class VideoFile(Sequence):
     read last is at hand. Frames are numbered by presentation time, which is found by walking through the packets once.
     May be used from several threads.
 
+    Args:
+        path: the file.
+        turned: whether pictures are turned as the container's rotation flag says.
+
+    Attributes:
+        size: (width, height) of the pictures.
+        stored_size: the same before any turn.
+        flag: the turn that the container states.
+        fps: mean frame rate, if the container knows.
+
     Raises:
-        DataError: the file is missing, is no video or is damaged.
+        DataError: the file is missing, is no video or is damaged, or is turned by no multiple of 90 degrees.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, turned: bool = True) -> None:
+        self.path, self.turned = path, turned
         self._lock = threading.Lock()
         self._container: Any = None
-        self._frames: Iterator[Any] = iter(())
+        self._frames: Iterator[tuple[Any, bool]] = iter(())
         self._at = -1  # number of the frame in self._frame
         self._frame: Any = None
+        self._from = 0  # number of the key frame that decoding began at
+        self._damaged = -1  # number of a damaged frame that was met
         with self._open() as container:
             stream = container.streams.video[0]
-            self.size: tuple[int, int] = (stream.codec_context.width, stream.codec_context.height)
+            self.stored_size: tuple[int, int] = (stream.codec_context.width, stream.codec_context.height)
             rate = stream.average_rate or stream.guessed_rate
             self.fps: Fraction | None = Fraction(rate).limit_denominator(100_000) if rate else None
+            self.flag = self._flag(container)
+        self.size = self.flag.size(*self.stored_size) if turned else self.stored_size
 
     def __len__(self) -> int:
         return self._timeline.count
@@ -151,7 +187,31 @@ class VideoFile(Sequence):
         with self._lock:
             if number != self._at:
                 self._go_to(number)
-            return self._frame.to_ndarray(format="rgba")
+            image = self._frame.to_ndarray(format="rgba")
+        return self.flag(image) if self.turned else image
+
+    @property
+    def times(self) -> np.ndarray | None:
+        """(frames,) float64, presentation times in seconds; None if the container does not state all of them."""
+        timeline = self._timeline
+        return np.array(timeline.times, np.float64) * timeline.unit if timeline.times else None
+
+    def _flag(self, container: Any) -> Turn:
+        """What the first frame carries; a frame that cannot be decoded is told of when it is read."""
+        import av
+
+        matrix = None
+        with suppress(av.FFmpegError, OSError, ValueError, StopIteration):
+            matrix = display_matrix(next(container.decode(container.streams.video[0])))
+        if matrix is None:
+            return Turn()
+        turn = turn_of(matrix)
+        if turn is None:
+            raise DataError(
+                f"{self.path}: expected a rotation flag of 0, 90, 180 or 270 degrees, found the matrix"
+                f" {matrix[:5].tolist()}; remove the flag, or turn the pictures and write the video anew"
+            )
+        return turn
 
     def _open(self) -> Any:
         import av  # heavy, and only wanted for videos
@@ -175,6 +235,7 @@ class VideoFile(Sequence):
         keys: list[int] = []
         count, complete = 0, True
         with self._open() as container:
+            unit = float(container.streams.video[0].time_base or 0)
             for packet in container.demux(container.streams.video[0]):
                 if packet.size == 0 or packet.is_discard:
                     continue
@@ -191,12 +252,13 @@ class VideoFile(Sequence):
             return _Timeline(count, (), (0,))
         times.sort()
         number = {time: i for i, time in enumerate(times)}
-        return _Timeline(count, tuple(times), tuple(sorted(number[key] for key in keys)) or (0,))
+        return _Timeline(count, tuple(times), tuple(sorted(number[key] for key in keys)) or (0,), unit)
 
     def _go_to(self, number: int) -> None:
         import av
 
         timeline = self._timeline
+        self._damaged = -1
         key = bisect.bisect_right(timeline.keys, number) - 1  # the last key frame that is not after the frame
         skips = number != self._at + 1 and key >= 0 and timeline.keys[key] > self._at
         try:
@@ -212,9 +274,20 @@ class VideoFile(Sequence):
                 return
         except (av.FFmpegError, OSError, ValueError) as error:
             self._drop()
-            raise DataError(f"{self.path}: frame {number} cannot be decoded: {_line(error)}") from None
+            raise DataError(
+                f"{self.path}: frame {number} cannot be decoded: {_line(error)}; write the video anew, or choose other"
+                " frames"
+            ) from None
         self._drop()
-        raise DataError(f"{self.path}: expected {timeline.count} frames, found none with number {number}")
+        if self._damaged >= 0:
+            raise DataError(
+                f"{self.path}: frame {number} cannot be decoded: expected whole picture data, found them damaged in"
+                f" frame {self._damaged}; write the video anew, or choose other frames"
+            )
+        raise DataError(
+            f"{self.path}: frame {number} cannot be decoded: expected {timeline.count} frames, found none with that"
+            " number; write the video anew, or choose other frames"
+        )
 
     def _restart(self, key: int) -> None:
         """Sets the decoder to the key frame ``key``."""
@@ -227,17 +300,21 @@ class VideoFile(Sequence):
                 self._container = self._open()
             stream = self._container.streams.video[0]
             self._container.seek(timeline.times[key], stream=stream, backward=True)
-        self._at, self._frame = -1, None
-        self._frames = self._container.decode(self._container.streams.video[0])
+        self._at, self._frame, self._from = -1, None, key
+        self._frames = _with_damage(self._container.decode(self._container.streams.video[0]))
 
     def _forward(self, number: int) -> bool:
         """Decodes up to frame ``number``; False if it does not come."""
         timeline = self._timeline
-        for frame in self._frames:
+        for frame, damaged in self._frames:
             at = self._at + 1
             if timeline.times:
                 at = bisect.bisect_left(timeline.times, frame.pts) if frame.pts is not None else -1
             if at > number:
+                return False
+            if damaged and at >= self._from:
+                # Frames before the place of the start may lack theirs by right.
+                self._damaged = at
                 return False
             if at == number and (not timeline.times or frame.pts == timeline.times[number]):
                 self._at, self._frame = number, frame
@@ -249,6 +326,27 @@ class VideoFile(Sequence):
         if self._container is not None:
             self._container.close()
         self._container, self._frame, self._at, self._frames = None, None, -1, iter(())
+
+
+def _with_damage(frames: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
+    """Decoded frames in the order of time, and whether their picture data were damaged.
+
+    Frames that are predicted from both sides are held back until the one behind them is known, at most ``HELD``: its
+    damage is theirs. What follows on a damaged frame is the caller's concern, who has met that before.
+    """
+    held: list[Any] = []
+    for frame in frames:
+        held.append(frame)
+        if int(frame.pict_type) == PREDICTED_BOTH_WAYS and len(held) < HELD:
+            continue
+        yield from _judged(held)
+        held = []
+    yield from _judged(held)
+
+
+def _judged(held: Sequence[Any]) -> Iterator[tuple[Any, bool]]:
+    corrupt = [bool(frame.is_corrupt) for frame in held]
+    return ((frame, any(corrupt[i:])) for i, frame in enumerate(held))
 
 
 def _line(error: BaseException) -> str:

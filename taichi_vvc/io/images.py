@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ LOSSY_MARGIN = 16  # of 255: lossy coding leaves values that far from black and 
 UNIT_SLACK = 1e-3  # of 1: how far floats from 0 to 1 may miss it by rounding
 UNCLEAR = 16.0  # floats whose largest value is between 1 and this may be bright ones of 0 to 1 or dark ones of 0 to 255
 BITS_PER_SAMPLE = 258  # TIFF's tag
+ORIENTATION = 274  # EXIF's tag
 
 
 class Picture(Protocol):
@@ -79,6 +80,15 @@ def image_size(source: Source) -> tuple[int, int]:
         return source.size()
     with _open(source) as picture:
         return picture.size
+
+
+def is_turned(source: Source) -> bool:
+    """Whether a picture file has an EXIF orientation, which is not applied; of a damaged one it cannot be told."""
+    if not isinstance(source, Path):
+        return False
+    with suppress(DataError, OSError, ValueError, SyntaxError), _open(source) as picture:
+        return picture.getexif().get(ORIENTATION, 1) not in (0, 1)
+    return False
 
 
 def read_rgba(source: Source, mask: Source | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.io.footage import as_calibrated
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.rig import RigCamera, index_rig
@@ -46,7 +47,8 @@ def read_llff(file: Path, frames: slice | None = None) -> CaptureIndex:
         matrix = row[:15].reshape(3, 5)
         down, right, back = matrix[:, 0], matrix[:, 1], matrix[:, 2]
         height, width, focal = matrix[:, 4]
-        size = image_size(clips[name].pictures[0])
+        clip = as_calibrated(clips[name], (width, height))
+        size = image_size(clip.pictures[0])
         if abs(size[0] * height - size[1] * width) > 0.01 * size[1] * width:
             raise DataError(
                 f"{file}: camera {name}: expected pictures in the proportions of {width:g}x{height:g}, found"
@@ -62,7 +64,7 @@ def read_llff(file: Path, frames: slice | None = None) -> CaptureIndex:
                 fy=focal * size[1] / height,
                 cx=0.5 * size[0],
                 cy=0.5 * size[1],
-                clip=clips[name],
+                clip=clip,
                 masks=masks.get(name),
                 split="test" if held_out and len(names) > 1 else "train",
             )

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from taichi_vvc.errors import ConfigError, DataError
-from taichi_vvc.geometry import project
+from taichi_vvc.geometry import has_distortion, project
 from taichi_vvc.io.parse import finite_number, load_json, parse_convention, parse_intrinsics, parse_pose, stated_size
 from taichi_vvc.types import Bounds, Camera
 
@@ -109,6 +110,20 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         fx, fy, cx, cy = (float(v) for v in value[3:])
         out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3]))
     return out
+
+
+def path_document(keys: list[Camera], closed: bool = False) -> dict[str, Any]:
+    """Recorded cameras as the JSON that ``tvvc render --path`` takes, see docs/capture.md."""
+    rows = []
+    for camera in keys:
+        pose = np.eye(4)
+        pose[:3, :3] = camera.rotation * np.array([1.0, -1.0, -1.0])  # OpenGL axes, as transforms.json has them
+        pose[:3, 3] = camera.position
+        lens = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+        if has_distortion(camera):
+            lens.update(k1=camera.k1, k2=camera.k2, p1=camera.p1, p2=camera.p2)
+        rows.append({"w": camera.width, "h": camera.height, **lens, "transform_matrix": pose.tolist()})
+    return {"cameras": rows, "closed": closed}
 
 
 def _interpolate(

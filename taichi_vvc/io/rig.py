@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, VideoFile, find_clips
+from taichi_vvc.io.footage import Clip, VideoFile, as_calibrated, find_clips
 from taichi_vvc.io.images import LabelMask, Source, image_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
 from taichi_vvc.io.lens import Undistortion, undistortion
+from taichi_vvc.io.moments import Moments, disagreement, match, mates, time_stamps
 from taichi_vvc.io.parse import ROTATION_TOLERANCE, some
 from taichi_vvc.types import Bounds, Camera
 
@@ -73,7 +74,8 @@ def index_rig(
     bounds_hint: Bounds | None = None,
     messages: Sequence[str] = (),
 ) -> CaptureIndex:
-    """The index of a rig: frame i is the i-th picture of every camera. Times are frame numbers.
+    """The index of a rig: frame i is the i-th moment that all cameras have filmed, by the times that videos and file
+    names state, else the i-th picture of every camera. Times are frame numbers.
 
     Args:
         source: the file that describes the capture, for messages.
@@ -87,22 +89,34 @@ def index_rig(
     if all(camera.split != "train" for camera in rig):
         raise DataError(f"{source}: expected at least one training camera, found only test cameras")
     notes = list(messages)
-    count = _frame_count(source, rig, notes)
-    indices, note = select_frames(count, frames, source)
-    cameras = [_camera(camera, camera.clip.pictures[indices[0]], source) for camera in rig]
+    _check_poses(source, rig, notes)
+    rig = [_turned(camera) for camera in rig]
+    notes += _about_turns(rig)
+    moments = _moments(rig)
+    if moments is None:
+        count = _frame_count(source, rig, notes)
+        numbers = np.repeat(np.arange(count)[:, None], len(rig), axis=1)
+    else:
+        numbers = moments.frames
+        notes += [*moments.notes, *_about_lengths(rig, numbers)]
+    indices, note = select_frames(len(numbers), frames, source)
+    first = numbers[indices[0]].tolist()
+    cameras = [_camera(camera, camera.clip.pictures[n], source) for camera, n in zip(rig, first, strict=True)]
     masks = [_masks(camera, notes) for camera in rig]
     rows = []
     for i in indices:
         row = []
-        for (camera, lens), taken, drawn in zip(cameras, rig, masks, strict=True):
-            row.append(ImageEntry(camera, taken.clip.pictures[i], drawn[i] if drawn is not None else None, lens))
+        for (camera, lens), taken, drawn, n in zip(cameras, rig, masks, numbers[i].tolist(), strict=True):
+            row.append(ImageEntry(camera, taken.clip.pictures[n], drawn[n] if drawn is not None else None, lens))
         rows.append(tuple(row))
     rates = [camera.clip.fps for camera in rig if camera.clip.fps]
     if fps is None and rates:
         fps = rates[0]
-        if max(rates) - min(rates) > 0.01:
-            span = f"{float(min(rates)):g} to {float(max(rates)):g}"
-            notes.append(f"videos differ in frame rate, {span}: frames are taken by number, not by time")
+        # Frames that are missing make the mean rate that a video states too small.
+        if moments is not None and (numbers != np.arange(len(numbers))[:, None]).any():
+            fps = _nearest_rate(rates, moments)
+    if moments is None:
+        notes += _about_times(rig, rates)
     return CaptureIndex(
         source=source,
         indices=indices,
@@ -114,6 +128,89 @@ def index_rig(
         layout=layout,
         bounds_hint=bounds_hint,
     )
+
+
+def _check_poses(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> None:
+    """No two cameras are in one place and look the same way; lenses without a pose yet are all at zero."""
+    poses = [np.concatenate((np.ravel(camera.rotation), np.ravel(camera.position))) + 0.0 for camera in rig]
+    by_pose: dict[bytes, list[str]] = {}
+    for camera, pose in zip(rig, poses, strict=True):
+        by_pose.setdefault(pose.tobytes(), []).append(camera.name)
+    if len(by_pose) == 1 < len(rig):
+        raise DataError(f"{source}: expected a pose for each camera, found the same of all {len(rig)}; calibrate poses")
+    for names in by_pose.values():
+        if len(names) > 1:
+            notes.append(f"cameras of the same pose: {some(names, 6)}")
+
+
+def _turned(camera: RigCamera) -> RigCamera:
+    """A camera with its videos turned as its calibration wants them."""
+    clip = as_calibrated(camera.clip, camera.size or (camera.cx, camera.cy))
+    if camera.masks is None:
+        return replace(camera, clip=clip)
+    return replace(camera, clip=clip, masks=as_calibrated(camera.masks, image_size(clip.pictures[0])))
+
+
+def _about_turns(rig: Sequence[RigCamera]) -> list[str]:
+    """One line for each way in which videos are turned, or not, although they have a rotation flag."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for camera in rig:
+        video = camera.clip.pictures
+        if isinstance(video, VideoFile) and video.flag:
+            found.setdefault((str(video.flag), video.turned), []).append(camera.name)
+    notes = []
+    for (flag, turned), names in found.items():
+        done = (
+            "pictures are turned by it, as players, ffmpeg and OpenCV do; remove it if the calibration is of the pixels"
+            " as stored"
+            if turned
+            else "pictures are taken as stored, since the calibration is of that size"
+        )
+        notes.append(f"rotation flag of {flag} in the videos of camera {some(names)}: {done}")
+    return notes
+
+
+def _moments(rig: Sequence[RigCamera]) -> Moments | None:
+    """What belongs together by time; None where cameras do not state times, or these do not fit together."""
+    names, clips = [camera.name for camera in rig], [camera.clip for camera in rig]
+    if all(isinstance(clip.pictures, VideoFile) for clip in clips):
+        times = [clip.pictures.times for clip in clips if isinstance(clip.pictures, VideoFile)]
+        return None if any(t is None for t in times) else match(names, [t for t in times if t is not None])
+    if any(_counter(clip.stems) for clip in clips):
+        return None
+    stamps = [s for clip in clips if (s := time_stamps(clip.stems)) is not None]
+    return match(names, stamps, "") if len(stamps) == len(clips) else None
+
+
+def _about_times(rig: Sequence[RigCamera], rates: Sequence[Fraction]) -> list[str]:
+    """One line if frames of the same number, which were taken for want of better, do not belong to the same time."""
+    if rates and max(rates) - min(rates) > 0.01:
+        span = f"{float(min(rates)):g} to {float(max(rates)):g}"
+        return [f"videos differ in frame rate, {span}: frames are taken by number, not by time"]
+    videos = [(c.name, c.clip.pictures.times) for c in rig if isinstance(c.clip.pictures, VideoFile)]
+    known = [(name, times) for name, times in videos if times is not None]
+    found = disagreement([name for name, _ in known], [times for _, times in known]) if known else None
+    return [] if found is None else [f"the times of videos do not fit together, {found}: frames are taken by number"]
+
+
+def _about_lengths(rig: Sequence[RigCamera], numbers: np.ndarray) -> list[str]:
+    """One line if cameras go on after the last moment that all of them have."""
+    lengths = [len(camera.clip.pictures) for camera in rig]
+    more = [n - 1 - int(last) for n, last in zip(lengths, numbers[-1], strict=True)]
+    if not any(more):
+        return []
+    short = [camera.name for camera, after in zip(rig, more, strict=True) if not after]
+    kind = "videos" if all(isinstance(camera.clip.pictures, VideoFile) for camera in rig) else "cameras"
+    return [
+        f"{kind} differ in length: the first {len(numbers)} frames are used, of up to {max(lengths)} ({some(short)})"
+    ]
+
+
+def _nearest_rate(rates: Sequence[Fraction], moments: Moments) -> Fraction:
+    """The stated rate nearest to that of the times, if it is about the same."""
+    best = min(rates, key=lambda rate: abs(float(rate) - moments.rate))
+    close = abs(float(best) - moments.rate) < 2e-3 * moments.rate
+    return best if close else Fraction(moments.rate).limit_denominator(1001)
 
 
 def _frame_count(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> int:
@@ -165,9 +262,11 @@ def _camera(taken: RigCamera, picture: Source, source: Path) -> tuple[Camera, Un
     where = f"{source}: camera {taken.name}"
     size = image_size(picture)
     if taken.size is not None and tuple(taken.size) != size:
+        video = taken.clip.pictures
+        flag = f" (turned by its rotation flag of {video.flag})" if isinstance(video, VideoFile) and video.flag else ""
         raise DataError(
             f"{where}: expected {taken.size[0]}x{taken.size[1]} pixels as the calibration says, found"
-            f" {size[0]}x{size[1]} in {picture}; scale the calibration together with the pictures"
+            f" {size[0]}x{size[1]} in {picture}{flag}; scale the calibration together with the pictures"
         )
     numbers = [taken.fx, taken.fy, taken.cx, taken.cy, *taken.distortion, *np.ravel(taken.position)]
     if not np.isfinite(numbers).all() or taken.fx <= 0.0 or taken.fy <= 0.0:
@@ -214,7 +313,7 @@ def nearest_rotation(matrix: np.ndarray, where: str) -> np.ndarray:
 
 
 def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
-    """The masks of a camera, one per picture: by file name, else by order."""
+    """The masks of a camera, one per picture: by file name, of videos of other lengths by time, else by order."""
     if taken.masks is None:
         return None
     masks, clip = taken.masks, taken.clip
@@ -228,12 +327,24 @@ def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
         wanted = frame_numbers(clip.stems)
         if len(by_number) == len(masks.pictures) and wanted and all(number in by_number for number in wanted):
             return [by_number[number] for number in wanted]
+    if isinstance(clip.pictures, VideoFile) and isinstance(masks.pictures, VideoFile):
+        times, drawn = clip.pictures.times, masks.pictures.times
+        if len(masks.pictures) != len(clip.pictures) and times is not None and drawn is not None:
+            # Tools that repeat what a camera has dropped make a mask for every moment.
+            chosen = mates(times, drawn)
+            if chosen is not None:
+                return [masks.pictures[number] for number in chosen.tolist()]
     if len(masks.pictures) < len(clip.pictures):
         notes.append(
             f"camera {taken.name} has {len(clip.pictures)} pictures but {len(masks.pictures)} masks: its masks are"
             " not used"
         )
         return None
+    if len(masks.pictures) > len(clip.pictures):
+        notes.append(
+            f"camera {taken.name} has {len(clip.pictures)} pictures but {len(masks.pictures)} masks: these are taken in"
+            " their order"
+        )
     return masks.pictures
 
 

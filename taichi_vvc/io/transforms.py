@@ -15,6 +15,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import is_video
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
+from taichi_vvc.io.moments import same_moments
 from taichi_vvc.io.naming import TIME_KEYS, check_moments, mask_name, name_cameras
 from taichi_vvc.io.parse import (
     LENS_KEYS,
@@ -171,7 +172,7 @@ def locate(path: Path, name: str) -> Path:
 
 
 def image_times(records: list[dict[str, Any]], path: Path) -> list[float]:
-    """The time of each image, ``time`` or ``timestep_index``; all 0 when no image has one.
+    """The time of each image, ``time`` or ``timestep_index``; rounding apart; all 0 when no image has one.
 
     Raises:
         DataError: only some have one, or it is no number.
@@ -186,7 +187,8 @@ def image_times(records: list[dict[str, Any]], path: Path) -> list[float]:
             f'{path}: expected "{time}" on every image or on none, found none on {records[number]["file_path"]}'
             f" ({stated.count(False)} of {len(records)} lack it)"
         )
-    return [
+    times = [
         finite_number(record[time], f'{path}: expected a finite number for "{time}" of {record["file_path"]}')
         for record in records
     ]
+    return same_moments(times)

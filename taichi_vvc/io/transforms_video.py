@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, is_video, video_clip
+from taichi_vvc.io.footage import Clip, as_calibrated, is_video, video_clip
 from taichi_vvc.io.images import image_size
 from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.io.naming import CAMERA_KEYS, camera_name, mask_name
@@ -37,6 +37,7 @@ def index_videos(document: dict[str, Any], path: Path, frames: slice | None = No
     for record, name in zip(records, names, strict=True):
         where = f"{path}: {record['file_path']} (camera {name})"
         clip = video_clip(path.parent / record["file_path"].replace("\\", "/"))
+        clip = as_calibrated(clip, _evidence(record, document, image_size(clip.pictures[0]), where))
         size = image_size(clip.pictures[0])
         width, height = stated_size(record, document, where)
         rotation, position = parse_pose(record.get("transform_matrix"), where, convention)
@@ -92,3 +93,12 @@ def _mask_clip(record: dict[str, Any], path: Path, where: str) -> Clip | None:
     if not is_video(mask):
         raise DataError(f'{where}: expected "mask_path" of a video to be a video, found {mask!r}')
     return video_clip(path.parent / mask.replace("\\", "/"))
+
+
+def _evidence(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], where: str) -> tuple[float, float]:
+    """What tells whether a calibration is of turned pictures: the size it states, else its principal point."""
+    width, height = stated_size(record, shared, where)
+    if width and height:
+        return width, height
+    cx, cy = (record.get(key, shared.get(key)) for key in ("cx", "cy"))
+    return (cx, cy) if isinstance(cx, (int, float)) and isinstance(cy, (int, float)) else size

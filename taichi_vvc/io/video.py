@@ -135,6 +135,24 @@ def write_png(path: str | Path, image: np.ndarray) -> None:
     _write(path, imageio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=".png"))
 
 
+def write_jpeg(path: str | Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) values in [0, 1], or uint8, as a JPEG of quality 95.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    _write(path, imageio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=".jpg", quality=95))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a whole text file, UTF-8.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    _write(path, text.encode())
+
+
 def _write(path: str | Path, data: bytes) -> None:
     """Writes a whole file. The libraries only make its bytes: on a full disk they print tracebacks of their own."""
     with atomic(path) as temporary, one_line(path):
