@@ -143,6 +143,12 @@ def test_what_moves_on_as_before_costs_nothing(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(found, stated)
 
 
+def test_displacements_end_where_their_range_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motionsearch, "_RATE", 1e4)
+    found = sought(monkeypatch, 0.0)
+    assert found is not None and found.max() == motion.LARGEST and found.min() == -motion.LARGEST
+
+
 # -- the ends of ranges ----------------------------------------------------------------------------------------------
 
 
