@@ -38,6 +38,7 @@ from .occupancy import entered_cells, first_mask, scene_changed
 from .optimize import FitResult, Reference, Start, fit_frame, unchanged
 from .position import Position, position_behind
 from .problem import make_problem
+from .progress import Glimpse, Progress
 from .ratecontrol import Controller, Outcome, restored
 from .ratesearch import find_start
 from .render import Workspace
@@ -58,42 +59,6 @@ from .types import FieldLayout, FrameStats, FrameViews
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
 # latest after a second.
 _MLP_FRAMES = 2.5e7
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a frame is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``.
-
-    The first steps of a frame that follows on the one before are those of the search for motion, which count no bits.
-    ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
-    encode with a target, and is 0 while the file itself is written.
-    """
-
-    frame: int
-    step: int
-    steps: int
-    psnr: float
-    bits: float
-    lambda_rate: float = 0.0
-    probe: int = 0
-
-
-@dataclass(frozen=True)
-class Glimpse:
-    """What an encode lets others look at: the ``field`` of a frame, and the ``views`` that it is fitted to.
-
-    Attributes:
-        number: of the frame within the file.
-        background: sRGB in [0, 1].
-        finished: True for the decoded frame as it is in the file, False for a fit under way. The field of a fit is
-            the fit's own: it may be rendered through a copy with other opacity bounds, and is not to be changed.
-    """
-
-    number: int
-    field: Field
-    views: FrameViews
-    background: tuple[float, float, float]
-    finished: bool
 
 
 def encode(
