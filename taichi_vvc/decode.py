@@ -7,7 +7,6 @@ add it: integers, the same on every machine; (6) dequantise into a field on the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import threading
@@ -19,13 +18,14 @@ from types import TracebackType
 import numpy as np
 
 from .bitstream.container import StreamReader
+from .bitstream.poses import CameraTrack
 from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
-from .bitstream.versions import picture_bytes
 from .blank import blank, is_blank
 from .cameras import CameraReader
 from .entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
 from .errors import ConfigError, CorruptStream
 from .fields import Field, field_of_symbols
+from .hashes import Hashes, hashes_of
 from .headers import layout_of_header, unpack_group
 from .live import live_nodes
 from .memory import (
@@ -64,19 +64,6 @@ class FrameInfo:
     type: str
     group: int
     bytes: int
-
-
-@dataclass(frozen=True)
-class Hashes:
-    """SHA-256 (hex) of what a file decodes to, the same on every machine and backend.
-
-    Attributes:
-        symbols: of occupancy and grid symbols.
-        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background and cameras.
-    """
-
-    symbols: str
-    pictures: str
 
 
 def decode_symbols(
@@ -360,24 +347,15 @@ class Stream:
         Raises:
             CorruptStream: a frame or a group is damaged.
         """
-        symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(self.header.record, self._reader.version))
-        for index in range(len(self)):
-            parameters, frame = self.parameters(index), self.symbols(index)
-            if frame.key:
-                for values in (np.array(parameters.steps), *parameters.mlp):
-                    pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
-            for digest in (symbols, pictures):
-                digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8).data)
-                for grid in frame.symbols:
-                    # Slice by slice, since all zeros take memory only here.
-                    for slab in grid:
-                        digest.update(np.ascontiguousarray(slab, "<i4").data)
-            with self._lock:
-                track = self._cameras.track(index)
-            for state in () if track is None else track.now:
-                pictures.update(np.array((*state.pose, *state.lens), "<i8").tobytes())
-                pictures.update(bytes((state.moved, state.zoomed)))
-        return Hashes(symbols.hexdigest(), pictures.hexdigest())
+
+        def frames() -> Iterator[tuple[GroupParameters, SymbolFrame, CameraTrack | None]]:
+            for index in range(len(self)):
+                parameters, frame = self.parameters(index), self.symbols(index)
+                with self._lock:
+                    track = self._cameras.track(index)
+                yield parameters, frame, track
+
+        return hashes_of(self.header.record, self._reader.version, frames())
 
     def close(self) -> None:
         """Close the file."""

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from taichi_vvc import axes
 from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
 from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.geometry import pixels_with_rays
-from taichi_vvc.io.images import area_reduce, read_rgba, reduced_size
+from taichi_vvc.io.images import area_reduce, is_turned, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
+from taichi_vvc.io.maskkinds import settle_masks
 from taichi_vvc.io.parse import short
 from taichi_vvc.rates import FASTEST, frame_rate
 from taichi_vvc.selection import select_cameras
@@ -161,15 +162,18 @@ def open_capture(
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = _read_index(path, frames, format)
-    stated = {entry.camera.name for entry in index.entries[0] if entry.camera.split == "test"}
-    index = select_cameras(index, cameras, test_cameras)
-    check_cameras(_distinct(index, downscale), str(index.source))
+        stated = {entry.camera.name for entry in index.entries[0] if entry.camera.split == "test"}
+        index = select_cameras(index, cameras, test_cameras)
+        check_cameras(_distinct(index, downscale), str(index.source))
+        entries, about_masks = settle_masks(index.entries)
+        turned = [entry.camera.name for entry in index.entries[0] if is_turned(entry.image)]
+    index = replace(index, entries=entries)
     first_cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
 
     first = read_views(index.entries[0], downscale)
     bare = [view.camera.name for view in first if not view.has_alpha]
     has_alpha = len(bare) < len(first)
-    messages = list(index.messages)
+    messages = [*index.messages, *about_masks]
     if has_alpha and bare:
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
     moving = any(
@@ -177,6 +181,11 @@ def open_capture(
     )
     if moving:
         messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
+    if turned:
+        messages.append(
+            f"EXIF orientation in the pictures of camera {_some(turned)}: not applied, the calibration is taken to be"
+            " of the pixels as stored; turn the pictures if it is not"
+        )
     messages += _about_rays(first_cameras)
     rate = rate or index.fps
     if rate is None and len(index.entries) > 1:
@@ -303,9 +312,11 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tup
         picks = [round(k * (len(rows) - 1) / max(1, count - 1)) for k in range(count)]
         largest = max(max(entry.camera.width, entry.camera.height) for entry in rows[0])
         factor = max(1, -(-largest // BOUNDS_PIXELS))
-        found = bounds_from_masks(read_views(rows[i], factor) for i in picks)
+        notes: list[str] = []
+        found = bounds_from_masks((read_views(rows[i], factor) for i in picks), notes)
         if found is not None:
-            return found, "masks", f"bounds found from the masks of {counted(count, 'frame')}: {found.option()}"
+            found_from = f"bounds found from the masks of {counted(count, 'frame')}: {found.option()}"
+            return found, "masks", "; ".join((found_from, *notes))
         why = "the masks have no common visual hull (calibration or masks are off); "
     found = bounds_from_cameras(_stands(rows))
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"

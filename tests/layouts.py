@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import captures
@@ -51,6 +53,38 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], fps: int = 30, **opt
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def write_timed(path: Path, pictures: Sequence[np.ndarray], times: Sequence[int], codec: str = "libx264") -> None:
+    """A video of (H, W, 3) pictures whose presentation times are ``times``, thirtieths of a second."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"crf": "4", "g": "5", "bf": "2"} if codec == "libx264" else {}
+    with av.open(str(path), mode="w") as container:
+        stream = container.add_stream(codec, rate=30, options=options)
+        stream.pix_fmt = "yuv444p" if codec == "libx264" else "yuv420p"
+        stream.height, stream.width = pictures[0].shape[:2]
+        for picture, time in zip(pictures, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_rig(
+    folder: Path, rig: Sequence[Camera], times: dict[int, Sequence[int]], suffix: str = ".mp4", **shared: object
+) -> None:
+    """Videos of the scene of ``captures``; ``times`` of each camera's frames, by number, thirtieths of a second."""
+    records = []
+    for number, camera in enumerate(rig):
+        taken = times[number]
+        pictures = [on_background(captures.trace(camera, t - min(map(min, times.values())))) for t in taken]
+        write_timed(folder / f"{camera.name}{suffix}", pictures, taken)
+        records.append({"file_path": f"{camera.name}{suffix}", "transform_matrix": captures.opengl(camera)})
+    one = rig[0]
+    document = {"fl_x": one.fx, "fl_y": one.fy, "cx": one.cx, "cy": one.cy, "w": one.width, "h": one.height}
+    (folder / "transforms.json").write_text(json.dumps({**document, **shared, "frames": records}), encoding="utf-8")
 
 
 def world_to_camera(camera: Camera) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from taichi_vvc.config import EncoderConfig
+from taichi_vvc.believed import believed_views
+from taichi_vvc.bounds import bounds_from_masks
+from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.encode import encode
 from taichi_vvc.errors import DataError
 from taichi_vvc.estimate import work_of
@@ -23,7 +25,7 @@ from taichi_vvc.io.lens import undistortion
 from taichi_vvc.io.survey import survey
 from taichi_vvc.metrics import edge_colour
 from taichi_vvc.sequence import open_capture
-from taichi_vvc.types import Camera, View
+from taichi_vvc.types import Bounds, Camera, View
 
 FOLDED = (0.028, -1.49, 0.0, 0.0)
 # Of captures.ring_cameras: folds at a radius of 0.33, within the picture, whose sides are at 0.325 of a plain lens.
@@ -156,6 +158,29 @@ def test_what_pixels_without_a_ray_show_takes_part_in_nothing(tmp_path: Path, ma
     assert "% of camera cam0" in told[0][0] and "k1, k2, p1, p2" in told[0][0]
 
 
+def test_bounds_and_warnings_do_not_look_there(tmp_path: Path) -> None:
+    small = Bounds((-0.5, -0.5, -0.5), (0.3, 0.5, 0.3))
+    found, told = [], []
+    for name, noise in (("clear", None), ("noisy", 3)):
+        sequence = open_capture(folded_capture(tmp_path / name, noise), bounds=small)
+        told.append(survey(sequence)["warnings"])
+        found.append(bounds_from_masks([sequence.frame(0).views]))
+    assert found[0] is not None and found[0] == found[1]
+    assert told[0] == told[1] and any("bounds cut the masks" in line for line in told[0])
+
+
+def test_a_mask_of_nothing_but_pixels_without_rays_is_empty(tmp_path: Path) -> None:
+    sequence = open_capture(folded_capture(tmp_path, None))
+    views = list(sequence.frame(0).views)
+    seen = pixels_with_rays(views[0].camera)
+    assert seen is not None
+    blind = np.where(seen[..., None], 0, 255).astype(np.uint8).repeat(4, axis=2)
+    views[0] = replace(views[0], image=blind)
+    layout = layout_of(EncoderConfig(**tiny.ONE_LEVEL), sequence.bounds, sequence.cameras)
+    # It would carve away what all others see.
+    assert [v.camera.name for v in believed_views(layout, tuple(views))] == [v.camera.name for v in views[1:]]
+
+
 def test_ordinary_captures_are_told_nothing(tmp_path: Path) -> None:
     captures.write_capture(tmp_path, cameras=3, frames=1, size=24, lens=(-0.3, 0.1, 0.005, 0.004))
     assert not [m for m in open_capture(tmp_path).messages if "ray" in m]
@@ -181,6 +206,9 @@ def test_figures_are_those_of_the_pixels_that_have_rays() -> None:
     assert seen is not None
     image = rng.integers(0, 256, (108, 192, 4), np.uint8)
     image[..., 3] = 255
+    # A foreground takes a mask.
+    y, x = np.argwhere(~seen)[0]
+    image[y, x, 3] = 0
     error = rng.normal(0, 0.1, (108, 192, 3)).astype(np.float32)
     picture = image[..., :3] / np.float32(255) + error
     found = compare(View(camera, image), picture, (1.0, 1.0, 1.0))

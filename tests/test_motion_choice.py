@@ -102,6 +102,53 @@ def test_displacements_are_only_sought_at_nodes_that_are_coded(search: Search) -
     assert not found[~known].any()
 
 
+def sought(
+    monkeypatch: pytest.MonkeyPatch, weight: float, stated: np.ndarray | None = None, noise: float = 1e-3
+) -> np.ndarray | None:
+    """What a search finds whose pictures pull at random, with a gradient of size ``noise``; displacements cost
+    ``weight`` per bit."""
+    ws = Workspace(runtime())
+    given, checked = problem(ws), []
+
+    def step(ws, field, config, problem, gradient, mlp_gradient, seed, iteration) -> float:
+        if iteration < 400:
+            drawn = np.random.default_rng(8).normal(size=field.map.size) * noise
+            runtime().store(gradient, drawn.astype(np.float32))
+            return 1.0
+        checked.append(iteration)
+        return MOVED if len(checked) <= 4 else STILL
+
+    monkeypatch.setattr(motionsearch, "distortion_step", step)
+    monkeypatch.setattr(motionsearch, "encode_motion", lambda motion, known, before: b"")
+    config = dataclasses.replace(CONFIG, lambda_rate=weight * given.rays_per_view, inter_iterations=6 * 40)
+    monkeypatch.setattr(motionsearch, "_SMOOTH", 0.0)
+    return find_motion(ws, LAYOUT, config, given, np.ones(LAYOUT.occupancy[::-1], bool), reference(stated))
+
+
+def roughness(motion: np.ndarray) -> float:
+    return float(sum(np.abs(np.diff(motion, axis=axis)).sum() for axis in range(3)))
+
+
+def test_dear_displacements_change_as_their_neighbours_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, dear = (sought(monkeypatch, weight) for weight in (0.0, 1.0))
+    assert free is not None
+    assert roughness(np.zeros_like(free) if dear is None else dear) < 0.3 * roughness(free)
+
+
+def test_what_moves_on_as_before_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the change since the frame before takes bytes: rough displacements may stay what they are."""
+    known = motion.live_motion(LAYOUT, live_nodes(LAYOUT, np.ones(LAYOUT.occupancy[::-1], bool)))
+    stated = np.random.default_rng(9).integers(-9, 10, motion.lattice_shape(LAYOUT)) * known[..., None]
+    found = sought(monkeypatch, 1.0, stated.astype(np.int32), noise=0.0)
+    np.testing.assert_array_equal(found, stated)
+
+
+def test_displacements_end_where_their_range_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motionsearch, "_RATE", 1e4)
+    found = sought(monkeypatch, 0.0)
+    assert found is not None and found.max() == motion.LARGEST and found.min() == -motion.LARGEST
+
+
 # -- the ends of ranges ----------------------------------------------------------------------------------------------
 
 

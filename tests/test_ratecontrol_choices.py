@@ -70,6 +70,12 @@ def test_the_last_frames_count_most() -> None:
     assert weights[0] == pytest.approx(LAMBDA, rel=0.1) and weights[1] > 1.2 * LAMBDA
 
 
+def test_frames_of_an_empty_stage_are_no_measure() -> None:
+    past = [*history(6), *((LAMBDA, Outcome(False, 8, 30, math.inf, empty=True)) for _ in range(4))]
+    total = sum(outcome.coded + outcome.fixed for _, outcome in past)
+    assert solve(rate(20, total + 10 * 2100), past, [INTER] * 10) == pytest.approx(LAMBDA, rel=0.02)
+
+
 def test_slopes_are_learnt_within_reason() -> None:
     """Frames whose bytes do not answer to lambda at all, or in the wrong direction, are taken for noise."""
     for sign in (-1, 0, 1):

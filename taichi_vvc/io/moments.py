@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RATES = 0.02  # share by which frame rates may differ and still be one
 REGULAR = 0.8  # share of the steps between numbers that are about the median one, if they are time stamps
 STEP = 0.2  # share of the median step that such a step may be off
 TRUSTED = 0.5  # share of the frames that must have a partner for times to be believed
@@ -67,15 +66,16 @@ def match(names: Sequence[str], times: Sequence[np.ndarray], unit: str = " s") -
     """
     if min(map(len, times)) < 2:
         return None
-    steps = np.array([np.median(np.diff(t)) for t in times])
-    if steps.min() <= 0.0 or steps.max() > (1.0 + RATES) * steps.min():
-        return None
+    steps = [_interval(t) for t in times]
     first = max(range(len(times)), key=lambda i: len(times[i]))
-    base, half = times[first], 0.5 * float(steps.min())
+    base, half = times[first], 0.5 * min(steps)
+    # Rates that drift apart by half a frame are different ones.
+    if half <= 0.0 or (max(steps) - min(steps)) * len(base) >= half:
+        return None
     shifts = [_shift(base, t, half) for t in times]
     shifted = [t - shift for t, shift in zip(times, shifts, strict=True)]
     partners = [_partners(base, t, half) for t in shifted]
-    rate = 1.0 / float(np.median([_interval(t) for t in times]))
+    rate = 1.0 / float(np.median(steps))
     notes = _about_starts(names, shifts, first, half, unit)
     if all(len(p) == len(t) and (p == np.arange(len(p))).all() for p, t in zip(partners, times, strict=True)):
         return Moments(np.stack(partners, axis=1), rate, notes)
@@ -107,7 +107,8 @@ def _partners(base: np.ndarray, times: np.ndarray, half: float) -> np.ndarray:
 def _interval(times: np.ndarray) -> float:
     """The time between frames, whatever is missing."""
     steps = np.diff(times)
-    return float(times[-1] - times[0]) / float(np.maximum(1.0, np.rint(steps / np.median(steps))).sum())
+    usual = float(np.median(steps))
+    return float(times[-1] - times[0]) / float(np.maximum(1.0, np.rint(steps / usual)).sum()) if usual > 0.0 else 0.0
 
 
 def same_moments(times: Sequence[float]) -> list[float]:

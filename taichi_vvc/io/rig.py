@@ -136,7 +136,10 @@ def index_rig(
         rows.append(tuple(row))
     rates = [camera.clip.fps for camera in rig if camera.clip.fps]
     if fps is None and rates:
-        fps = rates[0] if moments is None else _nearest_rate(rates, moments)
+        fps = rates[0]
+        # Frames that are missing make the mean rate that a video states too small.
+        if moments is not None and (numbers != np.arange(len(numbers))[:, None]).any():
+            fps = _nearest_rate(rates, moments)
     if moments is None:
         notes += _about_times(rig, rates)
     return CaptureIndex(
@@ -229,7 +232,7 @@ def _about_lengths(rig: Sequence[RigCamera], numbers: np.ndarray) -> list[str]:
 
 
 def _nearest_rate(rates: Sequence[Fraction], moments: Moments) -> Fraction:
-    """The stated rate nearest to that of the times: frames that are missing make a mean rate too small."""
+    """The stated rate nearest to that of the times, if it is about the same."""
     best = min(rates, key=lambda rate: abs(float(rate) - moments.rate))
     close = abs(float(best) - moments.rate) < 2e-3 * moments.rate
     return best if close else Fraction(moments.rate).limit_denominator(1001)

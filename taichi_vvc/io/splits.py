@@ -100,9 +100,9 @@ def _listed_cameras(document: dict[str, Any], records: list[dict], names: list[s
     for split in ("train", "test"):
         for item in _cameras(document.get(f"{split}_cameras"), f"{split}_cameras", path):
             if item not in aliases:
-                raise DataError(f'{path}: "{split}_cameras" names {item!r}, which no image has as its camera')
+                raise DataError(f'{path}: "{split}_cameras" names {short(item)}, which no image has as its camera')
             if splits.setdefault(aliases[item], split) != split:
-                raise DataError(f"{path}: camera {item} is in both train_cameras and test_cameras")
+                raise DataError(f"{path}: camera {short(item)} is in both train_cameras and test_cameras")
     if not splits:
         return {}
     given = set(splits.values())
