@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.bitstream import chunks, elements, syntax
+from taichi_vvc.bitstream import chunks, elements, syntax, versions
 
 INTEGERS = (0, 1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 255, 256, 1023, 1024, 1025, 4095, 4096, 65535, 65536)
 LARGE = (1 << 20, 1 << 24, 1 << 27, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 40, (1 << 63) - 1)
@@ -222,13 +222,13 @@ class Mutator:
             file.chunks[place] = kind, raw(structure, value)
 
     def _header(self, rng: np.random.Generator, file: File) -> None:
-        self._structured(rng, file, chunks.HEADER, syntax.HEADERS[file.version])
+        self._structured(rng, file, chunks.HEADER, versions.HEADERS[file.version])
 
     def _group(self, rng: np.random.Generator, file: File) -> None:
         self._structured(rng, file, chunks.GROUP, syntax.GROUP)
 
     def _frame(self, rng: np.random.Generator, file: File) -> None:
-        self._structured(rng, file, chunks.FRAME, syntax.FRAMES[file.version])
+        self._structured(rng, file, chunks.FRAME, versions.FRAMES[file.version])
 
     def _payload(self, rng: np.random.Generator, file: File) -> None:
         """The bytes of any chunk, without regard to what they mean."""
@@ -252,7 +252,7 @@ class Mutator:
             other = take_apart(self.files[int(rng.integers(len(self.files)))]).chunks
             file.chunks[a] = other[b % len(other)]
         else:
-            file.version = int(rng.integers(1, max(syntax.HEADERS) + 1))
+            file.version = int(rng.integers(1, max(versions.HEADERS) + 1))
 
     def _index(self, rng: np.random.Generator, file: File) -> None:
         """An index that says something else."""

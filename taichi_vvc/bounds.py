@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from taichi_vvc.agreement import settled
 from taichi_vvc.axes import FORWARD_FACING, SAME_POINT
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project, seen_subject
-from taichi_vvc.hull import carve
+from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project, rays_hit, seen_subject
+from taichi_vvc.hull import coverage, vote
 from taichi_vvc.types import Bounds, Camera, View
 
 PADDING = 0.05  # of each side, on both ends: for motion between the frames looked at
 SEARCH_CELLS = 48
 CONSISTENT = 0.75  # share of the silhouettes that a hull must explain: below, masks and calibration do not fit
 UNEXPLAINED = 0.005  # share of the silhouettes that a hull may leave uncovered and still be the whole subject
+HOLLOW = 0.25  # of the hull's width where silhouettes end, on a side that no camera sees: so deep may a hollow be
+CUT = 0.001  # share of the silhouettes that what is cut off there may have explained
+FAR = 0.1  # of the box's side: as much as must be cut off there for it to be done
 
 
-def bounds_from_masks(frames: Iterable[Sequence[View]]) -> Bounds | None:
+def bounds_from_masks(frames: Iterable[Sequence[View]], notes: list[str] | None = None) -> Bounds | None:
     """The padded box around the visual hulls of several frames; None where the silhouettes have no common hull.
 
     Per frame, a box that reaches the farthest camera is carved and shrunk to what is left, until it no longer shrinks.
     Nothing is ever carved outside the images, so only cells that all silhouettes touch count, or, where those do not
-    explain the silhouettes (close-ups), 3/4 or half of them.
+    explain the silhouettes (close-ups), 3/4 or half of them. On a side that no camera looks at, the box ends a little
+    beyond where silhouettes do; ``notes`` gets a line that says so.
     """
-    boxes = [box for views in frames if (box := _hull_box(views)) is not None]
+    cut: set[str] = set()
+    boxes = [box for views in frames if (box := _hull_box(views, cut)) is not None]
     if not boxes:
         return None
     lower = np.min([box[0] for box in boxes], axis=0)
     upper = np.max([box[1] for box in boxes], axis=0)
+    if cut and notes is not None:
+        notes.append(
+            f"no camera looks at the subject from {' or '.join(sorted(cut))}: how far it goes there is a guess"
+        )
     return _padded(lower, upper)
 
 
-def _hull_box(views: Sequence[View]) -> np.ndarray | None:
-    """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes."""
+def _hull_box(views: Sequence[View], cut: set[str]) -> np.ndarray | None:
+    """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes. To ``cut``
+    are added the sides where it ends short of the hull."""
     masked = [view for view in views if seen_subject(view).any()]
     if not masked:
         return None
@@ -44,54 +56,101 @@ def _hull_box(views: Sequence[View]) -> np.ndarray | None:
     centre, _ = closest_point(positions, directions)
     reach = float(np.linalg.norm(positions - centre, axis=1).max()) or 1.0
     start = np.stack((centre - reach, centre + reach))
-    found: list[tuple[float, np.ndarray]] = []
-    for share in (1.0, 0.75, 0.5):
-        box = _shrink(views, start, math.ceil(share * len(views)))
-        if box is not None:
-            found.append(box)
-            if box[0] >= 1.0 - UNEXPLAINED:
-                break
-    # The tightest box that explains about as much as any: imperfect masks keep all of them from explaining everything.
-    best = max((explained for explained, _ in found), default=0.0)
-    if best < CONSISTENT:
+    best = _tightest(views, start)
+    if best is None or best.explained < 1.0 - UNEXPLAINED:
+        # Masks that lack something would cut the box. Where it could be is seen with their dissent allowed.
+        wide = _shrink(views, start, math.ceil(0.5 * len(views)), allowed=len(views))
+        if wide is not None:
+            marked, found = settled(views, Bounds(tuple(wide.box[0]), tuple(wide.box[1])))
+            best = _tightest(marked, start) if any(region is not None for region in found.unknown) else best
+    if best is None or best.explained < CONSISTENT:
         return None
-    return next((box for explained, box in found if explained >= best - UNEXPLAINED), None)
+    return _without_what_nobody_sees(views, best, cut)
 
 
-def _shrink(views: Sequence[View], box: np.ndarray, needed: int) -> tuple[float, np.ndarray] | None:
-    """Carve and shrink ``box`` (2, 3) to cells touched in ``needed`` views: (share of silhouettes explained, box)."""
+@dataclass(frozen=True)
+class _Hull:
+    """``explained``: the share of the silhouettes; ``box``: (2, 3) corners; ``centres``, ``step``: the cells in it."""
+
+    explained: float
+    box: np.ndarray
+    centres: np.ndarray
+    step: np.ndarray
+
+
+def _tightest(views: Sequence[View], start: np.ndarray) -> _Hull | None:
+    """The tightest box that explains about as much as any: imperfect masks keep all from explaining everything."""
+    found: list[_Hull] = []
+    for share in (1.0, 0.75, 0.5):
+        hull = _shrink(views, start, math.ceil(share * len(views)))
+        if hull is not None:
+            found.append(hull)
+            if hull.explained >= 1.0 - UNEXPLAINED:
+                break
+    best = max((hull.explained for hull in found), default=0.0)
+    return next((hull for hull in found if hull.explained >= best - UNEXPLAINED), None)
+
+
+def _shrink(views: Sequence[View], box: np.ndarray, needed: int, allowed: int = 0) -> _Hull | None:
+    """Carve and shrink ``box`` (2, 3) to cells touched in ``needed`` views; ``allowed``: see :func:`vote`."""
     for _ in range(8):
         bounds = Bounds(tuple(box[0]), tuple(box[1]))
         cells = np.maximum(4, np.ceil(SEARCH_CELLS * bounds.size / bounds.largest_side)).astype(int)
-        kept, touched = carve(views, bounds, (int(cells[0]), int(cells[1]), int(cells[2])), margin_px=1.0)
-        index = np.argwhere(kept & (touched >= needed))[:, ::-1]
+        votes = vote(views, bounds, (int(cells[0]), int(cells[1]), int(cells[2])), 1.0, allowed)
+        index = np.argwhere(votes.kept & (votes.touched >= needed))[:, ::-1]
         if not len(index):
             return None
         step = bounds.size / cells
+        centres = bounds.lower + (index + 0.5) * step
         smaller = np.stack((box[0] + index.min(0) * step, box[0] + (index.max(0) + 1) * step))
         if np.prod((smaller[1] - smaller[0]) / bounds.size) > 0.9:
-            return _explained(views, box[0] + (index + 0.5) * step, step), smaller
+            return _Hull(_explained(views, centres, step), smaller, centres, step)
         box = smaller
-    return _explained(views, bounds.lower + (index + 0.5) * step, step), box
+    return _Hull(_explained(views, centres, step), box, centres, step)
+
+
+def _without_what_nobody_sees(views: Sequence[View], hull: _Hull, cut: set[str]) -> np.ndarray:
+    """The box without what a hull has beyond its subject on a side that no camera looks at from outside.
+
+    Cameras all around a table, above it, leave a cone below the subject that is as deep as they look down steeply. What
+    explains the silhouettes says where the subject ends, but for hollows that a camera may look into: for these some
+    depth is left. Where cameras do not stand all around, silhouettes do not tell the depth, and nothing is cut.
+    """
+    box = hull.box.copy()
+    positions = np.stack([view.camera.position for view in views])
+    for axis in range(3):
+        across = [k for k in range(3) if k != axis]
+        around = (positions < box[0]).any(0) & (positions > box[1]).any(0)
+        if not around[across].all():
+            continue
+        for end, sign in ((0, 1.0), (1, -1.0)):
+            if not (sign * (positions[:, axis] - box[end, axis]) > 0.0).all():
+                continue
+            beyond = sign * (hull.centres[:, axis] - box[end, axis])
+            least = hull.explained - CUT
+            cuts = np.arange(0.0, beyond.max(), hull.step[axis])
+            # The deepest cut that leaves the silhouettes explained; from there on, more and more of them are not.
+            deep, shallow = len(cuts), 0
+            while deep - shallow > 1:
+                middle = (deep + shallow) // 2
+                kept = hull.centres[beyond > cuts[middle]]
+                shallow, deep = (middle, deep) if _explained(views, kept, hull.step) >= least else (shallow, middle)
+            layer = hull.centres[np.abs(beyond - cuts[shallow]) <= hull.step[axis]][:, across]
+            beyond_it = cuts[shallow] - HOLLOW * float((np.ptp(layer, axis=0) + hull.step[across]).max())
+            # A little more or less is not worth a guess.
+            if beyond_it > FAR * float(hull.box[1, axis] - hull.box[0, axis]):
+                box[end, axis] += sign * beyond_it
+                cut.add(f"{'-+'[end]}{'xyz'[axis]}")
+    return box
 
 
 def _explained(views: Sequence[View], centres: np.ndarray, step: np.ndarray) -> float:
     """The share of silhouette pixels, over all views, that the projections of the cells cover."""
     total = covered = 0
     for view in views:
-        camera, mask = view.camera, seen_subject(view)
-        pixels, depth = project(camera, centres)
-        seen = inside_image(camera, pixels)
-        reach = 0.5 * max(camera.fx, camera.fy) * float(step.max()) / depth[seen] + 1.0
-        low = np.clip(np.floor(pixels[seen] - reach[:, None]).astype(int), 0, mask.shape[::-1])
-        high = np.clip(np.ceil(pixels[seen] + reach[:, None]).astype(int), 0, mask.shape[::-1])
-        # Each cell paints a square: add its corners, integrate once.
-        paint = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
-        for x, y, sign in ((low, low, 1), (high, high, 1), (low, high, -1), (high, low, -1)):
-            np.add.at(paint, (y[:, 1], x[:, 0]), sign)
-        painted = paint.cumsum(0).cumsum(1)[:-1, :-1] > 0
+        mask = seen_subject(view)
         total += int(mask.sum())
-        covered += int((mask & painted).sum())
+        covered += int((mask & coverage(view.camera, centres, step)).sum())
     return covered / max(1, total)
 
 
@@ -140,19 +199,15 @@ def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str, adv
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     points = lower + grid * (upper - lower)
     for camera in cameras:
-        if inside_image(camera, project(camera, points)[0]).any() or _rays_hit(camera, lower, upper):
+        if inside_image(camera, project(camera, points)[0]).any() or _rays_cross(camera, bounds):
             continue
         raise DataError(f"{where}: camera {camera.name} sees nothing of the bounds {bounds.corners()}; {advice}")
 
 
-def _rays_hit(camera: Camera, lower: np.ndarray, upper: np.ndarray) -> bool:
+def _rays_cross(camera: Camera, bounds: Bounds) -> bool:
     """Whether any of a 17 x 17 raster of the image's rays crosses the box: finds boxes larger than the image."""
     x, y = np.meshgrid(np.linspace(0, camera.width, 17), np.linspace(0, camera.height, 17))
-    directions = pixel_directions(camera, np.stack((x, y), axis=-1).reshape(-1, 2))
-    directions = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
-    a, b = (lower - camera.position) / directions, (upper - camera.position) / directions
-    enter, leave = np.minimum(a, b).max(1), np.maximum(a, b).min(1)
-    return bool(((leave > 0.0) & (leave >= enter)).any())
+    return bool(rays_hit(camera, np.stack((x, y), axis=-1).reshape(-1, 2), bounds).any())
 
 
 def _padded(lower: np.ndarray, upper: np.ndarray) -> Bounds:

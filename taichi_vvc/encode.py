@@ -38,6 +38,7 @@ from .occupancy import entered_cells, first_mask, scene_changed
 from .optimize import FitResult, Reference, Start, fit_frame, unchanged
 from .position import Position, position_behind
 from .problem import make_problem
+from .progress import Glimpse, Progress
 from .ratecontrol import Controller, Outcome, restored
 from .ratesearch import find_start
 from .render import Workspace
@@ -58,42 +59,6 @@ from .types import FieldLayout, FrameStats, FrameViews
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
 # latest after a second.
 _MLP_FRAMES = 2.5e7
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a frame is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``.
-
-    The first steps of a frame that follows on the one before are those of the search for motion, which count no bits.
-    ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
-    encode with a target, and is 0 while the file itself is written.
-    """
-
-    frame: int
-    step: int
-    steps: int
-    psnr: float
-    bits: float
-    lambda_rate: float = 0.0
-    probe: int = 0
-
-
-@dataclass(frozen=True)
-class Glimpse:
-    """What an encode lets others look at: the ``field`` of a frame, and the ``views`` that it is fitted to.
-
-    Attributes:
-        number: of the frame within the file.
-        background: sRGB in [0, 1].
-        finished: True for the decoded frame as it is in the file, False for a fit under way. The field of a fit is
-            the fit's own: it may be rendered through a copy with other opacity bounds, and is not to be changed.
-    """
-
-    number: int
-    field: Field
-    views: FrameViews
-    background: tuple[float, float, float]
-    finished: bool
 
 
 def encode(
@@ -120,12 +85,13 @@ def encode(
         config: settings, usually one of ``PRESETS``.
         path: the file.
         resume: go on behind the last whole frame of an existing file.
-        overwrite: replace an existing file.
+        overwrite: replace an existing file, which stays what it is until the first frame is whole.
         progress: called several times a second with :class:`Progress`.
         preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame.
 
     Raises:
-        ConfigError: the file exists, ``resume`` finds other settings in it, or no lambda reaches the target.
+        ConfigError: the file exists, another process is writing it, ``resume`` finds other settings or more frames in
+            it, or no lambda reaches the target.
         DataError: the capture cannot be used.
         BackendError: no backend starts.
     """
@@ -148,9 +114,13 @@ def encode(
     else:
         # Before anything is replaced.
         check_start(layout, views_of(sequence, layout, 0))
-        path.unlink(missing_ok=True)
-        writer, done = StreamWriter.create(path, header), 0
+        writer, done = StreamWriter.create(path, header, overwrite), 0
     with writer:
+        if done > len(sequence):
+            raise ConfigError(
+                f"{path}: expected a file of at most the {len(sequence)} frames that are asked for, found {done}; "
+                "it is whole as it is: ask for more frames, or for another file"
+            )
         target = file_target(config, len(sequence), sequence.fps, header)
         control = None
         if target is not None:
@@ -200,12 +170,13 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
     first_with_mlp = position.first_with_mlp
     group_length = job.config.group_length(job.sequence.fps)
     background = job.config.backdrop
-    watch, cameras = GroupWatch(), CameraCoder(job.header, position.cameras)
+    watch, told = GroupWatch(), set[str]()
+    cameras = CameraCoder(job.header, position.cameras)
     for quality in written_qualities(ws, job.sequence, background, job.path, position):
         watch.observe(quality)
     for number in range(position.number, stop):
         began = time.monotonic()
-        views = views_of(job.sequence, layout, number, job.probe == 0)
+        views = views_of(job.sequence, layout, number, told if job.probe == 0 else None)
         mask = first_mask(layout, views.views, None if reference is None else reference.frame)
         if reference is not None and not any(v.has_alpha for v in views.views):
             mask |= entered_cells(ws, layout, views.views, mask, background)

@@ -17,6 +17,7 @@
     |-- TargetMissed             a finished file has not quite the bitrate or PSNR that was asked for
     |-- PreviewStopped           a preview picture cannot be written; the encode goes on without them
     |-- MaskIgnored              an empty mask contradicts those of all other cameras
+    |-- MasksDisagree            masks lack what those of the other cameras show
     `-- OtherCameras             a comparison is with other cameras than the capture or the caller says
 
 Messages are one line: what was expected, what was found, what to do.
@@ -89,6 +90,10 @@ class PreviewStopped(TvvcWarning):
 
 class MaskIgnored(TvvcWarning):
     """The mask of a training view is empty where those of the others show something; the view is not used."""
+
+
+class MasksDisagree(TvvcWarning):
+    """Masks of training views contradict each other: some lack what the others show, or no telling which."""
 
 
 class OtherCameras(TvvcWarning):

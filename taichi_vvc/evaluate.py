@@ -27,7 +27,7 @@ from .types import View
 
 @dataclass(frozen=True)
 class Figures:
-    """Quality of one picture: dB, dB over the foreground (NaN without one), SSIM (NaN if too small)."""
+    """Quality of one picture: dB, dB over the foreground (NaN without one or a mask), SSIM (NaN if too small)."""
 
     psnr: float
     psnr_foreground: float
@@ -49,9 +49,9 @@ def evaluate(
 
     Frame range and size come from the file. PSNR is over all pixels of each picture, in floats, both composited on
     the file's background, and averaged over pictures; ``psnr_foreground`` is over the capture's mask grown by two
-    pixels. Pictures without foreground, and pictures that agree exactly (infinite PSNR), are left out of the averages
-    concerned. Pixels for which a lens has no ray count nowhere. An incomplete file is compared up to its last whole
-    frame.
+    pixels. Pictures without mask or foreground, and pictures that agree exactly (infinite PSNR), are left out of the
+    averages concerned. Pixels for which a lens has no ray count nowhere. An incomplete file is compared up to its last
+    whole frame.
 
     Args:
         file: the .tvvc file.
@@ -176,13 +176,13 @@ def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], fi
 def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> Figures:
     """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against what the camera saw.
 
-    Pixels for which its lens has no ray do not count.
+    Pixels for which its lens has no ray do not count. Without a mask nothing tells the foreground from the rest.
     """
     truth, rays = composite(view.image, background), pixels_with_rays(view.camera)
     similar = math.nan
     if min(truth.shape[:2]) >= SSIM_WINDOW:
         similar = ssim(truth, picture) if rays is None else ssim_with_rays(truth, picture, rays)
-    foreground = psnr_foreground(truth, picture, seen_subject(view), rays=rays)
+    foreground = psnr_foreground(truth, picture, seen_subject(view), rays=rays) if view.has_alpha else math.nan
     return Figures(psnr(truth, picture, rays), foreground, similar)
 
 

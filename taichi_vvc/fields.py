@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .geometry import dilate
 from .memory import Budget, field_need, held_by
 from .mlp import flatten
 from .quantize import grid_values
@@ -108,18 +109,6 @@ class Field:
 
 # How many empty cells a ray passes at once, at most.
 _FARTHEST = 6
-
-
-def dilate(mask: np.ndarray) -> np.ndarray:
-    """Grow a 3-D mask by one cell in the 26 directions."""
-    for axis in range(3):
-        grown = mask.copy()
-        lower, upper = [slice(None)] * 3, [slice(None)] * 3
-        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
-        grown[tuple(lower)] |= mask[tuple(upper)]
-        grown[tuple(upper)] |= mask[tuple(lower)]
-        mask = grown
-    return mask
 
 
 def occupancy_numbers(mask: np.ndarray) -> np.ndarray:

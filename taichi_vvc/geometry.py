@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from taichi_vvc.types import Camera, View
+from taichi_vvc.types import Bounds, Camera, View
 
 LANDING = 1e-9  # how far from a place its ray may land, in normalised coordinates and as a part of its radius
 DEVICE_LANDING = 4e-6  # the same in float32; as in kernels/geometry.py
@@ -250,6 +250,16 @@ def pixel_directions(camera: Camera, pixels: np.ndarray) -> np.ndarray:
     return local @ camera.rotation.T
 
 
+def rays_hit(camera: Camera, pixels: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """(n,) bool: which rays through ``pixels`` (n, 2), (column, row), cross the box in front of the camera."""
+    directions = pixel_directions(camera, pixels)
+    directions = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
+    a = (np.asarray(bounds.lower) - camera.position) / directions
+    b = (np.asarray(bounds.upper) - camera.position) / directions
+    enter, leave = np.minimum(a, b).max(1), np.maximum(a, b).min(1)
+    return (leave > 0.0) & (leave >= enter)
+
+
 def inside_image(camera: Camera, pixels: np.ndarray) -> np.ndarray:
     """(...) bool: which pixel positions (..., 2) lie inside the image. NaN positions do not."""
     x, y = pixels[..., 0], pixels[..., 1]
@@ -273,3 +283,15 @@ def closest_point(origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarr
         return origins.mean(0), 0.0
     point = np.linalg.solve(matrix, (away @ origins[:, :, None]).sum(0)[:, 0])
     return point, float(values[0] / values[-1])
+
+
+def dilate(mask: np.ndarray) -> np.ndarray:
+    """Grow a 3-D mask by one cell in the 26 directions."""
+    for axis in range(3):
+        grown = mask.copy()
+        lower, upper = [slice(None)] * 3, [slice(None)] * 3
+        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
+        grown[tuple(lower)] |= mask[tuple(upper)]
+        grown[tuple(upper)] |= mask[tuple(lower)]
+        mask = grown
+    return mask

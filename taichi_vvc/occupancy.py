@@ -8,7 +8,8 @@ import numpy as np
 
 from taichi_vvc.kernels import march
 
-from .fields import Field, dilate, occupy
+from .fields import Field, occupy
+from .geometry import dilate
 from .hull import visual_hull
 from .metrics import differs
 from .problem import FrameProblem, crossing_pixels
@@ -128,7 +129,8 @@ def _missed_pixels(
     for view in views:
         height, width = view.image.shape[:2]
         alpha = covered[first : first + height * width].reshape(height, width, 1) * np.uint8(255)
-        silhouettes.append(View(view.camera, np.concatenate([view.image[..., :3], alpha], 2)))
+        image = np.concatenate([view.image[..., :3], alpha], 2)
+        silhouettes.append(View(view.camera, image, view.unknown))
         first += height * width
     return missed, visual_hull(silhouettes, layout.bounds, layout.occupancy)
 

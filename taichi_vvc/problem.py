@@ -23,7 +23,7 @@ class FrameProblem:
         views: the training views.
         table: their cameras on the device.
         images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major.
-        candidates: indices of the pixels whose rays meet an occupied cell.
+        candidates: indices of the pixels whose rays meet an occupied cell, but for those that are unknown.
         rays_per_view: their number divided by that of the views: the unit of the rate.
         has_alpha: whether any pixel is transparent.
     """
@@ -49,7 +49,11 @@ def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask
         raise DataError("expected at least one training view, found none; mark cameras with split = train")
     table = camera_table(runtime, layout, [v.camera for v in views])
     packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
-    candidates = in_patches(crossing_pixels(ws, layout, table, mask), [v.camera for v in views])
+    candidates = crossing_pixels(ws, layout, table, mask)
+    if any(v.unknown is not None for v in views):
+        known = [np.ones(v.image.shape[:2], bool) if v.unknown is None else ~v.unknown for v in views]
+        candidates = candidates[np.concatenate([pixels.reshape(-1) for pixels in known])[candidates]]
+    candidates = in_patches(candidates, [v.camera for v in views])
     if not candidates.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
     return FrameProblem(

@@ -74,19 +74,21 @@ class Report:
         with StreamReader(self._file) as reader:
             parts = [reader.components(number) for number in range(len(reader.frames))]
             settings = _settings(reader)
-        name, frames = escape(self._file.name), _frames(figures["per_frame"])
+        # Without masks there is no foreground to tell of.
+        quality = [row for row in _QUALITY if row[1] != "psnr_foreground" or figures[row[1]] is not None]
+        name, frames = escape(self._file.name), _frames(figures["per_frame"], quality)
         page = "\n".join(
             (
                 f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>',
                 '<meta name="viewport" content="width=device-width, initial-scale=1">',
                 f"<style>{_STYLE}</style></head><body>",
                 f"<h1>{name} against {escape(self._capture.resolve().name)}</h1>",
-                _summary(figures),
+                _summary(figures, quality),
                 '<h2>Over time</h2><div class="charts">',
-                *_charts(figures["per_frame"], parts),
+                *_charts(figures["per_frame"], parts, quality),
                 "</div>",
                 f"<h2>Pictures</h2>{self._sheets(figures['background'])}",
-                f'<h2>Cameras and frames</h2><div class="tables">{self._cameras()}{frames}</div>',
+                f'<h2>Cameras and frames</h2><div class="tables">{self._cameras(quality)}{frames}</div>',
                 f"<h2>Settings of the file</h2>{settings}",
                 f"<p>Written by taichi_vvc {escape(__version__)}.</p></body></html>\n",
             )
@@ -94,13 +96,13 @@ class Report:
         with atomic(path) as temporary, one_line(path):
             temporary.write_text(page, encoding="utf-8")
 
-    def _cameras(self) -> str:
+    def _cameras(self, quality: list[_Measure]) -> str:
         rows = []
         for name, split in dict.fromkeys((camera, split) for _, camera, split, _ in self._pictures):
             own = means([figures for _, camera, _, figures in self._pictures if camera == name])
             kind = "held out" if split == "test" else "fitted"
-            rows.append([name, kind, *(_number(own[key], digits) for key, digits in _QUALITY)])
-        return _table(["camera", "", "PSNR, dB", "foreground, dB", "SSIM"], rows)
+            rows.append([name, kind, *_cells(own, quality)])
+        return _table(["camera", "", *_heads(quality)], rows)
 
     def _sheets(self, background: Sequence[float]) -> str:
         ordered = sorted(
@@ -126,27 +128,41 @@ class Report:
         return "\n".join(parts)
 
 
-_QUALITY = (("psnr", 2), ("psnr_foreground", 2), ("ssim", 4))
+_Measure = tuple[str, str, int]
+"""Head of a column, key of the figures, digits."""
+_QUALITY: tuple[_Measure, ...] = (
+    ("PSNR, dB", "psnr", 2),
+    ("foreground, dB", "psnr_foreground", 2),
+    ("SSIM", "ssim", 4),
+)
 
 
-def _charts(per_frame: list[dict[str, Any]], parts: list[dict[str, int]]) -> list[str]:
-    quality = {"all pixels": "psnr", "foreground": "psnr_foreground"}
+def _heads(quality: list[_Measure]) -> list[str]:
+    return [head for head, _, _ in quality]
+
+
+def _cells(row: dict[str, Any], quality: list[_Measure]) -> list[str]:
+    return [_number(row[key], digits) for _, key, digits in quality]
+
+
+def _charts(per_frame: list[dict[str, Any]], parts: list[dict[str, int]], quality: list[_Measure]) -> list[str]:
+    names = {"psnr": "all pixels", "psnr_foreground": "foreground"}
+    drawn = {names[key]: [row[key] for row in per_frame] for _, key, _ in quality if key in names}
     return [
-        charts.lines({name: [row[key] for row in per_frame] for name, key in quality.items()}, "PSNR per frame, dB"),
+        charts.lines(drawn, "PSNR per frame, dB"),
         charts.lines({"SSIM": [row["ssim"] for row in per_frame]}, "SSIM per frame"),
         charts.stacked({name: [part[name] for part in parts] for name in parts[0]}, "Bytes per frame by component"),
     ]
 
 
-def _summary(figures: dict[str, Any]) -> str:
+def _summary(figures: dict[str, Any], quality: list[_Measure]) -> str:
     cameras = {"test": "held out", "train": "fitted", "all": "all"}[figures["split"]]
-    quality = [_number(figures[key], digits) for key, digits in _QUALITY]
     return _table(
-        ["cameras", "PSNR, dB", "foreground, dB", "SSIM", "frames", "bytes", "kB/frame", "kbit/s"],
+        ["cameras", *_heads(quality), "frames", "bytes", "kB/frame", "kbit/s"],
         [
             [
                 cameras,
-                *quality,
+                *_cells(figures, quality),
                 str(figures["frames"]),
                 str(figures["bytes"]),
                 f"{figures['bytes_per_frame'] / 1000:.2f}",
@@ -156,12 +172,9 @@ def _summary(figures: dict[str, Any]) -> str:
     )
 
 
-def _frames(per_frame: list[dict[str, Any]]) -> str:
-    rows = [
-        [str(row["frame"]), row["type"], str(row["bytes"]), *(_number(row[key], digits) for key, digits in _QUALITY)]
-        for row in per_frame
-    ]
-    return _table(["frame", "type", "bytes", "PSNR, dB", "foreground, dB", "SSIM"], rows)
+def _frames(per_frame: list[dict[str, Any]], quality: list[_Measure]) -> str:
+    rows = [[str(row["frame"]), row["type"], str(row["bytes"]), *_cells(row, quality)] for row in per_frame]
+    return _table(["frame", "type", "bytes", *_heads(quality)], rows)
 
 
 def _settings(reader: StreamReader) -> str:

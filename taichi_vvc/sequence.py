@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from taichi_vvc.geometry import pixels_with_rays
 from taichi_vvc.io.images import area_reduce, is_turned, read_rgba, reduced_size
 from taichi_vvc.io.index import CaptureIndex, ImageEntry
 from taichi_vvc.io.layouts import find_layout
+from taichi_vvc.io.maskkinds import settle_masks
 from taichi_vvc.rates import FASTEST, frame_rate
 from taichi_vvc.selection import select_cameras
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
@@ -156,12 +157,14 @@ def open_capture(
     index = layout.read(file, frames)
     stated = {entry.camera.name for entry in index.entries[0] if entry.camera.split == "test"}
     index = select_cameras(index, cameras, test_cameras)
+    entries, about_masks = settle_masks(index.entries)
+    index = replace(index, entries=entries)
     first_cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
 
     first = read_views(index.entries[0], downscale)
     bare = [view.camera.name for view in first if not view.has_alpha]
     has_alpha = len(bare) < len(first)
-    messages = list(index.messages)
+    messages = [*index.messages, *about_masks]
     if has_alpha and bare:
         messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
     if any(not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)):
@@ -270,9 +273,11 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tup
         picks = [round(k * (len(rows) - 1) / max(1, count - 1)) for k in range(count)]
         largest = max(max(entry.camera.width, entry.camera.height) for entry in rows[0])
         factor = max(1, -(-largest // BOUNDS_PIXELS))
-        found = bounds_from_masks(read_views(rows[i], factor) for i in picks)
+        notes: list[str] = []
+        found = bounds_from_masks((read_views(rows[i], factor) for i in picks), notes)
         if found is not None:
-            return found, "masks", f"bounds found from the masks of {counted(count, 'frame')}: {found.option()}"
+            found_from = f"bounds found from the masks of {counted(count, 'frame')}: {found.option()}"
+            return found, "masks", "; ".join((found_from, *notes))
         why = "the masks have no common visual hull (calibration or masks are off); "
     found = bounds_from_cameras(_stands(rows))
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"

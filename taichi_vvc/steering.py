@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from .believed import believed_views
+from .believed import views_of
 from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
 from .bitstream.container import StreamReader
 from .bitstream.syntax import SequenceHeader
@@ -81,7 +81,9 @@ def written_outcomes(
         for number in range(done):
             quality = math.nan
             if config.target_psnr is not None:
-                quality = judged_psnr(ws, stream[number], stream.background, sequence.frame(number).views)
+                field = stream[number]
+                views = views_of(sequence, field.layout, number).views
+                quality = judged_psnr(ws, field, stream.background, views)
             outcomes.append(outcome_of(number, stream.symbols(number), reader.components(number), quality))
     return outcomes
 
@@ -122,16 +124,19 @@ def written_qualities(
         for number in range(position.first_of_group, position.number):
             if stream.symbols(number).occupancy.any():
                 field = stream[number]
-                views = believed_views(field.layout, sequence.frame(number).views)
-                yield training_psnr(ws, field, background, views)
+                yield training_psnr(ws, field, background, views_of(sequence, field.layout, number).views)
 
 
 def view_psnrs(
     ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]
 ) -> list[float]:
-    """PSNR (dB) of each of the views, rendered and composited on ``background`` (sRGB in [0, 1])."""
+    """PSNR (dB) of each of the views but for its unknown pixels, rendered and composited on ``background`` (sRGB in
+    [0, 1])."""
     found = []
-    for v in views:
-        picture = render(field, v.camera, background, workspace=ws).colour
-        found.append(psnr(composite(v.image, background), picture, pixels_with_rays(v.camera)))
+    for view in views:
+        picture = render(field, view.camera, background, workspace=ws).colour
+        counted = pixels_with_rays(view.camera)
+        if view.unknown is not None:
+            counted = ~view.unknown if counted is None else counted & ~view.unknown
+        found.append(psnr(composite(view.image, background), picture, counted))
     return found

@@ -125,11 +125,13 @@ def _span(low: float, high: float) -> tuple[str, str]:
 class View:
     """One camera's picture at one time. ``image``: (height, width, 4) uint8, sRGB with straight alpha.
 
-    A capture without masks has alpha 255 everywhere.
+    A capture without masks has alpha 255 everywhere. ``unknown``: (height, width) bool, the transparent pixels whose
+    mask the other cameras contradict: they carve nothing and no ray is drawn there; None: there are none.
     """
 
     camera: Camera
     image: np.ndarray
+    unknown: np.ndarray | None = None
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -139,6 +141,12 @@ class View:
     def has_alpha(self) -> bool:
         """Whether any pixel is transparent."""
         return bool(self.image[..., 3].min(initial=255) < 255)
+
+    @property
+    def silhouette(self) -> np.ndarray:
+        """(height, width) bool: where the subject may be; alpha above 0, or unknown."""
+        shown = self.image[..., 3] > 0
+        return shown if self.unknown is None else shown | self.unknown
 
 
 @dataclass(frozen=True)

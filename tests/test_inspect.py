@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,42 @@ def test_output_must_be_a_picture(capture: Path, tmp_path: Path) -> None:
 def test_a_layout_that_is_not_there(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(capture), "--format", "nhr"]) == 3
     assert "no capture of the layout nhr: looked for CamPose.inf" in capsys.readouterr().err
+
+
+def lacking(folder: Path, target: Path, names: tuple[str, ...]) -> Path:
+    """A copy of a capture in which the masks of some cameras lack what is above the middle of their pictures."""
+    shutil.copytree(folder, target)
+    for name in names:
+        for file in (target / "images" / name).iterdir():
+            pixels = np.array(Image.open(file))
+            pixels[: len(pixels) // 2 - 4] = 0
+            Image.fromarray(pixels).save(file)
+    return target
+
+
+def test_masks_that_agree(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for camera in inspect(capture, capsys)["cameras"]:
+        assert camera["mask_explained"] > 0.99 and camera["mask_lacks"] == 0.0
+    assert run(["inspect", str(capture)]) == 0
+    assert "masks       yes; the others explain 100 % of the median one, 100 % of the worst" in capsys.readouterr().out
+
+
+def test_a_mask_that_lacks_a_part_is_named(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = inspect(lacking(capture, tmp_path / "lacking", ("cam05",)), capsys)
+    lacks = {camera["name"]: camera["mask_lacks"] for camera in found["cameras"]}
+    assert max(lacks, key=lacks.__getitem__) == "cam05" and lacks["cam05"] > 0.1
+    (line,) = [w for w in found["warnings"] if "masks lack" in w]
+    assert "subject: cam05 " in line and "cam04" not in line
+
+
+def test_few_masks_that_disagree_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = captures.write_capture(tmp_path / "whole", cameras=5, frames=1, size=96, test_cameras=0)
+    found = inspect(lacking(whole, tmp_path / "few", ("cam02",)), capsys)
+    assert min(camera["mask_explained"] for camera in found["cameras"]) < 0.9
+    assert all(camera["mask_lacks"] == 0.0 for camera in found["cameras"])
+    assert any("explain to a part only: cam0" in w for w in found["warnings"])
+
+
+def test_without_masks_nothing_is_told_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = captures.write_capture(tmp_path, cameras=4, frames=1, size=32, masks=None)
+    assert all(camera["mask_explained"] is None for camera in inspect(folder, capsys)["cameras"])

@@ -206,6 +206,9 @@ def test_figures_are_those_of_the_pixels_that_have_rays() -> None:
     assert seen is not None
     image = rng.integers(0, 256, (108, 192, 4), np.uint8)
     image[..., 3] = 255
+    # A foreground takes a mask.
+    y, x = np.argwhere(~seen)[0]
+    image[y, x, 3] = 0
     error = rng.normal(0, 0.1, (108, 192, 3)).astype(np.float32)
     picture = image[..., :3] / np.float32(255) + error
     found = compare(View(camera, image), picture, (1.0, 1.0, 1.0))

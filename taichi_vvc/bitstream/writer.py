@@ -14,6 +14,7 @@ from typing import BinaryIO
 from ..errors import ConfigError, DataError
 from . import chunks, syntax, versions
 from .chunks import FrameEntry, GroupEntry, Order
+from .locks import is_at, lock
 from .reader import StreamReader
 from .syntax import FrameData, GroupHeader, SequenceHeader
 
@@ -22,7 +23,8 @@ class StreamWriter:
     """Appends groups and frames to a file; made by :meth:`create` or :meth:`resume`, usable as a context manager.
 
     Leaving the context without :meth:`finish` closes the file as it is: playable, without an index. So it stays when it
-    cannot be written any more (a full disk): what appends raises :class:`DataError` then.
+    cannot be written any more (a full disk): what appends raises :class:`DataError` then. A file that was there before
+    is not touched until there is something to append. While a writer has a file, there is no second one for it.
     """
 
     def __init__(self, path: str | os.PathLike[str], file: BinaryIO, before: bytes, start: int, order: Order) -> None:
@@ -32,25 +34,42 @@ class StreamWriter:
         self._before = before
         self._start = start
         self._order = order
+        # Whether something behind ``order.end`` is to go, and whether that is an index.
+        self._cut = self._complete = False
+        self._replaced: tuple[Path, BinaryIO] | None = None  # where the file is so far, and the one that it replaces
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], header: SequenceHeader) -> StreamWriter:
+    def create(cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False) -> StreamWriter:
         """Starts a new file.
 
+        ``overwrite``: in place of one that is there, which stays what it is until the first frame is whole.
+
         Raises:
-            ConfigError: the file exists, or there can be none of this name.
+            ConfigError: the file exists, or another process is writing it, or there can be none of this name.
             DataError: not even the header can be written; no file is left then.
         """
         payload = versions.pack_header(header)
+        old = _locked(path) if overwrite and os.path.exists(path) else None
+        place = Path(path)
+        if old is not None:
+            place = place.with_name(f".{place.name[:32]}.{os.getpid()}-{os.urandom(3).hex()}.new")
         try:
-            file = open(path, "xb")  # noqa: SIM115
-        except FileExistsError as error:
-            raise ConfigError(f"{path}: expected no such file, found one; resume it, overwrite it or rename") from error
+            file = open(place, "xb")  # noqa: SIM115
         except OSError as error:
+            if old is not None:
+                old.close()
+            if isinstance(error, FileExistsError):
+                problem = "expected no such file, found one; resume it, overwrite it or rename"
+                raise ConfigError(f"{path}: {problem}") from error
             raise ConfigError(f"{path}: expected a file that can be written, found: {error.strerror}") from error
         chunk = chunks.seal(chunks.HEADER, payload, chunks.PREAMBLE[-4:])
         start = len(chunks.PREAMBLE) + len(chunk)
         writer = cls(path, file, chunk[-4:], start, Order(start))
+        if old is not None:
+            writer._replaced = place, old
+        if not lock(file):
+            writer.close()
+            raise ConfigError(f"{path}: {_TAKEN}")
         try:
             file.write(chunks.PREAMBLE + chunk)
             writer._flush()
@@ -58,7 +77,7 @@ class StreamWriter:
             writer._failed = True
             writer.close()
             with suppress(OSError):
-                os.unlink(path)
+                os.unlink(place)
             raise DataError(f"{path}: cannot write: {error.strerror or error}") from error
         return writer
 
@@ -66,42 +85,34 @@ class StreamWriter:
     def resume(cls, path: str | os.PathLike[str], header: SequenceHeader) -> tuple[StreamWriter, int]:
         """Goes on with a file: the writer and the number of whole frames that are there.
 
-        An index, an unfinished last chunk and a group without frames are cut off.
+        An index, an unfinished last chunk and a group without frames are cut off with the first chunk that is appended.
 
         Raises:
             ConfigError: the file was written with another header; the message names what differs. Or it may only be
-                read.
+                read, or another process is writing it.
             DataError: the file cannot be written.
             StreamError: the file is no .tvvc file, or is damaged before its last chunk.
         """
         with StreamReader(path) as reader:
-            if reader.version != chunks.FORMAT_VERSION:
-                raise ConfigError(
-                    f"{path}: expected format version {chunks.FORMAT_VERSION} to go on with, found {reader.version}; "
-                    "start anew"
-                )
-            _compare(path, reader.header, header)
-            start = reader.header_bytes
-            contents = chunks.scan(reader._file, start, reader.size, verify=True)
-        groups = [group for group in contents.groups if group.first_frame < len(contents.frames)]
-        order = Order(start)
-        order.groups, order.frames = groups, list(contents.frames)
-        order.end = contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start
+            _compare_version(path, reader.version)
+        file = _locked(path)
         try:
-            file = open(path, "r+b")  # noqa: SIM115
-        except OSError as error:
-            raise ConfigError(f"{path}: expected a file that can be written, found: {error.strerror}") from error
-        writer = cls(path, file, b"", start, order)
-        try:
-            with writer._writing():
-                file.truncate(order.end)
-                file.seek(order.end - 4)
-                writer._before = file.read(4)
-                file.seek(order.end)
-                writer._flush()
-        except DataError:
-            writer.close()
+            with StreamReader(path) as reader:
+                _compare_version(path, reader.version)
+                _compare(path, reader.header, header)
+                start = reader.header_bytes
+                contents = chunks.scan(reader._file, start, reader.size, verify=True)
+                complete = reader.complete and contents.complete
+            order = Order(start)
+            order.frames = list(contents.frames)
+            order.groups = [group for group in contents.groups if group.first_frame < len(contents.frames)]
+            order.end = contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start
+            writer = cls(path, file, chunks.read_at(file, order.end - 4, 4), start, order)
+        except BaseException:
+            file.close()
             raise
+        writer._cut, writer._complete = reader.size > order.end, complete
+        file.seek(order.end)
         return writer, len(order.frames)
 
     @contextmanager
@@ -113,10 +124,10 @@ class StreamWriter:
             self._failed = True
             count = len(self._order.frames)
             frames = f"{count} whole frame{'s' if count > 1 else ''}" if count else "no whole frame yet"
-            there = f"{'it is playable, ' if count else ''}it holds {frames}"
-            raise DataError(
-                f"{self._path}: cannot write: {error.strerror or error}; {there}; --resume goes on from there"
-            ) from error
+            there = f"{'it is playable, ' if count else ''}it holds {frames}; --resume goes on from there"
+            if self._replaced is not None:
+                there = "the file that was there is as it was"
+            raise DataError(f"{self._path}: cannot write: {error.strerror or error}; {there}") from error
 
     def _flush(self) -> None:
         self._file.flush()
@@ -127,9 +138,37 @@ class StreamWriter:
             raise ConfigError(f"expected a chunk below 4 GiB, found {len(payload)} bytes; use smaller grids")
         chunk = chunks.seal(kind, payload, self._before)
         with self._writing():
+            if self._cut:
+                self._file.truncate(self._order.end)
+                self._file.seek(self._order.end)
+                self._cut = False
             self._file.write(chunk)
         self._before = chunk[-4:]
         return len(chunk)
+
+    def _take_place(self) -> None:
+        """Puts the file where the one is that it replaces, if there is one. Its own name is gone for good then.
+
+        Raises:
+            DataError: that cannot be done, or the file is not where it was put any more.
+        """
+        if self._replaced is not None:
+            place, old = self._replaced
+            with self._writing():
+                if os.name == "nt":  # where an open file keeps its name
+                    old.close()
+                    self._file.close()
+                    os.replace(place, self._path)
+                    self._file = open(self._path, "r+b")  # noqa: SIM115
+                    self._file.seek(0, os.SEEK_END)
+                    lock(self._file)
+                else:
+                    os.replace(place, self._path)
+                    old.close()
+            self._replaced = None
+        if not is_at(self._file, self._path):
+            self._failed = True
+            raise DataError(f"{self._path}: expected the file that is being written, found it removed or replaced")
 
     def _check(self, kind: str, number: int) -> None:
         problem = self._order.problem(kind, number)
@@ -161,21 +200,28 @@ class StreamWriter:
         size = self._append(chunks.FRAME, syntax.FRAME.pack(frame))
         with self._writing():
             self._flush()
+        self._take_place()
         self._order.add(frame.type, frame.number, size)
         return size
 
     def finish(self) -> int:
-        """Appends the index and closes the file; returns the bytes written.
+        """Appends the index and closes the file; returns the bytes written: none where it is complete as it was.
 
         Raises:
-            DataError: it cannot be written; all frames are whole.
+            DataError: it cannot be written; all frames are whole. Or it was removed or replaced meanwhile.
         """
+        if self._complete and self._cut:
+            self._take_place()
+            self._file.close()
+            return 0
         entries: list[GroupEntry | FrameEntry] = [*self._order.groups, *self._order.frames]
         entries.sort(key=lambda entry: entry.offset)
         payload = chunks.pack_index(self._start, entries, len(self._order.frames))
         size = self._append(chunks.INDEX, payload)
         with self._writing():
             self._flush()
+        self._take_place()
+        with self._writing():
             self._file.close()
         return size
 
@@ -184,6 +230,12 @@ class StreamWriter:
         # What the system refused before it refuses again while buffers are emptied; that was said.
         with suppress(OSError) if self._failed else nullcontext():
             self._file.close()
+        if self._replaced is not None:
+            place, old = self._replaced
+            old.close()
+            with suppress(OSError):
+                os.unlink(place)
+            self._replaced = None
 
     def __enter__(self) -> StreamWriter:
         return self
@@ -192,6 +244,28 @@ class StreamWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+_TAKEN = "another process is writing this file; wait for it or choose another name"
+
+
+def _locked(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file that is there, opened for writing and locked. Raises :class:`ConfigError`."""
+    try:
+        file = open(path, "r+b")  # noqa: SIM115
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a file that can be written, found: {error.strerror}") from error
+    # Between opening and locking, another writer may have put a new file there.
+    if not lock(file) or not is_at(file, path):
+        file.close()
+        raise ConfigError(f"{path}: {_TAKEN}")
+    return file
+
+
+def _compare_version(path: str | os.PathLike[str], version: int) -> None:
+    if version != chunks.FORMAT_VERSION:
+        expected = f"expected format version {chunks.FORMAT_VERSION} to go on with"
+        raise ConfigError(f"{path}: {expected}, found {version}; start anew")
 
 
 def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: SequenceHeader) -> None:

@@ -186,7 +186,7 @@ def encode_with_progress(
     """
     from taichi_vvc.encode import encode
 
-    total = len(sequence)
+    total, replaced = len(sequence), overwrite and output.exists()
     varies = config.bitrate is not None or config.target_psnr is not None
     account = Account(total, sequence.fps, varies, frame_sizes(output) if resume and output.exists() else [])
     begun = False
@@ -219,7 +219,8 @@ def encode_with_progress(
                 account.done.append(frame)
                 line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))
         except KeyboardInterrupt as error:
-            warn(_interrupted(output))
+            untouched = replaced and not account.done
+            warn(f"interrupted; {output} is as it was" if untouched else _interrupted(output))
             raise click.exceptions.Exit(interrupted_status(error)) from None
     account.say(output)
 

@@ -53,8 +53,8 @@ def command(
 ) -> None:
     """Decode FILE, render the cameras of CAPTURE at the coded size, and compare.
 
-    PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures. The size, the
-    frames, and which cameras were held out come from the file.
+    PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures; with masks also
+    over the foreground. The size, the frames, and which cameras were held out come from the file.
     """
     if report is not None:
         check_output_file(report, overwrite, file)
@@ -88,11 +88,13 @@ def command(
 
 
 def as_text(figures: dict[str, Any]) -> str:
-    """The figures as a table of frames and a summary."""
-    rows = [f"{'frame':>5} {'type':6}{'bytes':>10}{'PSNR':>10}{'foreground':>13}{'SSIM':>9}"]
+    """The figures as a table of frames and a summary; without masks there is no foreground to tell of."""
+    masks = figures["psnr_foreground"] is not None
+    foreground = f"{'foreground':>13}" if masks else ""
+    rows = [f"{'frame':>5} {'type':6}{'bytes':>10}{'PSNR':>10}{foreground}{'SSIM':>9}"]
     for row in figures["per_frame"]:
-        rows.append(f"{row['frame']:5} {row['type']:6}{row['bytes']:10}{_quality(row)}")
-    rows.append(f"{'all':5} {'':6}{figures['bytes']:10}{_quality(figures)}")
+        rows.append(f"{row['frame']:5} {row['type']:6}{row['bytes']:10}{_quality(row, masks)}")
+    rows.append(f"{'all':5} {'':6}{figures['bytes']:10}{_quality(figures, masks)}")
     rows.append(
         f"{counted(figures['frames'], 'frame')}, {_cameras(figures)}, "
         f"{figures['bytes_per_frame'] / 1000:.2f} kB/frame, {figures['bitrate_kbps']:.0f} kbit/s"
@@ -107,8 +109,9 @@ def _cameras(figures: dict[str, Any]) -> str:
     return f"{counted(count, 'camera')} ({' and '.join(kinds) if len(kinds) > 1 else kinds[0].split(' ', 1)[1]})"
 
 
-def _quality(row: dict[str, Any]) -> str:
+def _quality(row: dict[str, Any], masks: bool) -> str:
     def number(key: str, width: int, digits: int, unit: str = "") -> str:
         return f"{'-' if row[key] is None else f'{row[key]:.{digits}f}{unit}':>{width}}"
 
-    return number("psnr", 10, 2, " dB") + number("psnr_foreground", 13, 2, " dB") + number("ssim", 9, 4)
+    foreground = number("psnr_foreground", 13, 2, " dB") if masks else ""
+    return number("psnr", 10, 2, " dB") + foreground + number("ssim", 9, 4)

@@ -81,6 +81,15 @@ def _rough(row: dict[str, Any]) -> tuple[str, str, str]:
     )
 
 
+def _masks(cameras: list[dict[str, Any]]) -> str:
+    """How far the masks agree, by the share of each that the others explain."""
+    known = sorted((c["mask_explained"], c["name"]) for c in cameras if c["mask_explained"] is not None)
+    if not known:
+        return "yes"
+    (worst, name), (median, _) = known[0], known[len(known) // 2]
+    return f"yes; the others explain {100 * median:.0f} % of the median one, {100 * worst:.0f} % of the worst ({name})"
+
+
 def as_text(found: dict[str, Any]) -> str:
     """The findings as lines of a name and a value."""
     cameras = found["cameras"]
@@ -103,7 +112,7 @@ def as_text(found: dict[str, Any]) -> str:
             f"names       {', '.join(names[:24])}{f' and {len(names) - 24} more' if len(names) > 24 else ''}",
             f"lens        {f'{distorted} with distortion' if distorted else 'no distortion'}",
             f"distance    {distances[0]:.3g} to {distances[-1]:.3g} from the centre of the bounds",
-            f"masks       {'yes' if found['masks'] else 'none'}",
+            f"masks       {_masks(cameras) if found['masks'] else 'none'}",
             f"bounds      {box.ranges()} ({found['bounds_source']})",
             f"            {box.option()}",
         ]

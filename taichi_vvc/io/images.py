@@ -14,9 +14,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from taichi_vvc.errors import DataError
+from taichi_vvc.io.mattes import Drawn, decide, drawn_of_palette, evidence_of, weight_of
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
-LOSSY_MARGIN = 16  # of 255: lossy coding leaves values that far from black and white where a mask is flat
 UNIT_SLACK = 1e-3  # of 1: how far floats from 0 to 1 may miss it by rounding
 UNCLEAR = 16.0  # floats whose largest value is between 1 and this may be bright ones of 0 to 1 or dark ones of 0 to 255
 BITS_PER_SAMPLE = 258  # TIFF's tag
@@ -29,7 +29,8 @@ class Picture(Protocol):
     ``lossy`` tells whether values near 0 and 255 may be noise of the coding.
     """
 
-    lossy: bool
+    @property
+    def lossy(self) -> bool: ...
 
     @property
     def name(self) -> str: ...
@@ -70,6 +71,40 @@ class LabelMask:
         return np.repeat(subject[..., None].astype(np.uint8) * np.uint8(255), 4, axis=2)
 
 
+@dataclass(frozen=True)
+class KnownMask:
+    """A mask whose kind is known, see :func:`taichi_vvc.io.mattes.decide`. See :class:`Picture`."""
+
+    source: Source
+    kind: str
+
+    @property
+    def lossy(self) -> bool:
+        """Whether values near 0 and 255 may be noise of the coding."""
+        return is_lossy(self.source)
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.source.name
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+    def size(self) -> tuple[int, int]:
+        """(width, height), pixels."""
+        return image_size(self.source)
+
+    def read(self) -> np.ndarray:
+        """(height, width, 4) uint8, grey: how much of each pixel is subject."""
+        return np.repeat(weight_of(draw(self.source), self.kind)[..., None], 4, axis=2)
+
+
+def is_lossy(source: Source) -> bool:
+    """Whether values near 0 and 255 may be noise of the coding."""
+    return source.suffix.lower() in LOSSY_SUFFIXES if isinstance(source, Path) else source.lossy
+
+
 def image_size(source: Source) -> tuple[int, int]:
     """(width, height) in pixels from the file's header; nothing is decoded.
 
@@ -94,10 +129,11 @@ def is_turned(source: Source) -> bool:
 def read_rgba(source: Source, mask: Source | None = None) -> np.ndarray:
     """One picture as (height, width, 4) uint8, sRGB with straight alpha.
 
-    Pictures without alpha get 255. A mask's brightness (its largest channel; 0 and 1 count as 0 and 255) multiplies
-    the alpha; from JPEG and video masks, values within 16 of black and white are taken for black and white. 16-bit
-    pictures are reduced to 8 bit, grey ones of 32-bit numbers by what they hold; 16-bit masks without a value above
-    255 count as 8-bit ones. EXIF orientation is not applied: the calibration belongs to the pixels as stored.
+    Pictures without alpha get 255. A mask multiplies the alpha: by its brightness (its largest channel), as labels or
+    by its own alpha, see :mod:`taichi_vvc.io.mattes`; unless it is a :class:`KnownMask`, it decides for itself. From
+    JPEG and video masks, values within 16 of black and white are taken for black and white. 16-bit pictures are reduced
+    to 8 bit, grey ones of 32-bit numbers by what they hold; 16-bit masks without a value above 255 count as 8-bit ones.
+    EXIF orientation is not applied: the calibration belongs to the pixels as stored.
 
     Raises:
         DataError: a file is missing, damaged or no image, its range of values is unclear, or the mask's size differs
@@ -105,15 +141,13 @@ def read_rgba(source: Source, mask: Source | None = None) -> np.ndarray:
     """
     rgba = _read(source)
     if mask is not None:
-        drawn = _read_mask(mask)
-        if drawn.shape != rgba.shape:
+        drawn = draw(mask.source if isinstance(mask, KnownMask) else mask)
+        if drawn.rgba.shape != rgba.shape:
             raise DataError(
-                f"{mask}: expected a mask of the size of its picture {source.name}, {_wh(rgba)}, found {_wh(drawn)}"
+                f"{mask}: expected a mask of the size of its picture {source.name}, {_wh(rgba)}, found"
+                f" {_wh(drawn.rgba)}"
             )
-        weight = drawn[..., :3].max(axis=2)
-        if mask.suffix.lower() in LOSSY_SUFFIXES if isinstance(mask, Path) else mask.lossy:
-            stretched = (weight.astype(np.float32) - LOSSY_MARGIN) * (255.0 / (255 - 2 * LOSSY_MARGIN))
-            weight = np.rint(np.clip(stretched, 0.0, 255.0)).astype(np.uint8)
+        weight = weight_of(drawn, mask.kind if isinstance(mask, KnownMask) else decide(evidence_of(drawn)))
         alpha = rgba[..., 3].astype(np.uint16) * weight
         rgba[..., 3] = (alpha + 127) // 255
     return rgba
@@ -187,18 +221,26 @@ def _read(source: Source) -> np.ndarray:
     return _decode(source, source) if isinstance(source, Path) else source.read()
 
 
-def _read_mask(source: Source) -> np.ndarray:
-    """As :func:`_read`, with masks of 0 and 1 stretched."""
-    if isinstance(source, Path):
-        return _decode(source, source, mask=True)
-    return _stretched(source.read())
+def draw(source: Source) -> Drawn:
+    """The pixels of a mask, for :mod:`taichi_vvc.io.mattes`.
 
-
-def _stretched(drawn: np.ndarray) -> np.ndarray:
-    """A mask of 0 and 1 as one of 0 and 255; any other as it is."""
-    if drawn[..., :3].max(initial=0) != 1:
-        return drawn
-    return np.concatenate((drawn[..., :3] * np.uint8(255), drawn[..., 3:]), axis=2)
+    Raises:
+        DataError: as :func:`read_rgba`.
+    """
+    if not isinstance(source, Path):
+        return Drawn(source.read(), lossy=source.lossy)
+    with _open(source) as picture, _decoding(source):
+        if picture.mode == "P":
+            index = np.asarray(picture)
+            return drawn_of_palette(index, np.array(picture.convert("RGBA")))
+        if not _is_wide(picture):
+            return Drawn(np.array(picture.convert("RGBA")), lossy=is_lossy(source))
+        values, bits = np.asarray(picture), _bits(picture)
+    rgba = _grey(_eight_bits(values, bits, source, True))
+    if values.dtype.kind == "f":
+        return Drawn(rgba)
+    deep = (values.astype(np.int64) >> (min(bits, 16) - 8)).astype(np.uint8)
+    return Drawn(rgba, deep=deep, above=bool(values.max(initial=0) > 255))
 
 
 def _open(file: Path | io.BytesIO, where: object = None) -> Image.Image:
@@ -219,14 +261,21 @@ def _decoding(where: object) -> Iterator[None]:
         raise DataError(f"{where}: expected a whole image, found a damaged one: {_line(error)}") from None
 
 
-def _decode(file: Path | io.BytesIO, where: object, mask: bool = False) -> np.ndarray:
+def _decode(file: Path | io.BytesIO, where: object) -> np.ndarray:
     with _open(file, where) as picture, _decoding(where):
-        if picture.mode in ("F", "I") or picture.mode.startswith("I;16"):
-            values, bits = np.asarray(picture), _bits(picture)
-        else:
-            drawn = np.array(picture.convert("RGBA"))
-            return _stretched(drawn) if mask else drawn
-    grey = _eight_bits(values, bits, where, mask)
+        if not _is_wide(picture):
+            return np.array(picture.convert("RGBA"))
+        values, bits = np.asarray(picture), _bits(picture)
+    return _grey(_eight_bits(values, bits, where, False))
+
+
+def _is_wide(picture: Image.Image) -> bool:
+    """Whether a grey picture has more than 8 bits per value."""
+    return picture.mode in ("F", "I") or picture.mode.startswith("I;16")
+
+
+def _grey(grey: np.ndarray) -> np.ndarray:
+    """(height, width, 4) of (height, width) uint8."""
     rgba = np.full((*grey.shape, 4), 255, np.uint8)
     rgba[..., :3] = grey[..., None]
     return rgba
@@ -253,8 +302,6 @@ def _eight_bits(values: np.ndarray, bits: int, where: object, mask: bool) -> np.
             return np.rint(values).astype(np.uint8)
         expected = "floats of 0 to 1 or of 0 to 255"
     elif low >= 0.0 and high <= 65535.0:
-        if mask and high == 1.0:
-            return (values * 255).astype(np.uint8)
         if high <= 255.0 and (mask or bits > 16):
             return values.astype(np.uint8)
         return (values.astype(np.int64) >> (min(bits, 16) - 8)).astype(np.uint8)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.agreement import NAMED, Agreement, agreement
 from taichi_vvc.estimate import estimate
-from taichi_vvc.geometry import has_distortion, pixel_directions, with_rays
+from taichi_vvc.geometry import has_distortion, rays_hit, with_rays
 from taichi_vvc.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
 from taichi_vvc.types import Bounds, Camera, View
 from taichi_vvc.words import counted
@@ -19,13 +20,17 @@ PIXELS = 200  # pictures are reduced to about that many along their longer side
 CUT = 0.01  # share of a mask outside the bounds that is worth a warning: its soft edge alone is less
 EXPOSURE = 1.4  # ratio of a camera's mean brightness to the median camera's
 FEW = 10  # training cameras
+EXPLAINED = 0.95  # share of a mask that the others must explain
 
 
 def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     """What ``tvvc inspect --json`` prints, as plain JSON values.
 
     Reads the pictures of a few frames, reduced. ``warnings`` has the sequence's messages and what was found here:
-    bounds that cut masks, cameras inside the bounds, empty masks, unequal exposure, few or no held-out cameras.
+    bounds that cut masks, cameras inside the bounds, empty masks, masks that contradict each other, unequal exposure,
+    few or no held-out cameras. Each of ``cameras`` has ``mask_explained``, the share of its mask behind which all
+    cameras' masks leave something, and ``mask_lacks``, the share of what the others show of the subject that is missing
+    in it; of the worst frame, None without masks.
     ``estimates`` has for each preset what an encode of the sequence takes on this machine's CPU: ``seconds``,
     ``memory`` and ``size`` (bytes), see :mod:`taichi_vvc.estimate`.
 
@@ -36,8 +41,9 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     largest = max(max(entry.camera.width, entry.camera.height) for entry in sequence.entries[0])
     views = {i: read_views(sequence.entries[i], max(1, largest // PIXELS)) for i in frames}
     warnings = [*sequence.messages, *_about_cameras(sequence)]
+    agreed = {i: agreement(row, sequence.bounds) for i, row in views.items()} if sequence.has_alpha else {}
     if sequence.has_alpha:
-        warnings += _about_masks(sequence, views)
+        warnings += _about_masks(sequence, views) + _about_agreement(sequence, agreed)
     else:
         warnings.append(NO_MASKS)
     warnings += _about_exposure(views, sequence.has_alpha)
@@ -55,7 +61,9 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
         ),
         "bounds": [list(sequence.bounds.lower), list(sequence.bounds.upper)],
         "bounds_source": sequence.bounds_source,
-        "cameras": [_camera(camera, centre) for camera in sequence.cameras],
+        "cameras": [
+            {**_camera(camera, centre), **_mask(number, agreed)} for number, camera in enumerate(sequence.cameras)
+        ],
         "warnings": warnings,
         "estimates": [asdict(found) for found in estimate(sequence)],
     }
@@ -114,17 +122,39 @@ def _about_masks(sequence: MultiViewSequence, views: dict[int, tuple[View, ...]]
     return warnings
 
 
+def _mask(number: int, agreed: dict[int, Agreement]) -> dict[str, float | None]:
+    """How the mask of a camera agrees with those of the others, in the frame where it does so least."""
+    explained = [float(found.explained[number]) for found in agreed.values()]
+    known = [share for share in explained if np.isfinite(share)]
+    lacks = max(float(found.lacking[number]) for found in agreed.values()) if known else None
+    return {"mask_explained": min(known) if known else None, "mask_lacks": lacks}
+
+
+def _about_agreement(sequence: MultiViewSequence, agreed: dict[int, Agreement]) -> list[str]:
+    warnings = []
+    rows = [(camera.name, _mask(number, agreed)) for number, camera in enumerate(sequence.cameras)]
+    lacks = sorted(((row["mask_lacks"] or 0.0, name) for name, row in rows), key=lambda pair: -pair[0])
+    if found := [f"{name} {100 * share:.0f} %" for share, name in lacks if share >= NAMED]:
+        warnings.append(
+            f"masks lack what those of the other cameras show of the subject: {_some(found)}; there these cameras are"
+            " left out of a fit"
+        )
+    alone = sorted((row["mask_explained"], name) for name, row in rows if row["mask_explained"] is not None)
+    # Where some masks lack something, that is what the others show alone.
+    if not found and (odd := [f"{name} {100 * share:.0f} %" for share, name in alone if share < EXPLAINED]):
+        warnings.append(
+            f"masks that those of the other cameras explain to a part only: {_some(odd)}; check masks, calibration and"
+            " synchronisation"
+        )
+    return warnings
+
+
 def _outside(view: View, bounds: Bounds) -> float | None:
     """The share of the mask whose rays miss the bounds; None if the mask is empty."""
     rows, columns = np.nonzero(with_rays(view.camera, view.image[..., 3] > 127))
     if not len(rows):
         return None
-    directions = pixel_directions(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1))
-    directions = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
-    a = (np.asarray(bounds.lower) - view.camera.position) / directions
-    b = (np.asarray(bounds.upper) - view.camera.position) / directions
-    enter, leave = np.minimum(a, b).max(axis=1), np.maximum(a, b).min(axis=1)
-    return float(np.mean((leave < enter) | (leave <= 0.0)))
+    return float(np.mean(~rays_hit(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1), bounds)))
 
 
 def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str]:
