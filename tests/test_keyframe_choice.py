@@ -18,6 +18,7 @@ import taichi_vvc as tv
 from taichi_vvc.bitstream import FrameData, GroupHeader, StreamReader
 from taichi_vvc.codedframe import CodedFrame, GroupWatch
 from taichi_vvc.metrics import composite
+from taichi_vvc.position import position_behind
 from taichi_vvc.sequence import MultiViewSequence
 
 ENCODER = importlib.import_module("taichi_vvc.encode")
@@ -165,3 +166,17 @@ def test_the_watch_says_what_is_lost_and_when_to_try_again() -> None:
         watch.observe(20.0)
     # Frames for which trying did not pay are followed by ever more that are not tried.
     assert [n for n, lost in enumerate(tried) if lost] == [0, 1, 3, 7, 15]
+
+
+def test_a_resumed_encode_knows_where_it_stands() -> None:
+    """Of a file whose second group begins with frame 3 and shares the first one's MLPs."""
+    path = Path(__file__).parent / "data" / "golden_v3.tvvc"
+    for done, expected in ((0, (0, 0, 0, 0)), (1, (1, 0, 0, 0)), (3, (3, 0, 0, 0)), (4, (4, 1, 3, 0))):
+        found = position_behind(path, done)
+        assert (found.number, found.group, found.first_of_group, found.first_with_mlp) == expected
+        assert (found.reference is not None) == (done > 0)
+        if found.reference is not None:
+            with tv.open(path) as stream:
+                before = stream.symbols(done - 1)
+            assert found.reference.frame.key == before.key
+            assert all((a == b).all() for a, b in zip(found.reference.frame.symbols, before.symbols, strict=True))

@@ -19,6 +19,10 @@ from backends import BACKEND, runtime
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.live import live_nodes
+from taichi_vvc.motion import live_motion
+from taichi_vvc.motioncoding import SPATIAL, TEMPORAL, encode_motion
 
 CONFIG = tv.EncoderConfig(
     **{
@@ -66,9 +70,13 @@ def figures_of(capture: Path, folder: Path, seeds: Iterable[int]) -> dict[str, l
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rate")
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, float]:
     runtime()
-    folder = tmp_path_factory.mktemp("rate")
     capture = captures.write_capture(folder / "capture", cameras=6, frames=3, size=SIZE)
     return {name: float(np.mean(values)) for name, values in figures_of(capture, folder, SEEDS).items()}
 
@@ -79,3 +87,17 @@ def test_figures_are_as_they_were(found: dict[str, float], name: str) -> None:
     mean, deviation = MEASURED[name]
     band = 3.5 * deviation / len(SEEDS) ** 0.5
     assert found[name] == pytest.approx(mean, abs=band), f"{name}: expected {mean:g} within {band:.2g}"
+
+
+def test_displacements_are_coded_with_those_before(found: dict[str, float], folder: Path) -> None:
+    """They are in the file in the way that takes fewer bytes, and either way is met."""
+    ways = set()
+    for seed in SEEDS:
+        with tv.open(folder / f"{seed}.tvvc") as stream, StreamReader(folder / f"{seed}.tvvc") as reader:
+            layout, frames = stream.header.layout, [stream.symbols(number) for number in range(3)]
+            for number in (1, 2):
+                known = live_motion(layout, live_nodes(layout, frames[number].occupancy))
+                payload = reader.read_frame(number).motion
+                assert payload == encode_motion(frames[number].motion, known, frames[number - 1].motion)
+                ways.add(payload[0])
+    assert ways == {SPATIAL, TEMPORAL}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import streams
 
 from taichi_vvc import steering
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.config import PRESETS
 from taichi_vvc.ratecontrol import FIRST, INTER, LATER, Controller, Outcome, Target, kinds_ahead, solve, target_of
 from taichi_vvc.ratesearch import find_start
@@ -166,6 +169,18 @@ def test_the_search_goes_on_until_the_target_is_near() -> None:
 
 
 # -- what a frame turned out to be -----------------------------------------------------------------------------------
+
+
+def test_header_and_index_are_known_beforehand(tmp_path: Path) -> None:
+    data = streams.write(tmp_path / "a.tvvc", frames=15, per_group=5)
+    with StreamReader(tmp_path / "a.tvvc") as reader:
+        end = reader.frames[-1].offset + reader.frames[-1].size
+        index, fixed = len(data) - end, reader.header_bytes + len(data) - end
+    config = type(PRESETS["fast"])(bitrate=400.0, keyint=5)
+    found = steering.file_target(config, 15, FPS, streams.header())
+    # Real frames have more bytes, the number of which takes a byte more.
+    assert found is not None and fixed <= found.extra <= fixed + 20 and index > 60
+    assert steering.file_target(PRESETS["fast"], 15, FPS, streams.header()) is None
 
 
 def test_the_bytes_of_the_grids_are_what_lambda_moves() -> None:
