@@ -24,9 +24,8 @@ FOCAL = (1e-6, 1e9)  # pixels
 FARTHEST_CENTRE = 1e9  # pixels: a coordinate of a principal point
 STRONGEST = 1e6  # a coefficient of distortion
 NAME_BYTES = 255
-FARTHEST_MOVE = (
-    1 << 29
-)  # units of the file: half of what a run's widest number reaches, as a header's cameras are rounded
+# Units of the file: half of what a run's widest number reaches, as a header's cameras are rounded.
+FARTHEST_MOVE = 1 << 29
 
 
 def check_cameras(cameras: Iterable[Camera], where: str) -> None:
