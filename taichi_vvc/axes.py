@@ -11,6 +11,8 @@ from taichi_vvc.types import Camera
 
 FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet
 SAME_POINT = 1e-6  # cameras nearer together, by the size of their coordinates, are in one point but for rounding
+SPREAD = 0.02  # the same, below which jitter alone may make the axes of cameras that look forward meet behind them
+SURROUND = 0.08  # and below which it may make inverted poses meet: then all of them lie in about the same direction
 MEETING = 0.25  # axes that meet pass by their common point at less than this share of its distance
 LOOSE = 0.5  # and so much is granted to the poses as they stand
 
@@ -30,21 +32,27 @@ def looks_like(cameras: Sequence[Camera]) -> str | None:
     axes = rotations[:, :, 2]
     if _meet_ahead(positions, axes, share=0.5, miss=LOOSE):
         return None
-    if _meet_ahead(positions, -axes):
+    if _meet_ahead(positions, -axes, spread=SPREAD):
         return "flipped"
     if len(cameras) < 3:
         return None
     inverted = -np.einsum("nij,ni->nj", rotations, positions)
     for sign, name in ((1.0, "inverse"), (-1.0, "inverse flipped")):
-        if _meet_ahead(inverted, sign * rotations[:, 2, :]):
+        if _meet_ahead(inverted, sign * rotations[:, 2, :], spread=SURROUND):
             return name
     return None
 
 
-def _meet_ahead(positions: np.ndarray, axes: np.ndarray, share: float = 0.9, miss: float = MEETING) -> bool:
+def _meet_ahead(
+    positions: np.ndarray,
+    axes: np.ndarray,
+    share: float = 0.9,
+    miss: float = MEETING,
+    spread: float = FORWARD_FACING,
+) -> bool:
     """Whether the lines from ``positions`` (n, 3) along ``axes`` (n, 3) meet in front of a ``share`` of the cameras."""
     point, condition = closest_point(positions, axes)
-    if condition < FORWARD_FACING:
+    if condition < spread:
         return False
     offsets = point - positions
     ahead = np.einsum("ij,ij->i", offsets, axes)

@@ -48,6 +48,9 @@ def bounds_from_masks(frames: Iterable[Sequence[View]], notes: list[str] | None 
 def _hull_box(views: Sequence[View], cut: set[str]) -> np.ndarray | None:
     """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes. To ``cut``
     are added the sides where it ends short of the hull."""
+    # What a camera without a mask shows is all subject, and nothing explains it: those that have one tell the box.
+    drawn = [view for view in views if view.has_alpha]
+    views = drawn if len(drawn) > 1 and 2 * len(drawn) >= len(views) else views
     masked = [view for view in views if seen_subject(view).any()]
     if not masked:
         return None

@@ -119,7 +119,10 @@ def welcome(host: str, hosts: list[str], origins: list[str]) -> bool:
         return False
     if not _own_name(_name_of(f"//{hosts[0]}"), host):
         return False
-    return not origins or urlsplit(origins[0]).netloc.lower() == hosts[0].lower()
+    try:
+        return not origins or urlsplit(origins[0]).netloc.lower() == hosts[0].lower()
+    except ValueError:
+        return False
 
 
 def _own_name(name: str, host: str) -> bool:

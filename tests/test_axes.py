@@ -162,3 +162,20 @@ def test_rigs_that_look_forward_or_nowhere_are_left_alone() -> None:
         assert looks_like(aside) is None, "and from another"
         assert bounds_from_cameras(aside) is None, "no box of the size of rounding errors"
     assert looks_like(around[:1]) is None and looks_like([]) is None
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.05, 0.1])
+def test_cameras_that_look_forward_but_for_jitter_are_left_alone(spread: float) -> None:
+    """Their axes meet somewhere by chance: in front, behind, or once their poses are inverted."""
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        world = np.linalg.qr(random.normal(size=(3, 3)))[0]
+        world *= np.linalg.det(world)
+        shift = random.normal(0.0, 5.0, 3)
+        rig = []
+        for number in range(random.integers(4, 20)):
+            place = random.uniform(-1.0, 1.0, 3) * (1.0, 0.0, 0.5)
+            camera = turned(place, random.normal((0.0, 1.0, 0.0), spread * np.array([1.0, 0.0, 1.0])), str(number))
+            rotation, position = world @ camera.rotation, world @ camera.position + shift
+            rig.append(dataclasses.replace(camera, rotation=rotation, position=position))
+        assert looks_like(rig) is None, seed

@@ -11,9 +11,11 @@ import layouts
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.footage import VideoFile
+from taichi_vvc.io.images import is_turned
 from taichi_vvc.io.turned import Turn, turn_of
 from taichi_vvc.types import Camera
 
@@ -98,6 +100,15 @@ def test_an_exif_orientation_is_told(tmp_path: Path) -> None:
         picture.save(file, exif=exif)
     told = [m for m in layouts.opened(tmp_path).messages if "EXIF" in m]
     assert len(told) == 1 and "cam01" in told[0] and "cam00" not in told[0]
+
+
+def test_no_picture_is_decoded_for_its_orientation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow decodes a whole PNG to look behind its pixels: a minute for a hundred large pictures, one by one."""
+    captures.write_capture(tmp_path, cameras=1, frames=1, size=24)
+    file = tmp_path / "images/cam00/0000.png"
+    loaded = []
+    monkeypatch.setattr(PngImageFile, "load", lambda self: loaded.append(self.filename))
+    assert not is_turned(file) and not loaded
 
 
 def test_display_matrices() -> None:

@@ -204,6 +204,22 @@ def test_a_dark_matte_is_told_of(tmp_path: Path) -> None:
     assert "white (255) where the subject is, found at most: cam00 131" in sequence.messages[0]
 
 
+@pytest.mark.parametrize("empty", [None, 0])
+def test_a_dark_matte_of_16_bits_is_told_of(empty: int | None, tmp_path: Path) -> None:
+    """Numbers of instances, such as 1000, are next to nothing of 65535; a frame where nobody is tells nothing."""
+
+    def write(path: Path, camera: int, frame: int) -> None:
+        dark = empty is None or frame == empty
+        save_deep(path, subject(camera, frame) * (1000 if dark else 65535))
+
+    told = [m for m in open_capture(written(tmp_path, write)).messages if "white (255)" in m]
+    assert len(told) == (empty is None)
+
+
+def save_deep(path: Path, numbers: np.ndarray) -> None:
+    Image.fromarray(numbers.astype(np.uint16)).save(path)
+
+
 def test_schp_masks_of_easyvolcap(tmp_path: Path) -> None:
     """``mask-schp/`` has palettes or labels of body parts."""
     from layouts import intrinsics, world_to_camera

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,24 @@ def test_boxes_of_the_selected_frames_are_the_bounds(tmp_path: Path) -> None:
     assert found.bounds_source == "masks" and any("aabbs.csv has not a box" in message for message in found.messages)
     write_boxes(tmp_path / "aabbs.csv", {FIRST: ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0))})
     fails(tmp_path / "4x", "aabbs.csv", "expected a box for frame 15", "lower then upper")
+
+
+def test_boxes_are_those_of_frames_that_all_cameras_have(tmp_path: Path) -> None:
+    """Every tenth frame, of which the first camera has one more than another one."""
+    rig = shifted()
+    write(tmp_path / "4x", rig)
+    black = layouts.on_background(layouts.pictures(rig[0])[0], (0, 0, 0))
+    for name in [f"Cam{n + 1:03d}" for n in range(len(rig))]:
+        shutil.rmtree(tmp_path / "4x/rgbs" / name)
+        shutil.rmtree(tmp_path / "4x/masks" / name)
+        for number in range(0, 80, 10):
+            if (name, number) != ("Cam002", 10):
+                layouts.save(tmp_path / f"4x/rgbs/{name}/{name}_rgb{number:06d}.jpg", black)
+    boxes = {n: ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0 + n)) for n in range(0, 80, 10) if n != 10}
+    write_boxes(tmp_path / "aabbs.csv", boxes)
+    found = open_capture(tmp_path / "4x", frames=slice(0, 2))
+    assert [entry.image.name[-7:-4] for row in found.entries for entry in row[:1]] == ["000", "020"]
+    assert found.bounds_source == "file" and found.bounds.upper == (1, 1, 21)
 
 
 def test_cameras_without_pictures_are_named_and_several_scales_are_refused(tmp_path: Path) -> None:

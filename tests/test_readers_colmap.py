@@ -312,3 +312,14 @@ def test_masks_are_found_by_name_where_names_have_dots(tmp_path: Path, name: str
             layouts.save(tmp_path / f"masks/{camera.name}" / name.format(time), frame[..., 3])
         layouts.save(tmp_path / f"masks/{camera.name}/a.a.png", np.zeros((40, 48), np.uint8))
     layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01)
+
+
+@pytest.mark.parametrize("name", ["/", "images/"])
+def test_an_image_without_a_name_is_one_without_a_picture(tmp_path: Path, name: str) -> None:
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", [*rig, rig[0]], [*(f"{c.name}.png" for c in rig), name], "PINHOLE", "bin")
+    for camera in rig:
+        layouts.save(tmp_path / f"images/{camera.name}.png", layouts.pictures(camera, 1)[0])
+    sequence = layouts.opened(tmp_path)
+    assert len(sequence.cameras) == len(rig)
+    assert any("without pictures" in line for line in sequence.messages)

@@ -232,3 +232,14 @@ def test_filestorage_forms(tmp_path: Path) -> None:
 def test_rodrigues() -> None:
     np.testing.assert_allclose(rodrigues(np.zeros(3)), np.eye(3))
     np.testing.assert_allclose(rodrigues(np.array([0, 0, np.pi / 2])) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+
+
+def test_a_camera_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    rig = layouts.rig()
+    write_calibration(tmp_path, rig)
+    write_pictures(tmp_path, rig)
+    file = tmp_path / "intri.yml"
+    line = f'   - "{rig[0].name[3:]}"\n'
+    file.write_text(file.read_text(encoding="utf-8").replace(line, line + line), encoding="utf-8")
+    sequence = open_capture(tmp_path)
+    assert len(sequence.cameras) == len(rig) and not any("same pose" in m for m in sequence.messages)

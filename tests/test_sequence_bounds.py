@@ -202,3 +202,15 @@ def test_parallel_cameras_need_stated_bounds(tmp_path: Path) -> None:
     captures.write_document(folder, document)
     fails(folder, "cannot find bounds", "aabb")
     assert bounds_from_cameras(captures.ring_cameras(6, 32)) is not None
+
+
+def test_a_camera_without_a_mask_does_not_hide_the_box_of_the_others(tmp_path: Path) -> None:
+    captures.write_capture(tmp_path, cameras=8, frames=1, size=40, masks="file", bounds=False, test_cameras=0)
+    whole = open_capture(tmp_path).bounds
+    document = captures.read_document(tmp_path)
+    del document["frames"][3]["mask_path"]
+    captures.write_document(tmp_path, document)
+    found = open_capture(tmp_path)
+    assert found.bounds_source == "masks" and any("no mask on cam03" in line for line in found.messages)
+    assert np.abs(np.subtract(found.bounds.lower, whole.lower)).max() < 0.15
+    assert np.abs(np.subtract(found.bounds.upper, whole.upper)).max() < 0.15

@@ -76,11 +76,12 @@ def read_actorshq(file: Path, frames: slice | None = None) -> CaptureIndex:
             )
         )
     index = index_rig(file, "actorshq", rig, frames, messages=messages)
-    numbers = frame_numbers(rig[0].clip.stems)
+    # Of the pictures that were selected: some may be left out where other cameras lack them.
+    numbers = frame_numbers([Path(row[0].image.name).stem for row in index.entries])
     boxes = next((f for f in (file.parent.parent / "aabbs.csv", file.parent / "aabbs.csv") if f.is_file()), None)
     if boxes is None:
         return index
-    bounds = _bounds(boxes, [numbers[i] for i in index.indices] if numbers else [])
+    bounds = _bounds(boxes, numbers)
     note = () if bounds else (f"{boxes.name} has not a box for each of the selected frames: it is not used",)
     return replace(index, bounds=bounds, messages=(*index.messages, *note))
 

@@ -105,7 +105,7 @@ def _still_pictures(scene: Path, images: list[ModelImage]) -> dict[str, Path] | 
 def _below(name: str) -> PurePosixPath:
     """The name of a picture in the model, below the folder of the pictures."""
     path = PurePosixPath(name.replace("\\", "/").lstrip("/"))
-    return PurePosixPath(*path.parts[1:]) if path.parts[0] in IMAGE_FOLDERS else path
+    return PurePosixPath(*path.parts[1:]) if path.parts[:1] and path.parts[0] in IMAGE_FOLDERS else path
 
 
 def _rig_camera(name: str, image: ModelImage, clips: dict, masks: dict) -> RigCamera:

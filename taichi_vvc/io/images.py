@@ -129,7 +129,8 @@ def is_turned(source: Source) -> bool:
     if not isinstance(source, Path):
         return False
     with suppress(DataError), _open(source) as picture, _decoding(source):
-        return picture.getexif().get(ORIENTATION, 1) not in (0, 1)
+        # A PNG's own method decodes the whole picture to look behind its pixels, where hardly any has it.
+        return Image.Image.getexif(picture).get(ORIENTATION, 1) not in (0, 1)
     return False
 
 

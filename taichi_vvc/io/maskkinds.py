@@ -12,7 +12,7 @@ import numpy as np
 from taichi_vvc.errors import DataError
 from taichi_vvc.io.images import KnownMask, LabelMask, Source, draw
 from taichi_vvc.io.index import ImageEntry
-from taichi_vvc.io.mattes import ALPHA, ALPHA_LABELS, BRIGHT, LABELS, MATTE, Evidence, decide, evidence_of, merged
+from taichi_vvc.io.mattes import ALPHA, ALPHA_LABELS, BRIGHT, DEEP, LABELS, MATTE, Evidence, decide, evidence_of, merged
 from taichi_vvc.io.parse import some
 
 LOOKED_AT = 4  # masks of a camera, spread over the frames, where the first does not tell
@@ -76,7 +76,7 @@ def _finding(masks: Sequence[Source | None]) -> _Finding:
             break
     together = next((e for e in seen if e.clear), None) or merged(seen)
     # Small numbers are labels, or all that is left of a matte where next to nobody is.
-    tiny = not together.palette and not together.alpha and together.brightest <= NOISE
+    tiny = not (together.palette or together.alpha or together.above) and together.brightest <= NOISE
     return _Finding(decide(together), not tiny, together)
 
 
@@ -102,7 +102,7 @@ def _lines(names: Sequence[str], found: Sequence[_Finding | None], kinds: Sequen
             values |= one.seen.shades
         if kind in (ALPHA, ALPHA_LABELS):
             alpha.append(name)
-        if kind == MATTE and 0 < brightest < BRIGHT:
+        if kind in (MATTE, DEEP) and 0 < brightest < BRIGHT:
             (dim if one.sure else tiny).append(f"{name} {brightest}")
     whose = "" if len(labels) == len(names) else f" of {some(labels)}"
     if labels:

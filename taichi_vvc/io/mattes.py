@@ -73,7 +73,7 @@ class Evidence:
         """Whether these are mattes beyond doubt."""
         if self.alpha or self.coloured or self.palette:
             return False
-        return self.above or self.brightest >= (BRIGHT if self.lossy else 255)
+        return self.brightest >= (BRIGHT if self.lossy or self.above else 255)
 
 
 def drawn_of_palette(index: np.ndarray, rgba: np.ndarray) -> Drawn:

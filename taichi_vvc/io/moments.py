@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from taichi_vvc.words import counted
+
 REGULAR = 0.8  # share of the steps between numbers that are about the median one, if they are time stamps
 STEP = 0.2  # share of the median step that such a step may be off
 TRUSTED = 0.5  # share of the frames that must have a partner for times to be believed
@@ -172,8 +174,8 @@ def _about_gaps(
     lacking.sort()
     named = ", ".join(f"{name} that at {t:.6g}{unit}" for t, name in lacking[:TOLD])
     more = f" and {len(lacking) - TOLD} more" if len(lacking) > TOLD else ""
-    count = len({t for t, _ in lacking})
+    count = counted(len({t for t, _ in lacking}), "moment")
     return (
-        f"cameras dropped different frames: {count} moments that not all have are left out, frames are matched by time"
+        f"cameras dropped different frames: frames are matched by time, without {count} that not all have filmed"
         f" (camera {named}{more})",
     )

@@ -57,7 +57,9 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
         "duration": float(len(sequence) / sequence.fps),
         "masks": sequence.has_alpha,
         "moving": any(
-            a.camera is not b.camera for row in sequence.entries for a, b in zip(row, sequence.entries[0], strict=True)
+            not a.camera.same_as(b.camera)
+            for row in sequence.entries
+            for a, b in zip(row, sequence.entries[0], strict=True)
         ),
         "bounds": [list(sequence.bounds.lower), list(sequence.bounds.upper)],
         "bounds_source": sequence.bounds_source,
