@@ -198,7 +198,9 @@ def _check_look(output: Output, look: Look) -> None:
     elif look.codec is not None or look.crf is not None:
         raise click.UsageError(f"--codec and --crf are for videos; {output} is a {output.kind}")
     if output.kind == "still" and (look.fps is not None or look.duration is not None):
-        raise click.UsageError(f"--fps and --duration are for clips; {output} is a still: choose its frame with --frame")
+        raise click.UsageError(
+            f"--fps and --duration are for clips; {output} is a still: choose its frame with --frame"
+        )
     if output.kind == "still" and output.path.suffix.lower() != ".png" and (clear or look.depth):
         raise click.UsageError(f"{output}: JPEG holds neither transparency nor depth; write .png")
     beside = look.depth_output
