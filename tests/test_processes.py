@@ -167,3 +167,37 @@ with tv.open(sys.argv[1]) as stream:
 def test_a_process_that_is_forked_while_a_thread_decodes_can_decode(python) -> None:
     done = python("-c", FORK_WHILE_DECODING, GOLDEN, timeout=90, env=child_environment())
     assert done.returncode == 0 and done.stdout == "0\n", done.stderr
+
+
+FORK_WHILE_PLAYING = """
+import os, signal, sys, threading
+from taichi_vvc.playback import Playback
+
+playback = Playback(sys.argv[1])
+playback.get(0)
+held, leave = threading.Event(), threading.Event()
+
+def hold():
+    with playback._change:
+        held.set()
+        leave.wait()
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    playback.close()
+    os._exit(0)
+leave.set()
+thread.join()
+playback.close()
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_can_close_what_its_parent_plays(python) -> None:
+    done = python("-c", FORK_WHILE_PLAYING, GOLDEN, timeout=90, env=child_environment())
+    assert done.returncode == 0 and done.stdout == "0\n", done.stderr

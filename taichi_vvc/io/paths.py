@@ -119,8 +119,8 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         with np.errstate(all="ignore"):  # numbers of any size are checked once they are known
             time = knots[0] + (knots[-1] - knots[0]) * k / last
             value, rotation = _interpolate(knots, values, rotations, time, closed)
-        fx, fy, cx, cy, *distortion = (float(v) for v in value[3:])
-        out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3], *distortion))
+        fx, fy, cx, cy, k1, k2, p1, p2 = (float(v) for v in value[3:])
+        out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3], k1, k2, p1, p2))
     check_cameras(out, str(path))
     return out
 
