@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -46,6 +47,7 @@ from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
 from .words import counted
 
 _ROUNDING = 1e-6  # frames: what a time in seconds may be off by
+_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,11 @@ class Stream:
         self.frame_step: int = frame_step_of(record)
         self.downscale: int = record.downscale
         self.complete: bool = self._reader.complete
+        self._begin()
+        _streams.add(self)
+
+    def _begin(self) -> None:
+        """Nothing is decoded yet, in this process."""
         # Over what was decoded last: a thread must not go on from another one's frame.
         self._lock = threading.RLock()
         self._last: tuple[int, SymbolFrame] | None = None
@@ -373,6 +380,16 @@ class Stream:
         if not -len(self) <= index < len(self):
             raise IndexError(f"expected a frame in 0..{len(self) - 1}, found {index}")
         return index % len(self)
+
+
+def _after_fork() -> None:
+    # A thread of the parent may have held the lock, and stays behind with what it was about.
+    for stream in tuple(_streams):
+        stream._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def open(  # noqa: A001 - the public name is taichi_vvc.open

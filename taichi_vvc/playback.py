@@ -164,10 +164,12 @@ class Playback:
 
     def close(self) -> None:
         """Stop the thread and close the file."""
-        with self._change:
-            self._stop = True
-            self._change.notify_all()
-        self._thread.join()
+        # In a forked process there is no thread, and what it held is held for ever.
+        if os.getpid() == self._process:
+            with self._change:
+                self._stop = True
+                self._change.notify_all()
+            self._thread.join()
         self._reader.close()
 
     def __enter__(self) -> Playback:

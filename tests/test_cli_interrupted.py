@@ -261,3 +261,31 @@ def test_encoding_twice_gives_a_file_that_decodes_alike(coded, capture, tmp_path
     first, second = (json_of(["info", str(path), "--json"]) for path in (coded[0], copy))
     for key in ("frames", "gops", "settings", "bounds", "fps"):
         assert [first[key]] == [second[key]]
+
+
+@pytest.mark.parametrize("name", ["_coded", "check_start", "outcome_of"])
+def test_what_is_said_after_ctrl_c_is_so(coded, capture, tmp_path, monkeypatch, capfd, name: str) -> None:
+    """Before the first frame, before the file, and when the frame is written but not told of yet."""
+
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    module = sys.modules["taichi_vvc.encode"]
+    old, new = Path(shutil.copy(coded[0], tmp_path / "old.tvvc")), tmp_path / "new.tvvc"
+    table = Path(shutil.copy(coded[1], tmp_path / "old.csv"))
+    # With a target there is something between the frame and the word of it.
+    options = [*TINY_OPTIONS, "--target-psnr", "20"] if name == "outcome_of" else TINY_OPTIONS
+    if name == "outcome_of":
+        monkeypatch.setattr(module, "_probed_start", lambda *_arguments: 5e-4)
+    monkeypatch.setattr(module, name, interrupt)
+    before = old.read_bytes(), table.read_bytes()
+    capfd.readouterr()
+    assert run(["encode", str(capture), "-o", str(old), *options, "-y", "--csv", str(table)]) == 130
+    said = capfd.readouterr().err
+    assert ("is as it was" in said) == (old.read_bytes() == before[0]) == (name != "outcome_of")
+    assert ("holds 1 whole frame" in said) == (name == "outcome_of")
+    # The figures are those of the file that is there.
+    assert name == "outcome_of" or table.read_bytes() == before[1]
+    assert run(["encode", str(capture), "-o", str(new), *options]) == 130
+    said = capfd.readouterr().err
+    assert ("there is no" in said) == (not new.exists()) == (name == "check_start")

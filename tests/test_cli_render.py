@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import av
@@ -211,3 +212,33 @@ def test_render_says_the_size_that_the_file_has(file, tmp_path, capfd) -> None:
     assert pictures_of(tmp_path / "odd.mp4")[0].shape == (18, 26, 3)
     assert draws(file, "-o", tmp_path / "p", *command) == 0
     assert png(tmp_path / "p" / "0000.png").shape == (17, 25, 3)
+
+
+def test_what_would_do_nothing_or_harm_is_refused(file, tmp_path, capfd) -> None:
+    still, folder = tmp_path / "a.png", tmp_path / "tour"
+    for option in (("--fps", "5"), ("--duration", "2")):
+        expect_error(capfd, ["render", file, "-o", still, *option], 2, "is a still")
+    expect_error(capfd, ["render", file, "-o", tmp_path / "a.mp4", "--fps", "0.0001"], 2, "--fps")
+    # The same folder under two names.
+    folder.mkdir()
+    beside = f"{tmp_path}/tour/../tour/"
+    expect_error(capfd, ["render", file, "-o", folder, "--depth-output", beside], 2, "of its own")
+    # Somebody's own path, where that of the pictures would go.
+    poses = folder / "cameras.json"
+    assert draws(file, "-o", still, "--size", "8x8") == 0
+    poses.write_bytes((tmp_path / "a.cameras.json").read_bytes())
+    expect_error(capfd, ["render", file, "-o", folder, "--path", poses, "-y"], 2, "would be written there")
+    assert poses.read_bytes() == (tmp_path / "a.cameras.json").read_bytes() and os.listdir(folder) == [poses.name]
+
+
+@pytest.mark.parametrize("way", [("--path", "orbit"), ("--camera", "cam01")])
+def test_pictures_before_a_damaged_frame_are_drawn(file, tmp_path, capfd, way: tuple[str, str]) -> None:
+    damaged = tmp_path / "a.tvvc"
+    data = bytearray(file.read_bytes())
+    with tv.open(file) as stream:
+        entry = stream._reader.frames[3]
+    data[entry.offset + entry.size // 2] ^= 1
+    damaged.write_bytes(data)
+    assert draws(damaged, "-o", tmp_path / "d", "--size", "8x8", *way) == 4
+    assert "frame 3" in capfd.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["0000.png", "0001.png", "0002.png"]

@@ -17,7 +17,7 @@ from conftest import child_environment
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.cli import standard
+from taichi_vvc.cli import run, standard
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="shells of Windows close no streams, and send no SIGTERM")
 FULL = Path("/dev/full")
@@ -147,8 +147,20 @@ def test_before_the_first_frame_nothing_playable_is_promised(tmp_path: Path, num
     next(line for line in process.stderr if " frames at " in line)  # what the capture is; then the first fit begins
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
-    assert process.returncode in (130, 143)
+    assert process.returncode == (143 if number == signal.SIGTERM else 130)
     assert "playable" not in err and "interrupted" in err and "Traceback" not in err, err
+
+
+@pytest.mark.parametrize(("kind", "status"), [(standard.Terminated, 143), (KeyboardInterrupt, 130)])
+@pytest.mark.parametrize("module", ["decode", "info"])
+def test_the_status_is_that_of_the_signal_in_any_command(folder, monkeypatch, capfd, module, kind, status) -> None:
+    def interrupt(*_arguments: object) -> None:
+        raise kind
+
+    arguments = {"decode": ["decode", str(folder / "a.tvvc"), "--verify"], "info": ["info", str(folder / "a.tvvc")]}
+    monkeypatch.setattr(StreamReader, "__init__", interrupt)
+    assert run(arguments[module]) == status
+    assert capfd.readouterr().err.strip().startswith("interrupted")
 
 
 def test_lines_for_what_the_system_refuses() -> None:

@@ -229,3 +229,8 @@ def test_a_browser_that_leaves_while_pictures_are_drawn_is_no_matter(player: str
                 browser.send(encode({**CAMERA, "position": [0.1 * number_of_move, 0.0, -4.0]}))
             browser.recv(timeout=30)
     assert picture_comes(player)
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://[x]", "null", ""])
+def test_an_origin_that_is_no_address_is_not_welcome(origin: str) -> None:
+    assert not welcome("127.0.0.1", ["127.0.0.1:8080"], [origin])

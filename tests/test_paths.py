@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry import inside_image, project
-from taichi_vvc.io.paths import camera_path, up_direction
+from taichi_vvc.io.paths import camera_path, keyframe_path, path_document, up_direction
 from taichi_vvc.types import Bounds, Camera
 
 RIG = captures.ring_cameras(8, (64, 48))
@@ -196,3 +197,18 @@ def test_wrong_requests() -> None:
             camera_path(kind, RIG, captures.BOUNDS, count, size)
     with pytest.raises(DataError, match="cameras.json"):
         camera_path("orbit", [], captures.BOUNDS, 5, (8, 8))
+
+
+def test_a_written_path_keeps_distortion(tmp_path: Path) -> None:
+    """``tvvc render --camera`` writes what ``--path`` takes: the same pictures again, not those of a lens without."""
+    lens = {"k1": -0.12, "k2": 0.03, "p1": 0.004, "p2": -0.003}
+    keys = [replace(camera, **lens) for camera in RIG[:4]]
+    keys[3] = replace(keys[3], **{name: 2 * value for name, value in lens.items()})
+    path = tmp_path / "cameras.json"
+    path.write_text(json.dumps(path_document(keys)), encoding="utf-8")
+    for again, key in zip(keyframe_path(path, 4, (64, 48)), keys, strict=True):
+        for name in ("fx", "fy", "cx", "cy", *lens, "rotation", "position"):
+            np.testing.assert_allclose(getattr(again, name), getattr(key, name), rtol=0, atol=1e-9)
+    # Half the size shows the same; between keys a lens changes as the rest does.
+    between = keyframe_path(path, 7, (32, 24))[5]
+    assert keys[2].k1 > between.k1 > keys[3].k1 and between.fx == pytest.approx(keys[2].fx / 2)

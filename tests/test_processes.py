@@ -133,3 +133,71 @@ def test_rendering_in_a_forked_process_is_refused_in_one_line(python) -> None:
     assert lines[0] == lines[5] == "done"
     assert all("forked" in line and "spawn" in line for line in lines[1:4])
     assert "forked" in lines[4]
+
+
+FORK_WHILE_DECODING = """
+import os, signal, sys, threading
+import taichi_vvc as tv
+
+with tv.open(sys.argv[1]) as stream:
+    expected = [stream.symbols(i).occupancy.sum() for i in range(len(stream))]
+    inside, leave, read = threading.Event(), threading.Event(), stream._reader.read_frame
+
+    def held(number):
+        inside.set()
+        leave.wait()
+        return read(number)
+
+    stream._reader.read_frame = held
+    thread = threading.Thread(target=stream.symbols, args=(0,))
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    stream._reader.read_frame = read
+    if child == 0:
+        signal.alarm(30)
+        os._exit([stream.symbols(i).occupancy.sum() for i in range(len(stream))] != expected)
+    leave.set()
+    thread.join()
+    print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_that_is_forked_while_a_thread_decodes_can_decode(python) -> None:
+    done = python("-c", FORK_WHILE_DECODING, GOLDEN, timeout=90, env=child_environment())
+    assert done.returncode == 0 and done.stdout == "0\n", done.stderr
+
+
+FORK_WHILE_PLAYING = """
+import os, signal, sys, threading
+from taichi_vvc.playback import Playback
+
+playback = Playback(sys.argv[1])
+playback.get(0)
+held, leave = threading.Event(), threading.Event()
+
+def hold():
+    with playback._change:
+        held.set()
+        leave.wait()
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    playback.close()
+    os._exit(0)
+leave.set()
+thread.join()
+playback.close()
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_can_close_what_its_parent_plays(python) -> None:
+    done = python("-c", FORK_WHILE_PLAYING, GOLDEN, timeout=90, env=child_environment())
+    assert done.returncode == 0 and done.stdout == "0\n", done.stderr

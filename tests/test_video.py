@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -191,3 +193,22 @@ def test_video_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(DataError, match="cannot write"), VideoWriter(tmp_path / "file" / "a.mp4", 25):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_what_a_stream_refuses_is_told_whenever_it_does(taken: int) -> None:
+    """Most of a short video is written when it ends, in several pieces."""
+
+    class Closing(io.BytesIO):
+        pieces = 0
+
+        def write(self, data) -> int:
+            self.pieces += 1
+            if self.pieces > taken:
+                raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+            return super().write(data)
+
+    noise = np.random.default_rng(0)
+    with pytest.raises(BrokenPipeError), VideoWriter(Closing(), 25) as written:
+        for _ in range(40):
+            written.add(noise.integers(0, 256, (32, 32, 3)).astype(np.uint8))

@@ -190,3 +190,38 @@ def test_what_fails_before_its_first_frame_leaves_a_good_file(coded, error, opti
     if status == 130:
         assert ("is as it was" in said) == (option == "-y")
     assert json_of(["info", str(some), "--json"])["complete"] is True
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and modes as POSIX has them")
+def test_a_link_stays_one_and_a_file_as_private_as_it_was(path: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    real = disk / "real.tvvc"
+    path.symlink_to(real)
+    # A link to nothing yet, with and without the word that something may be replaced.
+    for overwrite in (True, False):
+        with StreamWriter.create(path, streams.header(), overwrite=overwrite) as writer:
+            writer.finish()
+        assert path.is_symlink() and real.is_file()
+        real.unlink()
+    streams.write(real, frames=4)
+    real.chmod(0o600)
+    with StreamWriter.create(path, streams.header(seed=1), overwrite=True) as writer:
+        writer.add_group(streams.group(0, 0))
+        writer.add_frame(streams.frame(0, 0, True))
+        writer.finish()
+    assert path.is_symlink() and not real.is_symlink() and real.stat().st_mode & 0o777 == 0o600
+    with StreamReader(real) as reader:
+        assert len(reader.frames) == 1
+    assert os.listdir(disk) == [real.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_no_file_is_not_replaced_by_one(path: Path, tmp_path: Path) -> None:
+    os.mkfifo(path)
+    link = tmp_path / "null.tvvc"
+    link.symlink_to(os.devnull)
+    for place in (path, link):
+        with pytest.raises(ConfigError, match="expected a file, or nothing there, found a device, a pipe or a folder"):
+            StreamWriter.create(place, streams.header(), overwrite=True)
+    assert path.is_fifo() and link.is_char_device() and sorted(os.listdir(tmp_path)) == [path.name, link.name]

@@ -36,11 +36,12 @@ class StreamWriter:
         self._order = order
         # Whether something behind ``order.end`` is to go, and whether that is an index.
         self._cut = self._complete = False
-        self._replaced: tuple[Path, BinaryIO] | None = None  # where the file is so far, and the one that it replaces
+        # Where the file is so far, where it is to be, and the one that is there.
+        self._replaced: tuple[Path, Path, BinaryIO] | None = None
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False) -> StreamWriter:
-        """Starts a new file.
+        """Starts a new file; where ``path`` is a link, the one that it names.
 
         ``overwrite``: in place of one that is there, which stays what it is until the first frame is whole.
 
@@ -50,7 +51,8 @@ class StreamWriter:
         """
         payload = versions.pack_header(header)
         old = _locked(path) if overwrite and os.path.exists(path) else None
-        place = Path(path)
+        # A link stays one: it may be there because the disk is another one.
+        place = target = Path(os.path.realpath(path))
         if old is not None:
             place = place.with_name(f".{place.name[:32]}.{os.getpid()}-{os.urandom(3).hex()}.new")
         try:
@@ -61,12 +63,16 @@ class StreamWriter:
             if isinstance(error, FileExistsError):
                 problem = "expected no such file, found one; resume it, overwrite it or rename"
                 raise ConfigError(f"{path}: {problem}") from error
-            raise ConfigError(f"{path}: expected a file that can be written, found: {error.strerror}") from error
+            what = "file" if old is None else "folder"
+            raise ConfigError(f"{path}: expected a {what} that can be written, found: {error.strerror}") from error
         chunk = chunks.seal(chunks.HEADER, payload, chunks.PREAMBLE[-4:])
         start = len(chunks.PREAMBLE) + len(chunk)
         writer = cls(path, file, chunk[-4:], start, Order(start))
         if old is not None:
-            writer._replaced = place, old
+            writer._replaced = place, target, old
+            # Who may read the file stays as it was.
+            with suppress(OSError):
+                os.chmod(place, os.fstat(old.fileno()).st_mode & 0o777)
         if not lock(file):
             writer.close()
             raise ConfigError(f"{path}: {_TAKEN}")
@@ -153,17 +159,17 @@ class StreamWriter:
             DataError: that cannot be done, or the file is not where it was put any more.
         """
         if self._replaced is not None:
-            place, old = self._replaced
+            place, target, old = self._replaced
             with self._writing():
                 if os.name == "nt":  # where an open file keeps its name
                     old.close()
                     self._file.close()
-                    os.replace(place, self._path)
-                    self._file = open(self._path, "r+b")  # noqa: SIM115
+                    os.replace(place, target)
+                    self._file = open(target, "r+b")  # noqa: SIM115
                     self._file.seek(0, os.SEEK_END)
                     lock(self._file)
                 else:
-                    os.replace(place, self._path)
+                    os.replace(place, target)
                     old.close()
             self._replaced = None
         if not is_at(self._file, self._path):
@@ -231,7 +237,7 @@ class StreamWriter:
         with suppress(OSError) if self._failed else nullcontext():
             self._file.close()
         if self._replaced is not None:
-            place, old = self._replaced
+            place, _, old = self._replaced
             old.close()
             with suppress(OSError):
                 os.unlink(place)
@@ -251,6 +257,8 @@ _TAKEN = "another process is writing this file; wait for it or choose another na
 
 def _locked(path: str | os.PathLike[str]) -> BinaryIO:
     """A file that is there, opened for writing and locked. Raises :class:`ConfigError`."""
+    if not os.path.isfile(path):
+        raise ConfigError(f"{path}: expected a file, or nothing there, found a device, a pipe or a folder")
     try:
         file = open(path, "r+b")  # noqa: SIM115
     except OSError as error:

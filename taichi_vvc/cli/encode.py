@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -186,7 +187,7 @@ def encode_with_progress(
     """
     from taichi_vvc.encode import encode
 
-    total, replaced = len(sequence), overwrite and output.exists()
+    total, before = len(sequence), _there(output) if overwrite else None
     varies = config.bitrate is not None or config.target_psnr is not None
     account = Account(total, sequence.fps, varies, frame_sizes(output) if resume and output.exists() else [])
     begun = False
@@ -219,8 +220,7 @@ def encode_with_progress(
                 account.done.append(frame)
                 line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))
         except KeyboardInterrupt as error:
-            untouched = replaced and not account.done
-            warn(f"interrupted; {output} is as it was" if untouched else _interrupted(output))
+            warn(_interrupted(output, before))
             raise click.exceptions.Exit(interrupted_status(error)) from None
     account.say(output)
 
@@ -243,11 +243,14 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
             from taichi_vvc.io.video import one_line
 
             with one_line(path):
-                file = stack.enter_context(path.open("a" if going_on else "w", newline="", encoding="utf-8"))
+                # What is there belongs to the file that is there, until a frame takes that one's place.
+                file = stack.enter_context(path.open("a", newline="", encoding="utf-8"))
         writer = csv.writer(file, lineterminator="\n" if path == STDOUT else "\r\n")
         for number, frame in enumerate(statistics):
             parts = sorted(frame.components)
             if number == 0 and not going_on:
+                if path != STDOUT and os.fstat(file.fileno()).st_size:
+                    file.truncate(0)
                 writer.writerow([*CSV_START, *(f"bytes_{part}" for part in parts), *CSV_END])
             row: list[Any] = [frame.index, frame.type, frame.bytes, *(frame.components[part] for part in parts)]
             row += [
@@ -269,7 +272,21 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
             yield frame
 
 
-def _interrupted(output: Path) -> str:
+def _there(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _interrupted(output: Path, before: os.stat_result | None) -> str:
+    """What an interrupted encode left. ``before``: the file that it was to replace, if there was one."""
+    now = _there(output)
+    if now is None:
+        return f"interrupted before anything was written; there is no {output}"
+    # The new file takes the old one's place with its first frame, a moment before that frame's figures are told.
+    if before is not None and os.path.samestat(before, now):
+        return f"interrupted; {output} is as it was"
     try:
         with StreamReader(output) as reader:
             whole = len(reader.frames)

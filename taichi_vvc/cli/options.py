@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal")
 STDOUT = Path("-")
 FASTEST = 1000.0  # frames per second
+SLOWEST = 0.001
 LARGEST_SIDE = 16384  # pixels; a typing mistake, not a picture, above that
 
 

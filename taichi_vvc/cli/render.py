@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from taichi_vvc.cli.decode import warn_if_incomplete
 from taichi_vvc.cli.options import (
     FASTEST,
+    SLOWEST,
     CameraPath,
     Colour,
     FiniteRange,
@@ -56,7 +58,7 @@ class Background(Colour):
 )
 @click.option("--camera", metavar="NAME", help="A camera of the capture instead of a path.")
 @click.option("--size", type=PixelSize(), help="Size of the pictures; default: the shape of the first camera.")
-@click.option("--fps", type=FiniteRange(0, FASTEST, min_open=True), help="Pictures per second; default: the file's.")
+@click.option("--fps", type=FiniteRange(SLOWEST, FASTEST), help="Pictures per second; default: the file's.")
 @click.option(
     "--duration",
     type=FiniteRange(0, LONGEST, min_open=True),
@@ -133,6 +135,8 @@ def render_path(
 
     _check_look(output, look)
     poses = output.beside(CAMERAS)
+    if poses is not None and os.path.realpath(poses) == os.path.realpath(path):
+        raise click.UsageError(f"--path {path}: the cameras of the pictures would be written there; rename one of them")
     with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
         if output.kind == "still" and frames is not None and len(chosen) > 1:
@@ -152,6 +156,9 @@ def render_path(
         sinks = _Sinks(output, look, rate, near, far)
         with sinks, line:
             for number, shot in enumerate(shots):
+                if camera is not None:
+                    # Of a damaged frame, whose picture is not to be one of the camera's first place.
+                    stream.cameras_at(shot.frame)
                 seen = field_of(shot.frame), shot.camera, behind
                 if clear or look.depth or look.depth_output is not None:
                     sinks.write(number, render(*seen, workspace=workspace))
@@ -190,12 +197,16 @@ def _check_look(output: Output, look: Look) -> None:
         checked_crf(video_codec(suffix, look.codec, clear), look.crf)
     elif look.codec is not None or look.crf is not None:
         raise click.UsageError(f"--codec and --crf are for videos; {output} is a {output.kind}")
+    if output.kind == "still" and (look.fps is not None or look.duration is not None):
+        raise click.UsageError(
+            f"--fps and --duration are for clips; {output} is a still: choose its frame with --frame"
+        )
     if output.kind == "still" and output.path.suffix.lower() != ".png" and (clear or look.depth):
         raise click.UsageError(f"{output}: JPEG holds neither transparency nor depth; write .png")
     beside = look.depth_output
     if beside is None:
         return
-    if beside.kind == "stdout" or beside == output:
+    if beside.kind == "stdout" or os.path.realpath(beside.path) == os.path.realpath(output.path):
         raise click.UsageError("--depth-output is a file or folder of its own")
     if (beside.kind == "still") != (output.kind == "still"):
         raise click.UsageError(f"--depth-output {beside} and {output}: expected a still of both, or of neither")

@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from taichi_vvc.cli.output import Output
+from taichi_vvc.errors import CorruptStream
 from taichi_vvc.types import Bounds, Camera
 from taichi_vvc.words import counted
 
@@ -86,8 +87,16 @@ def shots_of(
         if camera not in names:
             raise click.UsageError(f"--camera: no camera '{camera}'; the file has {', '.join(names) or 'none'}")
         place = names.index(camera)
-        cameras = [framed(stream.cameras_at(frame)[place], look.size) for frame in shown]
+        cameras = [framed(_cameras_at(stream, frame)[place], look.size) for frame in shown]
     return [Shot(*shot) for shot in zip(shown, cameras, times, strict=True)]
+
+
+def _cameras_at(stream: Stream, frame: int) -> tuple[Camera, ...]:
+    """The cameras of a frame; of a damaged one the first frame's, for a picture that will not come about."""
+    try:
+        return stream.cameras_at(frame)
+    except CorruptStream:
+        return stream.cameras
 
 
 def timeline(frames: range, fps: Fraction, rate: Fraction, duration: float | None = None) -> list[int]:

@@ -80,7 +80,8 @@ def _terminate(_number: int, _frame: object) -> NoReturn:
 
 def interrupted_status(error: BaseException) -> int:
     """The exit code after Ctrl-C or SIGTERM: 128 and the signal's number, as shells have it."""
-    return 143 if isinstance(error, Terminated) else 130
+    # Click passes either on as an error of its own.
+    return 143 if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated) else 130
 
 
 def is_output_error(error: BaseException) -> bool:

@@ -36,6 +36,7 @@ def read_easyvolcap(file: Path, frames: slice | None = None) -> CaptureIndex:
     names = intri.get("names") or extri.get("names")
     if not isinstance(names, list):
         names = [key[2:] for key in intri if key.startswith("K_")]
+    names = list(dict.fromkeys(names))
     if not names:
         raise DataError(f"{file}: expected camera names, found none: no list names and no K_<camera>")
     clips: dict[str, Clip] = next((found for name in IMAGE_FOLDERS if (found := find_clips(folder / name))), {})

@@ -102,6 +102,7 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         scale = height / h
         shift = 0.5 * (width - w * scale)
         lenses.append([lens["fx"] * scale, lens["fy"] * scale, lens["cx"] * scale + shift, lens["cy"] * scale])
+        lenses[-1] += [lens.get(name, 0.0) for name in ("k1", "k2", "p1", "p2")]
     closed = bool(document.get("closed", False))
     if any(b <= a for a, b in zip(times, times[1:], strict=False)):
         raise DataError(f'{path}: expected every "time" to be larger than the one before, found {short(times)}')
@@ -118,8 +119,8 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         with np.errstate(all="ignore"):  # numbers of any size are checked once they are known
             time = knots[0] + (knots[-1] - knots[0]) * k / last
             value, rotation = _interpolate(knots, values, rotations, time, closed)
-        fx, fy, cx, cy = (float(v) for v in value[3:])
-        out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3]))
+        fx, fy, cx, cy, k1, k2, p1, p2 = (float(v) for v in value[3:])
+        out.append(Camera(f"path{k:04d}", width, height, fx, fy, cx, cy, rotation, value[:3], k1, k2, p1, p2))
     check_cameras(out, str(path))
     return out
 

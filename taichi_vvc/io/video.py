@@ -310,7 +310,7 @@ class VideoWriter:
 
     def _writing(self) -> Any:
         """What is around every write: a pipe's errors stay what they are, so that its closed end can be told."""
-        return one_line(self.path) if self._pipe is None else nullcontext()
+        return one_line(self.path) if self._pipe is None else self._pipe.own_errors()
 
 
 def checked_crf(codec: VideoCodec, crf: int | None) -> int | None:
@@ -334,7 +334,22 @@ class _Pipe:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         """Writes all of ``data``."""
-        return self._stream.write(data)
+        try:
+            return self._stream.write(data)
+        except OSError as error:
+            self._error = self._error or error
+            raise
+
+    @contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raises what the stream raised, for which PyAV has an error of its own when a video ends."""
+        try:
+            yield
+        except Exception:
+            if self._error is None:
+                raise
+            raise self._error from None
