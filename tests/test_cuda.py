@@ -17,12 +17,10 @@ from pathlib import Path
 import backends
 import pytest
 from conftest import child_environment
-from test_other_backends import FILES
+from test_other_backends import NO_ENCODES, QUICK
 
 # What runs a second time, with the threads of every kernel in reverse, and a third time, with memory watched.
-SHORT = [
-    name for name in FILES if name not in ("test_encode.py", "test_golden.py", "test_motion.py", "test_newcomers.py")
-]
+SHORT = [name for name in QUICK if name not in ("test_encode.py", "test_golden.py", "test_motion.py")]
 WATCHED = ["test_device_plan.py", "test_dense.py", "test_geometry_kernels.py", "test_grids.py", "test_march.py"]
 WATCHED += ["test_motion.py", "test_pictures.py", "test_shade.py", "test_update.py"]
 
@@ -82,11 +80,9 @@ def watched(driver: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("how", ["forwards", "backwards", "watched"])
 def test_kernels_on_cuda_without_a_card(how: str, driver: Path, python, root: Path) -> None:
-    files = {"forwards": FILES, "backwards": SHORT, "watched": WATCHED}[how]
+    files = {"forwards": QUICK, "backwards": SHORT, "watched": WATCHED}[how]
     changes = {"forwards": {}, "backwards": {"TVVC_CUDA_BACKWARDS": "1"}, "watched": watched(driver)}[how]
-    # Whole encodes are too slow while memory is watched.
-    only = ["-k", "not resuming and not without_motion and not brings and not damaged"] if how == "watched" else []
-    options = ["-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings", *only]
+    options = ["-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings", *NO_ENCODES]
     done = run_on(driver, python, root, *options, *(root / "tests" / name for name in files), **changes)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert " passed" in done.stdout and "failed" not in done.stdout

@@ -34,14 +34,36 @@ FILES = (
     "test_update.py",
 )
 
+# Choices, limits and figures of the host, which use the CPU's backend; the kernels that they launch are tested by FILES.
+ON_THE_CPU = (
+    "test_agreement.py",
+    "test_coder_choices.py",
+    "test_fit_schedule.py",
+    "test_keyframe_choice.py",
+    "test_memory.py",
+    "test_motion_choice.py",
+    "test_moving_cameras.py",
+    "test_objective.py",
+    "test_odd_layouts.py",
+    "test_plain_picture.py",
+    "test_rate_distortion.py",
+    "test_refusals.py",
+    "test_thresholds.py",
+)
+
+# Whole encodes take minutes on a software rasteriser; test_encode.py shows that they work on a backend.
+ENCODES = ("test_believed.py", "test_newcomers.py")
+QUICK = [name for name in FILES if name not in ENCODES]
+NO_ENCODES = ("-k", "not resuming and not without_motion and not brings and not damaged")
+
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "cpu"])
 def test_kernels_on(backend: str, python, root: Path) -> None:
     if backend not in present_backends():
         pytest.skip(f"no {backend} on this machine; found {', '.join(present_backends())}")
     done = python(
-        *("-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings"),
-        *(root / "tests" / name for name in FILES),
+        *("-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:warnings", *NO_ENCODES),
+        *(root / "tests" / name for name in QUICK),
         env=child_environment(**{backends.VARIABLE: backend}),
         cwd=root,
         timeout=900,
@@ -53,4 +75,4 @@ def test_kernels_on(backend: str, python, root: Path) -> None:
 def test_every_file_that_uses_the_backend_is_in_the_list(root: Path) -> None:
     files = (root / "tests").glob("test_*.py")
     users = {path.name for path in files if "\nfrom backends import" in path.read_text(encoding="utf-8")}
-    assert users == set(FILES)
+    assert users == {*FILES, *ON_THE_CPU}
