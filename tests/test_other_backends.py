@@ -34,7 +34,7 @@ FILES = (
     "test_update.py",
 )
 
-# Choices, limits and figures of the host, which use the CPU's backend; the kernels that they launch are tested by FILES.
+# Choices, limits and figures of the host, on the CPU; the kernels that they launch are tested by FILES.
 ON_THE_CPU = (
     "test_agreement.py",
     "test_coder_choices.py",
