@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -159,17 +160,19 @@ def open_sink(
     if output.is_video:
         return VideoSink(file_paths(output, cameras), fps, crf, codec, alpha)
     if output.kind == "still":
-        return StillSink(file_paths(output, cameras))
-    return FolderSink({cameras[0]: output.path} if flat else folder_paths(output, cameras))
+        files = file_paths(output, cameras)
+        return PictureSink(lambda camera, _frame: files[camera])
+    folders = {cameras[0]: output.path} if flat else folder_paths(output, cameras)
+    return PictureSink(lambda camera, frame: folders[camera] / f"{frame:04d}.png")
 
 
-class FolderSink:
-    """``<folder>/<frame:04d>.png`` for each camera's folder."""
+class PictureSink:
+    """A file of its own for each picture."""
 
-    def __init__(self, folders: dict[str, Path]) -> None:
-        self.folders = folders
+    def __init__(self, place: Callable[[str, int], Path]) -> None:
+        self.place = place
 
-    def __enter__(self) -> FolderSink:
+    def __enter__(self) -> PictureSink:
         return self
 
     def __exit__(
@@ -178,27 +181,8 @@ class FolderSink:
         return None
 
     def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
-        """Writes one picture."""
-        write_picture(self.folders[camera] / f"{frame:04d}.png", picture)
-
-
-class StillSink:
-    """One picture per camera."""
-
-    def __init__(self, paths: dict[str, Path]) -> None:
-        self.paths = paths
-
-    def __enter__(self) -> StillSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-    def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
-        """Writes the picture."""
-        write_picture(self.paths[camera], picture)
+        """Writes one picture where ``place`` of its camera and frame says."""
+        write_picture(self.place(camera, frame), picture)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
