@@ -1,11 +1,11 @@
 """Grid lookups and their adjoint for a GPU: a thread per sample and channel.
 
 Threads side by side take the channels of one sample, whose numbers lie side by side in every array: a warp reads, and
-atomically adds to, few stretches of memory instead of one per thread. Tables and grids as in ``kernels/grids.py``.
+atomically adds to, few stretches of memory instead of one per thread. Tables and grids as in ``kernels/grids_cpu.py``.
 """
 
 from ._taichi import F32, I32, ti
-from .grids import basis_corner, coefficient_corner, corner_of
+from .grids_cpu import basis_corner, coefficient_corner, corner_of
 from .launch import kernel
 
 
@@ -84,7 +84,7 @@ def lookup_fwd_channels(
     basis: F32,  # out (count * channels,) b(gamma(x))
     features: F32,  # out (count * channels,) their product
 ):
-    """:func:`~taichi_vvc.kernels.grids.lookup_fwd` for a GPU."""
+    """:func:`~taichi_vvc.kernels.grids_cpu.lookup_fwd` for a GPU."""
     for i in range(count * channels):
         s = i // channels
         width, c_first, c_sy, c_sz, cx, cy, cz, b_first, b_sy, b_sz, bx, by, bz = corners_of(

@@ -5,8 +5,8 @@ so that every weight meets sixteen samples at once. Rows are padded to powers of
 with ``|``: the compiler turns those into constant distances, which it cannot do with sums of 32-bit integers, since
 they might wrap.
 
-Weights come packed (``taichi_vvc/mlp.py``): number ``j << shift | i`` of hidden unit j is the weight of input i, then
-follow its bias and its weights towards the outputs; the outputs' biases lie behind the last unit.
+Weights come packed (``taichi_vvc/field/mlp.py``): number ``j << shift | i`` of hidden unit j is the weight of input i,
+then follow its bias and its weights towards the outputs; the outputs' biases lie behind the last unit.
 
 Arrays of vectors must be aligned to 64 bytes, as all that a :class:`~taichi_vvc.runtime.Runtime` hands out are.
 """

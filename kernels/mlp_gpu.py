@@ -1,4 +1,4 @@
-"""Fully connected layers for a GPU; on the CPU the same layers run as BLAS calls (see ``taichi_vvc/mlp.py``).
+"""Fully connected layers for a GPU; on the CPU the same layers run as BLAS calls (see ``taichi_vvc/field/mlp.py``).
 
 All weights of a field lie in one flat array: ``w`` and ``b`` are the offsets of a layer's matrix (inputs * outputs,
 row-major) and bias (outputs) in it.

@@ -1,1 +1,1 @@
-"""Captures, pictures, videos and camera paths on disk."""
+"""A capture on disk as a lazy sequence of frames, and what its cameras and masks say of the scene."""

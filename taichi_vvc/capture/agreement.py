@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .geometry import dilate, project, rays_hit, with_rays
-from .hull import allowed_dissent, coverage, dissents, vote
-from .metrics import grown
-from .types import Bounds, View
+from taichi_vvc.capture.hull import allowed_dissent, coverage, dissents, vote
+from taichi_vvc.geometry.projection import dilate, project, rays_hit, with_rays
+from taichi_vvc.media.metrics import grown
+from taichi_vvc.types import Bounds, View
 
 CELLS = 48  # along the longest side of the bounds
 PIXELS = 192  # masks are reduced to about that many along their longer side

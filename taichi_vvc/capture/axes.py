@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from taichi_vvc.geometry import closest_point
+from taichi_vvc.geometry.projection import closest_point
 from taichi_vvc.types import Camera
 
 FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet

@@ -8,11 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taichi_vvc.agreement import settled
-from taichi_vvc.axes import FORWARD_FACING, SAME_POINT
+from taichi_vvc.capture.agreement import settled
+from taichi_vvc.capture.axes import FORWARD_FACING, SAME_POINT
+from taichi_vvc.capture.hull import coverage, vote
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import closest_point, inside_image, pixel_directions, project, rays_hit, seen_subject
-from taichi_vvc.hull import coverage, vote
+from taichi_vvc.geometry.projection import (
+    closest_point,
+    inside_image,
+    pixel_directions,
+    project,
+    rays_hit,
+    seen_subject,
+)
 from taichi_vvc.types import Bounds, Camera, View
 
 PADDING = 0.05  # of each side, on both ends: for motion between the frames looked at

@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.errors import ConfigError, DataError
-from taichi_vvc.geometry import has_distortion, project
-from taichi_vvc.io.parse import (
+from taichi_vvc.capture.readers.parse import (
     finite_number,
     load_json,
     parse_convention,
@@ -24,7 +22,9 @@ from taichi_vvc.io.parse import (
     short,
     stated_size,
 )
-from taichi_vvc.storable import check_cameras
+from taichi_vvc.capture.storable import check_cameras
+from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.geometry.projection import has_distortion, project
 from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.video import one_line, write_png
-from taichi_vvc.sequence import MultiViewSequence
+from taichi_vvc.media.video import one_line, write_png
 from taichi_vvc.types import Camera
 
 

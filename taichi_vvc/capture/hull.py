@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taichi_vvc.geometry import distort, distortion_limit, has_distortion, inside_image, project, with_rays
+from taichi_vvc.geometry.projection import distort, distortion_limit, has_distortion, inside_image, project, with_rays
 from taichi_vvc.types import Bounds, Camera, View
 
 BLOCK = 4  # cells per side of the coarse blocks that are tested first

@@ -9,11 +9,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from taichi_vvc.capture.readers.index import ImageEntry
+from taichi_vvc.capture.readers.parse import some
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.images import KnownMask, LabelMask, Source, draw
-from taichi_vvc.io.index import ImageEntry
-from taichi_vvc.io.mattes import ALPHA, ALPHA_LABELS, BRIGHT, DEEP, LABELS, MATTE, Evidence, decide, evidence_of, merged
-from taichi_vvc.io.parse import some
+from taichi_vvc.media.images import KnownMask, LabelMask, Source, draw
+from taichi_vvc.media.mattes import (
+    ALPHA,
+    ALPHA_LABELS,
+    BRIGHT,
+    DEEP,
+    LABELS,
+    MATTE,
+    Evidence,
+    decide,
+    evidence_of,
+    merged,
+)
 
 LOOKED_AT = 4  # masks of a camera, spread over the frames, where the first does not tell
 NOISE = 4  # a matte has values up to that where next to nobody is

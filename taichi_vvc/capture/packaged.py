@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .errors import DataError
+from taichi_vvc.errors import DataError
 
 CAPTURE = Path(__file__).resolve().parent / "data" / "walkwave_demo"
 DIFFERENCE_GAIN = 4

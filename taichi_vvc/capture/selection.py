@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from taichi_vvc.capture.readers.index import CaptureIndex
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.io.index import CaptureIndex
 from taichi_vvc.types import Camera
 
 _LISTED = 40  # names in an error line

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from taichi_vvc import axes
-from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
+from taichi_vvc.capture import axes
+from taichi_vvc.capture.bounds import bounds_from_cameras, bounds_from_masks, check_cameras_see
+from taichi_vvc.capture.frame_rates import FASTEST, frame_rate
+from taichi_vvc.capture.mask_kinds import settle_masks
+from taichi_vvc.capture.readers.index import CaptureIndex, ImageEntry
+from taichi_vvc.capture.readers.layouts import find_layout
+from taichi_vvc.capture.readers.parse import short
+from taichi_vvc.capture.selection import select_cameras
+from taichi_vvc.capture.storable import bounds_problem, check_cameras, check_moves, check_rate
 from taichi_vvc.errors import ConfigError, DataError, one_line
-from taichi_vvc.geometry import pixels_with_rays
-from taichi_vvc.io.images import area_reduce, is_turned, read_rgba, reduced_size
-from taichi_vvc.io.index import CaptureIndex, ImageEntry
-from taichi_vvc.io.layouts import find_layout
-from taichi_vvc.io.maskkinds import settle_masks
-from taichi_vvc.io.parse import short
-from taichi_vvc.rates import FASTEST, frame_rate
-from taichi_vvc.selection import select_cameras
-from taichi_vvc.storable import bounds_problem, check_cameras, check_moves, check_rate
+from taichi_vvc.geometry.projection import pixels_with_rays
+from taichi_vvc.media.images import area_reduce, is_turned, read_rgba, reduced_size
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
 from taichi_vvc.words import counted
 
@@ -56,7 +56,7 @@ class MultiViewSequence:
         messages: one-line warnings for the user.
         indices: the capture's frame numbers of the selection.
         entries: ``entries[frame][camera]``: where the pictures are, with their cameras at full size.
-        layout: the name of the layout on disk, see :mod:`taichi_vvc.io.layouts`.
+        layout: the name of the layout on disk, see :mod:`taichi_vvc.capture.readers.layouts`.
         stated_test: the names of those of the cameras that the capture itself holds out, whatever was asked for.
     """
 
@@ -132,10 +132,10 @@ def open_capture(
         frames: which frames of the capture, as a slice of their numbers; a step above 1 lowers the frame rate.
         downscale: reduce pictures by this factor (area averaging, alpha-weighted).
         bounds: the box to be coded, world units, instead of the file's or the found one.
-        format: the layout's name, see :data:`taichi_vvc.io.layouts.LAYOUTS`; None recognises it.
+        format: the layout's name, see :data:`taichi_vvc.capture.readers.layouts.LAYOUTS`; None recognises it.
         strict: whether a camera that sees nothing of the bounds is an error; if not, it is one of the messages.
         cameras: use these cameras only: names, patterns and positions, see
-            :func:`taichi_vvc.selection.find_cameras`.
+            :func:`taichi_vvc.capture.selection.find_cameras`.
         test_cameras: hold out these of them, in the same form, and no others; None follows the capture.
         fps: frames per second of the capture, in place of its own: a number or text such as ``"30000/1001"``. A step of
             ``frames`` divides it.
@@ -303,7 +303,7 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tup
     """Bounds that the file does not state, from the training cameras only: (bounds, source, message).
 
     Args:
-        looks: what is wrong with the cameras' axes, see :func:`taichi_vvc.axes.describe`.
+        looks: what is wrong with the cameras' axes, see :func:`taichi_vvc.capture.axes.describe`.
     """
     rows = [[entry for entry in row if entry.camera.split == "train"] for row in index.entries]
     why = ""

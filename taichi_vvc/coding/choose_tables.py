@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import contexts, contextsets, side, tables
-from .errors import ConfigError
-from .side import ESCAPE
+from taichi_vvc.coding import context_weights, contexts, small_integers, tables
+from taichi_vvc.coding.small_integers import ESCAPE
+from taichi_vvc.errors import ConfigError
 
 MODELS = {"context": 0, "laplace": 1}
 """Entropy models and their number in the stream."""
@@ -144,7 +144,7 @@ def _context_passes(
     totals = np.zeros((8, at.size), np.uint16)
     parts = known_parts(known, at)
     channel = np.arange(channels, dtype=np.int32)[:, None]
-    sets = [(chosen, contextsets.SETS[chosen]) for chosen in weight_sets(known)]
+    sets = [(chosen, context_weights.SETS[chosen]) for chosen in weight_sets(known)]
     means = [channel_means(weights, statistics, known, at) for _, weights in sets]
     found: list[tuple[int, list[Pass]]] = [(chosen, []) for chosen, _ in sets]
     for position, parity in enumerate(contexts.ORDER):
@@ -191,21 +191,21 @@ def _worth(default: np.ndarray, fitted: np.ndarray, hits: np.ndarray, misses: np
     return np.where(bits(default) - bits(fitted) > cost, fitted, default)
 
 
-def table_indices(magnitudes: np.ndarray, weights: contextsets.WeightSet) -> np.ndarray:
+def table_indices(magnitudes: np.ndarray, weights: context_weights.WeightSet) -> np.ndarray:
     """(18, 3) probability indices for (18, 17) magnitude counts per table."""
     hits, misses = tables.decisions(magnitudes)
     return tables.nonincreasing(_worth(weights.indices, tables.best_index(hits, misses), hits, misses))
 
 
 def magnitude_bits(
-    magnitudes: np.ndarray, indices: np.ndarray, frequencies: np.ndarray, weights: contextsets.WeightSet
+    magnitudes: np.ndarray, indices: np.ndarray, frequencies: np.ndarray, weights: context_weights.WeightSet
 ) -> float:
     """Code length of counted magnitudes with the tables of :func:`table_indices`, and of stating these."""
     side_bits = _SIDE_BITS[np.minimum(np.abs(indices - weights.indices), ESCAPE)].sum()
     return float(side_bits + (magnitudes * (tables.PRECISION - np.log2(frequencies))).sum())
 
 
-def _sign_indices(signs: np.ndarray, weights: contextsets.WeightSet) -> np.ndarray:
+def _sign_indices(signs: np.ndarray, weights: context_weights.WeightSet) -> np.ndarray:
     """(7,) probability indices for the counts of signs of :func:`_histograms`."""
     wrong, right = signs[1:].T
     return _worth(np.array(weights.signs), tables.best_index(right, wrong), right, wrong)
@@ -224,18 +224,18 @@ def _laplace_scales(values: np.ndarray) -> np.ndarray:
 def weight_sets(known: Known) -> list[int]:
     """The weight sets to try for a grid."""
     has = known.previous is not None, known.reference is not None
-    written = range(contextsets.FIRST_WRITTEN, len(contextsets.SETS))
-    return [k for k in written if (contextsets.SETS[k].previous, contextsets.SETS[k].reference) == has]
+    written = range(context_weights.FIRST_WRITTEN, len(context_weights.SETS))
+    return [k for k in written if (context_weights.SETS[k].previous, context_weights.SETS[k].reference) == has]
 
 
-def usable(weights: contextsets.WeightSet, known: Known) -> bool:
+def usable(weights: context_weights.WeightSet, known: Known) -> bool:
     """Whether a stream may name this set for a grid."""
     has_reference = known.reference is not None
     return weights.previous == (known.previous is not None) and (has_reference or not weights.reference)
 
 
 def channel_means(
-    weights: contextsets.WeightSet, statistics: np.ndarray, known: Known, at: contexts.Lattice
+    weights: context_weights.WeightSet, statistics: np.ndarray, known: Known, at: contexts.Lattice
 ) -> np.ndarray:
     """(C,) int64 mean magnitude of each channel, 1/2048: as the ``statistics`` state it, or the previous residual's."""
     if weights.stated:
@@ -259,7 +259,7 @@ def choose(residual: np.ndarray, at: contexts.Lattice, known: Known, model: str)
     found = []
     for chosen, passes in _context_passes(residual, at, known, statistics):
         magnitudes, signs = _histograms(passes)
-        weights = contextsets.SETS[chosen]
+        weights = context_weights.SETS[chosen]
         indices, right = table_indices(magnitudes, weights), _sign_indices(signs, weights)
         frequencies = tables.context_tables(indices)
         bits = magnitude_bits(magnitudes, indices, frequencies, weights)
@@ -268,15 +268,15 @@ def choose(residual: np.ndarray, at: contexts.Lattice, known: Known, model: str)
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def write_choice(writer: side.Writer, choice: Choice, magnitudes: np.ndarray, model: str) -> int:
+def write_choice(writer: small_integers.Writer, choice: Choice, magnitudes: np.ndarray, model: str) -> int:
     """Writes the side information of a grid and returns the Exp-Golomb order of its escapes."""
-    shift = side.best_escape_shift(magnitudes[magnitudes >= ESCAPE].astype(np.int64) - ESCAPE)
-    side.write_side(writer, np.array([shift]))
-    side.write_side(writer, np.diff(choice.statistics, prepend=contexts.FIRST_MEAN))
+    shift = small_integers.best_escape_shift(magnitudes[magnitudes >= ESCAPE].astype(np.int64) - ESCAPE)
+    small_integers.write_side(writer, np.array([shift]))
+    small_integers.write_side(writer, np.diff(choice.statistics, prepend=contexts.FIRST_MEAN))
     if model == "context":
-        weights = contextsets.SETS[choice.weights]
-        side.write_side(writer, (choice.indices - weights.indices).reshape(-1), tables.SPARSE_TABLE)
-        side.write_side(writer, choice.signs - np.array(weights.signs), tables.SPARSE_TABLE)
+        weights = context_weights.SETS[choice.weights]
+        small_integers.write_side(writer, (choice.indices - weights.indices).reshape(-1), tables.SPARSE_TABLE)
+        small_integers.write_side(writer, choice.signs - np.array(weights.signs), tables.SPARSE_TABLE)
     return shift
 
 
@@ -284,9 +284,9 @@ def _bits(choice: Choice, values: np.ndarray, symbols: np.ndarray, model: str) -
     """Code length of a grid; ``symbols`` are the bits of the values without their escapes."""
     if not values.any():
         return 8.0
-    counter = side.BitCounter()
+    counter = small_integers.BitCounter()
     magnitudes = np.abs(values.reshape(-1))
-    side.write_escapes(counter, magnitudes, write_choice(counter, choice, magnitudes, model))
+    small_integers.write_escapes(counter, magnitudes, write_choice(counter, choice, magnitudes, model))
     return 8.0 + counter.bits + float(symbols.sum(dtype=np.float64))
 
 
@@ -306,7 +306,7 @@ def _lengths(choice: Choice) -> np.ndarray:
 
 
 def plan_rate(residual: np.ndarray, live: np.ndarray, known: Known = NOTHING, model: str = "context") -> RatePlan:
-    """The code lengths that :func:`taichi_vvc.entropy.encode_grid` would use for these symbols; arguments as there.
+    """The code lengths that :func:`taichi_vvc.coding.entropy.encode_grid` would use; arguments as there.
 
     The fit takes the tables and contexts as constants between calls.
     """

@@ -16,8 +16,8 @@ class Weights:
     """How the features of one kind of pass add up: integers in 1/2048 of a magnitude per unit of the feature.
 
     Attributes:
-        known: one weight per feature of :func:`taichi_vvc.contexts.pass_features`.
-        prefix: of :func:`taichi_vvc.contexts.prefix_feature`.
+        known: one weight per feature of :func:`taichi_vvc.coding.contexts.pass_features`.
+        prefix: of :func:`taichi_vvc.coding.contexts.prefix_feature`.
         mean: of the channel's mean, in 1/256.
     """
 

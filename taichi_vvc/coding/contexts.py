@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .blank import is_blank
-from .contextsets import Weights
+from taichi_vvc.coding.context_weights import Weights
+from taichi_vvc.coding.zeros import is_blank
 
 ORDER = (0, 7, 3, 5, 6, 1, 2, 4)
 """Parity classes in coding order; bit 2, 1, 0 of a class is the parity of the z, y, x index."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import side, tables
-from .entropy import RangeReader, RangeWriter
-from .errors import ConfigError, CorruptStream
+from taichi_vvc.coding import small_integers, tables
+from taichi_vvc.coding.entropy import RangeReader, RangeWriter
+from taichi_vvc.errors import ConfigError, CorruptStream
 
 __all__ = ["Context", "decode_with_contexts", "encode_with_contexts"]
 
@@ -56,21 +56,23 @@ def encode_with_contexts(symbols: np.ndarray, passes: Sequence[np.ndarray], cont
     magnitudes = [np.abs(flat[place]) for place in places]
     counts = np.zeros((contexts, tables.ALPHABET), np.int64)
     for found, group in zip(magnitudes, groups, strict=True):
-        np.add.at(counts, (group, np.minimum(found, side.ESCAPE)), 1)
+        np.add.at(counts, (group, np.minimum(found, small_integers.ESCAPE)), 1)
     indices = _fit(counts)
     every = np.concatenate(magnitudes) if magnitudes else np.zeros(0, np.int32)
-    shift = side.best_escape_shift(every[every >= side.ESCAPE].astype(np.int64) - side.ESCAPE)
+    shift = small_integers.best_escape_shift(
+        every[every >= small_integers.ESCAPE].astype(np.int64) - small_integers.ESCAPE
+    )
 
     writer = RangeWriter()
-    side.write_side(writer, np.array([shift]))
-    side.write_side(writer, np.diff(indices, axis=0, prepend=_DEFAULT[None]).reshape(-1), tables.SPARSE_TABLE)
+    small_integers.write_side(writer, np.array([shift]))
+    small_integers.write_side(writer, np.diff(indices, axis=0, prepend=_DEFAULT[None]).reshape(-1), tables.SPARSE_TABLE)
     rows = tables.context_tables(indices)
     for place, found, group in zip(places, magnitudes, groups, strict=True):
-        clipped = np.minimum(found, side.ESCAPE)
+        clipped = np.minimum(found, small_integers.ESCAPE)
         for one in np.unique(group).tolist():
             writer.symbols(clipped[group == one], rows[one])
         writer.raw((flat[place][found > 0] < 0).astype(np.int64), 1)
-        side.write_escapes(writer, found, shift)
+        small_integers.write_escapes(writer, found, shift)
     return writer.payload()
 
 
@@ -87,8 +89,8 @@ def decode_with_contexts(
     flat = known.reshape(-1)
     places = _checked(passes, flat.size)
     reader = RangeReader(payload)
-    shift = int(side.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
-    steps = side.read_side(reader, 3 * contexts, tables.SPARSE_TABLE).reshape(contexts, 3)
+    shift = int(small_integers.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
+    steps = small_integers.read_side(reader, 3 * contexts, tables.SPARSE_TABLE).reshape(contexts, 3)
     indices = _DEFAULT + np.cumsum(steps, axis=0)
     if indices.min(initial=0) < 0 or indices.max(initial=0) >= tables.LEVELS:
         raise CorruptStream(f"expected probability indices in 0..{tables.LEVELS - 1}, found others")
@@ -101,7 +103,7 @@ def decode_with_contexts(
             magnitudes[chosen] = reader.symbols(int(chosen.sum()), rows[one])
         signs = 1 - 2 * reader.raw(int(np.count_nonzero(magnitudes)), 1)
         nonzero = magnitudes > 0
-        magnitudes = side.read_escapes(reader, magnitudes, shift)
+        magnitudes = small_integers.read_escapes(reader, magnitudes, shift)
         magnitudes[nonzero] *= signs.astype(np.int32)
         flat[place] = magnitudes
     reader.finish()

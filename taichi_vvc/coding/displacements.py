@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .contexts import ORDER
-from .entropy import decode_grid, decode_integers, encode_integers
-from .errors import CorruptStream
-from .masks import FIRST_STRIDE
+from taichi_vvc.coding.contexts import ORDER
+from taichi_vvc.coding.entropy import decode_grid, decode_integers, encode_integers
+from taichi_vvc.coding.occupancy_masks import FIRST_STRIDE
+from taichi_vvc.errors import CorruptStream
 
 SPATIAL, TEMPORAL = 3, 4
 """The first byte of a payload: displacements are predicted themselves, or their differences to the frame before."""

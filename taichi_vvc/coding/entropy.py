@@ -13,10 +13,8 @@ from typing import Any
 import constriction
 import numpy as np
 
-from . import contexts, contextsets, integers, masks, side, tables
-from .blank import blank
-from .errors import CorruptStream
-from .plan import (
+from taichi_vvc.coding import context_weights, contexts, integer_arrays, occupancy_masks, small_integers, tables
+from taichi_vvc.coding.choose_tables import (
     MODELS,
     NOTHING,
     Known,
@@ -30,6 +28,8 @@ from .plan import (
     usable,
     write_choice,
 )
+from taichi_vvc.coding.zeros import blank
+from taichi_vvc.errors import CorruptStream
 
 __all__ = [
     "NOTHING",
@@ -210,7 +210,7 @@ def encode_grid(residual: np.ndarray, live: np.ndarray, known: Known = NOTHING, 
             where = (values != 0).nonzero()[0]
             agree = (values[where] < 0) == part.flipped[channel, where]
             writer.groups(agree, part.classes[channel, where], right)
-    side.write_escapes(writer, magnitudes, shift)
+    small_integers.write_escapes(writer, magnitudes, shift)
     return EncodedGrid(bytes([MODELS[model] | choice.weights << 4]) + writer.payload(), writer.bits + 8)
 
 
@@ -232,16 +232,16 @@ def decode_grid(
     model, chosen = payload[0] & 15, payload[0] >> 4
     if payload == NOTHING_CODED:
         return blank(shape)
-    weights = contextsets.SETS[chosen] if model == _CONTEXT and chosen < len(contextsets.SETS) else None
+    weights = context_weights.SETS[chosen] if model == _CONTEXT and chosen < len(context_weights.SETS) else None
     if payload[0] != _LAPLACE and (weights is None or not usable(weights, known)):
         raise CorruptStream(f"expected an entropy model of this grid and format, found {payload[0]:#04x}")
     at, channels = contexts.lattice(live), shape[3]
     if not at.nodes.size or not channels:
         raise CorruptStream("expected no symbols in a grid without live nodes, found some; the file is damaged")
     reader = RangeReader(payload[1:])
-    shift = int(side.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
+    shift = int(small_integers.read_indices(reader, np.zeros(1, np.int64), 16, "an Exp-Golomb order")[0])
     stated = channels if weights is None or weights.stated else 0
-    statistics = contexts.FIRST_MEAN + np.cumsum(side.read_side(reader, stated), dtype=np.int64)
+    statistics = contexts.FIRST_MEAN + np.cumsum(small_integers.read_side(reader, stated), dtype=np.int64)
     limit = tables.LEVELS if model == _LAPLACE else contexts.MEANS.size
     if statistics.min(initial=0) < 0 or statistics.max(initial=0) >= limit:
         raise CorruptStream(f"expected channel statistics in 0..{limit - 1}, found others; the file is damaged")
@@ -254,7 +254,7 @@ def decode_grid(
         right = exact_models(_sign_tables(signs))
         means = channel_means(weights, statistics, known, at)
         clipped = _decode_contexts(reader, at, known_parts(known, at), weights.kinds, means, models, right)
-    magnitudes = side.read_escapes(reader, np.abs(clipped).reshape(-1), shift)
+    magnitudes = small_integers.read_escapes(reader, np.abs(clipped).reshape(-1), shift)
     values = magnitudes.reshape(clipped.shape)
     symbols = np.zeros(shape, np.int32)
     symbols.reshape(-1, channels)[at.nodes] = np.negative(values, out=values, where=clipped < 0)
@@ -264,7 +264,7 @@ def decode_grid(
 
 def _read_indices(reader: RangeReader, default: np.ndarray) -> np.ndarray:
     """Probability indices stated as differences to ``default``."""
-    return side.read_indices(reader, default, tables.LEVELS, "probability indices", tables.SPARSE_TABLE)
+    return small_integers.read_indices(reader, default, tables.LEVELS, "probability indices", tables.SPARSE_TABLE)
 
 
 def _decode_laplace(reader: RangeReader, nodes: int, scales: np.ndarray) -> np.ndarray:
@@ -282,7 +282,7 @@ def _decode_contexts(
     reader: RangeReader,
     at: contexts.Lattice,
     parts: tuple[np.ndarray | None, np.ndarray | None],
-    weights: Sequence[contextsets.Weights],
+    weights: Sequence[context_weights.Weights],
     means: np.ndarray,
     models: Sequence[Any],
     right: Sequence[Any],
@@ -341,7 +341,7 @@ def encode_mask(mask: np.ndarray, previous: np.ndarray | None) -> bytes:
     if not (mask ^ previous if previous is not None else mask).any():
         return b""
     writer = RangeWriter()
-    masks.write(writer, mask, previous)
+    occupancy_masks.write(writer, mask, previous)
     return writer.payload()
 
 
@@ -350,7 +350,7 @@ def decode_mask(payload: bytes, shape: tuple[int, int, int], previous: np.ndarra
     if not payload:
         return np.zeros(shape, bool) if previous is None else previous.copy()
     reader = RangeReader(payload)
-    mask = masks.read(reader, shape, previous)
+    mask = occupancy_masks.read(reader, shape, previous)
     reader.finish()
     return mask
 
@@ -363,13 +363,13 @@ def encode_integers(arrays: Sequence[np.ndarray]) -> bytes:
             raise ValueError(
                 f"expected integers up to {tables.LARGEST_MAGNITUDE}, found larger ones; use a larger step"
             )
-    integers.write(writer, arrays)
+    integer_arrays.write(writer, arrays)
     return writer.payload()
 
 
 def decode_integers(payload: bytes, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
     """The inverse of :func:`encode_integers`: int32 arrays of these shapes. Raises :class:`CorruptStream`."""
     reader = RangeReader(payload)
-    arrays = integers.read(reader, shapes)
+    arrays = integer_arrays.read(reader, shapes)
     reader.finish()
     return arrays

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bitstream.poses import CameraTrack
-from .bitstream.syntax import SequenceHeader
-from .bitstream.versions import picture_bytes
-from .types import GroupParameters, SymbolFrame
+from taichi_vvc.bitstream.poses import CameraTrack
+from taichi_vvc.bitstream.syntax import SequenceHeader
+from taichi_vvc.bitstream.versions import picture_bytes
+from taichi_vvc.types import GroupParameters, SymbolFrame
 
 
 @dataclass(frozen=True)

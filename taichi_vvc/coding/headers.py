@@ -8,14 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from . import __version__
-from .bitstream import syntax
-from .bitstream.syntax import POSITION_BIAS
-from .config import EncoderConfig
-from .entropy import decode_integers, encode_integers
-from .errors import ConfigError, CorruptStream
-from .quantize import tensor_values
-from .types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters
+from taichi_vvc import __version__
+from taichi_vvc.bitstream import syntax
+from taichi_vvc.bitstream.syntax import POSITION_BIAS
+from taichi_vvc.coding.entropy import decode_integers, encode_integers
+from taichi_vvc.coding.quantize import tensor_values
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.errors import ConfigError, CorruptStream
+from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters
 
 # Parts of a pixel that one unit of a pose is worth where the subject begins.
 _PER_PIXEL = 64

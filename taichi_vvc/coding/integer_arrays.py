@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import tables
-from .errors import CorruptStream
-from .side import ESCAPE, Reader, Writer, read_indices, read_side, write_side
+from taichi_vvc.coding import tables
+from taichi_vvc.coding.small_integers import ESCAPE, Reader, Writer, read_indices, read_side, write_side
+from taichi_vvc.errors import CorruptStream
 
 BUCKETS = 41
 """Buckets of magnitudes up to 2^20."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .types import FieldLayout
+from taichi_vvc.types import FieldLayout
 
 # Samples are placed in floating point, so a cell is taken to be larger by 1/64 of its edge on either side.
 _UNITS = 64

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from .blank import is_blank
-from .errors import MemoryLimitExceeded
-from .types import FieldLayout, SymbolFrame
+from taichi_vvc.coding.zeros import is_blank
+from taichi_vvc.errors import MemoryLimitExceeded
+from taichi_vvc.types import FieldLayout, SymbolFrame
 
 SHARE = 0.5
 """The part of the machine's memory that is the limit unless another one is given."""

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .blank import is_blank
-from .types import FieldLayout
+from taichi_vvc.coding.zeros import is_blank
+from taichi_vvc.types import FieldLayout
 
 UNITS = 4
 """Displacements are coded in this part of an occupancy cell."""
@@ -73,7 +73,7 @@ def live_motion(layout: FieldLayout, live: tuple[np.ndarray, ...]) -> np.ndarray
 
     Args:
         layout: shape of the field.
-        live: the live nodes of all grids, see :func:`taichi_vvc.live.live_nodes`.
+        live: the live nodes of all grids, see :func:`taichi_vvc.coding.live_set.live_nodes`.
     """
     mz, my, mx, _ = lattice_shape(layout)
     nodes = np.zeros((mz, my, mx), bool)

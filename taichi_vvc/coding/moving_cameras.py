@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .bitstream.container import StreamReader
-from .bitstream.poses import (
+from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream.poses import (
     CameraState,
     CameraTrack,
     header_states,
@@ -21,10 +21,10 @@ from .bitstream.poses import (
     rounded,
     units,
 )
-from .bitstream.syntax import SequenceHeader
-from .bitstream.versions import FIRST_WITH_MOVING_CAMERAS
-from .headers import cameras_of_header, quaternion_of, rotation_of
-from .types import Camera
+from taichi_vvc.bitstream.syntax import SequenceHeader
+from taichi_vvc.bitstream.versions import FIRST_WITH_MOVING_CAMERAS
+from taichi_vvc.coding.headers import cameras_of_header, quaternion_of, rotation_of
+from taichi_vvc.types import Camera
 
 
 def states_of(cameras: Sequence[Camera], header: SequenceHeader, start: CameraTrack) -> tuple[CameraState, ...]:

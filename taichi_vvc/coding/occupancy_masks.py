@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import contexts, tables
-from .side import Reader, Writer
+from taichi_vvc.coding import contexts, tables
+from taichi_vvc.coding.small_integers import Reader, Writer
 
 FIRST_STRIDE = 8
 BINS = 48

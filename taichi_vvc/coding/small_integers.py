@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from . import tables
-from .errors import CorruptStream
+from taichi_vvc.coding import tables
+from taichi_vvc.errors import CorruptStream
 
 ESCAPE = tables.LARGEST + 1
 """Magnitude at which a symbol is escaped."""
@@ -21,7 +21,7 @@ _CLASS_TABLE = np.array([1 << (23 - k) for k in range(_CLASSES - 1)] + [1 << (24
 
 
 class Writer(Protocol):
-    """What this module needs of :class:`taichi_vvc.entropy.RangeWriter`."""
+    """What this module needs of :class:`taichi_vvc.coding.entropy.RangeWriter`."""
 
     bits: float
 
@@ -47,7 +47,7 @@ class BitCounter:
 
 
 class Reader(Protocol):
-    """What this module needs of :class:`taichi_vvc.entropy.RangeReader`."""
+    """What this module needs of :class:`taichi_vvc.coding.entropy.RangeReader`."""
 
     def symbols(self, count: int, frequencies: np.ndarray) -> np.ndarray: ...
 

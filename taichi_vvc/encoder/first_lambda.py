@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from .errors import ConfigError
-from .ratecontrol import (
+from taichi_vvc.encoder.rate_control import (
     LAMBDA_RANGE,
     TOLERANCE_PSNR,
     TOLERANCE_RATE,
@@ -17,6 +16,7 @@ from .ratecontrol import (
     mean_psnr,
     solve,
 )
+from taichi_vvc.errors import ConfigError
 
 _MOST_PROBES = 6
 # Probes end when what the lines want is so close to what was tried (in log lambda) that the frames of the file can see

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from .bitstream.container import StreamWriter
-from .bitstream.syntax import FrameData, GroupHeader
-from .fields import Field
-from .optimize import Reference
+from taichi_vvc.bitstream.container import StreamWriter
+from taichi_vvc.bitstream.syntax import FrameData, GroupHeader
+from taichi_vvc.field.grids import Field
+from taichi_vvc.fit.optimize import Reference
 
 # dB that an inter frame may lie below the best of its group before a key frame is tried in its place.
 _LOST = 1.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .fields import Field
-from .types import FrameViews
+from taichi_vvc.field.grids import Field
+from taichi_vvc.types import FrameViews
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from .config import EncoderConfig
-from .words import counted
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.words import counted
 
 TOLERANCE_RATE = 0.05
 """Fraction by which a file may miss its bitrate before that is said."""

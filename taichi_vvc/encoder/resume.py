@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bitstream.container import StreamReader
-from .bitstream.poses import CameraTrack
-from .cameras import CameraReader
-from .decode import Stream
-from .optimize import Reference
+from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream.poses import CameraTrack
+from taichi_vvc.coding.moving_cameras import CameraReader
+from taichi_vvc.decode import Stream
+from taichi_vvc.fit.optimize import Reference
 
 
 @dataclass(frozen=True)

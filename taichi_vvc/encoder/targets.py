@@ -1,6 +1,6 @@
 """Rate control and files: what an encode's target is, where it starts, and what the frames of a file turned out to be.
 
-:mod:`taichi_vvc.ratecontrol` has the control itself, which knows neither files nor captures.
+:mod:`taichi_vvc.encoder.rate_control` has the control itself, which knows neither files nor captures.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from .believed import views_of
-from .bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
-from .bitstream.container import StreamReader
-from .bitstream.syntax import SequenceHeader
-from .bitstream.versions import pack_header
-from .config import EncoderConfig
-from .decode import Stream
-from .fields import Field
-from .geometry import pixels_with_rays
-from .metrics import composite, finite_mean, psnr
-from .position import Position
-from .ratecontrol import SHORT_GROUP, Outcome, Target, target_of
-from .render import Workspace, render
-from .sequence import MultiViewSequence
-from .types import SymbolFrame, View
+from taichi_vvc.bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
+from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream.syntax import SequenceHeader
+from taichi_vvc.bitstream.versions import pack_header
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.decode import Stream
+from taichi_vvc.encoder.rate_control import SHORT_GROUP, Outcome, Target, target_of
+from taichi_vvc.encoder.resume import Position
+from taichi_vvc.encoder.trusted_views import views_of
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.geometry.projection import pixels_with_rays
+from taichi_vvc.media.metrics import composite, finite_mean, psnr
+from taichi_vvc.types import SymbolFrame, View
 
 # Frames that are coded to find the first lambda: a key frame and what follows it. Quality sinks within a group.
 _PROBED_RATE, _PROBED_PSNR = 2, 3

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from .agreement import Agreement, settled
-from .errors import DataError, MaskIgnored, MasksDisagree
-from .geometry import seen_subject
-from .occupancy import first_mask
-from .sequence import MultiViewSequence
-from .types import FieldLayout, FrameViews, View
+from taichi_vvc.capture.agreement import Agreement, settled
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.errors import DataError, MaskIgnored, MasksDisagree
+from taichi_vvc.fit.occupancy import first_mask
+from taichi_vvc.geometry.projection import seen_subject
+from taichi_vvc.types import FieldLayout, FrameViews, View
 
 # The part of the other masks' hull that an empty mask must leave to be believed.
 _LEFT = 0.125

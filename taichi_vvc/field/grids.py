@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .geometry import dilate
-from .memory import Budget, field_need, held_by
-from .mlp import flatten
-from .quantize import grid_values
-from .runtime import Runtime, aligned
-from .types import FieldLayout, GroupParameters, SymbolFrame
+from taichi_vvc.coding.memory import Budget, field_need, held_by
+from taichi_vvc.coding.quantize import grid_values
+from taichi_vvc.field.mlp import flatten
+from taichi_vvc.geometry.projection import dilate
+from taichi_vvc.runtime import Runtime, aligned
+from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class GridMap:
     Attributes:
         size: length of the flat array.
         groups: number of groups.
-        ints, floats: the kernels' group table, see ``kernels/grids.py``.
+        ints, floats: the kernels' group table, see ``kernels/grids_cpu.py``.
         bases: per grid, the flat index of node 0 of each channel, and the stride between nodes.
     """
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import dense, lanes
-from taichi_vvc.kernels.lanes import LANES
-
-from .runtime import Runtime
-from .types import FieldLayout
+from taichi_vvc.kernels import mlp_cpu, mlp_gpu
+from taichi_vvc.kernels.mlp_cpu import LANES
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import FieldLayout
 
 # Wider perceptrons are evaluated by NumPy on the CPU: the kernels write out all inputs and outputs, which takes the
 # compiler minutes where a file asks for hundreds, in native code that nothing interrupts.
@@ -82,7 +81,7 @@ def unflatten(layout: FieldLayout, flat: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @dataclass(frozen=True)
 class Lanes:
-    """How a perceptron's rows lie in blocks of sixteen samples, see ``kernels/lanes.py``: powers of two of vectors."""
+    """How a perceptron's rows lie in blocks of sixteen samples (``kernels/mlp_cpu.py``): powers of two of vectors."""
 
     inputs: int
     outputs: int
@@ -123,7 +122,7 @@ def from_blocks(array: np.ndarray, samples: int, shift: int) -> np.ndarray:
 
 
 def packed(runtime: Runtime, p: Perceptron, weights: np.ndarray) -> np.ndarray:
-    """Weights of a flat host array as ``kernels/lanes.py`` reads them."""
+    """Weights of a flat host array as ``kernels/mlp_cpu.py`` reads them."""
     result = np.zeros((p.hidden + 1, 1 << Lanes.of(p).weights), np.float32)
     w1, b1, w2, b2 = p.views(weights)
     result[:-1, : p.inputs], result[:-1, p.inputs] = w1.T, b1
@@ -166,7 +165,7 @@ def lanes_forward(p: Perceptron, rows: int, weights: np.ndarray, x: np.ndarray, 
             found = evaluate_rows(p, weights, plain)
             blocks(y, rows, shape.outputs)[chosen, : p.outputs] = found.reshape(-1, LANES, p.outputs).transpose(0, 2, 1)
         return
-    lanes.perceptron_fwd(
+    mlp_cpu.perceptron_fwd(
         -(-rows // LANES), p.inputs, p.outputs, p.hidden, *astuple(shape), weights, vectors(x), vectors(y)
     )
 
@@ -193,7 +192,7 @@ def lanes_backward(
     """
     shape = Lanes.of(p)
     own = scratch("d_packed", _TASKS * (p.hidden + 1) * LANES << shape.weights)
-    lanes.perceptron_bwd(
+    mlp_cpu.perceptron_bwd(
         -(-rows // LANES),
         _TASKS,
         _CHUNK,
@@ -233,8 +232,8 @@ def mlp_forward(rows: int, p: Perceptron, weights: Any, x: Any, hidden: Any, y: 
         x, hidden, y: flat device arrays of at least rows * width elements.
     """
     a, b, c, d = p.offsets
-    dense.dense_fwd(rows, p.inputs, p.hidden, 1, x, weights, a, b, hidden)
-    dense.dense_fwd(rows, p.hidden, p.outputs, 0, hidden, weights, c, d, y)
+    mlp_gpu.dense_fwd(rows, p.inputs, p.hidden, 1, x, weights, a, b, hidden)
+    mlp_gpu.dense_fwd(rows, p.hidden, p.outputs, 0, hidden, weights, c, d, y)
 
 
 def mlp_backward(
@@ -256,8 +255,8 @@ def mlp_backward(
         scratch: device array for the gradient of the hidden layer, rows * hidden elements.
     """
     a, b, c, d = p.offsets
-    dense.dense_bwd_input(rows, p.hidden, p.outputs, 1, hidden, weights, c, d_y, scratch)
-    dense.dense_bwd_input(rows, p.inputs, p.hidden, 0, x, weights, a, scratch, d_x)
+    mlp_gpu.dense_bwd_input(rows, p.hidden, p.outputs, 1, hidden, weights, c, d_y, scratch)
+    mlp_gpu.dense_bwd_input(rows, p.inputs, p.hidden, 0, x, weights, a, scratch, d_x)
     if gradient is not None:
-        dense.dense_bwd_weight(rows, p.hidden, p.outputs, 256, hidden, d_y, gradient, c, d)
-        dense.dense_bwd_weight(rows, p.inputs, p.hidden, 256, x, scratch, gradient, a, b)
+        mlp_gpu.dense_bwd_weight(rows, p.hidden, p.outputs, 256, hidden, d_y, gradient, c, d)
+        mlp_gpu.dense_bwd_weight(rows, p.inputs, p.hidden, 256, x, scratch, gradient, a, b)

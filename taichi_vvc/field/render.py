@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.coding.memory import field_need, picture_need, sample_need
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.shading import project, projection_stride, shade_rays
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.geometry.projection import distortion_limit, is_strong
 from taichi_vvc.kernels import geometry, march, shade
-
-from .fields import Field
-from .geometry import distortion_limit, is_strong
-from .memory import field_need, picture_need, sample_need
-from .runtime import Runtime
-from .shading import project, projection_stride, shade_rays
-from .types import Camera, FieldLayout
-from .workspace import Workspace
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import Camera, FieldLayout
 
 # Optical depth at which a ray ends: exp(-7) of the light passes.
 DEPTH_LIMIT = 7.0
@@ -51,7 +50,7 @@ class Image:
 class CameraTable:
     """Cameras on the device: rows as ``kernels/geometry.py`` reads them, and the index of each one's first pixel.
 
-    ``strong``: whether any lens is, see :func:`taichi_vvc.geometry.is_strong`.
+    ``strong``: whether any lens is, see :func:`taichi_vvc.geometry.projection.is_strong`.
     """
 
     rows: Any

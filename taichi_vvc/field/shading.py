@@ -1,7 +1,7 @@
 """Densities, colours and compositing of a batch of samples, and the way back to the gradients of grids and MLPs.
 
-Samples pass the MLPs in blocks of sixteen on the CPU (``kernels/lanes.py``), one by one on a GPU
-(``kernels/dense.py``).
+Samples pass the MLPs in blocks of sixteen on the CPU (``kernels/mlp_cpu.py``), one by one on a GPU
+(``kernels/mlp_gpu.py``).
 """
 
 from __future__ import annotations
@@ -11,12 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import channels as by_channel
-from taichi_vvc.kernels import geometry, grids, lanes, shade
-from taichi_vvc.kernels.lanes import LANES
-
-from .fields import Field
-from .mlp import (
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.mlp import (
     Lanes,
     blocks,
     evaluate_rows,
@@ -33,7 +29,10 @@ from .mlp import (
     to_blocks,
     vectors,
 )
-from .workspace import Workspace
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.kernels import geometry, grids_cpu, mlp_cpu, shade
+from taichi_vvc.kernels import grids_gpu as by_channel
+from taichi_vvc.kernels.mlp_cpu import LANES
 
 # A sample that contributes less than this to its pixel is not coloured.
 WEIGHT_THRESHOLD = 1e-3
@@ -85,12 +84,12 @@ def project(ws: Workspace, f: Field, samples: int) -> None:
     if _in_fours(f):
         places = _fours(ws.arrays["samples"], samples * 4)
         found = (_fours(array, samples * channels) for array in out)
-        grids.lookup_fwd_fours(
+        grids_cpu.lookup_fwd_fours(
             samples, f.map.groups, shape.inputs, places, _fours(f.values), *f.tables, *found, features
         )
     else:
         rows = ws.get("feature_rows", samples * channels)
-        grids.lookup_fwd(samples, f.map.groups, channels, ws.arrays["samples"], f.values, *f.tables, *out, rows)
+        grids_cpu.lookup_fwd(samples, f.map.groups, channels, ws.arrays["samples"], f.values, *f.tables, *out, rows)
         to_blocks(rows[: samples * channels].reshape(samples, channels), features, shape.inputs)
     # The adjoint multiplies what stands behind the last sample by 0, which must give 0.
     blocks(features, samples, shape.inputs)[-1:, :, samples % LANES or LANES :] = 0
@@ -132,7 +131,7 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
         if is_wide(colour):
             _wide_colours(ws, f, count, weights)
             return
-        lanes.colours_fwd(
+        mlp_cpu.colours_fwd(
             count,
             colour.inputs,
             colour.hidden,
@@ -290,9 +289,9 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
         shape = Lanes.of(colour)
         d_out = ws.get("d_colour_outputs", in_blocks(m, shape.outputs))
         d_inputs = ws.get("d_colour_inputs", in_blocks(m, shift_of(needed)))
-        lanes.colours_bwd_outputs(m, a["selected"], a["rgb"], a["d_rgb"], d_out)
+        mlp_cpu.colours_bwd_outputs(m, a["selected"], a["rgb"], a["d_rgb"], d_out)
         lanes_backward(colour, m, needed, a["packed_colour"], a["colour_inputs"], d_out, d_inputs, mlp_gradient, ws.get)
-        lanes.colours_bwd_inputs(
+        mlp_cpu.colours_bwd_inputs(
             m, a["selected"], projection_stride(f), needed, shift_of(needed), d_inputs, a["d_projection"]
         )
     channels, shape = layout.channels, Lanes.of(projection)
@@ -303,14 +302,14 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
     features = ws.get("kept_features", in_blocks(k, shape.inputs))
     d_projection = ws.get("kept_d_projection", in_blocks(k, shape.outputs))
     of_features = channels, shape.inputs, a["features"], features
-    lanes.gather_blocks(k, kept, *of_features, projection.outputs, shape.outputs, a["d_projection"], d_projection)
+    mlp_cpu.gather_blocks(k, kept, *of_features, projection.outputs, shape.outputs, a["d_projection"], d_projection)
     d_features = ws.get("d_features", in_blocks(k, shape.inputs))
     weights = a["packed_projection"]
     lanes_backward(projection, k, channels, weights, features, d_projection, d_features, mlp_gradient, ws.get)
     if _in_fours(f):
         places = _fours(a["samples"], n * 4)
         stored = [_fours(a[name], n * channels) for name in ("coefficients", "basis")]
-        grids.lookup_bwd_fours(
+        grids_cpu.lookup_bwd_fours(
             k, kept, f.map.groups, shape.inputs, places, *f.tables, *stored, d_features, _fours(gradient)
         )
         return
@@ -318,14 +317,14 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
     found = [a[name][: n * channels].reshape(n, channels)[kept].reshape(-1) for name in ("coefficients", "basis")]
     places = a["samples"][: n * 4].reshape(n, 4)[kept].reshape(-1)
     rows = from_blocks(d_features, k, shape.inputs)[:, :channels].reshape(-1)
-    grids.lookup_bwd_tasks(k, f.map.groups, channels, places, *f.tables, *found, rows, gradient)
+    grids_cpu.lookup_bwd_tasks(k, f.map.groups, channels, places, *f.tables, *found, rows, gradient)
 
 
 def _with_gradient(ws: Workspace, samples: int, rays: int, columns: int) -> np.ndarray:
     """Samples worth going back through: those behind surfaces and in empty space hardly change the picture."""
     largest = ws.get("largest", in_blocks(samples, 0))
     rows, count = vectors(ws.arrays["d_projection"]), -(-samples // LANES)
-    lanes.largest_of_rows(count, columns, shift_of(columns), rows, vectors(largest))
+    mlp_cpu.largest_of_rows(count, columns, shift_of(columns), rows, vectors(largest))
     return np.flatnonzero(largest[:samples] > NEGLIGIBLE / rays).astype(np.int32)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtime import Runtime
+from taichi_vvc.runtime import Runtime
 
 
 @dataclass

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.render import make_rays, trace
+from taichi_vvc.field.shading import Background, fit_rays
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.training_rays import FrameProblem
 from taichi_vvc.kernels import geometry
-
-from .config import EncoderConfig
-from .fields import Field
-from .problem import FrameProblem
-from .render import make_rays, trace
-from .shading import Background, fit_rays
-from .workspace import Workspace
 
 
 def backdrop(config: EncoderConfig, problem: FrameProblem) -> Background:

@@ -13,22 +13,31 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.motion import (
+    LARGEST,
+    PLACE,
+    UNITS,
+    extent,
+    lattice_shape,
+    live_motion,
+    moved_grids,
+    places,
+    second_differences,
+)
+from taichi_vvc.coding.quantize import grid_offset
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.mlp import vectors
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.colour_error import distortion_step
+from taichi_vvc.fit.occupancy import watch_solid
+from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.fit.training_rays import FrameProblem
 from taichi_vvc.kernels import motion as kernels
-
-from .config import EncoderConfig
-from .distortion import distortion_step
-from .fields import Field, field_of_symbols
-from .live import live_nodes
-from .mlp import vectors
-from .motion import LARGEST, PLACE, UNITS, extent, lattice_shape, live_motion, moved_grids, places, second_differences
-from .motioncoding import encode_motion
-from .occupancy import watch_solid
-from .optimize import Reference
-from .problem import FrameProblem
-from .quantize import grid_offset
-from .runtime import aligned
-from .types import FieldLayout
-from .workspace import Workspace
+from taichi_vvc.runtime import aligned
+from taichi_vvc.types import FieldLayout
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.97, 1e-12
 _SEED = 15485863
@@ -69,7 +78,7 @@ def find_motion(
         progress: called now and then with the iteration and the mean squared error of its batch.
 
     Returns:
-        int32 of shape :func:`taichi_vvc.motion.lattice_shape`, or None where motion does not pay.
+        int32 of shape :func:`taichi_vvc.coding.motion.lattice_shape`, or None where motion does not pay.
     """
     runtime, shape = ws.runtime, lattice_shape(layout)
     live = live_nodes(layout, mask)

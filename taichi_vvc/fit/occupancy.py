@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.hull import visual_hull
+from taichi_vvc.field.grids import Field, occupy
+from taichi_vvc.field.render import CameraTable, Workspace, camera_table, make_rays, measure_opacity
+from taichi_vvc.fit.training_rays import FrameProblem, crossing_pixels
+from taichi_vvc.geometry.projection import dilate
 from taichi_vvc.kernels import march
-
-from .fields import Field, occupy
-from .geometry import dilate
-from .hull import visual_hull
-from .metrics import differs
-from .problem import FrameProblem, crossing_pixels
-from .render import CameraTable, Workspace, camera_table, make_rays, measure_opacity
-from .types import FieldLayout, SymbolFrame, View
+from taichi_vvc.media.metrics import differs
+from taichi_vvc.types import FieldLayout, SymbolFrame, View
 
 Colour = tuple[float, float, float]
 """sRGB in [0, 1]."""

@@ -16,24 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.kernels import adam, quant, update
-
-from .config import EncoderConfig
-from .deviceplan import DevicePlanner
-from .distortion import distortion_step
-from .entropy import Known, known_grids
-from .fields import Field, flat_values, make_field, map_of, occupy
-from .live import live_nodes
-from .livesymbols import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
-from .mlp import flatten, unflatten
-from .occupancy import kept_cells, missed_cells
-from .problem import FrameProblem
-from .quantize import grid_offset, grid_values, quantize_tensors, tensor_values
-from .rate import RateTables, add_laplace_gradient, plan_tables
-from .render import measure_opacity
-from .runtime import Runtime
-from .types import FieldLayout, GroupParameters, SymbolFrame
-from .workspace import Workspace
+from taichi_vvc.coding.entropy import Known, known_grids
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.quantize import grid_offset, grid_values, quantize_tensors, tensor_values
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import Field, flat_values, make_field, map_of, occupy
+from taichi_vvc.field.mlp import flatten, unflatten
+from taichi_vvc.field.render import measure_opacity
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.colour_error import distortion_step
+from taichi_vvc.fit.occupancy import kept_cells, missed_cells
+from taichi_vvc.fit.parameters import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
+from taichi_vvc.fit.rate import RateTables, add_laplace_gradient, plan_tables
+from taichi_vvc.fit.rate_on_device import DevicePlanner
+from taichi_vvc.fit.training_rays import FrameProblem
+from taichi_vvc.kernels import adam, quantize, update
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame
 
 _BETA1, _BETA2, _EPSILON = 0.8, 0.95, 1e-15
 _PLAN_EVERY = 40
@@ -266,8 +265,8 @@ def fit_frame(
                 measure_opacity(ws, state.field)
         if state.mlp_gradient is not None and iteration == freeze_at:
             _freeze_mlp(state, layout, config)
-        mode = quant.ROUND if iteration >= round_at else quant.NOISE
-        _quantize(state, mode if config.joint else quant.IDENTITY, seed, iteration)
+        mode = quantize.ROUND if iteration >= round_at else quantize.NOISE
+        _quantize(state, mode if config.joint else quantize.IDENTITY, seed, iteration)
         gradients = state.gradient, state.mlp_gradient
         error = distortion_step(ws, state.field, config, problem, *gradients, seed, iteration)
         if error is not None:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.field.grids import GridMap
+from taichi_vvc.field.mlp import vectors
 from taichi_vvc.kernels import update
-
-from .fields import GridMap
-from .mlp import vectors
-from .runtime import Runtime
-from .types import FieldLayout
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import FieldLayout
 
 # Symbols per block: enough to hide the cost of a loop's turn, few enough for all threads of a GPU.
 _BLOCK = {True: 64, False: 32}

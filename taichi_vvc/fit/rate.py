@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.coding.entropy import Known, plan_rate
+from taichi_vvc.fit.parameters import LiveSymbols
 from taichi_vvc.kernels import rate as kernels
-
-from .entropy import Known, plan_rate
-from .livesymbols import LiveSymbols
-from .runtime import Runtime
+from taichi_vvc.runtime import Runtime
 
 
 @dataclass

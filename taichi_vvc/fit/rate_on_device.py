@@ -1,8 +1,8 @@
 """The coder's choice of tables for symbols that stay on a device.
 
-Does what :func:`taichi_vvc.plan.plan_rate` does, with the same contexts, counts and tables, but for signs, which the
-fit takes as even anyway. Only counts cross to the host, where the tables are chosen, and the tables back: at the
-paper's grid sizes the host would need half a second each time.
+Does what :func:`taichi_vvc.coding.choose_tables.plan_rate` does, with the same contexts, counts and tables, but for
+signs, which the fit takes as even anyway. Only counts cross to the host, where the tables are chosen, and the tables
+back: at the paper's grid sizes the host would need half a second each time.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from taichi_vvc.coding import choose_tables, context_weights, contexts, tables
+from taichi_vvc.coding.choose_tables import Known
+from taichi_vvc.fit.parameters import LiveSymbols
+from taichi_vvc.fit.rate import RateTables, derivatives
 from taichi_vvc.kernels import contexts as kernels
-
-from . import contexts, contextsets, plan, tables
-from .livesymbols import LiveSymbols
-from .plan import Known
-from .rate import RateTables, derivatives
-from .runtime import Runtime
-from .types import FieldLayout
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import FieldLayout
 
 _MASKS = [
     sum(1 << pattern for pattern in range(1, 8) if contexts.ORDER.index(p ^ pattern) < contexts.ORDER.index(p))
@@ -52,7 +51,7 @@ class DevicePlanner:
         nodes = [int(np.prod([n + 2 for n in shape[:3]])) for shape in shapes]
         self.starts = [0, *np.cumsum(nodes).tolist()]
         self.bases = [0, *np.cumsum([n * shape[3] for n, shape in zip(nodes, shapes, strict=True)]).tolist()]
-        self.sets = [plan.weight_sets(grid) for grid in known]
+        self.sets = [choose_tables.weight_sets(grid) for grid in known]
         # Counters: of each grid's channels, and of each table of each grid and set.
         self.channels = [0, *np.cumsum([shape[3] for shape in shapes]).tolist()]
         self.slots = [0, *np.cumsum([len(sets) * contexts.TABLES for sets in self.sets]).tolist()]
@@ -118,9 +117,11 @@ class DevicePlanner:
         rows = []
         for g, sets in enumerate(self.sets):
             nodes = max(self.nodes[g + 1] - self.nodes[g], 1)
-            stated = contexts.MEANS[plan.mean_indices(sums[self.channels[g] : self.channels[g + 1]] / nodes * 2048)]
+            stated = contexts.MEANS[
+                choose_tables.mean_indices(sums[self.channels[g] : self.channels[g + 1]] / nodes * 2048)
+            ]
             for chosen in sets:
-                weights = contextsets.SETS[chosen]
+                weights = context_weights.SETS[chosen]
                 row = np.zeros(self.width, np.int32)
                 for kind, w in enumerate(weights.kinds):
                     at = kind * kernels.KIND
@@ -154,10 +155,10 @@ class DevicePlanner:
             for n, chosen in enumerate(self.sets[g]):
                 at = self.slots[g] + n * contexts.TABLES
                 magnitudes = counts[at : at + contexts.TABLES]
-                weights = contextsets.SETS[chosen]
-                indices = plan.table_indices(magnitudes, weights)
+                weights = context_weights.SETS[chosen]
+                indices = choose_tables.table_indices(magnitudes, weights)
                 frequencies = tables.context_tables(indices)
-                cost = plan.magnitude_bits(magnitudes, indices, frequencies, weights)
+                cost = choose_tables.magnitude_bits(magnitudes, indices, frequencies, weights)
                 tried.append((cost, n, magnitudes, frequencies))
             cost, n, drawn, frequencies = min(tried, key=lambda t: t[0])
             magnitude = tables.PRECISION - np.log2(frequencies[:, : tables.LARGEST + 1])
@@ -169,5 +170,5 @@ class DevicePlanner:
             kernels.rows_of_tables(b - a, a, n * _SHIFT, first, stride, self.found, self.rows)
             first += contexts.TABLES
         flat = np.concatenate(lengths).astype(np.float32)
-        slopes = self.runtime.upload(derivatives(flat, plan.SLOPE))
-        return RateTables("context", None, None, tables.LARGEST, plan.SLOPE, bits, self.rows, slopes)
+        slopes = self.runtime.upload(derivatives(flat, choose_tables.SLOPE))
+        return RateTables("context", None, None, tables.LARGEST, choose_tables.SLOPE, bits, self.rows, slopes)

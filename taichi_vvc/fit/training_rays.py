@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.errors import DataError
+from taichi_vvc.field.render import CameraTable, Workspace, camera_table, make_rays
 from taichi_vvc.kernels import march
-
-from .errors import DataError
-from .render import CameraTable, Workspace, camera_table, make_rays
-from .types import Camera, FieldLayout, View
+from taichi_vvc.types import Camera, FieldLayout, View
 
 
 @dataclass(frozen=True)

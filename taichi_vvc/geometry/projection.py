@@ -40,7 +40,7 @@ def distortion_limit(camera: Camera, k3: float = 0.0) -> float:
 
     Inside it the determinant of the Jacobian of :func:`distort` is positive. The Jacobian is symmetric and the disc
     convex, so that no two points of it share a pixel; beyond it points fold back into the image. ``k3``: the
-    coefficient of the sixth power of the radius, which only :mod:`taichi_vvc.io.lens` has. Infinite without a fold.
+    coefficient of the sixth power of the radius, which only ``capture/readers/lens.py`` has. Infinite without a fold.
     """
     return _limit(camera.k1, camera.k2, k3, math.hypot(camera.p1, camera.p2))
 

@@ -10,19 +10,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from .baselines import FINE_STEP, code_blocks, pack_floats, without_rate
-from .config import EncoderConfig
-from .entropy import encode_integers, encode_mask
-from .fields import Field, field_of_symbols, flat_values, make_field
-from .live import live_nodes
-from .mlp import flatten
-from .occupancy import first_mask
-from .optimize import FitResult, Reference, fit_frame
-from .problem import make_problem
-from .quantize import grid_offset
-from .render import Workspace
-from .sequence import MultiViewSequence
-from .types import FieldLayout, SymbolFrame
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.entropy import encode_integers, encode_mask
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.quantize import grid_offset
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import Field, field_of_symbols, flat_values, make_field
+from taichi_vvc.field.mlp import flatten
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit.occupancy import first_mask
+from taichi_vvc.fit.optimize import FitResult, Reference, fit_frame
+from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.measure.baselines import FINE_STEP, code_blocks, pack_floats, without_rate
+from taichi_vvc.types import FieldLayout, SymbolFrame
 
 _FRAME_HEADER = 8  # bytes for the lengths and the type of a frame's parts, about as in a .tvvc file
 _FINE_MLP = 2.0**-16
@@ -80,7 +80,7 @@ def independent_frames(
 def transformed_frames(
     ws: Workspace, layout: FieldLayout, config: EncoderConfig, sequence: MultiViewSequence, quality: float
 ) -> Iterator[tuple[Field, int]]:
-    """Fits without rate, whose residual grids are coded by :func:`~taichi_vvc.baselines.code_blocks`, closed loop.
+    """Fits without rate; :func:`~taichi_vvc.measure.baselines.code_blocks` codes their residual grids, closed loop.
 
     Masks and MLPs are coded as in a .tvvc file.
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from .bitstream import StreamReader
-from .config import EncoderConfig
-from .decode import Stream
-from .entropy import decode_integers, encode_grid, encode_integers
-from .errors import ConfigError
-from .live import live_nodes
-from .types import SymbolFrame
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.coding.entropy import decode_integers, encode_grid, encode_integers
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.decode import Stream
+from taichi_vvc.errors import ConfigError
+from taichi_vvc.types import SymbolFrame
 
 BLOCK = 8
 FINE_STEP = 1.0 / 1024

@@ -18,24 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from . import baselines, curves
-from .baseline_fits import independent_frames, transformed_frames
-from .bitstream import StreamWriter
-from .config import EncoderConfig, layout_of
-from .decode import open as open_stream
-from .doctor import version_of, versions
-from .encode import encode, settle_background
-from .errors import ConfigError, DataError
-from .evaluate import Figures, means
-from .evaluate import compare as compare_picture
-from .fields import Field
-from .headers import header_of, layout_of_header
-from .io.video import atomic, to_bytes, write_png
-from .metrics import composite
-from .render import Workspace, render
-from .runtime import start
-from .sequence import MultiViewSequence
-from .types import FieldLayout
+from taichi_vvc.bitstream import StreamWriter
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.headers import header_of, layout_of_header
+from taichi_vvc.config import EncoderConfig, layout_of
+from taichi_vvc.decode import open as open_stream
+from taichi_vvc.encode import encode, settle_background
+from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.measure import baselines, curves
+from taichi_vvc.measure.baseline_fits import independent_frames, transformed_frames
+from taichi_vvc.measure.doctor import version_of, versions
+from taichi_vvc.measure.evaluate import Figures, means
+from taichi_vvc.measure.evaluate import compare as compare_picture
+from taichi_vvc.media.metrics import composite
+from taichi_vvc.media.video import atomic, to_bytes, write_png
+from taichi_vvc.runtime import start
+from taichi_vvc.types import FieldLayout
 
 DEFAULT_CONFIGS = ("full", "paper", "posthoc")
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from .charts import COLOURS
-from .errors import ConfigError
-from .words import counted
+from taichi_vvc.errors import ConfigError
+from taichi_vvc.media.charts import COLOURS
+from taichi_vvc.words import counted
 
 Point = Mapping[str, Any]
 Curves = Mapping[str, Sequence[Point]]

@@ -1,7 +1,7 @@
 """Finds out what works on this machine: versions, backends that really start, memory, a short self-test.
 
 Each backend is tried in a child process with a time limit, because a missing or broken driver may end the process
-that asks for it instead of raising an error. ``python -m taichi_vvc.doctor --probe BACKEND`` is that child.
+that asks for it instead of raising an error. ``python -m taichi_vvc.measure.doctor --probe BACKEND`` is that child.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _child(arguments: list[str], timeout: float) -> dict[str, Any]:
     start = time.monotonic()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "taichi_vvc.doctor", *arguments],
+            [sys.executable, "-m", "taichi_vvc.measure.doctor", *arguments],
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -249,10 +249,10 @@ def self_test(backend: str) -> str:
     """
     import numpy as np
 
-    from taichi_vvc.entropy import decode_grid, encode_grid
+    from taichi_vvc.coding.entropy import decode_grid, encode_grid
     from taichi_vvc.errors import BackendError
-    from taichi_vvc.fields import field_of_symbols
-    from taichi_vvc.render import render
+    from taichi_vvc.field.grids import field_of_symbols
+    from taichi_vvc.field.render import render
     from taichi_vvc.runtime import start
     from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters, SymbolFrame
 

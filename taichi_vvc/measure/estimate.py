@@ -13,15 +13,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import runtime
-from .config import PRESETS, EncoderConfig, layout_of
-from .geometry import pixel_directions, with_rays
-from .hull import visual_hull
-from .live import live_nodes
-from .metrics import differs, edge_colour
-from .ratecontrol import GOES_ON
-from .sequence import MultiViewSequence
-from .types import Bounds, View
+from taichi_vvc import runtime
+from taichi_vvc.capture.hull import visual_hull
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
+from taichi_vvc.encoder.rate_control import GOES_ON
+from taichi_vvc.geometry.projection import pixel_directions, with_rays
+from taichi_vvc.media.metrics import differs, edge_colour
+from taichi_vvc.types import Bounds, View
 
 _PROBES = 4096  # pixels whose rays are followed to know what all rays meet
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from .bitstream import StreamReader
-from .decode import Stream
-from .decode import open as open_stream
-from .errors import ConfigError, DataError, OtherCameras, TruncatedStream
-from .geometry import pixels_with_rays, seen_subject
-from .io.parse import some
-from .metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
-from .render import Workspace, render
-from .runtime import start
-from .selection import NoSuchCamera
-from .sequence import MultiViewSequence, open_capture
-from .types import View
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.capture.readers.parse import some
+from taichi_vvc.capture.selection import NoSuchCamera
+from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
+from taichi_vvc.decode import Stream
+from taichi_vvc.decode import open as open_stream
+from taichi_vvc.errors import ConfigError, DataError, OtherCameras, TruncatedStream
+from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.geometry.projection import pixels_with_rays, seen_subject
+from taichi_vvc.media.metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
+from taichi_vvc.runtime import start
+from taichi_vvc.types import View
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def evaluate(
 
     Args:
         file: the .tvvc file.
-        capture: the capture, see :func:`taichi_vvc.sequence.open_capture`.
+        capture: the capture, see :func:`taichi_vvc.capture.sequence.open_capture`.
         split: ``"test"`` (cameras that were held out when the file was made), ``"train"`` or ``"all"``; None means test
             if there are such, else all. Where there are no such cameras all are compared, and an :class:`OtherCameras`
             warning says so, as it does where the capture's own split is not the file's.
-        format: the capture's layout, see :func:`taichi_vvc.sequence.open_capture`.
+        format: the capture's layout, see :func:`taichi_vvc.capture.sequence.open_capture`.
         backend: what renders, see :func:`taichi_vvc.runtime.start`.
         progress: called with (frames done, frames in all); fractions count pictures.
         observe: called with the frame's number, the view and the figures of every picture.

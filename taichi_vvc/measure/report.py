@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import __version__, charts
-from .bitstream import StreamReader
-from .decode import open as open_stream
-from .demo import side_by_side
-from .errors import DataError
-from .evaluate import Figures, coded_part, means
-from .io.video import atomic, one_line
-from .metrics import composite
-from .render import Workspace, render
-from .runtime import start
-from .types import View
+from taichi_vvc import __version__
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.capture.packaged import side_by_side
+from taichi_vvc.decode import open as open_stream
+from taichi_vvc.errors import DataError
+from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.measure.evaluate import Figures, coded_part, means
+from taichi_vvc.media import charts
+from taichi_vvc.media.metrics import composite
+from taichi_vvc.media.video import atomic, one_line
+from taichi_vvc.runtime import start
+from taichi_vvc.types import View
 
 _SMALL = 320  # pictures narrower than this are shown at twice their size
 _STYLE = """
@@ -52,7 +53,7 @@ class Report:
         self._pictures: list[tuple[int, str, str, Figures]] = []
 
     def add(self, frame: int, view: View, figures: Figures) -> None:
-        """Takes note of one picture; the ``observe`` of :func:`taichi_vvc.evaluate.evaluate`."""
+        """Takes note of one picture; the ``observe`` of :func:`taichi_vvc.measure.evaluate.evaluate`."""
         self._pictures.append((frame, view.camera.name, view.camera.split, figures))
 
     def write(self, path: str | Path, figures: dict[str, Any]) -> None:

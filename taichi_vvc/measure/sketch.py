@@ -8,9 +8,9 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from taichi_vvc.geometry import project
-from taichi_vvc.io.paths import up_direction
-from taichi_vvc.sequence import MultiViewSequence, read_views
+from taichi_vvc.capture.camera_paths import up_direction
+from taichi_vvc.capture.sequence import MultiViewSequence, read_views
+from taichi_vvc.geometry.projection import project
 from taichi_vvc.types import Bounds, Camera, View
 
 WIDTH, PLAN_HEIGHT, MARGIN = 1280, 520, 34

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.agreement import NAMED, Agreement, agreement
-from taichi_vvc.estimate import estimate
-from taichi_vvc.geometry import has_distortion, rays_hit, with_rays
-from taichi_vvc.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
+from taichi_vvc.capture.agreement import NAMED, Agreement, agreement
+from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
+from taichi_vvc.geometry.projection import has_distortion, rays_hit, with_rays
+from taichi_vvc.measure.estimate import estimate
 from taichi_vvc.types import Bounds, Camera, View
 from taichi_vvc.words import counted
 
@@ -32,7 +32,7 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     cameras' masks leave something, and ``mask_lacks``, the share of what the others show of the subject that is missing
     in it; of the worst frame, None without masks.
     ``estimates`` has for each preset what an encode of the sequence takes on this machine's CPU: ``seconds``,
-    ``memory`` and ``size`` (bytes), see :mod:`taichi_vvc.estimate`.
+    ``memory`` and ``size`` (bytes), see :mod:`taichi_vvc.measure.estimate`.
 
     Raises:
         DataError: a picture cannot be read.

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.mattes import Drawn, decide, drawn_of_palette, evidence_of, weight_of
+from taichi_vvc.media.mattes import Drawn, decide, drawn_of_palette, evidence_of, weight_of
 
 # What Pillow logs of damaged files is in our errors; without a handler the interpreter would print it.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -80,7 +80,7 @@ class LabelMask:
 
 @dataclass(frozen=True)
 class KnownMask:
-    """A mask whose kind is known, see :func:`taichi_vvc.io.mattes.decide`. See :class:`Picture`."""
+    """A mask whose kind is known, see :func:`taichi_vvc.media.mattes.decide`. See :class:`Picture`."""
 
     source: Source
     kind: str
@@ -138,7 +138,7 @@ def read_rgba(source: Source, mask: Source | None = None) -> np.ndarray:
     """One picture as (height, width, 4) uint8, sRGB with straight alpha.
 
     Pictures without alpha get 255. A mask multiplies the alpha: by its brightness (its largest channel), as labels or
-    by its own alpha, see :mod:`taichi_vvc.io.mattes`; unless it is a :class:`KnownMask`, it decides for itself. From
+    by its own alpha, see :mod:`taichi_vvc.media.mattes`; unless it is a :class:`KnownMask`, it decides for itself. From
     JPEG and video masks, values within 16 of black and white are taken for black and white. 16-bit pictures are reduced
     to 8 bit, grey ones of 32-bit numbers by what they hold; 16-bit masks without a value above 255 count as 8-bit ones.
     EXIF orientation is not applied: the calibration belongs to the pixels as stored.
@@ -230,7 +230,7 @@ def _read(source: Source) -> np.ndarray:
 
 
 def draw(source: Source) -> Drawn:
-    """The pixels of a mask, for :mod:`taichi_vvc.io.mattes`.
+    """The pixels of a mask, for :mod:`taichi_vvc.media.mattes`.
 
     Raises:
         DataError: as :func:`read_rgba`.

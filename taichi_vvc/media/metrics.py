@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import pixels_with_rays
+from taichi_vvc.geometry.projection import pixels_with_rays
 from taichi_vvc.types import View
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels
@@ -67,7 +67,7 @@ def differs(image: np.ndarray, background: Sequence[float]) -> np.ndarray:
 def psnr(a: np.ndarray, b: np.ndarray, rays: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB of values in [0, 1] over all pixels and channels; infinity if equal.
 
-    ``rays``: (H, W) bool, the pixels that count, see :func:`taichi_vvc.geometry.pixels_with_rays`; None: all.
+    ``rays``: (H, W) bool, the pixels that count (:func:`taichi_vvc.geometry.projection.pixels_with_rays`); None: all.
 
     Raises:
         DataError: the shapes differ.

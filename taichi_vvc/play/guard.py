@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from .errors import ConfigError
+from taichi_vvc.errors import ConfigError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 FARTHEST = 1e12  # world units; no bounds in a file lie farther out

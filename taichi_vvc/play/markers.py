@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .types import Camera
-from .viewport import quaternion
+from taichi_vvc.play.viewport import quaternion
+from taichi_vvc.types import Camera
 
 _FITTED, _HELD_OUT = (59, 110, 168), (224, 142, 43)
 

@@ -16,14 +16,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from .bitstream.container import StreamReader
-from .blank import blank, is_blank
-from .decode import decode_symbols
-from .errors import BackendError, ConfigError, CorruptStream, TvvcError
-from .headers import layout_of_header, unpack_group
-from .memory import Budget, default_limit, network_need
-from .motion import lattice_shape
-from .types import FieldLayout, GroupParameters, SymbolFrame
+from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.coding.headers import layout_of_header, unpack_group
+from taichi_vvc.coding.memory import Budget, default_limit, network_need
+from taichi_vvc.coding.motion import lattice_shape
+from taichi_vvc.coding.zeros import blank, is_blank
+from taichi_vvc.decode import decode_symbols
+from taichi_vvc.errors import BackendError, ConfigError, CorruptStream, TvvcError
+from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
 

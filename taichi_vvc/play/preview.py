@@ -7,12 +7,12 @@ import time
 import warnings
 from pathlib import Path
 
-from .demo import side_by_side
-from .encode import Glimpse
-from .errors import DataError, PreviewStopped
-from .io.video import write_png
-from .metrics import composite
-from .render import Workspace, render
+from taichi_vvc.capture.packaged import side_by_side
+from taichi_vvc.encode import Glimpse
+from taichi_vvc.errors import DataError, PreviewStopped
+from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.media.metrics import composite
+from taichi_vvc.media.video import write_png
 
 INTERVAL = 4.0  # seconds between pictures of a fit
 SHARE = 0.05  # of the time that looking may take

@@ -1,8 +1,8 @@
 """``tvvc view``: a player in the browser, on viser.
 
-Three kinds of threads share the work: viser's own, which bring events; the decoder's (:mod:`taichi_vvc.playback`); and
-the caller's, which alone touches the device. Events only change what is wanted; the caller's loop compares that with
-what each browser shows, and draws.
+Three kinds of threads share the work: viser's own, which bring events; the decoder's
+(:mod:`taichi_vvc.play.playback`); and the caller's, which alone touches the device. Events only change what is wanted;
+the caller's loop compares that with what each browser shows, and draws.
 """
 
 from __future__ import annotations
@@ -20,26 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from . import charts
-from .decode import Stream
-from .errors import ConfigError, DataError, TvvcError
-from .fields import Field, field_of_symbols
-from .guard import Check, guarded, number, one_of
-from .io.paths import path_document, up_direction
-from .markers import Markers, angle_of_view
-from .playback import Clock, Playback
-from .render import Workspace
-from .runtime import Runtime
-from .types import Camera, GroupParameters, SymbolFrame
-from .viewport import (
-    SHOWN,
-    SMALLEST,
-    camera_of_view,
-    draw,
-    fitted_size,
-    quaternion,
-    start_position,
-)
+from taichi_vvc.capture.camera_paths import path_document, up_direction
+from taichi_vvc.decode import Stream
+from taichi_vvc.errors import ConfigError, DataError, TvvcError
+from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.media import charts
+from taichi_vvc.play.guard import Check, guarded, number, one_of
+from taichi_vvc.play.markers import Markers, angle_of_view
+from taichi_vvc.play.playback import Clock, Playback
+from taichi_vvc.play.viewport import SHOWN, SMALLEST, camera_of_view, draw, fitted_size, quaternion, start_position
+from taichi_vvc.runtime import Runtime
+from taichi_vvc.types import Camera, GroupParameters, SymbolFrame
 
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 STEPS = ("first", "back", "next", "last")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .fields import Field
-from .render import Image, Workspace, finished, finished_rgb8, render_parts
-from .types import Camera
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.render import Image, Workspace, finished, finished_rgb8, render_parts
+from taichi_vvc.types import Camera
 
 SHOWN = ("colour", "depth", "opacity")
 SMALLEST = 64  # pixels of the longer side of a moving picture

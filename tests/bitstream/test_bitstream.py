@@ -15,19 +15,13 @@ import pytest
 import streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import ROOT
 
 from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, syntax, versions
 from taichi_vvc.bitstream.elements import Blob, Count, Cursor, Float, Ratio, Several, Text
-from taichi_vvc.errors import (
-    ConfigError,
-    CorruptStream,
-    NotATvvcFile,
-    StreamError,
-    TruncatedStream,
-    UnsupportedVersion,
-)
+from taichi_vvc.errors import ConfigError, CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "bitstream.md"
+DOCUMENT = ROOT / "docs" / "bitstream.md"
 
 
 @pytest.fixture

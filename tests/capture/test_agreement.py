@@ -15,16 +15,16 @@ from backends import runtime
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
-from taichi_vvc.agreement import agreement, settled
-from taichi_vvc.believed import views_of
-from taichi_vvc.bounds import bounds_from_masks
+from taichi_vvc.capture.agreement import agreement, settled
+from taichi_vvc.capture.bounds import bounds_from_masks
+from taichi_vvc.capture.hull import visual_hull, vote
 from taichi_vvc.config import layout_of
+from taichi_vvc.encoder.trusted_views import views_of
 from taichi_vvc.errors import MasksDisagree
-from taichi_vvc.geometry import project
-from taichi_vvc.hull import visual_hull, vote
-from taichi_vvc.occupancy import first_mask
-from taichi_vvc.problem import make_problem
-from taichi_vvc.render import Workspace
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit.occupancy import first_mask
+from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.geometry.projection import project
 from taichi_vvc.types import View
 
 CELLS = (24, 24, 24)

@@ -14,9 +14,9 @@ import pytest
 from opening import fails
 from test_readers_easyvolcap import write_calibration, write_pictures
 
-from taichi_vvc.axes import looks_like
-from taichi_vvc.bounds import bounds_from_cameras
-from taichi_vvc.sequence import open_capture
+from taichi_vvc.capture.axes import looks_like
+from taichi_vvc.capture.bounds import bounds_from_cameras
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.types import Bounds, Camera
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])

@@ -8,8 +8,8 @@ import captures
 import numpy as np
 import pytest
 
-from taichi_vvc.bounds import bounds_from_masks
-from taichi_vvc.geometry import pixel_directions, rays_hit
+from taichi_vvc.capture.bounds import bounds_from_masks
+from taichi_vvc.geometry.projection import pixel_directions, rays_hit
 from taichi_vvc.types import Bounds, Camera, View
 
 TABLE = -0.5

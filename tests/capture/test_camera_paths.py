@@ -12,9 +12,9 @@ import captures
 import numpy as np
 import pytest
 
+from taichi_vvc.capture.camera_paths import camera_path, keyframe_path, path_document, up_direction
 from taichi_vvc.errors import ConfigError, DataError
-from taichi_vvc.geometry import inside_image, project
-from taichi_vvc.io.paths import camera_path, keyframe_path, path_document, up_direction
+from taichi_vvc.geometry.projection import inside_image, project
 from taichi_vvc.types import Bounds, Camera
 
 RIG = captures.ring_cameras(8, (64, 48))

@@ -12,9 +12,9 @@ import pytest
 from test_readers_easyvolcap import write_calibration, write_pictures
 from test_readers_video import write_llff
 
+from taichi_vvc.capture.convert import convert
+from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
 from taichi_vvc.cli import run
-from taichi_vvc.io.convert import convert
-from taichi_vvc.sequence import MultiViewSequence, open_capture
 
 LENS = (-0.08, 0.02, 0.003, -0.002)
 

@@ -26,11 +26,11 @@ from test_readers_easyvolcap import write_calibration, write_pictures
 from test_readers_studio import write_inf
 
 from taichi_vvc.bitstream import versions
-from taichi_vvc.cameras import CameraCoder
+from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
+from taichi_vvc.coding.headers import header_of
+from taichi_vvc.coding.moving_cameras import CameraCoder
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.errors import LONGEST_LINE, ConfigError, DataError
-from taichi_vvc.headers import header_of
-from taichi_vvc.sequence import MultiViewSequence, open_capture
 from taichi_vvc.types import FieldLayout, GridLevel
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?(?![\w.])")

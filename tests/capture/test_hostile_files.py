@@ -17,18 +17,20 @@ import numpy as np
 import pytest
 from commands import expect_error
 from PIL import EpsImagePlugin, Image
+from places import ROOT
 from test_hostile_captures import LONG, is_refused_in_one_line_or_read
 from test_readers_colmap import write_model
 from test_readers_studio import write_object, write_smc, write_zju
 from test_readers_video import write_llff
 
+from taichi_vvc.capture.frame_rates import frame_rate
+from taichi_vvc.capture.readers import safepickle
+from taichi_vvc.capture.readers.footage import natural
+from taichi_vvc.capture.readers.npy import load_numbers
+from taichi_vvc.capture.readers.parse import short
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError, TvvcError
-from taichi_vvc.io import images, safepickle
-from taichi_vvc.io.footage import natural
-from taichi_vvc.io.npy import load_numbers
-from taichi_vvc.io.parse import short
-from taichi_vvc.rates import frame_rate
-from taichi_vvc.sequence import open_capture
+from taichi_vvc.media import images
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +327,7 @@ def test_only_the_formats_of_the_documentation_are_tried(tmp_path: Path, monkeyp
         with pytest.raises(DataError, match=r"a\.png: expected an image in PNG, JPEG, .* or PPM, found none of them"):
             images.read_rgba(tmp_path / "a.png")
     assert not started
-    documented = (Path(__file__).parent.parent / "docs/capture.md").read_text(encoding="utf-8")
+    documented = (ROOT / "docs/capture.md").read_text(encoding="utf-8")
     for kind in images.FORMATS:
         options = {"lossless": True} if kind == "WEBP" else {}
         Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "b.png", kind, **options)

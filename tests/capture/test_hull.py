@@ -8,7 +8,8 @@ import captures
 import numpy as np
 import pytest
 
-from taichi_vvc.geometry import (
+from taichi_vvc.capture.hull import carve, visual_hull
+from taichi_vvc.geometry.projection import (
     closest_point,
     distort,
     distortion_limit,
@@ -17,7 +18,6 @@ from taichi_vvc.geometry import (
     project,
     undistort,
 )
-from taichi_vvc.hull import carve, visual_hull
 from taichi_vvc.types import Bounds, Camera, View
 
 LENS = (-0.15, 0.06, 0.004, -0.003)

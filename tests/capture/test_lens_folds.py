@@ -12,19 +12,26 @@ import pytest
 import tiny
 from PIL import Image
 
-from taichi_vvc.believed import believed_views
-from taichi_vvc.bounds import bounds_from_masks
+from taichi_vvc.capture.bounds import bounds_from_masks
+from taichi_vvc.capture.hull import visual_hull
+from taichi_vvc.capture.readers.lens import undistortion
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.encode import encode
+from taichi_vvc.encoder.trusted_views import believed_views
 from taichi_vvc.errors import DataError
-from taichi_vvc.estimate import work_of
-from taichi_vvc.evaluate import compare, evaluate
-from taichi_vvc.geometry import distort, distortion_limit, pixel_directions, pixels_with_rays, project, undistort
-from taichi_vvc.hull import visual_hull
-from taichi_vvc.io.lens import undistortion
-from taichi_vvc.io.survey import survey
-from taichi_vvc.metrics import edge_colour
-from taichi_vvc.sequence import open_capture
+from taichi_vvc.geometry.projection import (
+    distort,
+    distortion_limit,
+    pixel_directions,
+    pixels_with_rays,
+    project,
+    undistort,
+)
+from taichi_vvc.measure.estimate import work_of
+from taichi_vvc.measure.evaluate import compare, evaluate
+from taichi_vvc.measure.survey import survey
+from taichi_vvc.media.metrics import edge_colour
 from taichi_vvc.types import Bounds, Camera, View
 
 FOLDED = (0.028, -1.49, 0.0, 0.0)

@@ -13,8 +13,8 @@ import pytest
 from layouts import opened, save
 from PIL import Image
 
-from taichi_vvc.io.images import read_rgba
-from taichi_vvc.sequence import MultiViewSequence, open_capture
+from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
+from taichi_vvc.media.images import read_rgba
 
 SIZE = 32
 CAMERAS, FRAMES = 3, 3

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import taichi_vvc as tv
+from taichi_vvc.capture.frame_rates import frame_rate
+from taichi_vvc.capture.selection import NoSuchCamera, find_cameras
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.rates import frame_rate
-from taichi_vvc.selection import NoSuchCamera, find_cameras
 from taichi_vvc.types import Bounds
 
 NAMES = ["cam00", "cam01", "cam02", "cam10", "side*", "a,b", "-x"]

@@ -18,11 +18,11 @@ import pytest
 from opening import changed_copies, fails, small_capture
 from PIL import Image
 
+from taichi_vvc.capture.readers.transforms import parse_pose
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import project
-from taichi_vvc.io.images import read_rgba
-from taichi_vvc.io.transforms import parse_pose
-from taichi_vvc.sequence import open_capture
+from taichi_vvc.geometry.projection import project
+from taichi_vvc.media.images import read_rgba
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from opening import fails, small_capture
 from PIL import Image
 
-from taichi_vvc.bounds import bounds_from_cameras, bounds_from_masks
+from taichi_vvc.capture.bounds import bounds_from_cameras, bounds_from_masks
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.cli import run
 from taichi_vvc.cli.capture import Box, describe_capture
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.geometry import pixel_directions
-from taichi_vvc.io.images import area_reduce, reduced_size
-from taichi_vvc.sequence import open_capture
+from taichi_vvc.geometry.projection import pixel_directions
+from taichi_vvc.media.images import area_reduce, reduced_size
 from taichi_vvc.types import Bounds, Camera, View
 
 

@@ -13,8 +13,8 @@ import pytest
 from opening import changed_copies, fails, small_capture
 from PIL import Image
 
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.sequence import open_capture
 
 
 @pytest.fixture(scope="module")

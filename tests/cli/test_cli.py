@@ -180,7 +180,7 @@ def test_unexpected_errors_are_one_line_unless_debug(capfd, monkeypatch, tmp_pat
         assert "Traceback" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["click", "taichi_vvc.doctor", "taichi_vvc.cli.doctor"])
+@pytest.mark.parametrize("module", ["click", "taichi_vvc.measure.doctor", "taichi_vvc.cli.doctor"])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_ctrl_c_while_modules_load_is_status_130(python, module: str, form: str) -> None:
     code = f"""

@@ -16,7 +16,7 @@ import taichi_vvc as tv
 from taichi_vvc.cli import run
 from taichi_vvc.cli.decode import select_cameras
 from taichi_vvc.errors import BackendError, ConfigError, OtherCameras
-from taichi_vvc.evaluate import coded_part, evaluate
+from taichi_vvc.measure.evaluate import coded_part, evaluate
 from taichi_vvc.runtime import start
 
 CHOICE = ("--frames", "1:5:3", "--cameras=-cam00", "--test-cameras", "cam01,cam04", "--fps", "60")

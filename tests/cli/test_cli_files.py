@@ -16,6 +16,7 @@ from captures import write_capture
 from commands import CAMERAS, CHILD, FRAMES, SIZE, encode_tiny, expect_error, tiny_preset
 from conftest import child_environment
 from PIL import Image
+from places import DATA
 
 import taichi_vvc
 from taichi_vvc.cli import run
@@ -96,7 +97,7 @@ def test_verify_prints_the_hash_of_the_symbols(coded, capfd) -> None:
 
 def test_info_tells_the_version_of_the_file(capfd) -> None:
     for version in (1, 4):
-        file = Path(__file__).parent / "data" / f"golden_v{version}.tvvc"
+        file = DATA / f"golden_v{version}.tvvc"
         assert run(["info", str(file), "--json"]) == 0
         assert json.loads(capfd.readouterr().out)["version"] == version
 
@@ -196,7 +197,7 @@ def test_eval_computes_what_it_says(coded, capture, capfd) -> None:
     for number, row in enumerate(figures["per_frame"]):
         rgba = np.asarray(Image.open(capture / "images" / camera.name / f"{number:04d}.png")) / 255.0
         truth = rgba[..., :3] * rgba[..., 3:] + np.array(figures["background"]) * (1 - rgba[..., 3:])
-        shown = taichi_vvc.render(stream[number], camera, stream.background).colour
+        shown = taichi_vvc.field.render(stream[number], camera, stream.background).colour
         assert row["psnr"] == pytest.approx(-10 * np.log10(np.mean((truth - shown) ** 2)), abs=1e-3)
 
 

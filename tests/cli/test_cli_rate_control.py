@@ -16,7 +16,7 @@ from taichi_vvc.cli import run
 from taichi_vvc.cli.encode import command as encode_command
 from taichi_vvc.config import PRESETS, lambda_of_crf
 from taichi_vvc.errors import ConfigError, TargetMissed
-from taichi_vvc.evaluate import evaluate
+from taichi_vvc.measure.evaluate import evaluate
 from taichi_vvc.runtime import start
 
 FRAMES, GROUP = 6, 2

@@ -15,9 +15,9 @@ from PIL import Image
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
-from taichi_vvc.io.paths import keyframe_path
-from taichi_vvc.io.video import read_depth_png
-from taichi_vvc.render import render
+from taichi_vvc.capture.camera_paths import keyframe_path
+from taichi_vvc.field.render import render
+from taichi_vvc.media.video import read_depth_png
 
 FRAMES, SIZE = 5, 24
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from captures import write_capture
 from PIL import Image
+from places import ROOT
 
 import taichi_vvc
+from taichi_vvc.capture.packaged import capture_path, side_by_side
 from taichi_vvc.cli import run
 from taichi_vvc.config import PRESETS
-from taichi_vvc.demo import capture_path, side_by_side
 
-EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 QUICK = dataclasses.replace(
     PRESETS["ultrafast"], rays=256, key_iterations=20, inter_iterations=10, occupancy_cells=24, steps_per_side=48
 )
@@ -32,7 +33,7 @@ def test_the_package_carries_its_capture() -> None:
 
 def test_demo_writes_its_three_files_and_a_table(tmp_path, capfd, monkeypatch) -> None:
     small = write_capture(tmp_path / "capture", cameras=4, frames=2, size=24)
-    monkeypatch.setattr("taichi_vvc.demo.CAPTURE", small)
+    monkeypatch.setattr("taichi_vvc.capture.packaged.CAPTURE", small)
     monkeypatch.setattr("taichi_vvc.cli.demo.settings_of_demo", lambda: QUICK)
     monkeypatch.setattr("taichi_vvc.cli.demo.SIZE", (16, 16))
     out = tmp_path / "out"

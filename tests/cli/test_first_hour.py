@@ -9,10 +9,10 @@ from pathlib import Path
 import captures
 import pytest
 from commands import tiny_preset
+from places import ROOT
 
 from taichi_vvc.cli import run
 
-ROOT = Path(__file__).resolve().parent.parent
 # What a test has no time for.
 QUICKLY = {"--preset fast": "--preset tiny", "--size 640x480": "--size 32x24"}
 

@@ -9,7 +9,8 @@ import pytest
 import streams
 from backends import down, runtime
 
-from taichi_vvc import contextsets, entropy, integers, plan, rate, side, tables
+from taichi_vvc.coding import choose_tables, context_weights, entropy, integer_arrays, small_integers, tables
+from taichi_vvc.fit import rate
 
 
 def reference_of(before: np.ndarray) -> np.ndarray:
@@ -43,9 +44,9 @@ def test_the_weight_set_is_the_cheaper_one(monkeypatch: pytest.MonkeyPatch) -> N
         coded = entropy.encode_grid(now, live, known)
         chosen.add(coded.payload[0] >> 4)
         alternatives = []
-        for number in plan.weight_sets(known):
+        for number in choose_tables.weight_sets(known):
             with monkeypatch.context() as patch:
-                patch.setattr(plan, "weight_sets", lambda known, number=number: [number])
+                patch.setattr(choose_tables, "weight_sets", lambda known, number=number: [number])
                 alternatives.append(bits_of(now, live, known))
         assert len(alternatives) == 2
         lost, total = lost + coded.bits - min(alternatives), total + coded.bits
@@ -66,13 +67,13 @@ def test_tables_are_stated_where_that_pays(sort: str, monkeypatch: pytest.Monkey
     )
     for cases in (list(grids(sort)), [large]):
         # One set, so that only the tables differ.
-        number = plan.weight_sets(cases[0][2])[0]
+        number = choose_tables.weight_sets(cases[0][2])[0]
         with monkeypatch.context() as patch:
-            patch.setattr(plan, "weight_sets", lambda known, number=number: [number])
+            patch.setattr(choose_tables, "weight_sets", lambda known, number=number: [number])
             chosen = sum(bits_of(*case) for case in cases)
-            patch.setattr(plan, "_worth", lambda default, fitted, hits, misses: default)
+            patch.setattr(choose_tables, "_worth", lambda default, fitted, hits, misses: default)
             default = sum(bits_of(*case) for case in cases)
-            patch.setattr(plan, "_worth", lambda default, fitted, hits, misses: fitted)
+            patch.setattr(choose_tables, "_worth", lambda default, fitted, hits, misses: fitted)
             fitted = sum(bits_of(*case) for case in cases)
         assert chosen < fitted and chosen < default * (1.005 if len(cases) > 1 else 0.99)
 
@@ -88,15 +89,15 @@ def test_no_single_table_would_better_be_another(what: str, monkeypatch: pytest.
     alike = np.where(np.random.default_rng(0).random((12, 12, 12, 1)) < 0.06, -1, 1).astype(np.int32)
     alike = alike, np.ones(alike.shape[:3], bool), entropy.NOTHING
     for now, live, known in [*grids("key", 12), *grids("second", 12), large, alike]:
-        calls: list[tuple[np.ndarray, contextsets.WeightSet]] = []
-        usual: Callable = getattr(plan, name)
+        calls: list[tuple[np.ndarray, context_weights.WeightSet]] = []
+        usual: Callable = getattr(choose_tables, name)
 
         def watched(counts, weights, usual=usual, calls=calls):
             calls.append((counts, weights))
             return usual(counts, weights)
 
         with monkeypatch.context() as patch:
-            patch.setattr(plan, name, watched)
+            patch.setattr(choose_tables, name, watched)
             chosen_bits = bits_of(now, live, known)
             ((counts, weights),) = calls
             chosen = usual(counts, weights)
@@ -110,21 +111,21 @@ def test_no_single_table_would_better_be_another(what: str, monkeypatch: pytest.
             for place in np.ndindex(*chosen.shape):
                 # Where nothing meets a table there is nothing to gain; what large differences take is only estimated.
                 difference = abs(int(fitted[place] - default[place]))
-                if not 0 < difference < side.ESCAPE or not hits[place] + misses[place]:
+                if not 0 < difference < small_integers.ESCAPE or not hits[place] + misses[place]:
                     continue
                 other = chosen.copy()
                 other[place] = default[place] + fitted[place] - chosen[place]
-                patch.setattr(plan, name, lambda counts, weights, other=other: other)
+                patch.setattr(choose_tables, name, lambda counts, weights, other=other: other)
                 assert chosen_bits <= bits_of(now, live, known) + 0.01
                 exchanged += 1
     assert exchanged > 50
 
 
 def test_the_stated_means_serve_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases, usual, bits = list(grids("key")), plan.mean_indices, {}
+    cases, usual, bits = list(grids("key")), choose_tables.mean_indices, {}
     for shift in (-8, 0, 8):
         with monkeypatch.context() as patch:
-            patch.setattr(plan, "mean_indices", lambda mean, shift=shift: np.clip(usual(mean) + shift, 0, 60))
+            patch.setattr(choose_tables, "mean_indices", lambda mean, shift=shift: np.clip(usual(mean) + shift, 0, 60))
             bits[shift] = sum(bits_of(*case) for case in cases)
     assert bits[0] == min(bits.values())
     np.testing.assert_array_equal(usual(np.array([0.0, 1.0, 2048.0, 15 * 2048.0])), [0, 0, 44, 60])
@@ -144,11 +145,11 @@ def test_the_order_of_escapes_costs_least() -> None:
         excess = np.random.default_rng(seed).integers(0, largest + 1, 30)
         costs = []
         for order in range(16):
-            counter = side.BitCounter()
-            side.write_escapes(counter, excess + side.ESCAPE, order)
+            counter = small_integers.BitCounter()
+            small_integers.write_escapes(counter, excess + small_integers.ESCAPE, order)
             # The classes' table has one bit per class, as Exp-Golomb codes have.
             costs.append(counter.bits)
-        assert costs[side.best_escape_shift(excess)] == min(costs)
+        assert costs[small_integers.best_escape_shift(excess)] == min(costs)
 
 
 def test_laplace_scales_cost_least(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,7 @@ def test_laplace_scales_cost_least(monkeypatch: pytest.MonkeyPatch) -> None:
         costs = []
         for scale in range(0, tables.LEVELS, 3):
             with monkeypatch.context() as patch:
-                patch.setattr(plan, "_laplace_scales", lambda values, scale=scale: np.array([scale]))
+                patch.setattr(choose_tables, "_laplace_scales", lambda values, scale=scale: np.array([scale]))
                 costs.append(bits_of(now, live, entropy.NOTHING, "laplace"))
         # Stating a scale far from the usual one takes a few bits more.
         assert chosen <= min(costs) + 4
@@ -175,13 +176,13 @@ def test_integers_take_the_table_before_where_that_is_cheaper(monkeypatch: pytes
             lengths = {}
             for own in (True, False):
                 with monkeypatch.context() as patch:
-                    usual = integers._is_cheaper
+                    usual = integer_arrays._is_cheaper
 
                     def forced(fitted, current, counts, own=own, usual=usual):
                         # The first array has no table before it, and one that lacks a bucket cannot be taken.
                         return own or counts.size > current.size + 1
 
-                    patch.setattr(integers, "_is_cheaper", forced)
+                    patch.setattr(integer_arrays, "_is_cheaper", forced)
                     lengths[own] = len(entropy.encode_integers([first, second]))
             taken.add(lengths[True] < lengths[False])
             # A word of 32 bits is what the range coder ends with.

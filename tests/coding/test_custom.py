@@ -8,7 +8,7 @@ import streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taichi_vvc.custom import decode_with_contexts, encode_with_contexts
+from taichi_vvc.coding.custom import decode_with_contexts, encode_with_contexts
 from taichi_vvc.errors import ConfigError, CorruptStream
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from taichi_vvc import motioncoding
-from taichi_vvc.entropy import encode_grid, encode_integers
+from taichi_vvc.coding import displacements
+from taichi_vvc.coding.displacements import SPATIAL, TEMPORAL, decode_motion, encode_motion
+from taichi_vvc.coding.entropy import encode_grid, encode_integers
 from taichi_vvc.errors import CorruptStream
-from taichi_vvc.motioncoding import SPATIAL, TEMPORAL, decode_motion, encode_motion
 
 
 def lattice(shape: tuple[int, int, int] = (9, 6, 10), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +84,7 @@ def test_the_documents_decoder_finds_the_same(shape: tuple[int, int, int]) -> No
 def test_many_nodes_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     known, motion = lattice()
     whole = encode_motion(motion, known, None)
-    monkeypatch.setattr(motioncoding, "_CHUNK", 5)
+    monkeypatch.setattr(displacements, "_CHUNK", 5)
     assert encode_motion(motion, known, None) == whole
     np.testing.assert_array_equal(decode_motion(whole, known, None), motion)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from plain_decoder import documented_rows, documented_sets
 
-from taichi_vvc import contextsets, entropy, masks
+from taichi_vvc.coding import context_weights, entropy, occupancy_masks
 from taichi_vvc.errors import ConfigError, CorruptStream
 
 SHAPE = (10, 8, 9, 3)
@@ -104,7 +104,7 @@ PINNED: list[str] = [
 def test_pinned_grids_decode(payload: str) -> None:
     """A change of the format must be meant: it needs a new format version once files are about."""
     data = bytes.fromhex(payload)
-    weights = contextsets.SETS[data[0] >> 4]
+    weights = context_weights.SETS[data[0] >> 4]
     now, live, before = pinned_symbols(weights.previous)
     reference = known_of(now).reference if weights.previous or weights.reference else None
     known = entropy.Known(before, reference)
@@ -113,7 +113,7 @@ def test_pinned_grids_decode(payload: str) -> None:
 
 
 def test_every_model_is_pinned() -> None:
-    assert [payload[:2] for payload in PINNED] == ["01", *(f"{chosen}0" for chosen in range(len(contextsets.SETS)))]
+    assert [payload[:2] for payload in PINNED] == ["01", *(f"{chosen}0" for chosen in range(len(context_weights.SETS)))]
 
 
 def pinned_symbols(previous: bool):
@@ -244,17 +244,17 @@ def test_plans_of_empty_grids() -> None:
 
 
 def test_the_document_has_the_weights() -> None:
-    rows = [[chosen, s.previous, s.reference, s.stated] for chosen, s in enumerate(contextsets.SETS)]
+    rows = [[chosen, s.previous, s.reference, s.stated] for chosen, s in enumerate(context_weights.SETS)]
     assert documented_rows("sets") == rows
     expected = []
-    for chosen, weights in enumerate(contextsets.SETS):
+    for chosen, weights in enumerate(context_weights.SETS):
         expected += [[chosen, kind, *w.known, w.prefix, w.mean] for kind, w in enumerate(weights.kinds)]
     assert documented_rows("weights") == expected
     tables = [
         [chosen, *indices]
-        for chosen, weights in enumerate(contextsets.SETS)
+        for chosen, weights in enumerate(context_weights.SETS)
         for indices in (weights.zero, weights.first, weights.later, weights.signs)
     ]
     assert documented_rows("default indices") == tables
-    sets = (*masks._WEIGHTS_KEY.items(), *masks._WEIGHTS_INTER.items())
+    sets = (*occupancy_masks._WEIGHTS_KEY.items(), *occupancy_masks._WEIGHTS_INTER.items())
     assert documented_rows("mask weights") == [[*key, *weights] for key, weights in sets]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from taichi_vvc import entropy, integers
+from taichi_vvc.coding import entropy, integer_arrays
 from taichi_vvc.errors import CorruptStream
 
 
@@ -37,10 +37,10 @@ def test_weights_cost_little_more_than_their_entropy() -> None:
 
 def test_buckets_cover_all_magnitudes() -> None:
     magnitudes = np.concatenate([np.arange(5000), [(1 << 20) - 1, 1 << 20]])
-    buckets = integers.bucket_of(magnitudes)
-    assert buckets.max() < integers.BUCKETS
+    buckets = integer_arrays.bucket_of(magnitudes)
+    assert buckets.max() < integer_arrays.BUCKETS
     for magnitude, bucket in zip(magnitudes.tolist(), buckets.tolist(), strict=True):
-        base, bits = integers.bucket_base(bucket)
+        base, bits = integer_arrays.bucket_base(bucket)
         assert base <= magnitude < base + (1 << bits)
 
 

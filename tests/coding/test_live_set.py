@@ -8,12 +8,12 @@ import reference
 from backends import down, ints, random_grids, runtime, small_layout, up
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from taichi_vvc.kernels import channels as kernels
-from taichi_vvc.kernels import quant
+from taichi_vvc.kernels import grids_gpu as kernels
+from taichi_vvc.kernels import quantize
 
-from taichi_vvc.fields import flat_values, map_of
-from taichi_vvc.live import live_nodes
-from taichi_vvc.livesymbols import gather_live, make_live, scatter_live, shrink_live
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.field.grids import flat_values, map_of
+from taichi_vvc.fit.parameters import gather_live, make_live, scatter_live, shrink_live
 from taichi_vvc.types import FieldLayout, GridLevel
 
 # Tiles longer and shorter than a cell, as long as the bounds, and of lengths that float32 does not hold.
@@ -138,10 +138,10 @@ def test_live_symbols_gather_and_scatter() -> None:
 
     # Each symbol's place is where its grid's value lies in the flat array.
     values = up(np.zeros(grid_map.size))
-    quant.quantize_fwd(
+    quantize.quantize_fwd(
         0,
         symbols.count,
-        quant.IDENTITY,
+        quantize.IDENTITY,
         0.5,
         0.0,
         0,

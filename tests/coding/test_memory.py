@@ -11,25 +11,27 @@ import pytest
 import streams
 from backends import runtime
 from commands import expect_error
+from places import DATA
 
 import taichi_vvc as tv
-from taichi_vvc import blank, memory, motion, motioncoding
 from taichi_vvc.bitstream import FrameData, Level, StreamReader, StreamWriter
 from taichi_vvc.cli import run
 from taichi_vvc.cli.options import MemorySize
+from taichi_vvc.coding import displacements, memory, motion
+from taichi_vvc.coding import zeros as blank
+from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.entropy import decode_integers, encode_grid, encode_mask, known_grids
+from taichi_vvc.coding.headers import pack_group
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.memory import Budget
+from taichi_vvc.coding.motion import lattice_shape, live_motion
 from taichi_vvc.config import PRESETS, layout_of
 from taichi_vvc.decode import decode_symbols
-from taichi_vvc.entropy import decode_integers, encode_grid, encode_mask, known_grids
 from taichi_vvc.errors import ConfigError, MemoryLimitExceeded
-from taichi_vvc.headers import pack_group
-from taichi_vvc.live import live_nodes
-from taichi_vvc.memory import Budget
-from taichi_vvc.motion import lattice_shape, live_motion
-from taichi_vvc.motioncoding import encode_motion
-from taichi_vvc.playback import Playback, pack, unpack
+from taichi_vvc.play.playback import Playback, pack, unpack
 from taichi_vvc.types import Bounds, FieldLayout, GridLevel, SymbolFrame
 
-GOLDEN = Path(__file__).parent / "data" / "golden_v3.tvvc"
+GOLDEN = DATA / "golden_v3.tvvc"
 MEGABYTE = 1 << 20
 
 
@@ -160,7 +162,7 @@ def test_fine_motion_in_a_large_mask_is_refused_before_it_is_decoded(tmp_path: P
     moving = replace(zeros(1, 2), motion=b"\x03\x00\x00\x00\x00")
     frames = [zeros(0, 2, encode_mask(mask, None)), moving]
     path = written(tmp_path / "a.tvvc", large | {"motion_block": 1, "steps_per_side": 500}, frames)
-    monkeypatch.setattr(motioncoding, "decode_integers", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(displacements, "decode_integers", lambda *_: pytest.fail("it was decoded"))
     with tv.open(path, memory_limit=4 << 30) as stream:
         with pytest.raises(MemoryLimitExceeded, match=r"frame 1 takes up to \d+(\.\d)? GiB .* --memory-limit"):
             stream.symbols(1)

@@ -13,16 +13,16 @@ from backends import down, runtime, up
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
-from taichi_vvc import motion
+from taichi_vvc.coding import motion
+from taichi_vvc.coding.displacements import SPATIAL, TEMPORAL, encode_motion
+from taichi_vvc.coding.entropy import encode_grid
+from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_symbols
-from taichi_vvc.entropy import encode_grid
 from taichi_vvc.errors import ConfigError, CorruptStream
-from taichi_vvc.fields import field_of_symbols
-from taichi_vvc.live import live_nodes
-from taichi_vvc.metrics import psnr
-from taichi_vvc.motioncoding import SPATIAL, TEMPORAL, encode_motion
-from taichi_vvc.motionsearch import Mover
-from taichi_vvc.optimize import Reference
+from taichi_vvc.field.grids import field_of_symbols
+from taichi_vvc.fit.motion_search import Mover
+from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.media.metrics import psnr
 from taichi_vvc.types import Bounds, FieldLayout, GridLevel, GroupParameters, SymbolFrame
 
 # Unequal sides, blocks that do not divide them, a level beyond the bounds and one that repeats.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from taichi_vvc import entropy, masks
+from taichi_vvc.coding import entropy, occupancy_masks
 from taichi_vvc.errors import CorruptStream
 
 
@@ -36,7 +36,7 @@ def test_a_moving_person_costs_little() -> None:
 def test_mask_passes_cover_every_cell_once() -> None:
     shape = (9, 6, 11)
     visits = np.zeros(shape, int)
-    steps = masks.walk(shape, None)
+    steps = occupancy_masks.walk(shape, None)
     part = next(steps)
     while True:
         visits[part.cells] += 1

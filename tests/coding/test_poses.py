@@ -21,10 +21,10 @@ import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader, StreamWriter, syntax, versions
 from taichi_vvc.bitstream.poses import CameraTrack, header_states, parse_cameras
 from taichi_vvc.bitstream.syntax import SequenceHeader
-from taichi_vvc.cameras import CameraCoder, CameraReader, cameras_of_states
+from taichi_vvc.coding.headers import cameras_of_header, header_of
+from taichi_vvc.coding.moving_cameras import CameraCoder, CameraReader, cameras_of_states
 from taichi_vvc.config import layout_of
 from taichi_vvc.errors import ConfigError, CorruptStream
-from taichi_vvc.headers import cameras_of_header, header_of
 from taichi_vvc.types import Bounds, Camera
 
 CONFIG = tv.EncoderConfig(**{**ONE_LEVEL, "background": (0, 0, 0)})

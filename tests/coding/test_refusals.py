@@ -10,13 +10,14 @@ import pytest
 import streams
 from backends import runtime
 
-from taichi_vvc import entropy, metrics, plan, tables
-from taichi_vvc.baselines import quantisation_table
 from taichi_vvc.bitstream import GroupHeader
-from taichi_vvc.entropy import decode_grid, decode_mask
+from taichi_vvc.coding import choose_tables, entropy, tables
+from taichi_vvc.coding.entropy import decode_grid, decode_mask
+from taichi_vvc.coding.headers import pack_group, unpack_group
+from taichi_vvc.coding.quantize import quantize_tensors
 from taichi_vvc.errors import BackendError, ConfigError, CorruptStream, DataError
-from taichi_vvc.headers import pack_group, unpack_group
-from taichi_vvc.quantize import quantize_tensors
+from taichi_vvc.measure.baselines import quantisation_table
+from taichi_vvc.media import metrics
 from taichi_vvc.runtime import start
 
 SHAPE = (4, 5, 6, 2)
@@ -42,9 +43,9 @@ ZEROS = np.zeros(SHAPE, np.int32)
 )
 def test_grids_that_do_not_fit_together(change: dict, what: str) -> None:
     given = {"residual": np.zeros(SHAPE, np.int32), "live": np.ones(SHAPE[:3], bool), "known": entropy.NOTHING}
-    plan.check(**given, model="context")
+    choose_tables.check(**given, model="context")
     with pytest.raises(ValueError, match=f"expected .*{what}"):
-        plan.check(**{**given, **change}, model="context")
+        choose_tables.check(**{**given, **change}, model="context")
 
 
 @pytest.mark.parametrize("change", [(0, 5), (3, -1), (16, 1)])

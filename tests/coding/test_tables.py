@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from taichi_vvc import entropy, side, tables
+from taichi_vvc.coding import entropy, small_integers, tables
 
 
 def test_probabilities_follow_the_formula() -> None:
@@ -95,8 +95,8 @@ def test_the_documented_range_decoder_agrees() -> None:
 def test_side_integers_and_escapes_round_trip() -> None:
     values = np.array([0, -1, 15, -16, 17, 96, -95, 1 << 20, -(1 << 20), 0])
     writer = entropy.RangeWriter()
-    side.write_side(writer, values)
+    small_integers.write_side(writer, values)
     reader = entropy.RangeReader(writer.payload())
-    assert side.read_side(reader, values.size).tolist() == values.tolist()
+    assert small_integers.read_side(reader, values.size).tolist() == values.tolist()
     reader.finish()
     assert plain_decoder.side(independent_reader.RangeDecoder(writer.payload()), values.size) == values.tolist()

@@ -12,14 +12,15 @@ import captures
 import numpy as np
 import pytest
 from backends import runtime
+from places import DATA
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import FrameData, GroupHeader, StreamReader
-from taichi_vvc.codedframe import CodedFrame, GroupWatch
-from taichi_vvc.metrics import composite
-from taichi_vvc.position import position_behind
-from taichi_vvc.sequence import MultiViewSequence
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
+from taichi_vvc.encoder.resume import position_behind
+from taichi_vvc.media.metrics import composite
 
 ENCODER = importlib.import_module("taichi_vvc.encode")
 CONFIG = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 100, "background": (255, 255, 255)})
@@ -170,7 +171,7 @@ def test_the_watch_says_what_is_lost_and_when_to_try_again() -> None:
 
 def test_a_resumed_encode_knows_where_it_stands() -> None:
     """Of a file whose second group begins with frame 3 and shares the first one's MLPs."""
-    path = Path(__file__).parent / "data" / "golden_v3.tvvc"
+    path = DATA / "golden_v3.tvvc"
     for done, expected in ((0, (0, 0, 0, 0)), (1, (1, 0, 0, 0)), (3, (3, 0, 0, 0)), (4, (4, 1, 3, 0))):
         found = position_behind(path, done)
         assert (found.number, found.group, found.first_of_group, found.first_with_mlp) == expected

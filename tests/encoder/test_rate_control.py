@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
-from taichi_vvc.errors import ConfigError
-from taichi_vvc.ratecontrol import (
+from taichi_vvc.encoder.first_lambda import find_start
+from taichi_vvc.encoder.rate_control import (
     TOLERANCE_PSNR,
     TOLERANCE_RATE,
     Controller,
@@ -23,7 +23,7 @@ from taichi_vvc.ratecontrol import (
     restored,
     target_of,
 )
-from taichi_vvc.ratesearch import find_start
+from taichi_vvc.errors import ConfigError
 
 FPS = Fraction(25)
 EXTRA = 3000

@@ -12,11 +12,21 @@ import numpy as np
 import pytest
 import streams
 
-from taichi_vvc import steering
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.config import PRESETS
-from taichi_vvc.ratecontrol import FIRST, INTER, LATER, Controller, Outcome, Target, kinds_ahead, solve, target_of
-from taichi_vvc.ratesearch import find_start
+from taichi_vvc.encoder import targets
+from taichi_vvc.encoder.first_lambda import find_start
+from taichi_vvc.encoder.rate_control import (
+    FIRST,
+    INTER,
+    LATER,
+    Controller,
+    Outcome,
+    Target,
+    kinds_ahead,
+    solve,
+    target_of,
+)
 
 FPS = Fraction(25)
 LAMBDA = 1e-3
@@ -177,19 +187,19 @@ def test_header_and_index_are_known_beforehand(tmp_path: Path) -> None:
         end = reader.frames[-1].offset + reader.frames[-1].size
         index, fixed = len(data) - end, reader.header_bytes + len(data) - end
     config = type(PRESETS["fast"])(bitrate=400.0, keyint=5)
-    found = steering.file_target(config, 15, FPS, streams.header())
+    found = targets.file_target(config, 15, FPS, streams.header())
     # Real frames have more bytes, the number of which takes a byte more.
     assert found is not None and fixed <= found.extra <= fixed + 20 and index > 60
-    assert steering.file_target(PRESETS["fast"], 15, FPS, streams.header()) is None
+    assert targets.file_target(PRESETS["fast"], 15, FPS, streams.header()) is None
 
 
 def test_the_bytes_of_the_grids_are_what_lambda_moves() -> None:
     sizes = {"coefficients": 1000, "level1": 200, "level2": 30, "mlp": 4000, "occupancy": 500, "motion": 60}
     frame = SimpleNamespace(key=True, occupancy=np.ones((2, 2, 2), bool))
-    found = steering.outcome_of(0, frame, {**sizes, "overhead": 7}, 31.0)  # type: ignore[arg-type]
+    found = targets.outcome_of(0, frame, {**sizes, "overhead": 7}, 31.0)  # type: ignore[arg-type]
     assert found == Outcome(True, 1230, 4567, 31.0, empty=False, first=True)
     nothing = SimpleNamespace(key=False, occupancy=np.zeros((2, 2, 2), bool))
-    found = steering.outcome_of(3, nothing, sizes, math.inf)  # type: ignore[arg-type]
+    found = targets.outcome_of(3, nothing, sizes, math.inf)  # type: ignore[arg-type]
     assert (found.key, found.empty, found.first) == (False, True, False)
 
 
@@ -197,11 +207,11 @@ def test_a_psnr_is_judged_by_held_out_views(monkeypatch: pytest.MonkeyPatch) -> 
     def view(split: str, quality: float) -> SimpleNamespace:
         return SimpleNamespace(camera=SimpleNamespace(split=split, width=10, height=10), quality=quality)
 
-    monkeypatch.setattr(steering, "view_psnrs", lambda ws, field, background, views: [v.quality for v in views])
+    monkeypatch.setattr(targets, "view_psnrs", lambda ws, field, background, views: [v.quality for v in views])
     views = [view("train", 40.0), view("test", 20.0), view("train", 30.0), view("test", math.inf)]
     judge = (None, None, (1.0, 1.0, 1.0))
-    assert steering.judged_psnr(*judge, views) == 20.0  # type: ignore[arg-type]
-    assert steering.judged_psnr(*judge, views[::2]) == 35.0  # type: ignore[arg-type]
-    assert math.isnan(steering.judged_psnr(*judge, views[3:]))  # type: ignore[arg-type]
-    assert steering.training_psnr(*judge, views) == 35.0  # type: ignore[arg-type]
-    assert steering.training_psnr(*judge, [view("train", math.inf)]) == math.inf  # type: ignore[arg-type]
+    assert targets.judged_psnr(*judge, views) == 20.0  # type: ignore[arg-type]
+    assert targets.judged_psnr(*judge, views[::2]) == 35.0  # type: ignore[arg-type]
+    assert math.isnan(targets.judged_psnr(*judge, views[3:]))  # type: ignore[arg-type]
+    assert targets.training_psnr(*judge, views) == 35.0  # type: ignore[arg-type]
+    assert targets.training_psnr(*judge, [view("train", math.inf)]) == math.inf  # type: ignore[arg-type]

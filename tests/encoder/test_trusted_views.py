@@ -14,9 +14,9 @@ from backends import runtime
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
-from taichi_vvc.codedframe import GroupWatch
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.encoder.frame import GroupWatch
 from taichi_vvc.errors import DataError, MaskIgnored
-from taichi_vvc.sequence import MultiViewSequence
 from taichi_vvc.types import View
 
 TINY = tv.EncoderConfig(**TWO_LEVELS)

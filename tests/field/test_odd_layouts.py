@@ -11,12 +11,12 @@ import pytest
 from backends import runtime
 from conftest import child_environment
 
-from taichi_vvc import mlp
 from taichi_vvc.bitstream.syntax import MOST_CELLS_PER_STEP
 from taichi_vvc.config import PRESETS, layout_of
-from taichi_vvc.fields import flat_values, make_field, map_of
-from taichi_vvc.render import render
-from taichi_vvc.shading import logistic
+from taichi_vvc.field import mlp
+from taichi_vvc.field.grids import flat_values, make_field, map_of
+from taichi_vvc.field.render import render
+from taichi_vvc.field.shading import logistic
 from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel
 
 CELLS = (6, 6, 6)

@@ -7,7 +7,7 @@ import pytest
 import reference
 from backends import FOG_COLOUR, FOG_RAW, field_of, fog, look_at, random_grids, random_mlp, small_layout
 
-from taichi_vvc.render import render, render_rgb8
+from taichi_vvc.field.render import render, render_rgb8
 from taichi_vvc.types import FieldLayout
 
 LAYOUT = small_layout()

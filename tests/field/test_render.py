@@ -24,23 +24,16 @@ from backends import (
     up,
 )
 
-from taichi_vvc import shading
-from taichi_vvc.fields import Field, flat_values
-from taichi_vvc.mlp import flatten, unflatten
-from taichi_vvc.problem import crossing_pixels
-from taichi_vvc.render import (
-    Workspace,
-    camera_table,
-    make_rays,
-    measure_opacity,
-    render,
-    trace,
-)
-from taichi_vvc.shading import Background, Batch, fit_rays, shade_rays
+from taichi_vvc.field import shading
+from taichi_vvc.field.grids import Field, flat_values
+from taichi_vvc.field.mlp import flatten, unflatten
+from taichi_vvc.field.render import Workspace, camera_table, make_rays, measure_opacity, render, trace
+from taichi_vvc.field.shading import Background, Batch, fit_rays, shade_rays
+from taichi_vvc.fit.training_rays import crossing_pixels
 from taichi_vvc.types import GridLevel
 
 # The package's own name "render" is the function.
-renderer = import_module("taichi_vvc.render")
+renderer = import_module("taichi_vvc.field.render")
 LAYOUT = small_layout()
 GRIDS, MLP = random_grids(LAYOUT, 0), random_mlp(LAYOUT, 1)
 MASK = np.random.default_rng(2).random(LAYOUT.occupancy[::-1]) < 0.7

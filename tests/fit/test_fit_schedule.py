@@ -9,17 +9,17 @@ import backends
 import numpy as np
 import pytest
 from backends import runtime
-from taichi_vvc.kernels import quant
+from taichi_vvc.kernels import quantize as quant
 from tiny import ONE_LEVEL
 
-from taichi_vvc import optimize
+from taichi_vvc.coding.entropy import plan_rate
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.quantize import quantize_tensors, tensor_values
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.entropy import plan_rate
-from taichi_vvc.live import live_nodes
-from taichi_vvc.optimize import FitResult, Reference, Start, fit_frame, learning_decay
-from taichi_vvc.problem import make_problem
-from taichi_vvc.quantize import quantize_tensors, tensor_values
-from taichi_vvc.render import Workspace
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit import optimize
+from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, learning_decay
+from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import GroupParameters, SymbolFrame, View
 
 LAYOUT = backends.small_layout()

@@ -13,13 +13,14 @@ import pytest
 from backends import runtime
 from tiny import ONE_LEVEL
 
-from taichi_vvc import motion, motionsearch
+from taichi_vvc.coding import motion
+from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.live import live_nodes
-from taichi_vvc.motionsearch import find_motion, search_iterations
-from taichi_vvc.optimize import Reference
-from taichi_vvc.problem import make_problem
-from taichi_vvc.render import Workspace
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit import motion_search
+from taichi_vvc.fit.motion_search import find_motion, search_iterations
+from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame, View
 
 LAYOUT = backends.small_layout(motion_block=2)
@@ -66,8 +67,8 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Search:
             checked.append(iteration)
             return moved if len(checked) <= 4 else still
 
-        monkeypatch.setattr(motionsearch, "distortion_step", step)
-        monkeypatch.setattr(motionsearch, "encode_motion", lambda m, known, before: bytes(size if m.any() else 0))
+        monkeypatch.setattr(motion_search, "distortion_step", step)
+        monkeypatch.setattr(motion_search, "encode_motion", lambda m, known, before: bytes(size if m.any() else 0))
         assert search_iterations(CONFIG) == ITERATIONS
         config = dataclasses.replace(CONFIG, lambda_rate=rate)
         mask = np.ones(LAYOUT.occupancy[::-1], bool)
@@ -118,10 +119,10 @@ def sought(
         checked.append(iteration)
         return MOVED if len(checked) <= 4 else STILL
 
-    monkeypatch.setattr(motionsearch, "distortion_step", step)
-    monkeypatch.setattr(motionsearch, "encode_motion", lambda motion, known, before: b"")
+    monkeypatch.setattr(motion_search, "distortion_step", step)
+    monkeypatch.setattr(motion_search, "encode_motion", lambda motion, known, before: b"")
     config = dataclasses.replace(CONFIG, lambda_rate=weight * given.rays_per_view, inter_iterations=6 * 40)
-    monkeypatch.setattr(motionsearch, "_SMOOTH", 0.0)
+    monkeypatch.setattr(motion_search, "_SMOOTH", 0.0)
     return find_motion(ws, LAYOUT, config, given, np.ones(LAYOUT.occupancy[::-1], bool), reference(stated))
 
 
@@ -144,7 +145,7 @@ def test_what_moves_on_as_before_costs_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_displacements_end_where_their_range_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(motionsearch, "_RATE", 1e4)
+    monkeypatch.setattr(motion_search, "_RATE", 1e4)
     found = sought(monkeypatch, 0.0)
     assert found is not None and found.max() == motion.LARGEST and found.min() == -motion.LARGEST
 

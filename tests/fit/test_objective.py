@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import reference as twins
 from backends import down, runtime
-from taichi_vvc.kernels import quant
+from taichi_vvc.kernels import quantize
 from tiny import ONE_LEVEL
 
+from taichi_vvc.coding.entropy import known_grids
+from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.entropy import known_grids
-from taichi_vvc.optimize import (
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit.optimize import (
     Reference,
     Start,
     _plan,
@@ -27,9 +29,7 @@ from taichi_vvc.optimize import (
     begin_fit,
     learning_decay,
 )
-from taichi_vvc.problem import make_problem
-from taichi_vvc.quantize import grid_offset
-from taichi_vvc.render import Workspace
+from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import GroupParameters, SymbolFrame, View
 
 BETA1 = 0.8
@@ -62,7 +62,7 @@ def state_of(kind: str, config: EncoderConfig = CONFIG) -> _State:
     known = known_grids(len(SIZES), None, before.frame.symbols if kind == "inter" else None)
     _plan(state, config, known)
     # The slopes as a fit reads them, and no gradient of the distortion yet.
-    _quantize(state, quant.ROUND, 0, 0)
+    _quantize(state, quantize.ROUND, 0, 0)
     return state
 
 
@@ -199,7 +199,7 @@ def test_steps_learn_to_lower_the_loss() -> None:
     targets = offsets[GRID] + wanted[GRID] * levels
     losses = []
     for iteration in range(60):
-        _quantize(state, quant.ROUND, 0, iteration)
+        _quantize(state, quantize.ROUND, 0, iteration)
         values = down(state.field.values)
         errors = values[places] - targets
         losses.append(float((errors**2).sum()))

@@ -7,12 +7,12 @@ import pytest
 from backends import down, runtime, small_layout
 from taichi_vvc.kernels import contexts as kernels
 
-from taichi_vvc import contexts, plan, tables
-from taichi_vvc.deviceplan import DevicePlanner
-from taichi_vvc.fields import map_of
-from taichi_vvc.livesymbols import LiveSymbols, make_live, shrink_live
-from taichi_vvc.plan import Known, plan_rate
-from taichi_vvc.rate import _even, derivatives
+from taichi_vvc.coding import choose_tables, contexts, tables
+from taichi_vvc.coding.choose_tables import Known, plan_rate
+from taichi_vvc.field.grids import map_of
+from taichi_vvc.fit.parameters import LiveSymbols, make_live, shrink_live
+from taichi_vvc.fit.rate import _even, derivatives
+from taichi_vvc.fit.rate_on_device import DevicePlanner
 from taichi_vvc.types import FieldLayout, GridLevel
 
 STRIDE = 2 * tables.LARGEST + 2
@@ -56,7 +56,7 @@ def assert_same(planner: DevicePlanner, s: LiveSymbols, grids: tuple[np.ndarray,
         assert (rows[a:b] // STRIDE - g * contexts.TABLES == wanted.table.reshape(-1) // classes).all()
         first = g * contexts.TABLES * STRIDE
         mine = slopes[first : first + contexts.TABLES * STRIDE].reshape(-1, STRIDE)
-        np.testing.assert_allclose(mine, derivatives(lengths[::classes], plan.SLOPE), atol=1e-4)
+        np.testing.assert_allclose(mine, derivatives(lengths[::classes], choose_tables.SLOPE), atol=1e-4)
         values = np.minimum(np.abs(residual[live]), tables.LARGEST).reshape(-1)
         inside = np.abs(residual[live].reshape(-1)) <= tables.LARGEST
         bits += lengths[wanted.table.reshape(-1)[inside], values[inside] + tables.LARGEST].sum()

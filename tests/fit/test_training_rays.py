@@ -7,8 +7,8 @@ import pytest
 from backends import down, look_at, runtime, small_layout
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.problem import in_patches, make_problem
-from taichi_vvc.render import Workspace
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit.training_rays import in_patches, make_problem
 from taichi_vvc.types import View
 
 LAYOUT = small_layout()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import reference
 from backends import down, fog, ints, look_at, runtime, small_layout, unset, up
-from taichi_vvc.kernels import geometry, quant
+from taichi_vvc.kernels import geometry, quantize
 
-from taichi_vvc.geometry import is_strong, pixel_directions, pixels_with_rays
-from taichi_vvc.render import Workspace, camera_table, make_rays, render
+from taichi_vvc.field.render import Workspace, camera_table, make_rays, render
+from taichi_vvc.geometry.projection import is_strong, pixel_directions, pixels_with_rays
 from taichi_vvc.types import Bounds
 
 COUNTERS = [(0, 0, 0), (1, 2, 3), (7919, 499, 16383), (2**31 - 1, -1, 12345), (-5, 2**31 - 1, 0)]
@@ -23,7 +23,7 @@ def numbers_of(seed: int, step: int, count: int) -> np.ndarray:
     """uniform(seed, step, 0 ... count - 1), by way of the quantiser's noise, which is that less a half."""
     noise, zeros = unset(count), up(np.zeros(count))
     where = ints(np.arange(count))
-    quant.quantize_fwd(0, count, quant.NOISE, 1.0, 0.0, seed, step, zeros, zeros, where, noise, unset(count))
+    quantize.quantize_fwd(0, count, quantize.NOISE, 1.0, 0.0, seed, step, zeros, zeros, where, noise, unset(count))
     return down(noise, count) + np.float32(0.5)
 
 
@@ -41,7 +41,7 @@ def test_uniform_is_pinned(counters: tuple[int, int, int], bits: int) -> None:
     # The noise of symbol i is uniform(seed, iteration, i) - 1/2, which float32 holds exactly.
     noise, values = unset(i + 1), unset(1)
     zeros, place = up(np.zeros(i + 1)), ints(np.zeros(i + 1))
-    quant.quantize_fwd(i, i + 1, quant.NOISE, 1.0, 0.0, seed, iteration, zeros, zeros, place, noise, values)
+    quantize.quantize_fwd(i, i + 1, quantize.NOISE, 1.0, 0.0, seed, iteration, zeros, zeros, place, noise, values)
     assert (down(noise)[i] + 0.5) * 2**24 == bits
 
 

@@ -10,11 +10,11 @@ import reference
 import torch
 import torch_model
 from backends import BACKEND, down, ints, random_grids, slope, small_layout, unset, up
-from taichi_vvc.kernels import channels as by_channel
-from taichi_vvc.kernels import grids as kernels
+from taichi_vvc.kernels import grids_cpu as kernels
+from taichi_vvc.kernels import grids_gpu as by_channel
 
-from taichi_vvc import mlp
-from taichi_vvc.fields import flat_values, map_of
+from taichi_vvc.field import mlp
+from taichi_vvc.field.grids import flat_values, map_of
 from taichi_vvc.types import FieldLayout, GridLevel
 
 LAYOUT = small_layout()

@@ -9,9 +9,9 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from taichi_vvc.kernels import geometry, lanes, shade
+from taichi_vvc.kernels import geometry, mlp_cpu, shade
 
-from taichi_vvc.mlp import vectors
+from taichi_vvc.field.mlp import vectors
 from taichi_vvc.runtime import start
 
 
@@ -69,7 +69,7 @@ def test_each_specialisation_has_its_own_launch() -> None:
     def run(inputs: int, outputs: int) -> np.ndarray:
         x, y = up(np.ones(16 * 4)), up(np.zeros(16 * 4))
         weights = up(np.arange(2 * 8))
-        lanes.perceptron_fwd(1, inputs, outputs, 1, 2, 2, 3, weights, vectors(x), vectors(y))
+        mlp_cpu.perceptron_fwd(1, inputs, outputs, 1, 2, 2, 3, weights, vectors(x), vectors(y))
         return y.reshape(4, 16)[:outputs, 0]
 
     # Hidden unit: sum of the weights 0 .. inputs - 1 and the bias behind them.

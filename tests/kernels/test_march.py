@@ -8,7 +8,7 @@ import reference
 from backends import down, ints, unset, up
 from taichi_vvc.kernels import march
 
-from taichi_vvc.fields import occupancy_numbers
+from taichi_vvc.field.grids import occupancy_numbers
 
 CELLS = (6, 5, 4)  # x, y, z
 STEP = 0.37

@@ -7,10 +7,10 @@ import pytest
 import reference
 import torch
 from backends import BACKEND, down, random_mlp, runtime, slope, small_layout, unset, up
-from taichi_vvc.kernels import dense
+from taichi_vvc.kernels import mlp_gpu
 
-from taichi_vvc import mlp
-from taichi_vvc.mlp import (
+from taichi_vvc.field import mlp
+from taichi_vvc.field.mlp import (
     Lanes,
     Perceptron,
     flatten,
@@ -86,7 +86,7 @@ def backward(
 def test_layer_equals_its_twin(relu: int) -> None:
     weights, x, _ = case()
     y = unset(ROWS * 4)
-    dense.dense_fwd(ROWS, 5, 4, relu, up(x.reshape(-1)), up(weights), 3, 30, y)
+    mlp_gpu.dense_fwd(ROWS, 5, 4, relu, up(x.reshape(-1)), up(weights), 3, 30, y)
     expected = x @ weights[3:23].reshape(5, 4) + weights[30:34]
     np.testing.assert_allclose(down(y, ROWS, 4), np.maximum(expected, 0) if relu else expected, atol=5e-6)
 
@@ -95,7 +95,7 @@ def test_layer_equals_its_twin(relu: int) -> None:
 def test_weight_gradient_does_not_depend_on_the_chunk(chunk: int) -> None:
     _, x, d_y = case()
     gradient = up(np.zeros(30))
-    dense.dense_bwd_weight(ROWS, 5, 3, chunk, up(x.reshape(-1)), up(d_y.reshape(-1)), gradient, 2, 20)
+    mlp_gpu.dense_bwd_weight(ROWS, 5, 3, chunk, up(x.reshape(-1)), up(d_y.reshape(-1)), gradient, 2, 20)
     expected = np.zeros(30)
     expected[2:17], expected[20:23] = (x.T @ d_y).reshape(-1), d_y.sum(axis=0)
     # Sums of 300 terms of order 1 in float32, in any order.

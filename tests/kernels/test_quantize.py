@@ -8,9 +8,9 @@ import reference
 from backends import down, ints, unset, up
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from taichi_vvc.kernels import quant
+from taichi_vvc.kernels import quantize as quant
 
-from taichi_vvc import quantize
+from taichi_vvc.coding import quantize
 
 COUNT = 40
 OFFSET = 1.25

@@ -10,7 +10,7 @@ import torch_model
 from backends import down, gradient_of, ints, slope, unset, up
 from taichi_vvc.kernels import shade
 
-from taichi_vvc.shading import Background
+from taichi_vvc.field.shading import Background
 
 STRIDE = 3
 STEP = 1 / 24

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import reference
 from backends import BACKEND, down, gradient_of, ints, runtime, unset, up
-from taichi_vvc.kernels import quant, update
+from taichi_vvc.kernels import quantize, update
 
-from taichi_vvc.livesymbols import Blocks, LiveSymbols, quantize_on_cpu, update_on_cpu
+from taichi_vvc.fit.parameters import Blocks, LiveSymbols, quantize_on_cpu, update_on_cpu
 
 # Grids of many, one, none and few symbols; blocks of the CPU and of a GPU end within them.
 SIZES = (148, 4, 0, 72)
@@ -53,14 +53,14 @@ def quantized(name: str, mode: int, parameters: np.ndarray, steps: np.ndarray = 
 
 
 @pytest.mark.parametrize("name", PATHS)
-@pytest.mark.parametrize("mode", [quant.IDENTITY, quant.NOISE, quant.ROUND])
+@pytest.mark.parametrize("mode", [quantize.IDENTITY, quantize.NOISE, quantize.ROUND])
 def test_every_symbol_is_dequantised_with_its_grid(mode: int, name: str) -> None:
     parameters, references, place = case(name)
     levels, values = quantized(name, mode, parameters)
     residual = {
-        quant.IDENTITY: parameters,
-        quant.NOISE: parameters + [reference.uniform(3, 8, i) - 0.5 for i in range(COUNT)],
-        quant.ROUND: np.floor(parameters + 0.5),
+        quantize.IDENTITY: parameters,
+        quantize.NOISE: parameters + [reference.uniform(3, 8, i) - 0.5 for i in range(COUNT)],
+        quantize.ROUND: np.floor(parameters + 0.5),
     }[mode]
     np.testing.assert_allclose(levels, references + residual, atol=2e-6)
     np.testing.assert_allclose(values[place], OFFSETS[GRID] + STEPS[GRID] * levels, atol=2e-6)
@@ -75,7 +75,7 @@ def updated(
     s, d = symbols_of(name, parameters), up(d_values)
     for array in (s.moment1, s.moment2):
         array.fill(moments)
-    s.levels = up(quantized(name, quant.NOISE, parameters)[0])
+    s.levels = up(quantized(name, quantize.NOISE, parameters)[0])
     speeds = 0.1 * (1 + np.arange(4))
     where = s.blocks.launch(runtime(), step=STEPS, offset=OFFSETS, rate=speeds, magnitude=magnitude * np.arange(4))
     numbers = *where, rate, 0.25, 4, BETA1, BETA2, 1.0, 1e-8
@@ -155,7 +155,7 @@ def test_gradient_of_the_steps(name: str) -> None:
     weights = loss_weights()
 
     def loss(steps: np.ndarray) -> float:
-        values = quantized(name, quant.NOISE, parameters, steps)[1]
+        values = quantized(name, quantize.NOISE, parameters, steps)[1]
         return float(values[place].astype(np.float64) @ weights[place])
 
     # Values are linear in the steps.

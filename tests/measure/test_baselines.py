@@ -14,15 +14,15 @@ import pytest
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
-from taichi_vvc import baselines
-from taichi_vvc.baseline_fits import independent_frames, transformed_frames
 from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import layout_of
 from taichi_vvc.encode import settle_background
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.live import live_nodes
-from taichi_vvc.metrics import composite, psnr
-from taichi_vvc.render import Workspace, render
+from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.measure import baselines
+from taichi_vvc.measure.baseline_fits import independent_frames, transformed_frames
+from taichi_vvc.media.metrics import composite, psnr
 
 RNG = np.random.default_rng(4)
 TINY = tv.EncoderConfig(**TWO_LEVELS)
@@ -117,7 +117,7 @@ def test_independent_frames_hold_their_floats(sequence, monkeypatch) -> None:
     kept: list[bytes] = []
     pack = baselines.pack_floats
     monkeypatch.setattr(
-        "taichi_vvc.baseline_fits.pack_floats", lambda *arguments: kept.append(pack(*arguments)) or kept[-1]
+        "taichi_vvc.measure.baseline_fits.pack_floats", lambda *arguments: kept.append(pack(*arguments)) or kept[-1]
     )
     for number, (field, size) in enumerate(independent_frames(ws, layout, config, sequence)):
         payload = kept[number]

@@ -13,10 +13,10 @@ from captures import write_capture
 from PIL import Image
 from test_baselines import TINY
 
-from taichi_vvc import bench, curves
 from taichi_vvc.cli import run
 from taichi_vvc.config import PRESETS
 from taichi_vvc.errors import ConfigError
+from taichi_vvc.measure import bench, curves
 
 pytest.importorskip("bjontegaard")
 pytest.importorskip("matplotlib")

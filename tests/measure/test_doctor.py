@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from taichi_vvc import doctor
+from taichi_vvc.measure import doctor
 
 
 def test_the_cpu_works_in_a_child_process() -> None:

@@ -11,12 +11,12 @@ import captures
 import numpy as np
 import pytest
 
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.cli import run
 from taichi_vvc.cli.inspect import estimates_as_text
 from taichi_vvc.config import PRESETS
-from taichi_vvc.estimate import estimate, machine_speed, work_of
+from taichi_vvc.measure.estimate import estimate, machine_speed, work_of
 from taichi_vvc.runtime import cores
-from taichi_vvc.sequence import open_capture
 from taichi_vvc.types import Bounds, View
 
 

@@ -12,7 +12,7 @@ from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
 from taichi_vvc.cli import run
-from taichi_vvc.evaluate import compare
+from taichi_vvc.measure.evaluate import compare
 from taichi_vvc.types import View
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.cli import run
-from taichi_vvc.geometry import project
-from taichi_vvc.io.sketch import BOX, TEST, TRAIN, sketch
-from taichi_vvc.io.survey import survey
-from taichi_vvc.sequence import open_capture
+from taichi_vvc.geometry.projection import project
+from taichi_vvc.measure.sketch import BOX, TEST, TRAIN, sketch
+from taichi_vvc.measure.survey import survey
 from taichi_vvc.types import Bounds
 
 

@@ -15,13 +15,13 @@ from PIL import Image
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
-from taichi_vvc import charts
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli import run
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.video import write_png
-from taichi_vvc.preview import PreviewWriter
-from taichi_vvc.report import Report
+from taichi_vvc.measure.report import Report
+from taichi_vvc.media import charts
+from taichi_vvc.media.video import write_png
+from taichi_vvc.play.preview import PreviewWriter
 
 TINY = tv.EncoderConfig(**ONE_LEVEL)
 FRAMES = 2
@@ -167,7 +167,7 @@ def test_an_encode_goes_on_without_previews_that_cannot_be_written(monkeypatch, 
         tried.append(path)
         raise DataError(f"{path}: cannot write: No space left on device")
 
-    monkeypatch.setattr("taichi_vvc.preview.write_png", full)
+    monkeypatch.setattr("taichi_vvc.play.preview.write_png", full)
     file = tmp_path / "a.tvvc"
     arguments = ["encode", str(capture), "-o", str(file), "--preset", "ultrafast", "--backend", "cpu"]
     assert run([*arguments, "--preview", str(folder)]) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.metrics import composite, grown, psnr, psnr_foreground, ssim
+from taichi_vvc.media.metrics import composite, grown, psnr, psnr_foreground, ssim
 
 RNG = np.random.default_rng(3)
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from taichi_vvc.errors import ConfigError, DataError
-from taichi_vvc.io import video
-from taichi_vvc.io.video import VideoWriter, atomic, depth_unit, read_depth_png, write_depth_png, write_png
+from taichi_vvc.media import video
+from taichi_vvc.media.video import VideoWriter, atomic, depth_unit, read_depth_png, write_depth_png, write_png
 
 
 def read_video(path: Path) -> tuple[list[np.ndarray], av.video.stream.VideoStream]:

@@ -16,7 +16,7 @@ from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.guard import acceptable, guarded, number, one_of, welcome
+from taichi_vvc.play.guard import acceptable, guarded, number, one_of, welcome
 
 CAMERA: dict[str, Any] = {
     "type": "ViewerCameraMessage",

@@ -16,7 +16,7 @@ from tiny import TWO_LEVELS
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.errors import ConfigError, CorruptStream
-from taichi_vvc.playback import Clock, Playback, pack, unpack
+from taichi_vvc.play.playback import Clock, Playback, pack, unpack
 from taichi_vvc.types import SymbolFrame
 
 FRAMES = 7

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import child_environment
+from places import DATA
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import chunks
 from taichi_vvc.errors import StreamError
 
-GOLDEN = Path(__file__).parent / "data" / "golden_v3.tvvc"
+GOLDEN = DATA / "golden_v3.tvvc"
 THREADS, READS = 4, 40
 
 

@@ -19,21 +19,13 @@ from players import running_player
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
-from taichi_vvc import charts
+from taichi_vvc.capture.camera_paths import keyframe_path, path_document
 from taichi_vvc.cli import run
-from taichi_vvc.io.paths import keyframe_path, path_document
-from taichi_vvc.playback import Playback
-from taichi_vvc.render import Image, Workspace, render
+from taichi_vvc.field.render import Image, Workspace, render
+from taichi_vvc.media import charts
+from taichi_vvc.play.playback import Playback
+from taichi_vvc.play.viewport import SHOWN, as_picture, camera_of_view, draw, fitted_size, quaternion, start_position
 from taichi_vvc.runtime import start
-from taichi_vvc.viewport import (
-    SHOWN,
-    as_picture,
-    camera_of_view,
-    draw,
-    fitted_size,
-    quaternion,
-    start_position,
-)
 
 FRAMES = 7
 TINY = tv.EncoderConfig(**{**ONE_LEVEL, "inter_iterations": 10, "keyint": 4})
@@ -195,7 +187,7 @@ def test_a_browser_plays_seeks_orbits_and_records(player, tmp_path) -> None:
 
 
 def test_a_second_player_takes_another_port(player, file) -> None:
-    from taichi_vvc.viewer import Viewer
+    from taichi_vvc.play.viewer import Viewer
 
     port = int(player.rsplit(":", 1)[1])
     with tv.open(file) as stream, Playback(file) as playback:

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 import taichi_vvc.torch as tvt
 from taichi_vvc.errors import BackendError, ConfigError, CorruptStream
-from taichi_vvc.geometry import pixel_directions
+from taichi_vvc.geometry.projection import pixel_directions
 
 pytestmark = pytest.mark.skipif(backends.BACKEND != "cpu", reason="CPU tensors need the cpu backend")
 

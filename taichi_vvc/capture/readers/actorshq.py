@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import folder_clip
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.parse import finite_number, short, some
+from taichi_vvc.capture.readers.rig import RigCamera, frame_numbers, index_rig, rodrigues
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import folder_clip
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import finite_number, short, some
-from taichi_vvc.io.rig import RigCamera, frame_numbers, index_rig, rodrigues
 from taichi_vvc.types import Bounds
 
 NUMBERS = ("w", "h", "rx", "ry", "rz", "tx", "ty", "tz", "fx", "fy", "px", "py")

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import Clip, find_clips
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.parse import as_numbers, short, some
+from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, pinhole, rodrigues
+from taichi_vvc.capture.readers.scenes import scene_clips, scene_masks
+from taichi_vvc.capture.readers.toml import Table, read_toml
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, find_clips
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import as_numbers, short, some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, pinhole, rodrigues
-from taichi_vvc.io.scenes import scene_clips, scene_masks
-from taichi_vvc.io.toml import Table, read_toml
 
 FOLDERS = ("videos-raw", "videos", "synchronized_videos")  # anipose, Pose2Sim, FreeMoCap
 NEEDED = ("matrix", "rotation", "translation")

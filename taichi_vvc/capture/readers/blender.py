@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from taichi_vvc.capture.readers.frame_times import same_moments
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.naming import CAMERA_KEYS, camera_name, check_moments
+from taichi_vvc.capture.readers.parse import load_json, some
+from taichi_vvc.capture.readers.transforms import image_times, index_document
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.moments import same_moments
-from taichi_vvc.io.naming import CAMERA_KEYS, camera_name, check_moments
-from taichi_vvc.io.parse import load_json, some
-from taichi_vvc.io.transforms import image_times, index_document
 
 HELD_OUT = ("test", "val")
 
@@ -30,7 +30,7 @@ def read_blender(file: Path, frames: slice | None = None) -> CaptureIndex:
     of the training views and their cameras are not trained on; others are left out, and a message says so.
 
     Raises:
-        DataError: as :func:`taichi_vvc.io.transforms.read_transforms`.
+        DataError: as :func:`taichi_vvc.capture.readers.transforms.read_transforms`.
     """
     folder = file.parent
     train_file = folder / "transforms_train.json"

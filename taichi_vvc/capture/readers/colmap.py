@@ -11,13 +11,20 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from taichi_vvc.capture.readers.colmap_model import ModelImage, read_model
+from taichi_vvc.capture.readers.footage import Clip, images_in, natural
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.parse import is_there, some
+from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig
+from taichi_vvc.capture.readers.scenes import (
+    IMAGE_FOLDERS,
+    has_videos,
+    picture_mask,
+    scene_clips,
+    scene_masks,
+    unused_masks,
+)
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.colmap_model import ModelImage, read_model
-from taichi_vvc.io.footage import Clip, images_in, natural
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import is_there, some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig
-from taichi_vvc.io.scenes import IMAGE_FOLDERS, has_videos, picture_mask, scene_clips, scene_masks, unused_masks
 
 MOVED = 1e-3  # radians, and share of the rig's size: more is a camera that moves
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from taichi_vvc.capture.readers.parse import short
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.parse import short
 
 # COLMAP's numbers of the models, and of those that can be read: which parameters are fx, fy, cx, cy, k1, k2, p1, p2.
 MODELS = (

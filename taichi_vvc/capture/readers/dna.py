@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import Clip, natural
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.rig import RigCamera, index_rig, pinhole
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, natural
-from taichi_vvc.io.images import decode_rgba, encoded_size
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.rig import RigCamera, index_rig, pinhole
+from taichi_vvc.media.images import decode_rgba, encoded_size
 
 GROUPS = ("Camera_5mp", "Camera_12mp")
 FPS = Fraction(15)
@@ -57,7 +57,7 @@ class SmcFile:
 
 @dataclass(frozen=True)
 class SmcPicture:
-    """An encoded picture inside an :class:`SmcFile`; see :class:`taichi_vvc.io.images.Picture`."""
+    """An encoded picture inside an :class:`SmcFile`; see :class:`taichi_vvc.media.images.Picture`."""
 
     file: SmcFile
     item: str

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import Clip, find_clips
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.opencv_yaml import matrix, number, read_filestorage
+from taichi_vvc.capture.readers.parse import some
+from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, mask_clips, pinhole, rodrigues
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.filestorage import matrix, number, read_filestorage
-from taichi_vvc.io.footage import Clip, find_clips
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, mask_clips, pinhole, rodrigues
 from taichi_vvc.types import Bounds
 
 IMAGE_FOLDERS = ("images", "videos")

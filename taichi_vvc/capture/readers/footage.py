@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.readers.rotation_flags import Turn, display_matrix, turn_of
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.images import Source
-from taichi_vvc.io.turned import Turn, display_matrix, turn_of
+from taichi_vvc.media.images import Source
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 PREDICTED_BOTH_WAYS = 3  # FFmpeg's type of B pictures
@@ -108,7 +108,7 @@ def _content(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class VideoPicture:
-    """One frame of a video, counted from 0; see :class:`taichi_vvc.io.images.Picture`."""
+    """One frame of a video, counted from 0; see :class:`taichi_vvc.media.images.Picture`."""
 
     video: VideoFile
     number: int

@@ -1,4 +1,4 @@
-"""What a capture reader hands to :class:`taichi_vvc.sequence.MultiViewSequence`, whatever the layout on disk."""
+"""What a reader hands to :class:`taichi_vvc.capture.sequence.MultiViewSequence`, whatever the layout on disk."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from taichi_vvc.capture.readers.lens import Undistortion
 from taichi_vvc.errors import ConfigError, DataError
-from taichi_vvc.io.images import Source
-from taichi_vvc.io.lens import Undistortion
+from taichi_vvc.media.images import Source
 from taichi_vvc.types import Bounds, Camera
 
 
@@ -40,7 +40,7 @@ class CaptureIndex:
         bounds: of the file, or None.
         fps: of the whole capture (before selection), or None.
         messages: one-line warnings for the user.
-        layout: the name of the layout, see :mod:`taichi_vvc.io.layouts`.
+        layout: the name of the layout, see :mod:`taichi_vvc.capture.readers.layouts`.
         bounds_hint: a box to fall back to if none can be found otherwise.
         convention: the axes that a ``transform_matrix`` was taken to have, ``"opengl"`` or ``"opencv"``; None for
             layouts that have none.

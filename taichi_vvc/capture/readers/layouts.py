@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from taichi_vvc.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from taichi_vvc.io.index import CaptureIndex
+    from taichi_vvc.capture.readers.index import CaptureIndex
 
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
 LOOKED_AT = 1_000_000  # bytes of a file, to see what is in it
@@ -123,61 +123,61 @@ def find_model(scene: Path) -> Path | None:
 
 
 def _read_transforms(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.transforms import read_transforms
+    from taichi_vvc.capture.readers.transforms import read_transforms
 
     return read_transforms(file, frames, [name for name in SPLIT_FILES if (file.parent / name).is_file()])
 
 
 def _read_blender(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.blender import read_blender
+    from taichi_vvc.capture.readers.blender import read_blender
 
     return read_blender(file, frames)
 
 
 def _read_easyvolcap(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.easyvolcap import read_easyvolcap
+    from taichi_vvc.capture.readers.easyvolcap import read_easyvolcap
 
     return read_easyvolcap(file, frames)
 
 
 def _read_zju(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.zjumocap import read_zju_mocap
+    from taichi_vvc.capture.readers.zjumocap import read_zju_mocap
 
     return read_zju_mocap(file, frames)
 
 
 def _read_nhr(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.nhr import read_nhr
+    from taichi_vvc.capture.readers.nhr import read_nhr
 
     return read_nhr(file, frames)
 
 
 def _read_dna(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.dna import read_dna_rendering
+    from taichi_vvc.capture.readers.dna import read_dna_rendering
 
     return read_dna_rendering(file, frames)
 
 
 def _read_anipose(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.anipose import read_anipose
+    from taichi_vvc.capture.readers.anipose import read_anipose
 
     return read_anipose(file, frames)
 
 
 def _read_actorshq(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.actorshq import read_actorshq
+    from taichi_vvc.capture.readers.actorshq import read_actorshq
 
     return read_actorshq(file, frames)
 
 
 def _read_llff(file: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.llff import read_llff
+    from taichi_vvc.capture.readers.llff import read_llff
 
     return read_llff(file, frames)
 
 
 def _read_colmap(scene: Path, frames: slice | None) -> CaptureIndex:
-    from taichi_vvc.io.colmap import read_colmap
+    from taichi_vvc.capture.readers.colmap import read_colmap
 
     return read_colmap(scene, find_model(scene) or scene, frames)
 

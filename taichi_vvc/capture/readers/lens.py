@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry import distortion_limit
+from taichi_vvc.geometry.projection import distortion_limit
 from taichi_vvc.types import Camera
 
 ROWS = 256  # output rows per pass: bounds the temporaries of large pictures

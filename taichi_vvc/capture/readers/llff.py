@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import as_calibrated
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.npy import load_numbers
+from taichi_vvc.capture.readers.rig import RigCamera, index_rig
+from taichi_vvc.capture.readers.scenes import scene_clips, scene_masks, unused_masks
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import as_calibrated
-from taichi_vvc.io.images import image_size
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.npy import load_numbers
-from taichi_vvc.io.rig import RigCamera, index_rig
-from taichi_vvc.io.scenes import scene_clips, scene_masks, unused_masks
+from taichi_vvc.media.images import image_size
 from taichi_vvc.types import Bounds
 
 STATIC_HOLDOUT = 8  # of single pictures, every eighth is held out, as LLFF's own evaluation does

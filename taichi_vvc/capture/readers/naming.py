@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.readers.parse import as_numbers, kind, short
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.parse import as_numbers, kind, short
 
 # As exporters of head captures write them (ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py), after our own.
 CAMERA_KEYS = ("camera", "camera_id", "camera_index")

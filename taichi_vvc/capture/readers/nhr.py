@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import Clip, images_in, is_video, natural, video_clip
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.parse import as_numbers, load_json, short, some
+from taichi_vvc.capture.readers.rig import RigCamera, index_rig, pinhole
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, images_in, is_video, natural, video_clip
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import as_numbers, load_json, short, some
-from taichi_vvc.io.rig import RigCamera, index_rig, pinhole
 from taichi_vvc.types import Bounds
 
 IMAGE_FOLDERS = ("img", "image", "images")

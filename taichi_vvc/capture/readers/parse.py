@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.frame_rates import frame_rate
 from taichi_vvc.errors import DataError
-from taichi_vvc.rates import frame_rate
 from taichi_vvc.types import Bounds
 
 LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import Clip, VideoFile, as_calibrated, find_clips, mask_stem
+from taichi_vvc.capture.readers.frame_times import Moments, disagreement, match, mates, time_stamps
+from taichi_vvc.capture.readers.index import CaptureIndex, ImageEntry, select_frames
+from taichi_vvc.capture.readers.lens import Undistortion, undistortion
+from taichi_vvc.capture.readers.parse import ROTATION_TOLERANCE, some
+from taichi_vvc.capture.storable import STRONGEST
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, VideoFile, as_calibrated, find_clips, mask_stem
-from taichi_vvc.io.images import LabelMask, Source, image_size
-from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
-from taichi_vvc.io.lens import Undistortion, undistortion
-from taichi_vvc.io.moments import Moments, disagreement, match, mates, time_stamps
-from taichi_vvc.io.parse import ROTATION_TOLERANCE, some
-from taichi_vvc.storable import STRONGEST
+from taichi_vvc.media.images import LabelMask, Source, image_size
 from taichi_vvc.types import Bounds, Camera
 
 K_SLACK = 1e-6  # what rounding may leave where K has 0 and 1

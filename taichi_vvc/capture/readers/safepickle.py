@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from taichi_vvc.capture.readers.npy import read_header
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.npy import read_header
 
 DTYPES = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
 MOST_VALUES = 1 << 22  # all lists, dictionaries and what is in them, each as often as it is named

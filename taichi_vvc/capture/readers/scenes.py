@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from taichi_vvc.capture.readers.footage import Clip, find_clips, image_clip, images_in, is_video, mask_stem, natural
+from taichi_vvc.capture.readers.parse import is_there, some
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, find_clips, image_clip, images_in, is_video, mask_stem, natural
-from taichi_vvc.io.parse import is_there, some
 
 VIDEO_FOLDERS = (".", "videos", "video", "images")
 IMAGE_FOLDERS = ("images", "input", "imgs", "image")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taichi_vvc.capture.readers.parse import short
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.parse import short
 
 LARGEST = 4_000_000  # bytes: a calibration has a few hundred per camera
 DEPTH = 16  # of lists in lists

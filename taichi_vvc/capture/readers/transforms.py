@@ -11,13 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import is_video
-from taichi_vvc.io.images import image_size
-from taichi_vvc.io.index import CaptureIndex, ImageEntry, select_frames
-from taichi_vvc.io.moments import same_moments
-from taichi_vvc.io.naming import TIME_KEYS, check_moments, mask_name, name_cameras
-from taichi_vvc.io.parse import (
+from taichi_vvc.capture.readers.footage import is_video
+from taichi_vvc.capture.readers.frame_times import same_moments
+from taichi_vvc.capture.readers.index import CaptureIndex, ImageEntry, select_frames
+from taichi_vvc.capture.readers.naming import TIME_KEYS, check_moments, mask_name, name_cameras
+from taichi_vvc.capture.readers.parse import (
     LENS_KEYS,
     finite_number,
     is_there,
@@ -32,8 +30,10 @@ from taichi_vvc.io.parse import (
     some,
     stated_size,
 )
-from taichi_vvc.io.splits import camera_splits, listed_images
-from taichi_vvc.io.transforms_video import index_videos
+from taichi_vvc.capture.readers.splits import camera_splits, listed_images
+from taichi_vvc.capture.readers.transforms_video import index_videos
+from taichi_vvc.errors import DataError
+from taichi_vvc.media.images import image_size
 from taichi_vvc.types import Camera
 
 LONGEST_NAME = 255  # characters of a file's or folder's name: no system has longer ones

@@ -6,14 +6,21 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from taichi_vvc.capture.readers.footage import Clip, as_calibrated, is_video, video_clip
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.naming import CAMERA_KEYS, camera_name, mask_name
+from taichi_vvc.capture.readers.parse import (
+    parse_bounds,
+    parse_convention,
+    parse_fps,
+    parse_intrinsics,
+    parse_pose,
+    stated_size,
+)
+from taichi_vvc.capture.readers.rig import RigCamera, index_rig
+from taichi_vvc.capture.readers.splits import camera_splits, listed_images
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, as_calibrated, is_video, video_clip
-from taichi_vvc.io.images import image_size
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.naming import CAMERA_KEYS, camera_name, mask_name
-from taichi_vvc.io.parse import parse_bounds, parse_convention, parse_fps, parse_intrinsics, parse_pose, stated_size
-from taichi_vvc.io.rig import RigCamera, index_rig
-from taichi_vvc.io.splits import camera_splits, listed_images
+from taichi_vvc.media.images import image_size
 
 
 def index_videos(document: dict[str, Any], path: Path, frames: slice | None = None) -> CaptureIndex:

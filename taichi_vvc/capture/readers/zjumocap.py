@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.readers.footage import Clip, folder_clip, natural
+from taichi_vvc.capture.readers.index import CaptureIndex
+from taichi_vvc.capture.readers.parse import as_numbers, is_there, kind, short, some
+from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, pinhole
+from taichi_vvc.capture.readers.safepickle import load_npy_object
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import Clip, folder_clip, natural
-from taichi_vvc.io.images import LabelMask, Source
-from taichi_vvc.io.index import CaptureIndex
-from taichi_vvc.io.parse import as_numbers, is_there, kind, short, some
-from taichi_vvc.io.rig import RigCamera, from_world_to_camera, index_rig, pinhole
-from taichi_vvc.io.safepickle import load_npy_object
+from taichi_vvc.media.images import LabelMask, Source
 
 METRES = 1e-3  # per unit of T
 MASK_FOLDERS = ("mask", "mask_cihp", "masks")
@@ -27,8 +27,8 @@ MASK_FOLDERS = ("mask", "mask_cihp", "masks")
 def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the capture whose ``annots.npy`` is ``file``. All cameras are training cameras.
 
-    The file is a pickle; it is read without running code (see :mod:`taichi_vvc.io.safepickle`). Masks are labels of
-    body parts or 0 and 1: everything but 0 is subject.
+    The file is a pickle; it is read without running code (see :mod:`taichi_vvc.capture.readers.safepickle`). Masks are
+    labels of body parts or 0 and 1: everything but 0 is subject.
 
     Raises:
         DataError: the file is damaged or has not what is expected, or pictures are missing.

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from taichi_vvc.capture.readers.footage import VideoFile
+from taichi_vvc.capture.readers.rotation_flags import Turn, turn_of
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import VideoFile
-from taichi_vvc.io.images import is_turned
-from taichi_vvc.io.turned import Turn, turn_of
+from taichi_vvc.media.images import is_turned
 from taichi_vvc.types import Camera
 
 

@@ -15,7 +15,7 @@ import pytest
 from opening import fails
 from test_readers_easyvolcap import rotation_vector
 
-from taichi_vvc.sequence import open_capture
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.types import Camera
 
 COLUMNS = ["name", "w", "h", "rx", "ry", "rz", "tx", "ty", "tz", "fx", "fy", "px", "py"]

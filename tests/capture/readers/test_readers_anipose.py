@@ -14,10 +14,10 @@ import pytest
 from opening import fails
 from test_readers_easyvolcap import rotation_vector
 
+from taichi_vvc.capture.readers.anipose import match_names
+from taichi_vvc.capture.readers.toml import read_toml
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.anipose import match_names
-from taichi_vvc.io.toml import read_toml
-from taichi_vvc.sequence import open_capture
 from taichi_vvc.types import Camera
 
 LENS = (-0.1, 0.03, 0.004, -0.003)

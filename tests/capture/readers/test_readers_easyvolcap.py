@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from taichi_vvc.capture.readers.opencv_yaml import read_filestorage
+from taichi_vvc.capture.readers.rig import rodrigues
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.filestorage import read_filestorage
-from taichi_vvc.io.rig import rodrigues
-from taichi_vvc.sequence import open_capture
 from taichi_vvc.types import Camera
 
 LENS = (-0.1, 0.03, 0.004, -0.003)

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from taichi_vvc.capture.readers.safepickle import load_npy_object
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.safepickle import load_npy_object
-from taichi_vvc.sequence import open_capture
 from taichi_vvc.types import Camera
 
 LENS = (-0.1, 0.03, 0.004, -0.003)

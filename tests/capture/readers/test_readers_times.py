@@ -10,7 +10,7 @@ import layouts
 import numpy as np
 import pytest
 
-from taichi_vvc.io.moments import match, mates, same_moments, time_stamps
+from taichi_vvc.capture.readers.frame_times import match, mates, same_moments, time_stamps
 from taichi_vvc.types import Camera
 
 FRAMES = 12

@@ -11,9 +11,9 @@ import layouts
 import numpy as np
 import pytest
 
+from taichi_vvc.capture.readers.footage import VideoFile
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.footage import VideoFile
-from taichi_vvc.sequence import open_capture
 from taichi_vvc.types import Camera
 
 LENS = (-0.08, 0.02, 0.003, -0.002)

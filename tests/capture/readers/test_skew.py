@@ -13,8 +13,8 @@ from test_readers_anipose import write as write_toml
 from test_readers_easyvolcap import write_calibration, write_pictures
 from test_readers_studio import write_inf, write_smc, write_zju
 
+from taichi_vvc.capture.readers.rig import pinhole
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.rig import pinhole
 from taichi_vvc.types import Camera
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from opening import changed_copies, fails, small_capture
 
+from taichi_vvc.capture.camera_paths import keyframe_path
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
-from taichi_vvc.io.paths import keyframe_path
-from taichi_vvc.sequence import open_capture
 from taichi_vvc.types import Camera
 
 
