@@ -13,7 +13,16 @@ import pytest
 import streams
 
 from taichi_vvc.bitstream import FrameData
-from taichi_vvc.coding import choose_tables, contexts, entropy, integer_arrays, motion, small_integers, tables
+from taichi_vvc.coding import (
+    choose_tables,
+    context_weights,
+    contexts,
+    entropy,
+    integer_arrays,
+    motion,
+    small_integers,
+    tables,
+)
 from taichi_vvc.coding.displacements import encode_motion
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_symbols
@@ -193,7 +202,7 @@ def test_models_that_there_are_not(first: int) -> None:
 def test_weight_sets_that_need_what_is_not_known() -> None:
     now, live, before = streams.residual(SHAPE, 3)
     reference = now // 2
-    for number, weights in enumerate(choose_tables.contextsets.SETS):
+    for number, weights in enumerate(context_weights.SETS):
         for known in (entropy.NOTHING, entropy.Known(None, reference), entropy.Known(before, reference)):
             fits = (known.previous is not None) == weights.previous
             fits &= known.reference is not None or not weights.reference
