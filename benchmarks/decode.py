@@ -25,7 +25,10 @@ from fitting import paper_config
 from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
 
 from taichi_vvc import PRESETS, encode
-from taichi_vvc.coding.entropy import decode_grid, decode_mask, encode_grid, known_grids
+from taichi_vvc.coding.entropy import decode_mask
+from taichi_vvc.coding.grid_decoder import decode_grid
+from taichi_vvc.coding.grid_encoder import encode_grid
+from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_prediction, previous_residuals
 from taichi_vvc.decode import open as open_stream

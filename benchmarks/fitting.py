@@ -14,7 +14,7 @@ from taichi_vvc.kernels import adam, geometry, grids_cpu, grids_gpu, launch, mlp
 from taichi_vvc.kernels._taichi import ti
 
 from taichi_vvc.capture.sequence import MultiViewSequence
-from taichi_vvc.coding.entropy import NOTHING
+from taichi_vvc.coding.known import NOTHING
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
 from taichi_vvc.encode import settle_background
 from taichi_vvc.field import shading

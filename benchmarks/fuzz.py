@@ -242,7 +242,8 @@ def _drawn(path: Path, limit: int) -> tuple[str, str]:
 def small_file(seed: int) -> bytes:
     """A file of noise with several groups, some of which share MLPs, and with motion; other sizes for each seed."""
     from taichi_vvc import bitstream
-    from taichi_vvc.coding import displacements, entropy, headers, live_set, motion
+    from taichi_vvc.coding import displacements, entropy, grid_encoder, headers, live_set, motion
+    from taichi_vvc.coding.known import known_grids
 
     rng = np.random.default_rng(seed)
     levels = bitstream.Level((4, 3, 4), 1 + 2 * seed % 6, 256), bitstream.Level((4, 5, 4), 2, 640)
@@ -295,13 +296,13 @@ def small_file(seed: int) -> bytes:
                     shift = rng.integers(-3, 4, motion.lattice_shape(shape)).astype(np.int32) * known[..., None]
                     payload, moved = displacements.encode_motion(shift, known, moved), shift
                     predicted = motion.moved_symbols(shape, symbols, shift, alive)
-                grounds = entropy.known_grids(len(alive), residuals, predicted)
+                grounds = known_grids(len(alive), residuals, predicted)
                 added = [
                     np.rint(rng.laplace(0, 0.7, s)).astype(np.int32) * here[..., None]
                     for s, here in zip(shape.grid_shapes, alive, strict=True)
                 ]
                 coded = [
-                    entropy.encode_grid(grid, here, ground).payload
+                    grid_encoder.encode_grid(grid, here, ground).payload
                     for grid, here, ground in zip(added, alive, grounds, strict=True)
                 ]
                 kind = "key" if key else "inter"

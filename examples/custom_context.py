@@ -18,7 +18,7 @@ import numpy as np
 import taichi_vvc as tv
 from taichi_vvc.capture.packaged import capture_path
 from taichi_vvc.coding.custom import decode_with_contexts, encode_with_contexts
-from taichi_vvc.coding.entropy import encode_grid
+from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.live_set import live_nodes
 
 CONTEXTS = 16

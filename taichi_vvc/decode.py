@@ -22,9 +22,11 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader, frame_step_of
 from taichi_vvc.coding.displacements import decode_motion
-from taichi_vvc.coding.entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
+from taichi_vvc.coding.entropy import decode_mask
+from taichi_vvc.coding.grid_decoder import decode_grid
 from taichi_vvc.coding.hashes import Hashes, hashes_of
 from taichi_vvc.coding.headers import layout_of_header, unpack_group
+from taichi_vvc.coding.known import NOTHING_CODED, known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.memory import (
     Budget,

@@ -22,8 +22,10 @@ from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.displacements import encode_motion
-from taichi_vvc.coding.entropy import encode_grid, encode_mask, known_grids
+from taichi_vvc.coding.entropy import encode_mask
+from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.headers import header_of, layout_of_header, pack_group
+from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.motion import live_motion, moved_symbols
 from taichi_vvc.coding.moving_cameras import CameraCoder

@@ -18,12 +18,15 @@ from taichi_vvc.coding import (
     context_weights,
     contexts,
     entropy,
+    grid_decoder,
+    grid_encoder,
     integer_arrays,
     motion,
     small_integers,
     tables,
 )
 from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.known import NOTHING, Known, usable
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_symbols
 from taichi_vvc.errors import CorruptStream
@@ -46,22 +49,22 @@ def grid_with(patch: Patch, value: int, model: str) -> bytes:
     """A grid's payload with a symbol beyond the limits."""
     with patch.context() as lifted:
         lifted.setattr(tables, "LARGEST_MAGNITUDE", 4 * LARGEST)
-        return entropy.encode_grid(*symbols_with(value), model=model).payload
+        return grid_encoder.encode_grid(*symbols_with(value), model=model).payload
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("model", ["context", "laplace"])
 def test_symbols(sign: int, model: str, monkeypatch: Patch) -> None:
     now, live = symbols_with(sign * LARGEST)
-    coded = entropy.encode_grid(now, live, model=model)
+    coded = grid_encoder.encode_grid(now, live, model=model)
     assert coded.payload == grid_with(monkeypatch, sign * LARGEST, model)
-    np.testing.assert_array_equal(entropy.decode_grid(coded.payload, SHAPE, live), now)
+    np.testing.assert_array_equal(grid_decoder.decode_grid(coded.payload, SHAPE, live), now)
     for excess in (1, 15, 16, 17, LARGEST):
         beyond = sign * (LARGEST + excess)
         with pytest.raises(ValueError, match=f"symbols up to {LARGEST}, found larger"):
-            entropy.encode_grid(*symbols_with(beyond), model=model)
+            grid_encoder.encode_grid(*symbols_with(beyond), model=model)
         with pytest.raises(CorruptStream, match=f"symbols up to {LARGEST}, found {LARGEST + excess}"):
-            entropy.decode_grid(grid_with(monkeypatch, beyond, model), SHAPE, live)
+            grid_decoder.decode_grid(grid_with(monkeypatch, beyond, model), SHAPE, live)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -88,8 +91,8 @@ def changed_choice(patch: Patch, model: str, change: Callable[[choose_tables.Cho
     """A grid's payload that states something else than what its symbols were coded with."""
     with patch.context() as changed:
         usual = choose_tables.write_choice
-        changed.setattr(entropy, "write_choice", lambda writer, choice, *rest: usual(writer, change(choice), *rest))
-        return entropy.encode_grid(*symbols_with(1), model=model).payload
+        changed.setattr(grid_encoder, "write_choice", lambda writer, choice, *rest: usual(writer, change(choice), *rest))
+        return grid_encoder.encode_grid(*symbols_with(1), model=model).payload
 
 
 def with_statistic(value: int, place: int) -> Callable[[choose_tables.Choice], choose_tables.Choice]:
@@ -134,11 +137,11 @@ def test_side_information(what, model, put, places, lowest, highest, monkeypatch
     for place in places:
         for value in (lowest - 1, lowest - 30, highest + 1, highest + 30):
             with pytest.raises(CorruptStream, match=f"expected {what} in {lowest}..{highest}"):
-                entropy.decode_grid(changed_choice(monkeypatch, model, put(value, place)), SHAPE, live)
+                grid_decoder.decode_grid(changed_choice(monkeypatch, model, put(value, place)), SHAPE, live)
         for value in (lowest, highest):
             # Its symbols were coded with other tables; what is read of them is not what this is about.
             try:
-                entropy.decode_grid(changed_choice(monkeypatch, model, put(value, place)), SHAPE, live)
+                grid_decoder.decode_grid(changed_choice(monkeypatch, model, put(value, place)), SHAPE, live)
             except CorruptStream as error:
                 assert what not in str(error)
 
@@ -151,12 +154,12 @@ def test_the_order_of_escapes(order: int, fits: bool, monkeypatch: Patch) -> Non
         now[(*np.argwhere(live)[3], 0)] = -70
     with monkeypatch.context() as patch:
         patch.setattr(small_integers, "best_escape_shift", lambda excess: order)
-        payload = entropy.encode_grid(now, live).payload
+        payload = grid_encoder.encode_grid(now, live).payload
     if fits:
-        np.testing.assert_array_equal(entropy.decode_grid(payload, SHAPE, live), now)
+        np.testing.assert_array_equal(grid_decoder.decode_grid(payload, SHAPE, live), now)
         return
     with pytest.raises(CorruptStream, match="expected an Exp-Golomb order in 0..15"):
-        entropy.decode_grid(payload, SHAPE, live)
+        grid_decoder.decode_grid(payload, SHAPE, live)
 
 
 def integers_by_hand(again: int, count: int, indices: list[int]) -> bytes:
@@ -194,22 +197,22 @@ def test_the_largest_tables_of_integers() -> None:
 @pytest.mark.parametrize("first", [0x02 | 0x10, 0x03, 0x0F, 0x70, 0xF0, 0x11, 0x21])
 def test_models_that_there_are_not(first: int) -> None:
     now, live = symbols_with(1)
-    payload = entropy.encode_grid(now, live).payload
+    payload = grid_encoder.encode_grid(now, live).payload
     with pytest.raises(CorruptStream, match=f"an entropy model of this grid and format, found {first:#04x}"):
-        entropy.decode_grid(bytes([first]) + payload[1:], SHAPE, live)
+        grid_decoder.decode_grid(bytes([first]) + payload[1:], SHAPE, live)
 
 
 def test_weight_sets_that_need_what_is_not_known() -> None:
     now, live, before = streams.residual(SHAPE, 3)
     reference = now // 2
     for number, weights in enumerate(context_weights.SETS):
-        for known in (entropy.NOTHING, entropy.Known(None, reference), entropy.Known(before, reference)):
+        for known in (NOTHING, Known(None, reference), Known(before, reference)):
             fits = (known.previous is not None) == weights.previous
             fits &= known.reference is not None or not weights.reference
-            assert choose_tables.usable(weights, known) == fits
+            assert usable(weights, known) == fits
             if not fits:
                 with pytest.raises(CorruptStream, match="an entropy model of this grid"):
-                    entropy.decode_grid(bytes([number << 4]) + bytes(8), SHAPE, live, known)
+                    grid_decoder.decode_grid(bytes([number << 4]) + bytes(8), SHAPE, live, known)
 
 
 # -- frames ----------------------------------------------------------------------------------------------------------
@@ -277,9 +280,9 @@ def test_sums_of_symbols(sign: int) -> None:
         one[(*np.argwhere(live[number])[0], 0)] = sign
         for value, fits in ((2**24 - 2, True), (2**24 - 1, False)):
             before = reference(sign * value)
-            known = entropy.Known(None, before.symbols[number])
+            known = Known(None, before.symbols[number])
             grids = [b"\x02"] * len(live)
-            grids[number] = entropy.encode_grid(one, live[number], known).payload
+            grids[number] = grid_encoder.encode_grid(one, live[number], known).payload
             data = frame(grids=tuple(grids))
             if fits:
                 assert np.abs(decode_symbols(LAYOUT, data, before).symbols[number]).max() == 2**24 - 1

@@ -14,7 +14,8 @@ from backends import runtime
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
-from taichi_vvc.coding.entropy import NOTHING, plan_rate
+from taichi_vvc.coding.choose_tables import plan_rate
+from taichi_vvc.coding.known import NOTHING
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.encoder import targets
 from taichi_vvc.encoder.targets import training_psnr

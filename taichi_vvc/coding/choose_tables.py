@@ -1,6 +1,6 @@
 """What to send for a grid: contexts, tables and the code lengths that follow. Encoder only, no coder needed.
 
-:mod:`.entropy` writes what is chosen here; the fit asks :func:`plan_rate` what its symbols would cost.
+:mod:`.grid_encoder` writes what is chosen here; the fit asks :func:`plan_rate` what its symbols would cost.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from taichi_vvc.coding import context_weights, contexts, small_integers, tables
+from taichi_vvc.coding.known import MODELS, NOTHING, Known, channel_means, known_parts
+from taichi_vvc.coding.passes import Nonzero, advance, walk
 from taichi_vvc.coding.small_integers import ESCAPE
 from taichi_vvc.errors import ConfigError
-
-MODELS = {"context": 0, "laplace": 1}
-"""Entropy models and their number in the stream."""
-
 
 SLOPE = 0.25
 """Bits that the fit counts per unit of a magnitude beyond the tables."""
@@ -79,33 +77,6 @@ class Choice:
     frequencies: np.ndarray
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a decoder has of a grid before its symbols, each (nz, ny, nx, C) int32 or None.
-
-    Attributes:
-        previous: the previous frame's residual; None on a key frame and on the frame after it.
-        reference: the symbols that the residual will be added to; None on a key frame.
-    """
-
-    previous: np.ndarray | None = None
-    reference: np.ndarray | None = None
-
-
-NOTHING = Known()
-"""Of a key frame's grid, or of symbols that belong to no frame."""
-
-
-def known_grids(
-    count: int, previous: tuple[np.ndarray, ...] | None, reference: tuple[np.ndarray, ...] | None
-) -> list[Known]:
-    """What is known of each of a frame's ``count`` grids, of the whole frame's previous residual and reference."""
-    return [
-        Known(None if previous is None else previous[n], None if reference is None else reference[n])
-        for n in range(count)
-    ]
-
-
 def check(residual: np.ndarray, live: np.ndarray, known: Known, model: str) -> None:
     """Raises ValueError where arrays do not fit together, ConfigError for an unknown model."""
     if model not in MODELS:
@@ -124,45 +95,41 @@ def mean_indices(mean: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(4 * np.log2(np.maximum(mean, 1))), 0, contexts.MEANS.size - 1).astype(np.int64)
 
 
-def known_parts(known: Known, at: contexts.Lattice) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """What :func:`contexts.pass_features` needs of the previous residual and of the reference."""
-    return (
-        None if known.previous is None else contexts.split_magnitudes(known.previous, at),
-        None if known.reference is None else contexts.capped_at(known.reference, at.nodes),
-    )
-
-
 def _context_passes(
-    residual: np.ndarray, at: contexts.Lattice, known: Known, statistics: np.ndarray
+    values: np.ndarray, at: contexts.Lattice, known: Known, statistics: np.ndarray
 ) -> list[tuple[int, list[Pass]]]:
-    """All symbols with their contexts, as an encoder knows them, whole passes at once: for each weight set to try."""
-    channels = residual.shape[3]
-    values = np.clip(residual.reshape(-1, channels)[at.nodes], -ESCAPE, ESCAPE).astype(np.int8)
-    capped = contexts.capped(values)
-    halves = contexts.split(residual, at)
-    sums = np.minimum(capped.sum(1, dtype=np.int32), contexts.TOTAL_CAP)
-    totals = np.zeros((8, at.size), np.uint16)
-    parts = known_parts(known, at)
+    """All symbols with their contexts, whole passes at once: for each weight set to try.
+
+    ``values``: (live, C) int8, clipped to +-16.
+    """
+    channels = values.shape[1]
     channel = np.arange(channels, dtype=np.int32)[:, None]
-    sets = [(chosen, context_weights.SETS[chosen]) for chosen in weight_sets(known)]
-    means = [channel_means(weights, statistics, known, at) for _, weights in sets]
-    found: list[tuple[int, list[Pass]]] = [(chosen, []) for chosen, _ in sets]
-    for position, parity in enumerate(contexts.ORDER):
-        places, ranks = at.places[parity], at.ranks[parity]
-        if not places.size:
-            continue
-        kinds = [weights.kinds[contexts.KINDS[position]] for _, weights in sets]
-        features, predicted = contexts.pass_features(halves, totals, *parts, at, position, kinds)
-        totals[parity, places] = sums[ranks]
-        magnitudes = capped[ranks].T.astype(np.int32)
-        prefix = contexts.prefix_feature(np.cumsum(magnitudes, 0, dtype=np.int32) - magnitudes, channel)
-        here = np.ascontiguousarray(values[ranks].T)
-        classes, flipped = contexts.sign_class(predicted), predicted < 0
-        for kind, mean, (_, passes) in zip(kinds, means, found, strict=True):
-            activity = contexts.base_activity(features, kind, mean, places.size)
-            activity += prefix * np.int32(kind.prefix)
-            passes.append(Pass(parity, here, contexts.table_of(activity), classes, flipped))
+    numbers = weight_sets(known)
+    chosen = [context_weights.SETS[number] for number in numbers]
+    sets = [(weights, channel_means(weights, statistics, known, at)) for weights in chosen]
+    found: list[tuple[int, list[Pass]]] = [(number, []) for number in numbers]
+    steps = walk(at, channels, known_parts(known, at), sets)
+    part = next(steps, None)
+    while part is not None:
+        here = np.ascontiguousarray(values[part.ranks].T)
+        magnitudes = contexts.capped(here).astype(np.int32)
+        earlier = np.cumsum(magnitudes, 0, dtype=np.int32) - magnitudes
+        prefix = contexts.prefix_feature(earlier, channel)
+        for number, (_, passes) in enumerate(found):
+            activity = part.activity(number)
+            activity += prefix * np.int32(part.weights[number].prefix)
+            passes.append(Pass(part.parity, here, contexts.table_of(activity), part.classes, part.flipped))
+        part = advance(steps, _nonzero(here))
     return found
+
+
+def _nonzero(symbols: np.ndarray) -> Nonzero:
+    """Those of a pass, (C, m), that are not 0."""
+    flat = symbols.reshape(-1)
+    # Far faster than nonzero of anything but bool.
+    where = (flat != 0).nonzero()[0]
+    channel, node = np.divmod(where, symbols.shape[1])
+    return Nonzero(channel, node, flat[where])
 
 
 def _histograms(passes: list[Pass]) -> tuple[np.ndarray, np.ndarray]:
@@ -228,36 +195,21 @@ def weight_sets(known: Known) -> list[int]:
     return [k for k in written if (context_weights.SETS[k].previous, context_weights.SETS[k].reference) == has]
 
 
-def usable(weights: context_weights.WeightSet, known: Known) -> bool:
-    """Whether a stream may name this set for a grid."""
-    has_reference = known.reference is not None
-    return weights.previous == (known.previous is not None) and (has_reference or not weights.reference)
-
-
-def channel_means(
-    weights: context_weights.WeightSet, statistics: np.ndarray, known: Known, at: contexts.Lattice
-) -> np.ndarray:
-    """(C,) int64 mean magnitude of each channel, 1/2048: as the ``statistics`` state it, or the previous residual's."""
-    if weights.stated:
-        return contexts.MEANS[statistics]
-    assert known.previous is not None
-    return contexts.means_at(known.previous, at.nodes)
-
-
 def choose(residual: np.ndarray, at: contexts.Lattice, known: Known, model: str) -> Choice:
     """What to send for a grid whose arrays :func:`check` accepted and which has live nodes."""
     values = residual.reshape(-1, residual.shape[3])[at.nodes]
+    clipped = np.clip(values, -ESCAPE, ESCAPE).astype(np.int8)
     empty = np.zeros(0, np.int64)
     if model == "laplace":
         scales = _laplace_scales(values)
-        whole = np.clip(values, -ESCAPE, ESCAPE).astype(np.int8).T
+        whole = clipped.T
         rank = np.broadcast_to(np.arange(len(whole), dtype=np.uint8)[:, None], whole.shape)
         none = np.broadcast_to(np.uint8(0), whole.shape)
         passes = [Pass(-1, whole, rank, none, none.view(bool))]
         return Choice(0, passes, scales, empty.reshape(0, 3), empty, tables.laplace_tables(scales))
     statistics = mean_indices(np.minimum(np.abs(values), contexts.CAP).mean(0) * 2048)
     found = []
-    for chosen, passes in _context_passes(residual, at, known, statistics):
+    for chosen, passes in _context_passes(clipped, at, known, statistics):
         magnitudes, signs = _histograms(passes)
         weights = context_weights.SETS[chosen]
         indices, right = table_indices(magnitudes, weights), _sign_indices(signs, weights)
@@ -306,7 +258,7 @@ def _lengths(choice: Choice) -> np.ndarray:
 
 
 def plan_rate(residual: np.ndarray, live: np.ndarray, known: Known = NOTHING, model: str = "context") -> RatePlan:
-    """The code lengths that :func:`taichi_vvc.coding.entropy.encode_grid` would use; arguments as there.
+    """The code lengths that :func:`taichi_vvc.coding.grid_encoder.encode_grid` would use; arguments as there.
 
     The fit takes the tables and contexts as constants between calls.
     """

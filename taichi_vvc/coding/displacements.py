@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from taichi_vvc.coding.contexts import ORDER
-from taichi_vvc.coding.entropy import decode_grid, decode_integers, encode_integers
+from taichi_vvc.coding.entropy import decode_integers, encode_integers
+from taichi_vvc.coding.grid_decoder import decode_grid
 from taichi_vvc.coding.occupancy_masks import FIRST_STRIDE
 from taichi_vvc.errors import CorruptStream
 

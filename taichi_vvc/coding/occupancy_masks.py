@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from taichi_vvc.coding import contexts, tables
+from taichi_vvc.coding.passes import advance
 from taichi_vvc.coding.small_integers import Reader, Writer
 
 FIRST_STRIDE = 8
@@ -183,7 +184,7 @@ def write(writer: Writer, mask: np.ndarray, previous: np.ndarray | None) -> None
         for count, frequencies in zip(*_bin_tables(part), strict=True):
             writer.symbols(coded[start : start + count], frequencies)
             start += count
-        part = _next(steps, found)
+        part = advance(steps, found)
 
 
 def read(reader: Reader, shape: tuple[int, int, int], previous: np.ndarray | None) -> np.ndarray:
@@ -195,12 +196,5 @@ def read(reader: Reader, shape: tuple[int, int, int], previous: np.ndarray | Non
         found = np.zeros(part.bins.size, bool)
         found[np.argsort(part.bins, kind="stable")] = reader.groups(*_bin_tables(part)) == 1
         mask[part.cells] = found.reshape(mask[part.cells].shape)
-        part = _next(steps, found)
+        part = advance(steps, found)
     return mask
-
-
-def _next(steps: Generator[Pass, np.ndarray, None], found: np.ndarray) -> Pass | None:
-    try:
-        return steps.send(found)
-    except StopIteration:
-        return None

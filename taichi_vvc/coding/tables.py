@@ -82,6 +82,11 @@ def binary_table(index: int) -> np.ndarray:
     return np.array([TOTAL - present, present], np.int64)
 
 
+def sign_tables(indices: np.ndarray) -> np.ndarray:
+    """(8, 2) frequencies of a wrong and a right prediction of the sign, per class."""
+    return np.stack([binary_table(index) for index in (EVEN, *indices.tolist())])
+
+
 SIDE_TABLE, SPARSE_TABLE = context_tables(np.array([[32, 33, 30], [44, 24, 26]]))
 """The tables of the magnitudes of small signed integers in headers, and of such as are mostly zero."""
 

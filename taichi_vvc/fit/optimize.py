@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.coding.entropy import Known, known_grids
+from taichi_vvc.coding.known import Known, known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.quantize import grid_offset, grid_values, quantize_tensors, tensor_values
 from taichi_vvc.config import EncoderConfig

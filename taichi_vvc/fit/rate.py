@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.coding.entropy import Known, plan_rate
+from taichi_vvc.coding.choose_tables import plan_rate
+from taichi_vvc.coding.known import Known
 from taichi_vvc.fit.parameters import LiveSymbols
 from taichi_vvc.kernels import rate as kernels
 from taichi_vvc.runtime import Runtime

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from taichi_vvc.coding import choose_tables, context_weights, contexts, tables
-from taichi_vvc.coding.choose_tables import Known
+from taichi_vvc.coding.known import Known
 from taichi_vvc.fit.parameters import LiveSymbols
 from taichi_vvc.fit.rate import RateTables, derivatives
 from taichi_vvc.kernels import contexts as kernels

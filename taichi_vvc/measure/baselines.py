@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.coding.entropy import decode_integers, encode_grid, encode_integers
+from taichi_vvc.coding.entropy import decode_integers, encode_integers
+from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import Stream

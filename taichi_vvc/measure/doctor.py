@@ -223,7 +223,8 @@ def self_test(backend: str) -> str:
     """
     import numpy as np
 
-    from taichi_vvc.coding.entropy import decode_grid, encode_grid
+    from taichi_vvc.coding.grid_decoder import decode_grid
+    from taichi_vvc.coding.grid_encoder import encode_grid
     from taichi_vvc.errors import BackendError
     from taichi_vvc.field.grids import field_of_symbols
     from taichi_vvc.field.render import render

@@ -10,14 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from taichi_vvc.coding.entropy import (
-    decode_grid,
-    decode_integers,
-    decode_mask,
-    encode_grid,
-    encode_integers,
-    encode_mask,
-)
+from taichi_vvc.coding.entropy import decode_integers, decode_mask, encode_integers, encode_mask
+from taichi_vvc.coding.grid_decoder import decode_grid
+from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.tables import LARGEST_MAGNITUDE
 from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.torch.arrays import check

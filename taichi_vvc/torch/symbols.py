@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from taichi_vvc.coding.choose_tables import NOTHING
+from taichi_vvc.coding.known import NOTHING
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.fit.rate import RateTables, plan_tables
 from taichi_vvc.kernels import quantize, rate

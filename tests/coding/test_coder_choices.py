@@ -9,7 +9,16 @@ import pytest
 import streams
 from backends import down, runtime
 
-from taichi_vvc.coding import choose_tables, context_weights, entropy, integer_arrays, small_integers, tables
+from taichi_vvc.coding import (
+    choose_tables,
+    context_weights,
+    entropy,
+    grid_encoder,
+    integer_arrays,
+    small_integers,
+    tables,
+)
+from taichi_vvc.coding.known import NOTHING, Known
 from taichi_vvc.fit import rate
 
 
@@ -18,7 +27,7 @@ def reference_of(before: np.ndarray) -> np.ndarray:
     return (np.arange(before.size).reshape(before.shape) * 40503 // 7 % 9 - 4).astype(np.int32)
 
 
-def grids(sort: str, count: int = 60) -> Iterator[tuple[np.ndarray, np.ndarray, entropy.Known]]:
+def grids(sort: str, count: int = 60) -> Iterator[tuple[np.ndarray, np.ndarray, Known]]:
     """(symbols, live, known) of many small grids, from nearly empty to busy ones: of key frames, of frames right
     behind them (``second``), or of later ones (``third``)."""
     for seed in range(count):
@@ -29,11 +38,11 @@ def grids(sort: str, count: int = 60) -> Iterator[tuple[np.ndarray, np.ndarray, 
         assert before is not None
         if now.any():
             reference = None if sort == "key" else reference_of(before)
-            yield now, live, entropy.Known(before if sort == "third" else None, reference)
+            yield now, live, Known(before if sort == "third" else None, reference)
 
 
-def bits_of(now: np.ndarray, live: np.ndarray, known: entropy.Known, model: str = "context") -> float:
-    return entropy.encode_grid(now, live, known, model=model).bits
+def bits_of(now: np.ndarray, live: np.ndarray, known: Known, model: str = "context") -> float:
+    return grid_encoder.encode_grid(now, live, known, model=model).bits
 
 
 def test_the_weight_set_is_the_cheaper_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +50,7 @@ def test_the_weight_set_is_the_cheaper_one(monkeypatch: pytest.MonkeyPatch) -> N
     lost = total = 0.0
     chosen = set()
     for now, live, known in grids("third", 100):
-        coded = entropy.encode_grid(now, live, known)
+        coded = grid_encoder.encode_grid(now, live, known)
         chosen.add(coded.payload[0] >> 4)
         alternatives = []
         for number in choose_tables.weight_sets(known):
@@ -63,7 +72,7 @@ def test_tables_are_stated_where_that_pays(sort: str, monkeypatch: pytest.Monkey
     large = (
         now,
         live,
-        entropy.NOTHING if sort == "key" else entropy.Known(before if sort == "third" else None, now // 2),
+        NOTHING if sort == "key" else Known(before if sort == "third" else None, now // 2),
     )
     for cases in (list(grids(sort)), [large]):
         # One set, so that only the tables differ.
@@ -84,10 +93,10 @@ def test_no_single_table_would_better_be_another(what: str, monkeypatch: pytest.
     monkeypatch.setattr(tables, "nonincreasing", lambda indices: indices)
     name = "table_indices" if what == "magnitudes" else "_sign_indices"
     exchanged = 0
-    large = *streams.residual((24, 20, 18, 2), 1)[:2], entropy.NOTHING
+    large = *streams.residual((24, 20, 18, 2), 1)[:2], NOTHING
     # Signs that are told by their neighbours' more often than is usual.
     alike = np.where(np.random.default_rng(0).random((12, 12, 12, 1)) < 0.06, -1, 1).astype(np.int32)
-    alike = alike, np.ones(alike.shape[:3], bool), entropy.NOTHING
+    alike = alike, np.ones(alike.shape[:3], bool), NOTHING
     for now, live, known in [*grids("key", 12), *grids("second", 12), large, alike]:
         calls: list[tuple[np.ndarray, context_weights.WeightSet]] = []
         usual: Callable = getattr(choose_tables, name)
@@ -155,12 +164,12 @@ def test_the_order_of_escapes_costs_least() -> None:
 def test_laplace_scales_cost_least(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed, strength in ((0, 0.3), (1, 1.0), (2, 4.0)):
         now, live, _ = streams.residual((8, 9, 10, 1), seed, strength)
-        chosen = bits_of(now, live, entropy.NOTHING, "laplace")
+        chosen = bits_of(now, live, NOTHING, "laplace")
         costs = []
         for scale in range(0, tables.LEVELS, 3):
             with monkeypatch.context() as patch:
                 patch.setattr(choose_tables, "_laplace_scales", lambda values, scale=scale: np.array([scale]))
-                costs.append(bits_of(now, live, entropy.NOTHING, "laplace"))
+                costs.append(bits_of(now, live, NOTHING, "laplace"))
         # Stating a scale far from the usual one takes a few bits more.
         assert chosen <= min(costs) + 4
 
@@ -196,17 +205,19 @@ def test_the_plan_counts_what_the_coder_writes(sort: str, model: str) -> None:
     """Bits of the symbols with their signs, of tables, statistics and escapes: all of them, and nothing twice."""
     for number, (now, live, known) in enumerate(grids(sort, 12)):
         symbols = now * 9 if number % 3 == 0 else now
-        wanted = entropy.encode_grid(symbols, live, known, model=model).bits
-        assert entropy.plan_rate(symbols, live, known, model=model).bits == pytest.approx(wanted, abs=0.05, rel=1e-5)
+        wanted = grid_encoder.encode_grid(symbols, live, known, model=model).bits
+        assert choose_tables.plan_rate(symbols, live, known, model=model).bits == pytest.approx(
+            wanted, abs=0.05, rel=1e-5
+        )
 
 
 def test_signs_count_as_even_while_fitting() -> None:
     """The coder predicts the signs of smooth symbols; a fit must not be drawn to fill regions with cheap ones."""
     now = np.ones((8, 8, 8, 2), np.int32)
     live = np.ones(now.shape[:3], bool)
-    coded = entropy.plan_rate(now, live)
+    coded = choose_tables.plan_rate(now, live)
     assert np.abs(coded.lengths - coded.lengths[:, ::-1]).max() > 2, "signs are predicted here"
-    found = rate.plan_tables(runtime(), (now,), (live,), [entropy.NOTHING], "context")
+    found = rate.plan_tables(runtime(), (now,), (live,), [NOTHING], "context")
     lengths = down(found.lengths).reshape(-1, 2 * found.largest + 1)
     np.testing.assert_allclose(lengths, lengths[:, ::-1], atol=1e-6)
     # The probability of a magnitude is the coder's: half of it is each sign's.

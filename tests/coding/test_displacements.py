@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as arrays
 
 from taichi_vvc.coding import displacements
 from taichi_vvc.coding.displacements import SPATIAL, TEMPORAL, decode_motion, encode_motion
-from taichi_vvc.coding.entropy import encode_grid, encode_integers
+from taichi_vvc.coding.entropy import encode_integers
+from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.errors import CorruptStream
 
 

@@ -13,22 +13,23 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from plain_decoder import documented_rows, documented_sets
 
-from taichi_vvc.coding import context_weights, entropy, occupancy_masks
+from taichi_vvc.coding import choose_tables, context_weights, grid_decoder, grid_encoder, occupancy_masks
+from taichi_vvc.coding.known import NOTHING, Known
 from taichi_vvc.errors import ConfigError, CorruptStream
 
 SHAPE = (10, 8, 9, 3)
 
 
-def known_of(before: np.ndarray | None) -> entropy.Known:
+def known_of(before: np.ndarray | None) -> Known:
     """What a decoder has of a grid: nothing, or a previous residual and a reference of small integers."""
     if before is None:
-        return entropy.NOTHING
-    return entropy.Known(before, (np.arange(before.size).reshape(before.shape) * 40503 // 7 % 9 - 4).astype(np.int32))
+        return NOTHING
+    return Known(before, (np.arange(before.size).reshape(before.shape) * 40503 // 7 % 9 - 4).astype(np.int32))
 
 
-def round_trip(now, live, known, model="context") -> entropy.EncodedGrid:
-    coded = entropy.encode_grid(now, live, known, model=model)
-    found = entropy.decode_grid(coded.payload, now.shape, live, known)
+def round_trip(now, live, known, model="context") -> grid_encoder.EncodedGrid:
+    coded = grid_encoder.encode_grid(now, live, known, model=model)
+    found = grid_decoder.decode_grid(coded.payload, now.shape, live, known)
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found, now)
     return coded
@@ -46,7 +47,7 @@ def test_any_symbols_round_trip(data, shape, model) -> None:
     grids = st.none() | arrays.arrays(np.int32, shape, elements=values, fill=st.just(0))
     reference = data.draw(grids)
     before = None if reference is None else data.draw(grids)
-    round_trip(now.astype(np.int32), live, entropy.Known(before, reference), model)
+    round_trip(now.astype(np.int32), live, Known(before, reference), model)
 
 
 @pytest.mark.parametrize("previous", [False, True])
@@ -72,18 +73,18 @@ def test_contexts_pay() -> None:
     assert context < 0.9 * explicit
     assert context < 0.8 * len(round_trip(now, live, known_of(before), "laplace").payload)
     assert context < 0.8 * len(lzma.compress(values.T.astype(np.int8).tobytes()))
-    assert context < len(round_trip(now, live, entropy.NOTHING).payload), "the previous frame helps"
+    assert context < len(round_trip(now, live, NOTHING).payload), "the previous frame helps"
 
 
 def test_nothing_costs_next_to_nothing() -> None:
     live = np.ones((16, 16, 16), bool)
     zeros = np.zeros((16, 16, 16, 4), np.int32)
-    assert len(round_trip(zeros, live, entropy.NOTHING).payload) == 1
+    assert len(round_trip(zeros, live, NOTHING).payload) == 1
     assert len(round_trip(zeros, ~live, known_of(zeros)).payload) == 1
     zeros[3, 4, 5, 1] = -1
-    assert len(round_trip(zeros, live, entropy.NOTHING).payload) < 30
+    assert len(round_trip(zeros, live, NOTHING).payload) < 30
     single = np.array([[[[7]]]], np.int32)
-    assert len(round_trip(single, np.ones((1, 1, 1), bool), entropy.NOTHING).payload) < 30
+    assert len(round_trip(single, np.ones((1, 1, 1), bool), NOTHING).payload) < 30
 
 
 # The symbols of ``pinned_symbols``, by the Laplace model and by each of the weight sets.
@@ -107,8 +108,8 @@ def test_pinned_grids_decode(payload: str) -> None:
     weights = context_weights.SETS[data[0] >> 4]
     now, live, before = pinned_symbols(weights.previous)
     reference = known_of(now).reference if weights.previous or weights.reference else None
-    known = entropy.Known(before, reference)
-    np.testing.assert_array_equal(entropy.decode_grid(data, now.shape, live, known), now)
+    known = Known(before, reference)
+    np.testing.assert_array_equal(grid_decoder.decode_grid(data, now.shape, live, known), now)
     np.testing.assert_array_equal(plain_decode(data, live, SHAPE[3], known, documented_sets()), now)
 
 
@@ -126,7 +127,7 @@ def pinned_symbols(previous: bool):
     return (now * live[..., None]).astype(np.int32), live, before
 
 
-def plain_decode(payload: bytes, live: np.ndarray, channels: int, known: entropy.Known, sets: list[dict]) -> np.ndarray:
+def plain_decode(payload: bytes, live: np.ndarray, channels: int, known: Known, sets: list[dict]) -> np.ndarray:
     """The symbols as the document has them."""
     return plain_decoder.decode(payload, live, channels, known.previous, known.reference, sets)
 
@@ -137,10 +138,10 @@ def test_the_document_decodes_the_same(previous: bool, model: str) -> None:
     sets = documented_sets()
     for shape, seed, strength in (((5, 6, 7, 3), 0, 1.0), ((4, 4, 4, 2), 1, 20.0), ((3, 1, 2, 1), 2, 3.0)):
         now, live, before = streams.residual(shape, seed, strength, previous)
-        payload = entropy.encode_grid(now, live, known_of(before), model=model).payload
+        payload = grid_encoder.encode_grid(now, live, known_of(before), model=model).payload
         found = plain_decode(payload, live, shape[3], known_of(before), sets)
         np.testing.assert_array_equal(found, now)
-    after_a_key_frame = entropy.Known(None, np.where(live[..., None], now // 2, 3).astype(np.int32))
+    after_a_key_frame = Known(None, np.where(live[..., None], now // 2, 3).astype(np.int32))
     payload = round_trip(now, live, after_a_key_frame, model).payload
     np.testing.assert_array_equal(plain_decode(payload, live, shape[3], after_a_key_frame, sets), now)
 
@@ -163,26 +164,26 @@ def test_the_previous_frame_may_lie_anywhere() -> None:
 def test_wrong_arguments_are_refused() -> None:
     now, live, before = streams.residual(SHAPE, 0)
     with pytest.raises(ConfigError, match="huffman"):
-        entropy.encode_grid(now, live, known_of(before), model="huffman")
+        grid_encoder.encode_grid(now, live, known_of(before), model="huffman")
     with pytest.raises(ValueError, match="shape|live set"):
-        entropy.encode_grid(now[1:], live, known_of(before))
+        grid_encoder.encode_grid(now[1:], live, known_of(before))
     with pytest.raises(ValueError, match="previous"):
-        entropy.encode_grid(now, live, entropy.Known(before[1:], before))
+        grid_encoder.encode_grid(now, live, Known(before[1:], before))
     with pytest.raises(ValueError, match="reference"):
-        entropy.encode_grid(now, live, entropy.Known(before, before[1:]))
+        grid_encoder.encode_grid(now, live, Known(before, before[1:]))
     with pytest.raises(ValueError, match="reference"):
-        entropy.encode_grid(now, live, entropy.Known(before))
+        grid_encoder.encode_grid(now, live, Known(before))
     with pytest.raises(ValueError, match="outside"):
-        entropy.encode_grid(now + 1, live, known_of(before))
+        grid_encoder.encode_grid(now + 1, live, known_of(before))
     with pytest.raises(ValueError, match="larger"):
-        entropy.encode_grid(now * 0 + live[..., None] * np.int32((1 << 20) + 1), live, known_of(before))
+        grid_encoder.encode_grid(now * 0 + live[..., None] * np.int32((1 << 20) + 1), live, known_of(before))
 
 
 @pytest.mark.parametrize("model", ["context", "laplace"])
 def test_damaged_payloads_never_surprise(model: str) -> None:
     """Without the container's checksum damage may decode to something; it must not do anything else."""
     now, live, before = streams.residual(SHAPE, 0, 3.0)
-    payload = entropy.encode_grid(now, live, known_of(before), model=model).payload
+    payload = grid_encoder.encode_grid(now, live, known_of(before), model=model).payload
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(200):
@@ -190,7 +191,7 @@ def test_damaged_payloads_never_surprise(model: str) -> None:
         for position in rng.integers(0, len(payload), rng.integers(1, 4)):
             mutated[position] = rng.integers(0, 256)
         try:
-            found = entropy.decode_grid(bytes(mutated), now.shape, live, known_of(before))
+            found = grid_decoder.decode_grid(bytes(mutated), now.shape, live, known_of(before))
         except CorruptStream:
             refused += 1
         else:
@@ -201,15 +202,15 @@ def test_damaged_payloads_never_surprise(model: str) -> None:
     for cut in range(len(payload)):
         if (len(payload) - cut) % 4:  # whole words may be missing without a trace: the container's checksum sees that
             with pytest.raises(CorruptStream):
-                entropy.decode_grid(payload[:cut], now.shape, live, known_of(before))
+                grid_decoder.decode_grid(payload[:cut], now.shape, live, known_of(before))
     for tail in (b"\0", bytes(range(1, 13))):
         with pytest.raises(CorruptStream):
-            entropy.decode_grid(payload + tail, now.shape, live, known_of(before))
+            grid_decoder.decode_grid(payload + tail, now.shape, live, known_of(before))
     with pytest.raises(CorruptStream):
-        entropy.decode_grid(payload, now.shape, np.zeros_like(live), known_of(before))
+        grid_decoder.decode_grid(payload, now.shape, np.zeros_like(live), known_of(before))
     if model == "context":
         with pytest.raises(CorruptStream):
-            entropy.decode_grid(payload, now.shape, live)
+            grid_decoder.decode_grid(payload, now.shape, live)
 
 
 # -- the fit's view --------------------------------------------------------------------------------------------------
@@ -220,12 +221,12 @@ def test_damaged_payloads_never_surprise(model: str) -> None:
 def test_the_plan_predicts_the_bytes(previous: bool, model: str) -> None:
     now, live, before = streams.residual((24, 20, 18, 6), 5, 1.0, previous)
     now = np.clip(now, -15, 15)
-    plan = entropy.plan_rate(now, live, known_of(before), model=model)
+    plan = choose_tables.plan_rate(now, live, known_of(before), model=model)
     assert plan.table.shape == (np.count_nonzero(live), 6) and plan.table.dtype == np.uint16
     assert plan.lengths.shape[1] == 31 and plan.lengths.dtype == np.float32
     assert plan.table.max() < len(plan.lengths)
     estimate = plan.lengths[plan.table, now[live] + 15].sum()
-    actual = 8 * len(entropy.encode_grid(now, live, known_of(before), model=model).payload)
+    actual = 8 * len(grid_encoder.encode_grid(now, live, known_of(before), model=model).payload)
     side_information = 8 * 60
     assert actual - side_information < estimate < actual
     assert np.all(2.0 ** -plan.lengths.astype(np.float64).sum(1) <= 1)
@@ -233,9 +234,9 @@ def test_the_plan_predicts_the_bytes(previous: bool, model: str) -> None:
 
 def test_plans_of_empty_grids() -> None:
     now = np.zeros((4, 4, 4, 2), np.int32)
-    plan = entropy.plan_rate(now, np.zeros((4, 4, 4), bool))
+    plan = choose_tables.plan_rate(now, np.zeros((4, 4, 4), bool))
     assert plan.table.shape == (0, 2)
-    plan = entropy.plan_rate(now, np.ones((4, 4, 4), bool))
+    plan = choose_tables.plan_rate(now, np.ones((4, 4, 4), bool))
     assert np.all(plan.lengths[plan.table, 15] < 0.2)
     assert np.all(np.argmin(plan.lengths[np.unique(plan.table)], 1) == 15)
 

@@ -20,8 +20,10 @@ from taichi_vvc.cli.options import MemorySize
 from taichi_vvc.coding import displacements, memory, motion
 from taichi_vvc.coding import zeros as blank
 from taichi_vvc.coding.displacements import encode_motion
-from taichi_vvc.coding.entropy import decode_integers, encode_grid, encode_mask, known_grids
+from taichi_vvc.coding.entropy import decode_integers, encode_mask
+from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.headers import pack_group
+from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.memory import Budget
 from taichi_vvc.coding.motion import lattice_shape, live_motion

@@ -15,7 +15,7 @@ from tiny import TWO_LEVELS
 import taichi_vvc as tv
 from taichi_vvc.coding import motion
 from taichi_vvc.coding.displacements import SPATIAL, TEMPORAL, encode_motion
-from taichi_vvc.coding.entropy import encode_grid
+from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_symbols
 from taichi_vvc.errors import ConfigError, CorruptStream

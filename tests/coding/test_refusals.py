@@ -11,9 +11,11 @@ import streams
 from backends import runtime
 
 from taichi_vvc.bitstream import GroupHeader
-from taichi_vvc.coding import choose_tables, entropy, tables
-from taichi_vvc.coding.entropy import decode_grid, decode_mask
+from taichi_vvc.coding import choose_tables, entropy, grid_encoder, tables
+from taichi_vvc.coding.entropy import decode_mask
+from taichi_vvc.coding.grid_decoder import decode_grid
 from taichi_vvc.coding.headers import pack_group, unpack_group
+from taichi_vvc.coding.known import NOTHING, Known
 from taichi_vvc.coding.quantize import quantize_tensors
 from taichi_vvc.errors import BackendError, ConfigError, CorruptStream, DataError
 from taichi_vvc.measure.baselines import quantisation_table
@@ -33,16 +35,16 @@ ZEROS = np.zeros(SHAPE, np.int32)
         ({"residual": np.zeros((5, 4, 6, 2), np.int32)}, "symbols and a bool live set"),
         ({"live": np.ones((4, 5, 6), np.uint8)}, "symbols and a bool live set"),
         ({"live": np.ones((4, 5, 7), bool)}, "symbols and a bool live set"),
-        ({"known": entropy.Known(None, np.zeros((4, 5, 6, 3), np.int32))}, "a reference of shape"),
+        ({"known": Known(None, np.zeros((4, 5, 6, 3), np.int32))}, "a reference of shape"),
         (
-            {"known": entropy.Known(np.zeros((4, 5, 7, 2), np.int32), np.zeros(SHAPE, np.int32))},
+            {"known": Known(np.zeros((4, 5, 7, 2), np.int32), np.zeros(SHAPE, np.int32))},
             "a previous residual of",
         ),
-        ({"known": entropy.Known(ZEROS)}, "a reference beside the previous residual"),
+        ({"known": Known(ZEROS)}, "a reference beside the previous residual"),
     ],
 )
 def test_grids_that_do_not_fit_together(change: dict, what: str) -> None:
-    given = {"residual": np.zeros(SHAPE, np.int32), "live": np.ones(SHAPE[:3], bool), "known": entropy.NOTHING}
+    given = {"residual": np.zeros(SHAPE, np.int32), "live": np.ones(SHAPE[:3], bool), "known": NOTHING}
     choose_tables.check(**given, model="context")
     with pytest.raises(ValueError, match=f"expected .*{what}"):
         choose_tables.check(**{**given, **change}, model="context")
@@ -68,7 +70,7 @@ def test_payloads_without_what_they_need() -> None:
     live = np.ones(SHAPE[:3], bool)
     with pytest.raises(CorruptStream, match="expected an entropy-coded grid, found no bytes"):
         decode_grid(b"", SHAPE, live)
-    payload = entropy.encode_grid(np.ones(SHAPE, np.int32), live).payload
+    payload = grid_encoder.encode_grid(np.ones(SHAPE, np.int32), live).payload
     for length in (2, 3, 4):
         with pytest.raises(CorruptStream, match="expected whole 32-bit words"):
             decode_grid(payload[:length], SHAPE, live)

@@ -12,7 +12,7 @@ from backends import runtime
 from taichi_vvc.kernels import quantize as quant
 from tiny import ONE_LEVEL
 
-from taichi_vvc.coding.entropy import plan_rate
+from taichi_vvc.coding.choose_tables import plan_rate
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.quantize import quantize_tensors, tensor_values
 from taichi_vvc.config import EncoderConfig

@@ -14,7 +14,7 @@ from backends import down, runtime
 from taichi_vvc.kernels import quantize
 from tiny import ONE_LEVEL
 
-from taichi_vvc.coding.entropy import known_grids
+from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.render import Workspace

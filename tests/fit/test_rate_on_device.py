@@ -8,7 +8,8 @@ from backends import down, runtime, small_layout
 from taichi_vvc.kernels import contexts as kernels
 
 from taichi_vvc.coding import choose_tables, contexts, tables
-from taichi_vvc.coding.choose_tables import Known, plan_rate
+from taichi_vvc.coding.choose_tables import plan_rate
+from taichi_vvc.coding.known import Known
 from taichi_vvc.field.grids import map_of
 from taichi_vvc.fit.parameters import LiveSymbols, make_live, shrink_live
 from taichi_vvc.fit.rate import _even, derivatives
