@@ -10,7 +10,8 @@ from pathlib import Path
 
 import taichi_vvc as tv
 from taichi_vvc.capture.packaged import capture_path
-from taichi_vvc.media.metrics import composite, psnr
+from taichi_vvc.media.metrics import psnr
+from taichi_vvc.media.pictures import composite
 
 
 def main(capture: Path, file: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 import taichi_vvc as tv
 from taichi_vvc.capture.packaged import capture_path
-from taichi_vvc.media.metrics import composite, psnr
+from taichi_vvc.media.metrics import psnr
+from taichi_vvc.media.pictures import composite
 
 LAMBDAS = (2e-3, 5e-4, 1e-4)
 

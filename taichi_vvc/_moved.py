@@ -1,6 +1,7 @@
 """Modules under the names that documents and examples used before the package had rooms.
 
-They load the module of today and warn. Nothing of the package itself imports by these names.
+They load the module of today and warn; where a module was divided, the old name has the public names of all its parts.
+Nothing of the package itself imports by these names.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import ModuleType
 
-MOVED = {
-    "taichi_vvc.custom": "taichi_vvc.coding.custom",
-    "taichi_vvc.demo": "taichi_vvc.capture.packaged",
-    "taichi_vvc.entropy": "taichi_vvc.coding.entropy",
-    "taichi_vvc.hull": "taichi_vvc.capture.hull",
-    "taichi_vvc.io": None,
-    "taichi_vvc.io.images": "taichi_vvc.media.images",
-    "taichi_vvc.io.paths": "taichi_vvc.capture.camera_paths",
-    "taichi_vvc.io.video": "taichi_vvc.media.video",
-    "taichi_vvc.live": "taichi_vvc.coding.live_set",
-    "taichi_vvc.metrics": "taichi_vvc.media.metrics",
-    "taichi_vvc.render": "taichi_vvc.field.render",
-    "taichi_vvc.sequence": "taichi_vvc.capture.sequence",
+MOVED: dict[str, tuple[str, ...]] = {
+    "taichi_vvc.custom": ("taichi_vvc.coding.custom",),
+    "taichi_vvc.demo": ("taichi_vvc.capture.packaged", "taichi_vvc.media.charts"),
+    "taichi_vvc.entropy": (
+        *("taichi_vvc.coding.entropy", "taichi_vvc.coding.grid_encoder", "taichi_vvc.coding.grid_decoder"),
+        *("taichi_vvc.coding.known", "taichi_vvc.coding.choose_tables"),
+    ),
+    "taichi_vvc.hull": ("taichi_vvc.capture.hull",),
+    "taichi_vvc.io": (),
+    "taichi_vvc.io.images": ("taichi_vvc.media.images",),
+    "taichi_vvc.io.paths": ("taichi_vvc.capture.camera_paths",),
+    "taichi_vvc.io.video": ("taichi_vvc.media.video",),
+    "taichi_vvc.live": ("taichi_vvc.coding.live_set",),
+    "taichi_vvc.metrics": ("taichi_vvc.media.metrics", "taichi_vvc.media.pictures"),
+    "taichi_vvc.render": ("taichi_vvc.field.render",),
+    "taichi_vvc.sequence": ("taichi_vvc.capture.sequence",),
 }
-"""Old name -> new name; None: a folder that is empty now."""
+"""Old name -> new names; none: a folder that is empty now."""
 
 
 class _Forwarder(MetaPathFinder, Loader):
@@ -37,14 +41,19 @@ class _Forwarder(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         if fullname not in MOVED:
             return None
-        return spec_from_loader(fullname, self, is_package=MOVED[fullname] is None)
+        return spec_from_loader(fullname, self, is_package=not MOVED[fullname])
 
     def exec_module(self, module: ModuleType) -> None:
         now = MOVED[module.__name__]
-        if now is not None:
-            warnings.warn(f"{module.__name__} is {now} now", DeprecationWarning, stacklevel=2)
+        if not now:
+            return
+        warnings.warn(f"{module.__name__} is {' and '.join(now)} now", DeprecationWarning, stacklevel=2)
+        parts = [import_module(name) for name in now]
+        if len(parts) == 1:
             # The import system hands out what stands here after this call.
-            sys.modules[module.__name__] = import_module(now)
+            sys.modules[module.__name__] = parts[0]
+        for part in reversed(parts):
+            vars(module).update({name: value for name, value in vars(part).items() if not name.startswith("_")})
 
 
 def forward() -> None:

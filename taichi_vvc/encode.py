@@ -54,7 +54,7 @@ from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
 from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, unchanged
 from taichi_vvc.fit.training_rays import make_problem
-from taichi_vvc.media.metrics import edge_colour
+from taichi_vvc.media.pictures import edge_colour
 from taichi_vvc.runtime import start
 from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
 

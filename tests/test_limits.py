@@ -91,7 +91,9 @@ def changed_choice(patch: Patch, model: str, change: Callable[[choose_tables.Cho
     """A grid's payload that states something else than what its symbols were coded with."""
     with patch.context() as changed:
         usual = choose_tables.write_choice
-        changed.setattr(grid_encoder, "write_choice", lambda writer, choice, *rest: usual(writer, change(choice), *rest))
+        changed.setattr(
+            grid_encoder, "write_choice", lambda writer, choice, *rest: usual(writer, change(choice), *rest)
+        )
         return grid_encoder.encode_grid(*symbols_with(1), model=model).payload
 
 

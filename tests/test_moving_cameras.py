@@ -20,7 +20,8 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli import run
 from taichi_vvc.coding.headers import rotation_of
 from taichi_vvc.measure.evaluate import evaluate
-from taichi_vvc.media.metrics import composite, psnr
+from taichi_vvc.media.metrics import psnr
+from taichi_vvc.media.pictures import composite
 from taichi_vvc.play.playback import Playback
 from taichi_vvc.types import Camera
 

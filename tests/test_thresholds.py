@@ -25,7 +25,7 @@ from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import entered_cells, kept_cells, missed_cells, scene_changed, watch_solid
 from taichi_vvc.fit.training_rays import make_problem
-from taichi_vvc.media.metrics import differs
+from taichi_vvc.media.pictures import differs
 from taichi_vvc.types import Bounds, Camera, FieldLayout, FrameViews, View
 
 ENCODER = importlib.import_module("taichi_vvc.encode")

@@ -18,7 +18,7 @@ import numpy as np
 
 from taichi_vvc.capture.hull import allowed_dissent, coverage, dissents, vote
 from taichi_vvc.geometry.projection import dilate, project, rays_hit, with_rays
-from taichi_vvc.media.metrics import grown
+from taichi_vvc.media.pictures import grown
 from taichi_vvc.types import Bounds, View
 
 CELLS = 48  # along the longest side of the bounds

@@ -80,10 +80,10 @@ def settings_of_demo() -> Any:
 
 def _write_picture(file: Path, sequence: Any, target: Path) -> None:
     """Capture, decoded picture and difference of the last frame, seen by the first held-out camera."""
-    from taichi_vvc.capture.packaged import side_by_side
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.field.render import render
-    from taichi_vvc.media.metrics import composite
+    from taichi_vvc.media.charts import side_by_side
+    from taichi_vvc.media.pictures import composite
     from taichi_vvc.media.video import write_png
 
     stream = open_stream(file)

@@ -24,7 +24,8 @@ from taichi_vvc.encoder.trusted_views import views_of
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import Workspace, render
 from taichi_vvc.geometry.projection import pixels_with_rays
-from taichi_vvc.media.metrics import composite, finite_mean, psnr
+from taichi_vvc.media.metrics import finite_mean, psnr
+from taichi_vvc.media.pictures import composite
 from taichi_vvc.types import SymbolFrame, View
 
 # Frames that are coded to find the first lambda: a key frame and what follows it. Quality sinks within a group.

@@ -12,7 +12,7 @@ from taichi_vvc.field.render import CameraTable, Workspace, camera_table, make_r
 from taichi_vvc.fit.training_rays import FrameProblem, crossing_pixels
 from taichi_vvc.geometry.projection import dilate
 from taichi_vvc.kernels import march
-from taichi_vvc.media.metrics import differs
+from taichi_vvc.media.pictures import differs
 from taichi_vvc.types import FieldLayout, SymbolFrame, View
 
 Colour = tuple[float, float, float]

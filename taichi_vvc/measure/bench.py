@@ -31,8 +31,8 @@ from taichi_vvc.measure import baselines, curves
 from taichi_vvc.measure.baseline_fits import independent_frames, transformed_frames
 from taichi_vvc.measure.evaluate import Figures, means
 from taichi_vvc.measure.evaluate import compare as compare_picture
-from taichi_vvc.media.metrics import composite
-from taichi_vvc.media.video import atomic, to_bytes, write_png
+from taichi_vvc.media.pictures import composite, to_bytes
+from taichi_vvc.media.video import atomic, write_png
 from taichi_vvc.runtime import start
 from taichi_vvc.types import FieldLayout
 from taichi_vvc.versions import version_of, versions

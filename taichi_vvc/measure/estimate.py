@@ -20,7 +20,7 @@ from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
 from taichi_vvc.encoder.rate_control import GOES_ON
 from taichi_vvc.geometry.projection import pixel_directions, with_rays
-from taichi_vvc.media.metrics import differs, edge_colour
+from taichi_vvc.media.pictures import differs, edge_colour
 from taichi_vvc.types import Bounds, View
 
 _PROBES = 4096  # pixels whose rays are followed to know what all rays meet

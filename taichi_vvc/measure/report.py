@@ -16,13 +16,13 @@ from PIL import Image
 
 from taichi_vvc._version import __version__
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.capture.packaged import side_by_side
 from taichi_vvc.decode import open as open_stream
 from taichi_vvc.errors import DataError
 from taichi_vvc.field.render import Workspace, render
 from taichi_vvc.measure.evaluate import Figures, coded_part, means
 from taichi_vvc.media import charts
-from taichi_vvc.media.metrics import composite
+from taichi_vvc.media.charts import side_by_side
+from taichi_vvc.media.pictures import composite
 from taichi_vvc.media.video import atomic, one_line
 from taichi_vvc.runtime import start
 from taichi_vvc.types import View

@@ -1,4 +1,7 @@
-"""Small charts as SVG text, for the player and for reports. No scripts, no fonts, no files beside them."""
+"""Small charts as SVG text, for the player and for reports, and sheets of pictures beside each other.
+
+The SVG text needs no scripts, no fonts and no files beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+import numpy as np
+from PIL import Image, ImageDraw
+
+from taichi_vvc.media.pictures import to_bytes
+
 COLOURS = ("#3b6ea8", "#e08e2b", "#5a9e57", "#b5524f", "#7d66ab", "#8a6d5c", "#c779b4", "#7f7f7f")
 _MARGIN = (44.0, 8.0, 10.0, 22.0)  # left, right, top, bottom
+DIFFERENCE_GAIN = 4
+_CAPTION_HEIGHT = 18  # pixels
 _FINEST = 256  # bars of the timeline; longer files show the largest frame of each stretch
 
 
@@ -116,3 +126,27 @@ def _framed(body: list[str], title: str, names: list[str], width: int, height: i
         f"<figure><figcaption>{escape(title)} {keys if len(names) > 1 else ''}</figcaption>"
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(body)}</svg></figure>'
     )
+
+
+def side_by_side(capture: np.ndarray, decoded: np.ndarray, zoom: int = 2) -> np.ndarray:
+    """Capture, decoded picture and difference beside each other, each with a caption above.
+
+    Args:
+        capture, decoded: (height, width, 3) in [0, 1], on the same background.
+        zoom: whole factor by which pixels are repeated.
+
+    Returns:
+        (height * zoom + caption, 3 * width * zoom + gaps, 3) uint8. The difference is the absolute one per channel,
+        multiplied by :data:`DIFFERENCE_GAIN` and inverted: white is equal.
+    """
+    difference = 1.0 - np.clip(np.abs(capture - decoded) * DIFFERENCE_GAIN, 0.0, 1.0)
+    panels = [("capture", capture), ("decoded", decoded), (f"difference x{DIFFERENCE_GAIN} (white: none)", difference)]
+    height, width = capture.shape[0] * zoom, capture.shape[1] * zoom
+    gap = 4
+    sheet = Image.new("RGB", (3 * width + 2 * gap, height + _CAPTION_HEIGHT), (255, 255, 255))
+    draw = ImageDraw.Draw(sheet)
+    for number, (caption, panel) in enumerate(panels):
+        pixels = to_bytes(panel).repeat(zoom, 0).repeat(zoom, 1)
+        sheet.paste(Image.fromarray(pixels), (number * (width + gap), _CAPTION_HEIGHT))
+        draw.text((number * (width + gap) + 4, 3), caption, fill=(0, 0, 0))
+    return np.asarray(sheet)

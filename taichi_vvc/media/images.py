@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.media.mattes import Drawn, decide, drawn_of_palette, evidence_of, weight_of
+from taichi_vvc.media.pictures import nearest_bytes, to_bytes
 
 # What Pillow logs of damaged files is in our errors; without a handler the interpreter would print it.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -200,7 +201,7 @@ def area_reduce(image: np.ndarray, factor: int) -> np.ndarray:
     planes = _average(_average(planes, new_height, 0), new_width, 1)
     covered = planes[..., 3:]
     planes[..., :3] /= np.where(covered > 0.0, covered, 1.0)
-    out = np.clip(np.rint(planes), 0, 255).astype(np.uint8)
+    out = nearest_bytes(planes)
     out[out[..., 3] == 0] = 0
     return out
 
@@ -331,9 +332,9 @@ def _eight_bits(values: np.ndarray, bits: int, where: object, mask: bool) -> np.
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     if values.dtype.kind == "f":
         if -UNIT_SLACK <= low and high <= 1.0 + UNIT_SLACK:
-            return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+            return to_bytes(values)
         if low >= 0.0 and UNCLEAR <= high <= 255.0:
-            return np.rint(values).astype(np.uint8)
+            return nearest_bytes(values)
         expected = "floats of 0 to 1 or of 0 to 255"
     elif low >= 0.0 and high <= 65535.0:
         if high <= 255.0 and (mask or bits > 16):

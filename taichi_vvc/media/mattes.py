@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from taichi_vvc.media.pictures import nearest_bytes
+
 LOSSY_MARGIN = 16  # of 255: lossy coding leaves values that far from black and white where a mask is flat
 MATTE, DEEP, LABELS, ALPHA, ALPHA_LABELS = "matte", "deep", "labels", "alpha", "alpha labels"
 SMALL = 64  # labels are at most that, or
@@ -155,5 +157,5 @@ def weight_of(drawn: Drawn, kind: str) -> np.ndarray:
         return inside.astype(np.uint8) * np.uint8(255)
     if drawn.lossy:
         stretched = (values.astype(np.float32) - LOSSY_MARGIN) * (255.0 / (255 - 2 * LOSSY_MARGIN))
-        values = np.rint(np.clip(stretched, 0.0, 255.0)).astype(np.uint8)
+        values = nearest_bytes(stretched)
     return values

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.geometry.projection import pixels_with_rays
-from taichi_vvc.types import View
+from taichi_vvc.media.pictures import grown
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # K1 and K2 of the paper, for values in [0, 1]
-DIFFERENT = 0.005
-"""Squared difference, summed over channels, from which a pixel shows something else than the background."""
 
 
 def finite_mean(values: Iterable[float | None]) -> float | None:
@@ -24,44 +21,6 @@ def finite_mean(values: Iterable[float | None]) -> float | None:
     """
     known = [float(value) for value in values if value is not None and math.isfinite(value)]
     return sum(known) / len(known) if known else None
-
-
-def composite(image: np.ndarray, background: Sequence[float] | np.ndarray) -> np.ndarray:
-    """A straight-alpha picture on a plain background, blended in sRGB values as the renderer does.
-
-    Args:
-        image: (H, W, 4) uint8.
-        background: 3 values in [0, 1].
-
-    Returns:
-        (H, W, 3) float32 in [0, 1].
-    """
-    pixels = image.astype(np.float32) * np.float32(1.0 / 255.0)
-    alpha = pixels[..., 3:]
-    return pixels[..., :3] * alpha + np.asarray(background, np.float32) * (1.0 - alpha)
-
-
-def edge_colour(views: Sequence[View]) -> tuple[int, int, int]:
-    """What most of the pictures show at their edges, sRGB 8-bit: the background of a capture without masks."""
-    edges = []
-    for view in views:
-        rgb, rays = view.image[..., :3], pixels_with_rays(view.camera)
-        if rays is None:
-            edges += [rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]]
-        else:
-            # The picture ends where its rays do.
-            around = np.pad(rays, 1)
-            inner = around[2:, 1:-1] & around[:-2, 1:-1] & around[1:-1, 2:] & around[1:-1, :-2]
-            edges.append(rgb[rays & ~inner])
-    red, green, blue = (int(c) for c in np.median(np.concatenate(edges), axis=0))
-    return red, green, blue
-
-
-def differs(image: np.ndarray, background: Sequence[float]) -> np.ndarray:
-    """(H, W) bool: which pixels of a picture (H, W, 4) without alpha clearly show something else than ``background``,
-    3 values in [0, 1]."""
-    pixels = image[..., :3] * np.float32(1.0 / 255.0)
-    return np.asarray(((pixels - np.asarray(background, np.float32)) ** 2).sum(-1) > DIFFERENT)
 
 
 def psnr(a: np.ndarray, b: np.ndarray, rays: np.ndarray | None = None) -> float:
@@ -96,15 +55,6 @@ def psnr_foreground(
     if not chosen.any():
         return math.nan
     return _psnr(np.square(a[chosen].astype(np.float64) - b[chosen].astype(np.float64)).mean())
-
-
-def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """(H, W) bool: ``mask`` dilated by a square of 2 ``pixels`` + 1."""
-    out = np.pad(mask.astype(bool), pixels)
-    for axis in (0, 1):
-        length = mask.shape[axis]
-        out = np.logical_or.reduce([out.take(range(s, s + length), axis=axis) for s in range(2 * pixels + 1)])
-    return out
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:

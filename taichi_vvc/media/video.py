@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.media.pictures import to_bytes
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,6 @@ def one_line(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path}: cannot write: {error.strerror or error}") from None
-
-
-def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] to uint8, rounded and clipped; uint8 passes, NaN becomes 0."""
-    if image.dtype == np.uint8:
-        return image
-    return np.rint(np.clip(np.nan_to_num(image, nan=0.0), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:

@@ -7,11 +7,11 @@ import time
 import warnings
 from pathlib import Path
 
-from taichi_vvc.capture.packaged import side_by_side
 from taichi_vvc.encode import Glimpse
 from taichi_vvc.errors import DataError, PreviewStopped
 from taichi_vvc.field.render import Workspace, render
-from taichi_vvc.media.metrics import composite
+from taichi_vvc.media.charts import side_by_side
+from taichi_vvc.media.pictures import composite
 from taichi_vvc.media.video import write_png
 
 INTERVAL = 4.0  # seconds between pictures of a fit

@@ -10,6 +10,7 @@ import numpy as np
 
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import Image, Workspace, finished, finished_rgb8, render_parts
+from taichi_vvc.media.pictures import to_bytes
 from taichi_vvc.types import Camera
 
 SHOWN = ("colour", "depth", "opacity")
@@ -76,7 +77,7 @@ def as_picture(image: Image, shown: str) -> np.ndarray:
         near, far = (image.depth[hit].min(), image.depth[hit].max()) if hit.any() else (0.0, 1.0)
         grey = 1.0 - 0.8 * np.clip((image.depth - near) / max(far - near, 1e-9), 0.0, 1.0)
         values = np.repeat(np.where(hit, grey, 0.0)[..., None], 3, axis=2)
-    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return to_bytes(values)
 
 
 def draw(

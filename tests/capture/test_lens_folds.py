@@ -31,7 +31,7 @@ from taichi_vvc.geometry.projection import (
 from taichi_vvc.measure.estimate import work_of
 from taichi_vvc.measure.evaluate import compare, evaluate
 from taichi_vvc.measure.survey import survey
-from taichi_vvc.media.metrics import edge_colour
+from taichi_vvc.media.pictures import edge_colour
 from taichi_vvc.types import Bounds, Camera, View
 
 FOLDED = (0.028, -1.49, 0.0, 0.0)

@@ -14,9 +14,10 @@ from PIL import Image
 from places import ROOT
 
 import taichi_vvc
-from taichi_vvc.capture.packaged import capture_path, side_by_side
+from taichi_vvc.capture.packaged import capture_path
 from taichi_vvc.cli import run
 from taichi_vvc.config import PRESETS
+from taichi_vvc.media.charts import side_by_side
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 QUICK = dataclasses.replace(

@@ -20,7 +20,7 @@ from taichi_vvc.bitstream import FrameData, GroupHeader, StreamReader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
 from taichi_vvc.encoder.resume import position_behind
-from taichi_vvc.media.metrics import composite
+from taichi_vvc.media.pictures import composite
 
 ENCODER = importlib.import_module("taichi_vvc.encode")
 CONFIG = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 100, "background": (255, 255, 255)})

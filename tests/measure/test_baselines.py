@@ -22,7 +22,8 @@ from taichi_vvc.errors import ConfigError
 from taichi_vvc.field.render import Workspace, render
 from taichi_vvc.measure import baselines
 from taichi_vvc.measure.baseline_fits import independent_frames, transformed_frames
-from taichi_vvc.media.metrics import composite, psnr
+from taichi_vvc.media.metrics import psnr
+from taichi_vvc.media.pictures import composite
 
 RNG = np.random.default_rng(4)
 TINY = tv.EncoderConfig(**TWO_LEVELS)

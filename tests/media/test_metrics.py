@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.media.metrics import composite, grown, psnr, psnr_foreground, ssim
+from taichi_vvc.media.metrics import psnr, psnr_foreground, ssim
+from taichi_vvc.media.pictures import composite, grown
 
 RNG = np.random.default_rng(3)
 
