@@ -1,6 +1,8 @@
-"""How numbers of things and spans of time are said."""
+"""How numbers of things, lists of names and spans of time are said."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
@@ -8,6 +10,17 @@ _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 def counted(count: int, noun: str) -> str:
     """``1 frame``, ``2 frames``: a number and what is counted, whose plural takes an s."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def some(names: Sequence[str], limit: int = 3, longest: int | None = 80) -> str:
+    """The first ``limit`` names, and how many more there are: ``a, b, c and 4 more``.
+
+    Names of more than ``longest`` characters are shown in part; None: all of them whole.
+    """
+    shown = [
+        name if longest is None or len(name) <= longest else f"{name[: longest - 4]} ..." for name in names[:limit]
+    ]
+    return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def duration(seconds: float) -> str:

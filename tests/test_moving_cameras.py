@@ -18,7 +18,7 @@ from tiny import TWO_LEVELS
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli import run
-from taichi_vvc.coding.headers import rotation_of
+from taichi_vvc.geometry.rotations import rotation_of
 from taichi_vvc.measure.evaluate import evaluate
 from taichi_vvc.media.metrics import psnr
 from taichi_vvc.media.pictures import composite

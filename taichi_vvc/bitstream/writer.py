@@ -17,6 +17,7 @@ from taichi_vvc.bitstream.locks import is_at, lock
 from taichi_vvc.bitstream.reader import StreamReader
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
 from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.words import some
 
 
 class StreamWriter:
@@ -298,16 +299,14 @@ def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: Seque
 def _other_cameras(stored: SequenceHeader, wanted: SequenceHeader) -> str:
     """In what the cameras of two headers differ, in brackets; nothing where it is calibration only."""
     old, new = ({camera.name: camera.split for camera in header.cameras} for header in (stored, wanted))
-
-    def some(names: list[str]) -> str:
-        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") if names else "none"
-
     parts = [
-        f"{word} {some(names)}"
+        f"{word} {some(names, 6)}"
         for word, names in (("without", [n for n in old if n not in new]), ("with", [n for n in new if n not in old]))
         if names
     ]
     if not parts and old != new:
-        here, there = (some([name for name, split in which.items() if split == "test"]) for which in (new, old))
+        here, there = (
+            some([name for name, split in which.items() if split == "test"], 6) or "none" for which in (new, old)
+        )
         parts = [f"held out: {here}, in the file {there}"]
     return f" ({', '.join(parts)})" if parts else ""

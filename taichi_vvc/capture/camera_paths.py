@@ -25,6 +25,7 @@ from taichi_vvc.capture.readers.parse import (
 from taichi_vvc.capture.storable import check_cameras
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry.projection import has_distortion, project
+from taichi_vvc.geometry.rotations import rotation_about
 from taichi_vvc.types import Bounds, Camera
 
 WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled
@@ -169,7 +170,7 @@ def _tangent(knots: np.ndarray, values: np.ndarray, i: int, closed: bool) -> np.
 
 
 def _slerp(a: np.ndarray, b: np.ndarray, s: float) -> np.ndarray:
-    """The rotation a share ``s`` of the way from ``a`` to ``b`` about their common axis (Rodrigues)."""
+    """The rotation a share ``s`` of the way from ``a`` to ``b`` about their common axis."""
     between = a.T @ b
     angle = math.acos(float(np.clip(0.5 * (np.trace(between) - 1.0), -1.0, 1.0)))
     if angle < 1e-9:
@@ -181,10 +182,7 @@ def _slerp(a: np.ndarray, b: np.ndarray, s: float) -> np.ndarray:
     else:
         skew = (between - between.T) / (2.0 * math.sin(angle))
         axis = np.array([skew[2, 1], skew[0, 2], skew[1, 0]])
-    x, y, z = axis
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    turn = np.eye(3) + math.sin(s * angle) * cross + (1.0 - math.cos(s * angle)) * cross @ cross
-    return a @ turn
+    return a @ rotation_about(s * angle * axis)
 
 
 def up_direction(cameras: Sequence[Camera]) -> np.ndarray:

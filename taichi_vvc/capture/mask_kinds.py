@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from taichi_vvc.capture.readers.index import ImageEntry
-from taichi_vvc.capture.readers.parse import some
 from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import KnownMask, LabelMask, Source, draw
 from taichi_vvc.media.mattes import (
@@ -25,6 +24,7 @@ from taichi_vvc.media.mattes import (
     evidence_of,
     merged,
 )
+from taichi_vvc.words import some
 
 LOOKED_AT = 4  # masks of a camera, spread over the frames, where the first does not tell
 NOISE = 4  # a matte has values up to that where next to nobody is

@@ -25,7 +25,7 @@ from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.geometry.projection import pixels_with_rays
 from taichi_vvc.media.images import area_reduce, is_turned, read_rgba, reduced_size
 from taichi_vvc.types import Bounds, Camera, FrameViews, View
-from taichi_vvc.words import counted
+from taichi_vvc.words import counted, some
 
 DEFAULT_FPS = Fraction(25)
 NO_MASKS = "no masks: all that is inside the bounds is coded, and what is outside must be plain"
@@ -175,7 +175,7 @@ def open_capture(
     has_alpha = len(bare) < len(first)
     messages = [*index.messages, *about_masks]
     if has_alpha and bare:
-        messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
+        messages.append(f"no mask on {some(bare, 6)}: what these cameras see around the subject is coded as subject")
     moving = any(
         not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)
     )
@@ -183,7 +183,7 @@ def open_capture(
         messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
     if turned:
         messages.append(
-            f"EXIF orientation in the pictures of camera {_some(turned)}: not applied, the calibration is taken to be"
+            f"EXIF orientation in the pictures of camera {some(turned, 6)}: not applied, the calibration is taken to be"
             " of the pixels as stored; turn the pictures if it is not"
         )
     messages += _about_rays(first_cameras)
@@ -292,7 +292,7 @@ def _about_rays(cameras: Sequence[Camera]) -> list[str]:
     worst = max(without, key=lambda name: without[name])
     share = f"{100 * without[worst]:.0f} %" if without[worst] >= 0.01 else "less than 1 %"
     rest = [name for name in without if name != worst]
-    others = f" (and some of {_some(rest)})" if rest else ""
+    others = f" (and some of {some(rest, 6)})" if rest else ""
     return [
         f"{share} of camera {worst}'s pixels have no ray{others}: its distortion (k1, k2, p1, p2) folds back inside the"
         " picture; they take part in nothing; check the calibration, or crop the pictures"
@@ -343,7 +343,3 @@ def _stands(rows: Sequence[Sequence[ImageEntry]]) -> list[Camera]:
                 last[number] = entry.camera
                 found.append(entry.camera)
     return found
-
-
-def _some(names: list[str], limit: int = 6) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -14,8 +14,9 @@ import numpy as np
 
 from taichi_vvc.bitstream import syntax
 from taichi_vvc.bitstream.elements import Ratio
-from taichi_vvc.coding.headers import camera_record, intrinsics_of, pose_bits, quaternion_of
+from taichi_vvc.coding.headers import camera_record, intrinsics_of, pose_bits
 from taichi_vvc.errors import ConfigError, DataError
+from taichi_vvc.geometry.rotations import quaternion_of
 from taichi_vvc.types import Bounds, Camera
 
 FARTHEST = 1e12  # world units: a coordinate of bounds and cameras

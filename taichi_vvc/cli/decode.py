@@ -23,7 +23,7 @@ from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink, w
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import MemoryLimitExceeded, StreamError, TruncatedStream
 from taichi_vvc.types import Camera
-from taichi_vvc.words import counted
+from taichi_vvc.words import counted, some
 
 if TYPE_CHECKING:
     from taichi_vvc.decode import Stream
@@ -98,8 +98,9 @@ def command(
     written = written_paths(output, names)
     # Several videos lie beside the name that was given, under which there is nothing.
     whole = None if output.kind != "folder" and len(written) > 1 else output
+    place = whole or some([str(path) for path in written], longest=None)
     say_result(
-        f"{whole or some_of(written)}: {counted(len(chosen), 'frame')} of {counted(len(views), 'camera')}",
+        f"{place}: {counted(len(chosen), 'frame')} of {counted(len(views), 'camera')}",
         output=None if whole is None else str(whole),
         outputs=[str(path) for path in written],
         frames=len(chosen),
@@ -107,12 +108,6 @@ def command(
     )
     if damage is not None:
         raise damage
-
-
-def some_of(paths: list[Path], limit: int = 3) -> str:
-    """The first of ``paths``, and how many more there are."""
-    more = f" and {len(paths) - limit} more" if len(paths) > limit else ""
-    return ", ".join(map(str, paths[:limit])) + more
 
 
 def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:

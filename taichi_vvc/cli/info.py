@@ -14,7 +14,7 @@ from taichi_vvc.bitstream.syntax import frame_step_of
 from taichi_vvc.cli.options import common_options
 from taichi_vvc.cli.text import echo, printable
 from taichi_vvc.types import Bounds
-from taichi_vvc.words import counted
+from taichi_vvc.words import counted, some
 
 
 @click.command(epilog="Example:  tvvc info out.tvvc --json --frames")
@@ -118,9 +118,9 @@ def _as_text(info: dict[str, Any]) -> str:
         f"frames      {counted(count, 'frame')} at {info['fps']:g} fps, {info['duration']:.3f} s"
         + ("" if info["complete"] else "  (incomplete: the encode was stopped, or the index is damaged)"),
         f"bytes       {size}{rate}",
-        f"groups      {len(info['gops'])}, first frames {_some([str(gop['first']) for gop in info['gops']])}",
+        f"groups      {len(info['gops'])}, first frames {some([str(gop['first']) for gop in info['gops']], 8)}",
         f"bounds      {box}",
-        f"cameras     {cameras}, {_some(sizes)} pixels",
+        f"cameras     {cameras}, {some(sizes, 8)} pixels",
         f"capture     {_part(info)}",
         f"field       coefficients {'x'.join(map(str, info['layout']['coefficients']))}, levels {levels}",
         *_table("settings", info["settings"]),
@@ -158,7 +158,3 @@ def _table(title: str, values: dict[str, Any], columns: int = 2) -> list[str]:
 
 def _plain(value: Any) -> str:
     return "/".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _some(names: list[str], limit: int = 8) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

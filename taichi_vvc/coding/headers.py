@@ -15,43 +15,13 @@ from taichi_vvc.coding.entropy import decode_integers, encode_integers
 from taichi_vvc.coding.quantize import tensor_values
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.errors import ConfigError, CorruptStream
+from taichi_vvc.geometry.rotations import quaternion_of, rotation_of
 from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters
 
 # Parts of a pixel that one unit of a pose is worth where the subject begins.
 _PER_PIXEL = 64
 # A subject is not taken to be nearer than this part of the longest side of its bounds.
 _NEAREST = 0.25
-
-
-def quaternion_of(rotation: np.ndarray) -> tuple[float, float, float, float]:
-    """Unit quaternion (w, x, y, z) of a (3, 3) rotation matrix, w >= 0; the stable branch of Shepperd's method."""
-    m = np.asarray(rotation, np.float64)
-    traces = np.array([m.trace(), 2 * m[0, 0] - m.trace(), 2 * m[1, 1] - m.trace(), 2 * m[2, 2] - m.trace()])
-    q = np.empty(4)
-    k = int(np.argmax(traces))
-    q[k] = 1 + traces[k]
-    if k == 0:
-        q[1:] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]
-    else:
-        a, b, c = k - 1, k % 3, (k + 1) % 3
-        q[0] = m[c, b] - m[b, c]
-        q[1 + b] = m[b, a] + m[a, b]
-        q[1 + c] = m[c, a] + m[a, c]
-    q /= np.linalg.norm(q)
-    q = q if q[0] >= 0 else -q
-    return tuple(float(v) for v in q)  # type: ignore[return-value]
-
-
-def rotation_of(quaternion: tuple[float, float, float, float]) -> np.ndarray:
-    """(3, 3) float64 rotation matrix of a quaternion (w, x, y, z), normalised first."""
-    w, x, y, z = np.asarray(quaternion, np.float64) / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def pose_bits(cameras: Sequence[Camera], bounds: Bounds) -> tuple[int, int]:

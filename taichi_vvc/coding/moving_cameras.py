@@ -23,7 +23,8 @@ from taichi_vvc.bitstream.poses import (
 )
 from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.bitstream.versions import FIRST_WITH_MOVING_CAMERAS
-from taichi_vvc.coding.headers import cameras_of_header, quaternion_of, rotation_of
+from taichi_vvc.coding.headers import cameras_of_header
+from taichi_vvc.geometry.rotations import quaternion_of, rotation_of
 from taichi_vvc.types import Camera
 
 
@@ -50,7 +51,7 @@ def cameras_of_states(
     for camera, state in zip(still, states, strict=True):
         if state.moved:
             pose = np.array(state.pose, np.float64) * own[:7]
-            camera = replace(camera, rotation=rotation_of(tuple(pose[:4])), position=pose[4:])
+            camera = replace(camera, rotation=rotation_of(pose[:4]), position=pose[4:])
         if state.zoomed:
             names = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2")
             values = (np.array(state.lens, np.float64) * own[7:]).tolist()

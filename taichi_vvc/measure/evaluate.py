@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.capture.readers.parse import some
 from taichi_vvc.capture.selection import NoSuchCamera
 from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
 from taichi_vvc.decode import Stream
@@ -24,6 +23,7 @@ from taichi_vvc.media.metrics import SSIM_WINDOW, finite_mean, psnr, psnr_foregr
 from taichi_vvc.media.pictures import composite
 from taichi_vvc.runtime import start
 from taichi_vvc.types import View
+from taichi_vvc.words import some
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +12,7 @@ from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequen
 from taichi_vvc.geometry.projection import has_distortion, rays_hit, with_rays
 from taichi_vvc.measure.estimate import estimate
 from taichi_vvc.types import Bounds, Camera, View
-from taichi_vvc.words import counted
+from taichi_vvc.words import counted, some
 
 LOOKED_AT = 3  # frames, spread over the selection
 PIXELS = 200  # pictures are reduced to about that many along their longer side
@@ -95,7 +94,7 @@ def _about_cameras(sequence: MultiViewSequence) -> list[str]:
         warnings.append(NONE_HELD_OUT)
     inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
     if inside:
-        warnings.append(f"inside the bounds: camera {_some(inside)}; the bounds should hold the subject only")
+        warnings.append(f"inside the bounds: camera {some(inside, 6)}; the bounds should hold the subject only")
     return warnings
 
 
@@ -120,7 +119,7 @@ def _about_masks(sequence: MultiViewSequence, views: dict[int, tuple[View, ...]]
         )
     if empty:
         first = next(iter(empty))
-        warnings.append(f"empty masks: camera {_some(list(empty))} (of {first} in frame {empty[first]})")
+        warnings.append(f"empty masks: camera {some(list(empty), 6)} (of {first} in frame {empty[first]})")
     return warnings
 
 
@@ -138,15 +137,15 @@ def _about_agreement(sequence: MultiViewSequence, agreed: dict[int, Agreement]) 
     lacks = sorted(((row["mask_lacks"] or 0.0, name) for name, row in rows), key=lambda pair: -pair[0])
     if found := [f"{name} {100 * share:.0f} %" for share, name in lacks if share >= NAMED]:
         warnings.append(
-            f"masks lack what those of the other cameras show of the subject: {_some(found)}; there these cameras are"
+            f"masks lack what those of the other cameras show of the subject: {some(found, 6)}; there these cameras are"
             " left out of a fit"
         )
     alone = sorted((row["mask_explained"], name) for name, row in rows if row["mask_explained"] is not None)
     # Where some masks lack something, that is what the others show alone.
     if not found and (odd := [f"{name} {100 * share:.0f} %" for share, name in alone if share < EXPLAINED]):
         warnings.append(
-            f"masks that those of the other cameras explain to a part only: {_some(odd)}; check masks, calibration and"
-            " synchronisation"
+            f"masks that those of the other cameras explain to a part only: {some(odd, 6)}; check masks, calibration"
+            " and synchronisation"
         )
     return warnings
 
@@ -180,7 +179,3 @@ def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str
 
 def _contains(bounds: Bounds, point: np.ndarray) -> bool:
     return bool((point > np.asarray(bounds.lower)).all() and (point < np.asarray(bounds.upper)).all())
-
-
-def _some(names: Sequence[str], limit: int = 6) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

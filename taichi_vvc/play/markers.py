@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.play.viewport import quaternion
+from taichi_vvc.geometry.rotations import quaternion_of
 from taichi_vvc.types import Camera
 
 _FITTED, _HELD_OUT = (59, 110, 168), (224, 142, 43)
@@ -36,7 +36,7 @@ class Markers:
                 scale=0.045 * distance,
                 thickness=0.001 * distance,
                 color=_HELD_OUT if camera.split == "test" else _FITTED,
-                wxyz=quaternion(camera.rotation),
+                wxyz=quaternion_of(camera.rotation),
                 position=camera.position,
             )
             frustum.on_click(lambda event, number=number: click(event.client, self._cameras[number]))
@@ -52,7 +52,7 @@ class Markers:
         before, self._cameras = self._cameras, tuple(cameras)
         for frustum, old, new in zip(self._frusta, before, cameras, strict=True):
             if not new.same_as(old):
-                frustum.wxyz, frustum.position = quaternion(new.rotation), np.asarray(new.position)
+                frustum.wxyz, frustum.position = quaternion_of(new.rotation), np.asarray(new.position)
                 frustum.fov = angle_of_view(new)
 
 

@@ -25,11 +25,12 @@ from taichi_vvc.decode import Stream
 from taichi_vvc.errors import ConfigError, DataError, TvvcError
 from taichi_vvc.field.grids import Field, field_of_symbols
 from taichi_vvc.field.render import Workspace
+from taichi_vvc.geometry.rotations import quaternion_of
 from taichi_vvc.media import charts
 from taichi_vvc.play.guard import Check, guarded, number, one_of
 from taichi_vvc.play.markers import Markers, angle_of_view
 from taichi_vvc.play.playback import Clock, Playback
-from taichi_vvc.play.viewport import SHOWN, SMALLEST, camera_of_view, draw, fitted_size, quaternion, start_position
+from taichi_vvc.play.viewport import SHOWN, SMALLEST, camera_of_view, draw, fitted_size, start_position
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import Camera, GroupParameters, SymbolFrame
 
@@ -354,7 +355,7 @@ class Viewer:
     def _jump(self, handle: Any, camera: Camera) -> None:
         with handle.atomic():
             handle.camera.position = camera.position
-            handle.camera.wxyz = quaternion(camera.rotation)
+            handle.camera.wxyz = quaternion_of(camera.rotation)
             handle.camera.fov = angle_of_view(camera)
         self._wake.set()
 

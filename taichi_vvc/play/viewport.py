@@ -10,6 +10,7 @@ import numpy as np
 
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import Image, Workspace, finished, finished_rgb8, render_parts
+from taichi_vvc.geometry.rotations import rotation_of
 from taichi_vvc.media.pictures import to_bytes
 from taichi_vvc.types import Camera
 
@@ -20,32 +21,9 @@ START_TURN = math.radians(32)  # of the first view around the up axis, away from
 
 def camera_of_view(name: str, position: Any, wxyz: Any, fov: float, width: int, height: int) -> Camera:
     """A camera from a position, a camera-to-world quaternion (OpenCV axes) and a vertical angle of view (radians)."""
-    w, x, y, z = np.asarray(wxyz, np.float64) / np.linalg.norm(wxyz)
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    rotation = rotation_of(np.asarray(wxyz, np.float64))
     focal = 0.5 * height / math.tan(0.5 * fov)
     return Camera(name, width, height, focal, focal, width / 2, height / 2, rotation, np.asarray(position, np.float64))
-
-
-def quaternion(rotation: np.ndarray) -> np.ndarray:
-    """(4,) w, x, y, z of a rotation matrix (3, 3); w is not negative."""
-    m = np.asarray(rotation, np.float64)
-    # The largest eigenvector of this symmetric matrix is the quaternion, without a case for each sign.
-    k = np.array(
-        [
-            [m[0, 0] + m[1, 1] + m[2, 2], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
-            [m[2, 1] - m[1, 2], m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
-            [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], m[1, 2] + m[2, 1]],
-            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1]],
-        ]
-    )
-    q = np.linalg.eigh(k)[1][:, -1]
-    return q if q[0] >= 0 else -q
 
 
 def start_position(camera: np.ndarray, centre: np.ndarray, up: np.ndarray) -> np.ndarray:

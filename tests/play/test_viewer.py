@@ -22,9 +22,10 @@ import taichi_vvc as tv
 from taichi_vvc.capture.camera_paths import keyframe_path, path_document
 from taichi_vvc.cli import run
 from taichi_vvc.field.render import Image, Workspace, render
+from taichi_vvc.geometry.rotations import quaternion_of
 from taichi_vvc.media import charts
 from taichi_vvc.play.playback import Playback
-from taichi_vvc.play.viewport import SHOWN, as_picture, camera_of_view, draw, fitted_size, quaternion, start_position
+from taichi_vvc.play.viewport import SHOWN, as_picture, camera_of_view, draw, fitted_size, start_position
 from taichi_vvc.runtime import start
 
 FRAMES = 7
@@ -46,7 +47,7 @@ def file(tmp_path_factory) -> Path:
 def test_views_are_the_cameras_they_came_from() -> None:
     turns = [np.diag([1.0, -1.0, -1.0]), np.diag([-1.0, -1.0, 1.0]), np.eye(3)]
     for rotation in [camera.rotation for camera in ring_cameras(5, (40, 30))] + turns:
-        q = quaternion(rotation)
+        q = np.array(quaternion_of(rotation))
         view = camera_of_view("v", (1, 2, 3), -2.5 * q, math.pi / 2, 40, 30)
         np.testing.assert_allclose(view.rotation, rotation, atol=1e-12)
     assert view.fy == pytest.approx(15.0) and view.fx == pytest.approx(15.0) and (view.cx, view.cy) == (20, 15)

@@ -17,10 +17,12 @@ import numpy as np
 
 from taichi_vvc.capture.readers.footage import folder_clip
 from taichi_vvc.capture.readers.index import CaptureIndex
-from taichi_vvc.capture.readers.parse import finite_number, short, some
-from taichi_vvc.capture.readers.rig import RigCamera, frame_numbers, index_rig, rodrigues
+from taichi_vvc.capture.readers.parse import finite_number, short
+from taichi_vvc.capture.readers.rig import RigCamera, frame_numbers, index_rig
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry.rotations import rotation_about
 from taichi_vvc.types import Bounds
+from taichi_vvc.words import some
 
 NUMBERS = ("w", "h", "rx", "ry", "rz", "tx", "ty", "tz", "fx", "fy", "px", "py")
 LENS = ("k1", "k2", "k3", "k4", "k5", "k6")
@@ -64,7 +66,7 @@ def read_actorshq(file: Path, frames: slice | None = None) -> CaptureIndex:
         rig.append(
             RigCamera(
                 row["name"],
-                rodrigues(np.array([n["rx"], n["ry"], n["rz"]])),
+                rotation_about(np.array([n["rx"], n["ry"], n["rz"]])),
                 np.array([n["tx"], n["ty"], n["tz"]]),
                 fx=n["fx"] * n["w"],
                 fy=n["fy"] * n["h"],

@@ -19,11 +19,13 @@ import numpy as np
 
 from taichi_vvc.capture.readers.footage import Clip, find_clips
 from taichi_vvc.capture.readers.index import CaptureIndex
-from taichi_vvc.capture.readers.parse import as_numbers, short, some
-from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, pinhole, rodrigues
+from taichi_vvc.capture.readers.parse import as_numbers, short
+from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, pinhole
 from taichi_vvc.capture.readers.scenes import scene_clips, scene_masks
 from taichi_vvc.capture.readers.toml import Table, read_toml
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry.rotations import rotation_about
+from taichi_vvc.words import some
 
 FOLDERS = ("videos-raw", "videos", "synchronized_videos")  # anipose, Pose2Sim, FreeMoCap
 NEEDED = ("matrix", "rotation", "translation")
@@ -145,7 +147,7 @@ def _camera(name: str, table: Table, clip: Clip, masks: Clip | None, where: str)
     size = table.get("size")
     sides = None if size is None else _numbers(size, (2,), where, "size")
     rotation, position = from_world_to_camera(
-        rodrigues(_numbers(table.get("rotation"), (3,), where, "rotation")),
+        rotation_about(_numbers(table.get("rotation"), (3,), where, "rotation")),
         _numbers(table.get("translation"), (3,), where, "translation"),
     )
     return RigCamera(

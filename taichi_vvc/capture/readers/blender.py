@@ -16,9 +16,10 @@ from typing import Any
 from taichi_vvc.capture.readers.frame_times import same_moments
 from taichi_vvc.capture.readers.index import CaptureIndex
 from taichi_vvc.capture.readers.naming import CAMERA_KEYS, camera_name, check_moments
-from taichi_vvc.capture.readers.parse import load_json, some
+from taichi_vvc.capture.readers.parse import load_json
 from taichi_vvc.capture.readers.transforms import image_times, index_document
 from taichi_vvc.errors import DataError
+from taichi_vvc.words import some
 
 HELD_OUT = ("test", "val")
 

@@ -14,7 +14,7 @@ import numpy as np
 from taichi_vvc.capture.readers.colmap_model import ModelImage, read_model
 from taichi_vvc.capture.readers.footage import Clip, images_in, natural
 from taichi_vvc.capture.readers.index import CaptureIndex
-from taichi_vvc.capture.readers.parse import is_there, some
+from taichi_vvc.capture.readers.parse import is_there
 from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig
 from taichi_vvc.capture.readers.scenes import (
     IMAGE_FOLDERS,
@@ -25,6 +25,7 @@ from taichi_vvc.capture.readers.scenes import (
     unused_masks,
 )
 from taichi_vvc.errors import DataError
+from taichi_vvc.words import some
 
 MOVED = 1e-3  # radians, and share of the rig's size: more is a camera that moves
 

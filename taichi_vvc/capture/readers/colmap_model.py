@@ -17,6 +17,7 @@ import numpy as np
 
 from taichi_vvc.capture.readers.parse import short
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry.rotations import rotation_of
 
 # COLMAP's numbers of the models, and of those that can be read: which parameters are fx, fy, cx, cy, k1, k2, p1, p2.
 MODELS = (
@@ -183,11 +184,4 @@ def _rotation(quaternion: tuple[float, ...], where: str) -> np.ndarray:
     length = float(np.linalg.norm(q))
     if not np.isfinite(length) or length < 1e-9:
         raise DataError(f"{where}: expected a rotation as a quaternion, found {quaternion}")
-    w, x, y, z = q / length
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return rotation_of(q)

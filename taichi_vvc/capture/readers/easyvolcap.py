@@ -15,10 +15,11 @@ import numpy as np
 from taichi_vvc.capture.readers.footage import Clip, find_clips
 from taichi_vvc.capture.readers.index import CaptureIndex
 from taichi_vvc.capture.readers.opencv_yaml import matrix, number, read_filestorage
-from taichi_vvc.capture.readers.parse import some
-from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, mask_clips, pinhole, rodrigues
+from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, mask_clips, pinhole
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry.rotations import rotation_about
 from taichi_vvc.types import Bounds
+from taichi_vvc.words import some
 
 IMAGE_FOLDERS = ("images", "videos")
 MASK_FOLDERS = ("masks", "mask", "mask-schp", "schp", "bgmtv2")
@@ -83,7 +84,7 @@ def _camera(
     k = matrix(intri, f"K_{name}", (3, 3), file)
     translation = matrix(extri, f"T_{name}", (3,), extri_file)
     vector = matrix(extri, f"R_{name}", (3,), extri_file)
-    rotation = matrix(extri, f"Rot_{name}", (3, 3), extri_file) if vector is None else rodrigues(vector)
+    rotation = matrix(extri, f"Rot_{name}", (3, 3), extri_file) if vector is None else rotation_about(vector)
     assert k is not None and translation is not None and rotation is not None
     distortion = matrix(intri, f"D_{name}", (-1,), file)
     if distortion is None:

@@ -18,10 +18,11 @@ import numpy as np
 
 from taichi_vvc.capture.readers.footage import Clip, images_in, is_video, natural, video_clip
 from taichi_vvc.capture.readers.index import CaptureIndex
-from taichi_vvc.capture.readers.parse import as_numbers, load_json, short, some
+from taichi_vvc.capture.readers.parse import as_numbers, load_json, short
 from taichi_vvc.capture.readers.rig import RigCamera, index_rig, pinhole
 from taichi_vvc.errors import DataError
 from taichi_vvc.types import Bounds
+from taichi_vvc.words import some
 
 IMAGE_FOLDERS = ("img", "image", "images")
 NORMALISED_REACH = 2.0  # largest absolute coordinate of a camera in the frame of bbox.json

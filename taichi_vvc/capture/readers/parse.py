@@ -13,13 +13,13 @@ import numpy as np
 
 from taichi_vvc.capture.frame_rates import frame_rate
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry.rotations import flaw_of, nearest_rotation
 from taichi_vvc.types import Bounds
 
 LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
 DISTORTION = ("k1", "k2", "p1", "p2")
 # Higher orders; and skew, which Metashape calls b1 (difference of the focal lengths) and b2.
 UNSUPPORTED = ("k3", "k4", "k5", "k6", "p3", "p4", "b1", "b2", "skew")
-ROTATION_TOLERANCE = 1e-3  # files often carry four to eight decimals
 CONVENTIONS = ("opengl", "opencv")
 LENS_KEYS = (
     *("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "cx", "cy", "w", "h"),
@@ -99,15 +99,11 @@ def parse_pose(matrix: Any, where: str, convention: str = "opengl") -> tuple[np.
     if not np.isfinite(pose).all():
         raise DataError(f'{where}: expected finite numbers in "transform_matrix", found NaN or infinity')
     rotation = pose[:3, :3]
-    off = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
-    if off > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0.0:
-        found = "a mirroring" if off <= ROTATION_TOLERANCE else f"R^T R off the identity by {off:.2g}"
-        raise DataError(
-            f'{where}: expected a rotation in "transform_matrix", found {found}; remove scale and mirroring'
-        )
-    u, _, vt = np.linalg.svd(rotation)  # the nearest exact rotation: the file's digits are rounded
+    flaw = flaw_of(rotation)
+    if flaw is not None:
+        raise DataError(f'{where}: expected a rotation in "transform_matrix", found {flaw}; remove scale and mirroring')
     signs = [1.0, -1.0, -1.0] if convention == "opengl" else [1.0, 1.0, 1.0]
-    return (u @ vt) * np.array(signs), pose[:3, 3].copy()
+    return nearest_rotation(rotation) * np.array(signs), pose[:3, 3].copy()
 
 
 def stated_size(record: dict[str, Any], shared: dict[str, Any], where: str) -> tuple[int | None, int | None]:
@@ -217,12 +213,6 @@ def is_there(file: Path) -> bool:
         return file.is_file()
     except (OSError, ValueError):
         return False
-
-
-def some(names: list[str], limit: int = 3) -> str:
-    """The first names, and how many more there are; very long ones in part."""
-    shown = [name if len(name) <= 80 else f"{name[:76]} ..." for name in names[:limit]]
-    return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def kind(value: Any) -> str:

@@ -14,11 +14,12 @@ from taichi_vvc.capture.readers.footage import Clip, VideoFile, as_calibrated, f
 from taichi_vvc.capture.readers.frame_times import Moments, disagreement, match, mates, time_stamps
 from taichi_vvc.capture.readers.index import CaptureIndex, ImageEntry, select_frames
 from taichi_vvc.capture.readers.lens import Undistortion, undistortion
-from taichi_vvc.capture.readers.parse import ROTATION_TOLERANCE, some
 from taichi_vvc.capture.storable import STRONGEST
 from taichi_vvc.errors import DataError
+from taichi_vvc.geometry.rotations import flaw_of, nearest_rotation
 from taichi_vvc.media.images import LabelMask, Source, image_size
 from taichi_vvc.types import Bounds, Camera
+from taichi_vvc.words import some
 
 K_SLACK = 1e-6  # what rounding may leave where K has 0 and 1
 SKEW_PIXELS = 0.05  # pixels at the picture's edge: a skew up to that cannot be seen
@@ -76,16 +77,6 @@ def from_world_to_camera(rotation: np.ndarray, translation: np.ndarray) -> tuple
     """(rotation, position) camera to world from ``x_camera = rotation @ x_world + translation``."""
     inverse = np.asarray(rotation, np.float64).reshape(3, 3).T
     return inverse, -inverse @ np.asarray(translation, np.float64).reshape(3)
-
-
-def rodrigues(vector: np.ndarray) -> np.ndarray:
-    """The rotation matrix (3, 3) about ``vector`` (3,) by its length, radians (Rodrigues' formula)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
 
 
 def index_rig(
@@ -309,7 +300,7 @@ def _camera(taken: RigCamera, picture: Source, source: Path) -> tuple[Camera, Un
         fy=float(taken.fy),
         cx=float(taken.cx),
         cy=float(taken.cy),
-        rotation=nearest_rotation(taken.rotation, where),
+        rotation=_exact_rotation(taken.rotation, where),
         position=np.asarray(taken.position, np.float64).reshape(3),
         k1=k1,
         k2=k2,
@@ -323,7 +314,7 @@ def _camera(taken: RigCamera, picture: Source, source: Path) -> tuple[Camera, Un
     return lens.camera, lens
 
 
-def nearest_rotation(matrix: np.ndarray, where: str) -> np.ndarray:
+def _exact_rotation(matrix: np.ndarray, where: str) -> np.ndarray:
     """The exact rotation (3, 3) nearest to ``matrix``, whose digits are rounded.
 
     Raises:
@@ -332,12 +323,10 @@ def nearest_rotation(matrix: np.ndarray, where: str) -> np.ndarray:
     matrix = np.asarray(matrix, np.float64)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise DataError(f"{where}: expected a rotation of 3x3 finite numbers, found shape {matrix.shape} or NaN")
-    off = float(np.abs(matrix.T @ matrix - np.eye(3)).max())
-    if off > ROTATION_TOLERANCE or np.linalg.det(matrix) < 0.0:
-        found = "a mirroring" if off <= ROTATION_TOLERANCE else f"R^T R off the identity by {off:.2g}"
-        raise DataError(f"{where}: expected a rotation, found {found}; remove scale and mirroring")
-    u, _, vt = np.linalg.svd(matrix)
-    return u @ vt
+    flaw = flaw_of(matrix)
+    if flaw is not None:
+        raise DataError(f"{where}: expected a rotation, found {flaw}; remove scale and mirroring")
+    return nearest_rotation(matrix)
 
 
 def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:

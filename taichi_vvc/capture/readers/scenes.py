@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from taichi_vvc.capture.readers.footage import Clip, find_clips, image_clip, images_in, is_video, mask_stem, natural
-from taichi_vvc.capture.readers.parse import is_there, some
+from taichi_vvc.capture.readers.parse import is_there
 from taichi_vvc.errors import DataError
+from taichi_vvc.words import some
 
 VIDEO_FOLDERS = (".", "videos", "video", "images")
 IMAGE_FOLDERS = ("images", "input", "imgs", "image")

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from taichi_vvc.capture.readers.naming import CAMERA_KEYS
-from taichi_vvc.capture.readers.parse import kind, short, some
+from taichi_vvc.capture.readers.parse import kind, short
 from taichi_vvc.errors import DataError
+from taichi_vvc.words import some
 
 TEST_SPLITS = ("test", "val", "eval", "validation")
 FILE_LISTS = (("train_filenames", "train"), ("val_filenames", "test"), ("test_filenames", "test"))

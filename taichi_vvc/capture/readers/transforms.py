@@ -27,7 +27,6 @@ from taichi_vvc.capture.readers.parse import (
     parse_intrinsics,
     parse_pose,
     short,
-    some,
     stated_size,
 )
 from taichi_vvc.capture.readers.splits import camera_splits, listed_images
@@ -35,6 +34,7 @@ from taichi_vvc.capture.readers.transforms_video import index_videos
 from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import image_size
 from taichi_vvc.types import Camera
+from taichi_vvc.words import some
 
 LONGEST_NAME = 255  # characters of a file's or folder's name: no system has longer ones
 

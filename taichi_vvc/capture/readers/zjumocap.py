@@ -14,11 +14,12 @@ import numpy as np
 
 from taichi_vvc.capture.readers.footage import Clip, folder_clip, natural
 from taichi_vvc.capture.readers.index import CaptureIndex
-from taichi_vvc.capture.readers.parse import as_numbers, is_there, kind, short, some
+from taichi_vvc.capture.readers.parse import as_numbers, is_there, kind, short
 from taichi_vvc.capture.readers.rig import RigCamera, from_world_to_camera, index_rig, pinhole
 from taichi_vvc.capture.readers.safepickle import load_npy_object
 from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import LabelMask, Source
+from taichi_vvc.words import some
 
 METRES = 1e-3  # per unit of T
 MASK_FOLDERS = ("mask", "mask_cihp", "masks")

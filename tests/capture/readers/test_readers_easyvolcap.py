@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from taichi_vvc.capture.readers.opencv_yaml import read_filestorage
-from taichi_vvc.capture.readers.rig import rodrigues
 from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
 from taichi_vvc.types import Camera
@@ -227,11 +226,6 @@ def test_filestorage_forms(tmp_path: Path) -> None:
     assert found["names"] == ["00", "b c", "x"] and found["list"] == ["one", "two"]
     assert (found["f"], found["s"]) == ("3.5", "a: b")
     np.testing.assert_array_equal(found["m"], [[np.nan, -np.inf, 0.0015]])
-
-
-def test_rodrigues() -> None:
-    np.testing.assert_allclose(rodrigues(np.zeros(3)), np.eye(3))
-    np.testing.assert_allclose(rodrigues(np.array([0, 0, np.pi / 2])) @ [1, 0, 0], [0, 1, 0], atol=1e-12)
 
 
 def test_a_camera_that_is_named_twice_is_one(tmp_path: Path) -> None:
