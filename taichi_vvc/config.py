@@ -13,7 +13,7 @@ import numpy as np
 
 from taichi_vvc.bitstream.syntax import MOST_CELLS_PER_STEP
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel
+from taichi_vvc.types import FREQUENCY_UNITS, Bounds, Camera, FieldLayout, GridLevel
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
         coefficients=tuple(max(2, round(g / edge)) for g in grown),  # type: ignore[arg-type]
         levels=tuple(
-            GridLevel((scaled(n),) * 3, c, round(f * 256) / 256)
+            GridLevel((scaled(n),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS)
             for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
         ),
         occupancy=tuple(cells),  # type: ignore[arg-type]

@@ -158,6 +158,10 @@ class FrameViews:
     views: tuple[View, ...]
 
 
+FREQUENCY_UNITS = 256
+"""Files state frequencies in this part of one, so that places of nodes follow from integers."""
+
+
 @dataclass(frozen=True)
 class GridLevel:
     """One basis level: a grid of ``resolution`` (x, y, z) nodes repeated ``frequency`` times along the longest side."""
@@ -165,6 +169,11 @@ class GridLevel:
     resolution: tuple[int, int, int]
     channels: int
     frequency: float
+
+    @property
+    def frequency_units(self) -> int:
+        """The frequency in units of 1 / :data:`FREQUENCY_UNITS`, as files state it."""
+        return round(self.frequency * FREQUENCY_UNITS)
 
 
 @dataclass(frozen=True)

@@ -275,7 +275,7 @@ LEVEL = Structure(
     (
         ("resolution", _NODES),
         ("channels", Count(MAX_CHANNELS, 1)),
-        ("frequency", Count(256 * 256, 1)),
+        ("frequency", Count(256 * 256, 1)),  # up to 256, in 1/256
     ),
 )
 LAYOUT = Structure(

@@ -13,7 +13,7 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.syntax import frame_step_of
 from taichi_vvc.cli.options import common_options
 from taichi_vvc.cli.text import echo, printable
-from taichi_vvc.types import Bounds
+from taichi_vvc.types import FREQUENCY_UNITS, Bounds
 from taichi_vvc.words import counted, some
 
 
@@ -73,7 +73,7 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
                 {
                     "resolution": list(level.resolution),
                     "channels": level.channels,
-                    "frequency": level.frequency / 256,
+                    "frequency": level.frequency / FREQUENCY_UNITS,
                 }
                 for level in layout.levels
             ],

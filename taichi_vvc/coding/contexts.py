@@ -160,15 +160,6 @@ def _nonzero(values: np.ndarray, at: Lattice) -> tuple[np.ndarray, np.ndarray, n
     return flat[found[inside]], parity[inside], index[inside]
 
 
-def split(values: np.ndarray, at: Lattice) -> np.ndarray:
-    """(nz, ny, nx, C) int -> (8, 2, C, n) uint8 padded class volumes of capped magnitudes: of positive symbols and of
-    negative ones; zero outside the grid."""
-    halves = np.zeros((8, 2, values.shape[3] * at.size), np.uint8)
-    found, parity, index = _nonzero(values, at)
-    halves[parity, (found < 0).view(np.uint8), index] = capped(found)
-    return halves.reshape(8, 2, values.shape[3], at.size)
-
-
 def split_magnitudes(values: np.ndarray, at: Lattice) -> np.ndarray:
     """(nz, ny, nx, C) int -> (8, C, n) uint8 padded class volumes of capped magnitudes, zero outside the grid."""
     parts = np.zeros((8, values.shape[3] * at.size), np.uint8)
@@ -224,7 +215,8 @@ def pass_features(
     """What one pass knows before its first channel, at the live nodes of its class.
 
     Args:
-        halves: (8, 2, C, n) uint8, see :func:`split`; classes of later passes are not read.
+        halves: (8, 2, C, n) uint8 padded class volumes of capped magnitudes, of positive symbols and of negative
+            ones; classes of later passes are not read.
         totals: (8, n) uint16 sums of the magnitudes over the channels, at most :data:`TOTAL_CAP`.
         before: (8, C, n) uint8, :func:`split_magnitudes` of the previous frame's residual, or None.
         beneath: (live, C) uint8 magnitudes of what the symbols will be added to, or None.

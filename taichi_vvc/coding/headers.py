@@ -16,7 +16,7 @@ from taichi_vvc.coding.quantize import tensor_values
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.geometry.rotations import quaternion_of, rotation_of
-from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel, GroupParameters
+from taichi_vvc.types import FREQUENCY_UNITS, Bounds, Camera, FieldLayout, GridLevel, GroupParameters
 
 # Parts of a pixel that one unit of a pose is worth where the subject begins.
 _PER_PIXEL = 64
@@ -82,9 +82,7 @@ def header_of(
         cell=layout.cell,
         cells=layout.occupancy,
         coefficients=layout.coefficients,
-        levels=tuple(
-            syntax.Level(level.resolution, level.channels, round(level.frequency * 256)) for level in layout.levels
-        ),
+        levels=tuple(syntax.Level(level.resolution, level.channels, level.frequency_units) for level in layout.levels),
         projection_hidden=layout.projection_hidden,
         appearance=layout.appearance,
         colour_hidden=layout.colour_hidden,
@@ -114,7 +112,9 @@ def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
     return FieldLayout(
         bounds=Bounds(h.lower, upper),  # type: ignore[arg-type]
         coefficients=h.coefficients,
-        levels=tuple(GridLevel(level.resolution, level.channels, level.frequency / 256) for level in h.levels),
+        levels=tuple(
+            GridLevel(level.resolution, level.channels, level.frequency / FREQUENCY_UNITS) for level in h.levels
+        ),
         occupancy=h.cells,
         projection_hidden=h.projection_hidden,
         appearance=h.appearance,

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from taichi_vvc.types import FieldLayout
+from taichi_vvc.types import FREQUENCY_UNITS, FieldLayout
 
 # Samples are placed in floating point, so a cell is taken to be larger by 1/64 of its edge on either side.
 _UNITS = 64
@@ -68,9 +68,7 @@ def live_nodes(layout: FieldLayout, occupancy: np.ndarray) -> tuple[np.ndarray, 
     """
     cells = layout.occupancy
     longest = max(cells)
-    grids = [(layout.coefficients, None)] + [
-        (level.resolution, round(level.frequency * 256)) for level in layout.levels
-    ]
+    grids = [(layout.coefficients, None)] + [(level.resolution, level.frequency_units) for level in layout.levels]
     # Whole rows at once, eight cells or nodes a byte: x first, the mask being smallest then.
     columns = np.packbits(occupancy.transpose(2, 0, 1), axis=2)
     live = []
@@ -78,7 +76,7 @@ def live_nodes(layout: FieldLayout, occupancy: np.ndarray) -> tuple[np.ndarray, 
         along_x, along_y, along_z = (
             _cells_of(cells[axis], resolution[axis], _UNITS * cells[axis], 1)
             if frequency is None
-            else _cells_of(cells[axis], resolution[axis], _UNITS * 256 * longest, frequency)
+            else _cells_of(cells[axis], resolution[axis], _UNITS * FREQUENCY_UNITS * longest, frequency)
             for axis in range(3)
         )
         found = np.unpackbits(_any_of(columns, along_x), axis=2, count=cells[1])

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from taichi_vvc.coding.zeros import is_blank
-from taichi_vvc.types import FieldLayout
+from taichi_vvc.types import FREQUENCY_UNITS, FieldLayout
 
 UNITS = 4
 """Displacements are coded in this part of an occupancy cell."""
@@ -43,7 +43,7 @@ def extent(layout: FieldLayout, grid: int, axis: int) -> tuple[int, int]:
     """How many cells a moved grid spans along an axis (0 = x), as numerator and denominator."""
     if grid == 0:
         return layout.occupancy[axis], 1
-    return 256 * max(layout.occupancy), round(layout.levels[grid - 1].frequency * 256)
+    return FREQUENCY_UNITS * max(layout.occupancy), layout.levels[grid - 1].frequency_units
 
 
 def _nodes(layout: FieldLayout, grid: int) -> tuple[int, int, int]:

@@ -25,7 +25,7 @@ from taichi_vvc.media.charts import side_by_side
 from taichi_vvc.media.pictures import composite
 from taichi_vvc.media.video import atomic, one_line
 from taichi_vvc.runtime import start
-from taichi_vvc.types import View
+from taichi_vvc.types import FREQUENCY_UNITS, View
 
 _SMALL = 320  # pictures narrower than this are shown at twice their size
 _STYLE = """
@@ -190,7 +190,10 @@ def _settings(reader: StreamReader) -> str:
     for number, level in enumerate(layout.levels, 1):
         nodes = "x".join(map(str, level.resolution))
         rows.append(
-            [f"level {number}", f"{nodes} nodes, {level.channels} channels, frequency {level.frequency / 256:g}"]
+            [
+                f"level {number}",
+                f"{nodes} nodes, {level.channels} channels, frequency {level.frequency / FREQUENCY_UNITS:g}",
+            ]
         )
     for name, value in json.loads(header.settings).items():
         rows.append([name, json.dumps(value) if not isinstance(value, str) else value])
