@@ -1,4 +1,4 @@
-"""From the symbols of a grid to bytes: writes what :mod:`.choose_tables` chose. Encoder only."""
+"""From the symbols of a grid to bytes, with the contexts and tables that were chosen. Encoder only."""
 
 from __future__ import annotations
 
