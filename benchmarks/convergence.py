@@ -26,16 +26,17 @@ import numpy as np
 import torch
 from fitting import Case, prepare
 from measure import begin, capture_of, parser, per_threads, table, threads_of, write
-from taichi_vvc.kernels import quant
+from taichi_vvc.kernels import quantize
 from torch_reference import TorchField, batch_of, torch_step
 
-from taichi_vvc import PRESETS, optimize
-from taichi_vvc.fields import Field, flat_values, make_field
-from taichi_vvc.livesymbols import scatter_live
-from taichi_vvc.metrics import psnr
-from taichi_vvc.mlp import flatten
-from taichi_vvc.quantize import grid_values
-from taichi_vvc.render import Workspace, make_rays, render
+from taichi_vvc import PRESETS
+from taichi_vvc.coding.quantize import grid_values
+from taichi_vvc.field.grids import Field, flat_values, make_field
+from taichi_vvc.field.mlp import flatten
+from taichi_vvc.field.render import Workspace, make_rays, render
+from taichi_vvc.fit import optimize
+from taichi_vvc.fit.parameters import scatter_live
+from taichi_vvc.media.metrics import psnr
 from taichi_vvc.types import View
 
 TURN = 20
@@ -86,7 +87,7 @@ def ours_now(case: Case, mode: int) -> Field:
     """What the encoder's fit has reached: rounded as soon as it rounds."""
     s, steps = case.state.symbols, case.state.steps
     values = np.array(case.runtime.download(s.parameters, s.count))
-    dense = scatter_live(case.layout, s.live, s.ranges, np.floor(values + 0.5) if mode == quant.ROUND else values)
+    dense = scatter_live(case.layout, s.live, s.ranges, np.floor(values + 0.5) if mode == quantize.ROUND else values)
     grids = tuple(grid_values(d, step, n) for n, (d, step) in enumerate(zip(dense, steps, strict=True)))
     size = sum(int(np.prod(shape)) for shape in case.layout.mlp_shapes)
     return copied(case, grids, np.array(case.runtime.download(case.state.field.mlp, size)))
@@ -102,7 +103,7 @@ def torch_now(case: Case, field: TorchField) -> Field:
 
 
 def encoder_steps(case: Case, total: int) -> Iterator[int]:
-    """The steps of :func:`taichi_vvc.optimize.fit_frame` on a key frame; yields the quantiser's mode after each."""
+    """The steps of :func:`taichi_vvc.fit.optimize.fit_frame` on a key frame; yields the quantiser's mode after each."""
     config, state = case.config, case.state
     rates = config.grid_rate / state.steps
     prune_at = {int(total * x) for x in optimize.KEY_PRUNES}
@@ -115,7 +116,7 @@ def encoder_steps(case: Case, total: int) -> Iterator[int]:
             optimize.measure_opacity(case.ws, state.field)
         if iteration == int(total * 0.75):
             optimize._freeze_mlp(state, case.layout, config)
-        mode = quant.ROUND if iteration >= round_at else quant.NOISE
+        mode = quantize.ROUND if iteration >= round_at else quantize.NOISE
         optimize._quantize(state, mode, case.seed, iteration)
         case.distortion(iteration)
         if iteration >= total // 20 and (state.tables is None or iteration % optimize._PLAN_EVERY == 0):
@@ -198,7 +199,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     mine, theirs = Clock(), Clock()
     ours, reference = encoder_steps(case, own), torch_steps(source, field, total)
     next(reference)
-    mode = quant.NOISE
+    mode = quantize.NOISE
     while theirs.steps < total:
         pause, before = min(options.every, total - theirs.steps), mine.steps
         while pause:

@@ -25,12 +25,12 @@ from fitting import paper_config
 from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
 
 from taichi_vvc import PRESETS, encode
+from taichi_vvc.coding.entropy import decode_grid, decode_mask, encode_grid, known_grids
+from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_prediction, previous_residuals
 from taichi_vvc.decode import open as open_stream
-from taichi_vvc.entropy import decode_grid, decode_mask, encode_grid, known_grids
-from taichi_vvc.fields import field_of_symbols
-from taichi_vvc.live import live_nodes
-from taichi_vvc.livesymbols import gather_live
+from taichi_vvc.field.grids import field_of_symbols
+from taichi_vvc.fit.parameters import gather_live
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import SymbolFrame
 

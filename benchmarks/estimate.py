@@ -3,7 +3,8 @@
 python benchmarks/estimate.py --presets ultrafast,fast --frames 2 --json estimate.json
 
 Prints processor time (kernels from the cache), peak memory and size, each beside its estimate, and what was counted:
-the constants in taichi_vvc/estimate.py were fitted to such rows (least squares of the relative errors, nonnegative).
+the constants in taichi_vvc/measure/estimate.py were fitted to such rows (least squares of the relative errors,
+nonnegative).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from measure import begin, capture_of, parser, peak_memory, per_preset, table, write
 
 import taichi_vvc as tv
-from taichi_vvc.estimate import estimate, work_of
+from taichi_vvc.measure.estimate import estimate, work_of
 
 
 def encode(options: argparse.Namespace) -> dict[str, Any]:

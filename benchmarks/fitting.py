@@ -10,29 +10,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from taichi_vvc.kernels import adam, channels, geometry, grids, lanes, launch, quant, shade, update
+from taichi_vvc.kernels import adam, geometry, grids_cpu, grids_gpu, launch, mlp_cpu, quantize, shade, update
 from taichi_vvc.kernels._taichi import ti
 
-from taichi_vvc import distortion, optimize, shading
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.entropy import NOTHING
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
-from taichi_vvc.deviceplan import DevicePlanner
 from taichi_vvc.encode import settle_background
-from taichi_vvc.entropy import NOTHING
-from taichi_vvc.occupancy import first_mask
-from taichi_vvc.problem import FrameProblem, make_problem
-from taichi_vvc.render import Workspace, measure_opacity
+from taichi_vvc.field import shading
+from taichi_vvc.field.render import Workspace, measure_opacity
+from taichi_vvc.fit import colour_error, optimize
+from taichi_vvc.fit.occupancy import first_mask
+from taichi_vvc.fit.rate_on_device import DevicePlanner
+from taichi_vvc.fit.training_rays import FrameProblem, make_problem
 from taichi_vvc.runtime import Runtime
-from taichi_vvc.sequence import MultiViewSequence
 from taichi_vvc.types import FieldLayout
 
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "rays, targets": [
         (geometry, name) for name in ("draw_pixels", "rays_of_pixels", "targets_of_pixels", "encode_directions")
     ],
-    "march": [(distortion, "trace")],
-    "grids forward": [(grids, "lookup_fwd"), (grids, "lookup_fwd_fours"), (channels, "lookup_fwd_channels")],
-    "grids backward": [(grids, "lookup_bwd_tasks"), (channels, "lookup_bwd_channels"), (grids, "lookup_bwd_fours")],
-    "MLPs forward": [(shading, "mlp_forward"), (shading, "lanes_forward"), (lanes, "colours_fwd")],
+    "march": [(colour_error, "trace")],
+    "grids forward": [(grids_cpu, "lookup_fwd"), (grids_cpu, "lookup_fwd_fours"), (grids_gpu, "lookup_fwd_channels")],
+    "grids backward": [
+        (grids_cpu, "lookup_bwd_tasks"),
+        (grids_gpu, "lookup_bwd_channels"),
+        (grids_cpu, "lookup_bwd_fours"),
+    ],
+    "MLPs forward": [(shading, "mlp_forward"), (shading, "lanes_forward"), (mlp_cpu, "colours_fwd")],
     "MLPs backward": [(shading, "mlp_backward"), (shading, "lanes_backward")],
     "compositing": [
         *((shade, name) for name in ("weights_fwd", "composite_loss")),
@@ -40,7 +45,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
         (shading, "_select"),
     ],
     "moving samples": [
-        *((lanes, name) for name in ("colours_bwd_outputs", "colours_bwd_inputs", "gather_blocks")),
+        *((mlp_cpu, name) for name in ("colours_bwd_outputs", "colours_bwd_inputs", "gather_blocks")),
         (shading, "_with_gradient"),
     ],
     "quantiser": [(update, "quantize_symbols"), (update, "quantize_symbols_lanes")],
@@ -71,8 +76,8 @@ class Case:
         """Where it runs."""
         return self.ws.runtime
 
-    def step(self, batch: int | None = None, mode: int = quant.NOISE) -> None:
-        """One step as :func:`taichi_vvc.optimize.fit_frame` takes it; ``batch`` repeats a certain batch of rays."""
+    def step(self, batch: int | None = None, mode: int = quantize.NOISE) -> None:
+        """One step as :func:`taichi_vvc.fit.optimize.fit_frame` takes it; ``batch`` repeats a certain batch of rays."""
         self.iteration += 1
         number = self.iteration if batch is None else batch
         optimize._quantize(self.state, mode, self.seed, number)
@@ -80,11 +85,11 @@ class Case:
         rates = self.config.grid_rate / self.state.steps
         optimize._update(self.state, self.config, self.problem, rates, 1.0, self.iteration, True)
 
-    def distortion(self, batch: int) -> float | None:
+    def colour_error(self, batch: int) -> float | None:
         """Render one batch and go back through it; mean squared error where it was read."""
         gradients = self.state.gradient, self.state.mlp_gradient
         parts = self.ws, self.state.field, self.config, self.problem, *gradients, self.seed, batch
-        return distortion.distortion_step(*parts)
+        return colour_error.distortion_step(*parts)
 
     def plan(self) -> None:
         """Let the coder choose its tables."""

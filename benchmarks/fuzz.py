@@ -241,7 +241,8 @@ def _drawn(path: Path, limit: int) -> tuple[str, str]:
 
 def small_file(seed: int) -> bytes:
     """A file of noise with several groups, some of which share MLPs, and with motion; other sizes for each seed."""
-    from taichi_vvc import bitstream, entropy, headers, live, motion, motioncoding
+    from taichi_vvc import bitstream
+    from taichi_vvc.coding import displacements, entropy, headers, live_set, motion
 
     rng = np.random.default_rng(seed)
     levels = bitstream.Level((4, 3, 4), 1 + 2 * seed % 6, 256), bitstream.Level((4, 5, 4), 2, 640)
@@ -287,12 +288,12 @@ def small_file(seed: int) -> bytes:
                     writer.add_group(headers.pack_group(number // 2, number, steps, None if number else mlp, 0.05))
                     mask = before = moved = residuals = symbols = None
                 before, mask = mask, rng.random(shape.occupancy[::-1]) < 0.3
-                alive = live.live_nodes(shape, mask)
+                alive = live_set.live_nodes(shape, mask)
                 payload, predicted = b"", symbols
                 if symbols is not None and shape.motion_block:
                     known = motion.live_motion(shape, alive)
                     shift = rng.integers(-3, 4, motion.lattice_shape(shape)).astype(np.int32) * known[..., None]
-                    payload, moved = motioncoding.encode_motion(shift, known, moved), shift
+                    payload, moved = displacements.encode_motion(shift, known, moved), shift
                     predicted = motion.moved_symbols(shape, symbols, shift, alive)
                 grounds = entropy.known_grids(len(alive), residuals, predicted)
                 added = [

@@ -31,8 +31,8 @@ from render import resized
 
 from taichi_vvc import PRESETS, encode
 from taichi_vvc.config import layout_of
-from taichi_vvc.mlp import Perceptron, mlp_backward, mlp_forward, perceptrons
-from taichi_vvc.render import Workspace, measure_opacity, render, render_parts, render_rgb8
+from taichi_vvc.field.mlp import Perceptron, mlp_backward, mlp_forward, perceptrons
+from taichi_vvc.field.render import Workspace, measure_opacity, render, render_parts, render_rgb8
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import Bounds, Camera
 

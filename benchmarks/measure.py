@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from taichi_vvc import runtime as runtimes
-from taichi_vvc.demo import capture_path
+from taichi_vvc.capture.packaged import capture_path
+from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
 from taichi_vvc.runtime import Runtime
-from taichi_vvc.sequence import MultiViewSequence, open_capture
 
 
 def parser(text: str | None, *, capture: bool = True) -> argparse.ArgumentParser:

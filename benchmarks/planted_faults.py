@@ -7,7 +7,7 @@
 Each fault runs only the test files that should notice it, and stops at the first failure. A fault is an entry of
 ``planted_faults.txt``::
 
-    @ taichi_vvc/quantize.py | test_quant.py test_update.py | ties go down
+    @ taichi_vvc/coding/quantize.py | test_quantize.py test_update.py | ties go down
     - np.floor(t / step + 0.5)
     + np.ceil(t / step - 0.5)
 
@@ -90,12 +90,17 @@ def copy_of(folder: Path) -> Path:
     return folder
 
 
+def test_files(folder: Path, name: str) -> list[Path]:
+    """The test file of that name in a checkout, whichever room it stands in; nothing where there is none."""
+    return sorted((folder / "tests").rglob(name))
+
+
 def failing(folder: Path, tests: Iterable[str], limit: float) -> str:
     """The first test of ``tests`` that fails in a copy, ``""`` if none does; a run beyond ``limit`` s counts as such.
 
     Raises RuntimeError where there is nothing to run.
     """
-    files = [f"tests/{name}" for name in tests if (folder / "tests" / name.split("::")[0]).exists()]
+    files = [str(path) for name in tests for path in test_files(folder, name)]
     if not files:
         raise RuntimeError("none of its tests exists")
     # Python takes two files of the same size and second for the same one.

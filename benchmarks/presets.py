@@ -23,7 +23,7 @@ from typing import Any
 from measure import begin, capture_of, parser, per_preset, table, threads_of, write
 
 import taichi_vvc as tv
-from taichi_vvc.evaluate import evaluate
+from taichi_vvc.measure.evaluate import evaluate
 
 _TEXT = ("preset", "views")
 

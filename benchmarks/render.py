@@ -20,10 +20,10 @@ from measure import begin, best, capture_of, parser, per_threads, table, threads
 
 import taichi_vvc
 from taichi_vvc import PRESETS
-from taichi_vvc.fields import Field
-from taichi_vvc.render import Workspace, measure_opacity, render
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.render import Workspace, measure_opacity, render
 from taichi_vvc.runtime import Runtime
-from taichi_vvc.sequence import MultiViewSequence
 from taichi_vvc.types import Camera
 
 SIZES = ((256, 256), (1280, 720), (1920, 1080))

@@ -15,7 +15,7 @@ from pathlib import Path
 from measure import begin, parser, peak_memory, table, threads_of, write
 
 import taichi_vvc as tv
-from taichi_vvc.playback import DEFAULT_MEMORY, Playback
+from taichi_vvc.play.playback import DEFAULT_MEMORY, Playback
 
 
 def main() -> None:

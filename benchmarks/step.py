@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from fitting import Case, by_stage, prepare
 from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
-from taichi_vvc.kernels import quant, rate
+from taichi_vvc.kernels import quantize, rate
 from torch_reference import TorchField, batch_of, torch_step
 
 from taichi_vvc import PRESETS
-from taichi_vvc.optimize import _quantize
-from taichi_vvc.render import measure_opacity
+from taichi_vvc.field.render import measure_opacity
+from taichi_vvc.fit.optimize import _quantize
 
 _BATCH = 10**6
 
 
 def losses(case: Case, field: TorchField) -> tuple[float, float]:
     """Loss of the last batch, ours and torch's: distortion and Laplace rate, without noise."""
-    _quantize(case.state, quant.IDENTITY, case.seed, _BATCH)
+    _quantize(case.state, quantize.IDENTITY, case.seed, _BATCH)
     case.distortion(_BATCH)
     runtime, s = case.runtime, case.state.symbols
     rays = case.config.rays

@@ -18,11 +18,11 @@ from taichi_vvc.kernels.rate import LOG2E
 from torch import Tensor, nn
 from torch.nn import functional
 
-from taichi_vvc import distortion, optimize
-from taichi_vvc.mlp import unflatten
-from taichi_vvc.quantize import grid_offset
-from taichi_vvc.render import DEPTH_LIMIT
-from taichi_vvc.shading import WEIGHT_THRESHOLD
+from taichi_vvc.coding.quantize import grid_offset
+from taichi_vvc.field.mlp import unflatten
+from taichi_vvc.field.render import DEPTH_LIMIT
+from taichi_vvc.field.shading import WEIGHT_THRESHOLD
+from taichi_vvc.fit import colour_error, optimize
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def batch_of(case: Case, device: str = "cpu") -> TorchBatch:
         tensor("samples", n, 4)[:, :3].contiguous(),
         tensor("sample_ray", n, 1).long(),
         tensor("starts", rays + 1, 1).long(),
-        torch.tensor(distortion.backdrop(case.config, case.problem).mean, device=device),
+        torch.tensor(colour_error.backdrop(case.config, case.problem).mean, device=device),
         tensor("targets", rays, 4),
     )
 
@@ -90,7 +90,7 @@ class TorchField(nn.Module):
         opacity = np.array(case.runtime.download(field.opacity, field.mask.size))
         self.register_buffer("opacity", torch.from_numpy(opacity))
         self.rate_weight = config.lambda_rate / case.problem.rays_per_view
-        self.spread = distortion.backdrop(case.config, case.problem).spread
+        self.spread = colour_error.backdrop(case.config, case.problem).spread
         self.to(device)
 
     @torch.no_grad()

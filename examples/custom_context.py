@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import taichi_vvc as tv
-from taichi_vvc.custom import decode_with_contexts, encode_with_contexts
-from taichi_vvc.demo import capture_path
-from taichi_vvc.entropy import encode_grid
-from taichi_vvc.live import live_nodes
+from taichi_vvc.capture.packaged import capture_path
+from taichi_vvc.coding.custom import decode_with_contexts, encode_with_contexts
+from taichi_vvc.coding.entropy import encode_grid
+from taichi_vvc.coding.live_set import live_nodes
 
 CONTEXTS = 16
 BINS = np.array([1, 2, 4, 6, 9, 13, 18, 25, 34, 46, 62, 84, 113, 152, 205])

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import taichi_vvc as tv
-from taichi_vvc.demo import capture_path
-from taichi_vvc.metrics import composite, psnr
+from taichi_vvc.capture.packaged import capture_path
+from taichi_vvc.media.metrics import composite, psnr
 
 
 def main(capture: Path, file: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import taichi_vvc as tv
-from taichi_vvc.io.paths import camera_path
-from taichi_vvc.io.video import VideoWriter
+from taichi_vvc.capture.camera_paths import camera_path
+from taichi_vvc.media.video import VideoWriter
 
 PICTURES = 48
 SIZE = (192, 192)

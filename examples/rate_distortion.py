@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import taichi_vvc as tv
-from taichi_vvc.demo import capture_path
-from taichi_vvc.metrics import composite, psnr
+from taichi_vvc.capture.packaged import capture_path
+from taichi_vvc.media.metrics import composite, psnr
 
 LAMBDAS = (2e-3, 5e-4, 1e-4)
 

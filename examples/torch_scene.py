@@ -7,9 +7,9 @@ import torch
 
 import taichi_vvc as tv
 import taichi_vvc.torch as tvt
+from taichi_vvc.capture.hull import visual_hull
+from taichi_vvc.capture.packaged import capture_path
 from taichi_vvc.config import layout_of
-from taichi_vvc.demo import capture_path
-from taichi_vvc.hull import visual_hull
 
 STEP = 0.75  # distance of samples, cells
 

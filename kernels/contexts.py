@@ -7,7 +7,7 @@ numbers. All is in integers, as in the coder; signs are not looked at.
 
 from ._taichi import F32, I32, ti
 from .launch import kernel
-from .quant import ROUND, quantized_value
+from .quantize import ROUND, quantized_value
 
 CAP = 15
 TOTAL_CAP = 255

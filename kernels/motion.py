@@ -1,11 +1,12 @@
 """Symbols moved by a lattice of displacements, in floats and with an adjoint: what the search for motion needs.
 
-What a decoder does is the integer arithmetic of ``taichi_vvc/motion.py``; this is the same interpolation without its
-rounding. An entry is a node of a moved grid, a row of 8 floats: its x, y and z, the lattice node below it, how far it
-is above that along x, y and z (0 .. 1), and the number of its grid. A moved grid is a row of 16 floats: nodes along x,
-y and z, nodes per cell along x, y and z, step, offset, first piece, pieces (10 used). A piece is the channels that lie
-side by side in a field's values: two integers, first value and channels. ``sources`` holds four numbers for each value:
-for node after node of a piece the symbols of its channels, then their second differences along x, y and z.
+What a decoder does is the integer arithmetic of ``taichi_vvc/coding/motion.py``; this is the same interpolation without
+its rounding. An entry is a node of a moved grid, a row of 8 floats: its x, y and z, the lattice node below it, how far
+it is above that along x, y and z (0 .. 1), and the number of its grid. A moved grid is a row of 16 floats: nodes
+along x, y and z, nodes per cell along x, y and z, step, offset, first piece, pieces (10 used). A piece is the channels
+that lie side by side in a field's values: two integers, first value and channels. ``sources`` holds four numbers for
+each value: for node after node of a piece the symbols of its channels, then their second differences along x, y
+and z.
 """
 
 from ._taichi import F32, F32X4, F32X16, I32, ti

@@ -8,7 +8,7 @@ step, offset, learning rate divided by (1 - beta1^t), and weight of the magnitud
 from ._taichi import F32, F32X4, F32X16, I32, ti
 from .geometry import uniform_of_sixteen
 from .launch import kernel
-from .quant import NOISE, ROUND, quantized_value
+from .quantize import NOISE, ROUND, quantized_value
 from .rate import table_slope
 
 ROW = 16

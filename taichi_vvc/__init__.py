@@ -12,7 +12,7 @@ The public names below are loaded when they are first used::
     image = tv.render(stream[0], stream.cameras[0])
 
 ``encode`` and ``render`` are also names of modules. As attributes of the package they are always the functions;
-the modules' other names are imported as usual (``from taichi_vvc.render import Image``).
+the modules' other names are imported as usual (``from taichi_vvc.field.render import Image``).
 """
 
 import os as _os
@@ -31,11 +31,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from taichi_vvc import errors
+    from taichi_vvc.capture.sequence import open_capture
     from taichi_vvc.config import PRESETS, EncoderConfig
     from taichi_vvc.decode import open
     from taichi_vvc.encode import encode
-    from taichi_vvc.render import render, render_rgb8
-    from taichi_vvc.sequence import open_capture
+    from taichi_vvc.field.render import render, render_rgb8
 
 __all__ = [
     "PRESETS",
@@ -55,9 +55,9 @@ _PUBLIC = {
     "EncoderConfig": "taichi_vvc.config",
     "encode": "taichi_vvc.encode",
     "open": "taichi_vvc.decode",
-    "open_capture": "taichi_vvc.sequence",
-    "render": "taichi_vvc.render",
-    "render_rgb8": "taichi_vvc.render",
+    "open_capture": "taichi_vvc.capture.sequence",
+    "render": "taichi_vvc.field.render",
+    "render_rgb8": "taichi_vvc.field.render",
 }
 
 
@@ -78,7 +78,7 @@ def __dir__() -> list[str]:
 class _Package(_ModuleType):
     """Keeps the public functions from being hidden by submodules of the same name.
 
-    The import system binds every imported submodule to an attribute of its package; ``import taichi_vvc.render``
+    The import system binds every imported submodule to an attribute of its package; ``import taichi_vvc.field.render``
     would otherwise turn ``taichi_vvc.render`` from a function into a module, depending on who imported what first.
     """
 

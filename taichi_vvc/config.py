@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .bitstream.syntax import MOST_CELLS_PER_STEP
-from .errors import ConfigError
-from .types import Bounds, Camera, FieldLayout, GridLevel
+from taichi_vvc.bitstream.syntax import MOST_CELLS_PER_STEP
+from taichi_vvc.errors import ConfigError
+from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,15 @@ from types import TracebackType
 
 import numpy as np
 
-from .bitstream.container import StreamReader
-from .bitstream.poses import CameraTrack
-from .bitstream.syntax import FrameData, SequenceHeader, frame_step_of
-from .blank import blank, is_blank
-from .cameras import CameraReader
-from .entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
-from .errors import ConfigError, CorruptStream
-from .fields import Field, field_of_symbols
-from .hashes import Hashes, hashes_of
-from .headers import layout_of_header, unpack_group
-from .live import live_nodes
-from .memory import (
+from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream.poses import CameraTrack
+from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader, frame_step_of
+from taichi_vvc.coding.displacements import decode_motion
+from taichi_vvc.coding.entropy import NOTHING_CODED, decode_grid, decode_mask, known_grids
+from taichi_vvc.coding.hashes import Hashes, hashes_of
+from taichi_vvc.coding.headers import layout_of_header, unpack_group
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.memory import (
     Budget,
     default_limit,
     grid_need,
@@ -40,11 +37,14 @@ from .memory import (
     moved_need,
     network_need,
 )
-from .motion import LARGEST, lattice_shape, live_motion, moved_grids, moved_symbols
-from .motioncoding import decode_motion
-from .runtime import start
-from .types import Camera, FieldLayout, GroupParameters, SymbolFrame
-from .words import counted
+from taichi_vvc.coding.motion import LARGEST, lattice_shape, live_motion, moved_grids, moved_symbols
+from taichi_vvc.coding.moving_cameras import CameraReader
+from taichi_vvc.coding.zeros import blank, is_blank
+from taichi_vvc.errors import ConfigError, CorruptStream
+from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.runtime import start
+from taichi_vvc.types import Camera, FieldLayout, GroupParameters, SymbolFrame
+from taichi_vvc.words import counted
 
 _ROUNDING = 1e-6  # frames: what a time in seconds may be off by
 _streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -140,8 +140,8 @@ def decode_prediction(
         take: is told how many bytes are to be allocated, and may raise.
 
     Returns:
-        The displacements, int32 of shape :func:`~taichi_vvc.motion.lattice_shape` (None where it has none), and the
-        reference's symbols moved by them (None for a key frame).
+        The displacements, int32 of shape :func:`~taichi_vvc.coding.motion.lattice_shape` (None where it has none), and
+        the reference's symbols moved by them (None for a key frame).
 
     Raises:
         CorruptStream: the displacements do not decode, are too large, or stand in a file without motion.
@@ -191,7 +191,7 @@ def previous_residuals(reference: SymbolFrame | None) -> tuple[np.ndarray, ...] 
 class Stream:
     """A .tvvc file, opened for playing. Use as a context manager, or close it.
 
-    ``len(stream)`` frames; ``stream[i]`` is frame i as a :class:`~taichi_vvc.fields.Field` on the device. Decoding
+    ``len(stream)`` frames; ``stream[i]`` is frame i as a :class:`~taichi_vvc.field.grids.Field` on the device. Decoding
     starts at the nearest key frame, or goes on from the last decoded frame where that is nearer. Several threads may
     use one stream: they take turns in decoding.
 

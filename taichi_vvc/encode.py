@@ -18,33 +18,23 @@ from pathlib import Path
 
 import numpy as np
 
-from .believed import check_start, no_start, views_of
-from .bitstream.container import StreamWriter
-from .bitstream.syntax import FrameData, SequenceHeader
-from .cameras import CameraCoder
-from .codedframe import CodedFrame, GroupWatch
-from .config import EncoderConfig, layout_of
-from .decode import decode_symbols, previous_residuals
-from .entropy import encode_grid, encode_mask, known_grids
-from .errors import ConfigError, DataError, TargetMissed
-from .fields import Field, field_of_symbols
-from .headers import header_of, layout_of_header, pack_group
-from .live import live_nodes
-from .metrics import edge_colour
-from .motion import live_motion, moved_symbols
-from .motioncoding import encode_motion
-from .motionsearch import find_motion, search_iterations
-from .occupancy import entered_cells, first_mask, scene_changed
-from .optimize import FitResult, Reference, Start, fit_frame, unchanged
-from .position import Position, position_behind
-from .problem import make_problem
-from .progress import Glimpse, Progress
-from .ratecontrol import Controller, Outcome, restored
-from .ratesearch import find_start
-from .render import Workspace
-from .runtime import start
-from .sequence import MultiViewSequence
-from .steering import (
+from taichi_vvc.bitstream.container import StreamWriter
+from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.entropy import encode_grid, encode_mask, known_grids
+from taichi_vvc.coding.headers import header_of, layout_of_header, pack_group
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.motion import live_motion, moved_symbols
+from taichi_vvc.coding.moving_cameras import CameraCoder
+from taichi_vvc.config import EncoderConfig, layout_of
+from taichi_vvc.decode import decode_symbols, previous_residuals
+from taichi_vvc.encoder.first_lambda import find_start
+from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
+from taichi_vvc.encoder.progress import Glimpse, Progress
+from taichi_vvc.encoder.rate_control import Controller, Outcome, restored
+from taichi_vvc.encoder.resume import Position, position_behind
+from taichi_vvc.encoder.targets import (
     file_target,
     judged_psnr,
     outcome_of,
@@ -54,7 +44,17 @@ from .steering import (
     written_outcomes,
     written_qualities,
 )
-from .types import FieldLayout, FrameStats, FrameViews
+from taichi_vvc.encoder.trusted_views import check_start, no_start, views_of
+from taichi_vvc.errors import ConfigError, DataError, TargetMissed
+from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit.motion_search import find_motion, search_iterations
+from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
+from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, unchanged
+from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.media.metrics import edge_colour
+from taichi_vvc.runtime import start
+from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
 
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
 # latest after a second.

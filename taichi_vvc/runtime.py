@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .errors import BackendError, ConfigError
+from taichi_vvc.errors import BackendError, ConfigError
 
 BACKENDS = ("cpu", "cuda", "vulkan", "metal")
 _MAX_ARRAY_BYTES = 2**31 - 1
@@ -161,9 +161,8 @@ def _automatic() -> str:
 
 
 def _cache_folder() -> str:
+    from taichi_vvc import __version__
     from taichi_vvc.kernels._taichi import ti
-
-    from . import __version__
 
     if os.name == "nt":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home()))

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.fields import Field, flat_values, make_field, map_of
-from taichi_vvc.mlp import flatten
+from taichi_vvc.field.grids import Field, flat_values, make_field, map_of
+from taichi_vvc.field.mlp import flatten
 from taichi_vvc.runtime import Runtime, start
 from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel
 

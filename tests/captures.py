@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from taichi_vvc.geometry import pixel_directions
+from taichi_vvc.geometry.projection import pixel_directions
 from taichi_vvc.types import Bounds, Camera
 
 BOUNDS = Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))

@@ -11,8 +11,8 @@ import captures
 import numpy as np
 from PIL import Image
 
-from taichi_vvc.geometry import pixel_directions
-from taichi_vvc.sequence import MultiViewSequence, open_capture
+from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
+from taichi_vvc.geometry.projection import pixel_directions
 from taichi_vvc.types import Camera
 
 SIZE = (48, 40)

@@ -11,7 +11,7 @@ import numpy as np
 from captures import BOUNDS, look_at, opengl, ring_cameras, trace, write_document
 from PIL import Image
 
-from taichi_vvc.geometry import project
+from taichi_vvc.geometry.projection import project
 from taichi_vvc.types import Camera
 
 LENS = {"k1": -0.12, "k2": 0.03, "p1": 0.004, "p2": -0.003}

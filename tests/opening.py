@@ -10,8 +10,8 @@ from typing import Any
 import captures
 import pytest
 
+from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.errors import DataError
-from taichi_vvc.sequence import open_capture
 
 
 def small_capture(folder: Path) -> Path:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SHARED = {"card", "measure", "mutate", "fitting", "torch_reference"}  # imported by others
 ELSEWHERE = {"cut_capture", "planted_faults"}
 SMALL = ["--preset", "ultrafast", "--downscale", "4"]

@@ -11,7 +11,7 @@ import pytest
 
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of, pixels_per_side
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.optimize import Reference, Start, begin_fit, learning_decay
+from taichi_vvc.fit.optimize import Reference, Start, begin_fit, learning_decay
 from taichi_vvc.types import GroupParameters, SymbolFrame
 
 BOUNDS = captures.BOUNDS

@@ -20,9 +20,15 @@ from conftest import child_environment
 from test_other_backends import NO_ENCODES, QUICK
 
 # What runs a second time, with the threads of every kernel in reverse, and a third time, with memory watched.
-SHORT = [name for name in QUICK if name not in ("test_encode.py", "test_golden.py", "test_motion.py")]
-WATCHED = ["test_device_plan.py", "test_dense.py", "test_geometry_kernels.py", "test_grids.py", "test_march.py"]
-WATCHED += ["test_motion.py", "test_pictures.py", "test_shade.py", "test_update.py"]
+SHORT = [name for name in QUICK if name not in ("test_encode.py", "test_golden.py", "coding/test_motion.py")]
+WATCHED = [
+    "fit/test_rate_on_device.py",
+    "kernels/test_mlp_gpu.py",
+    "kernels/test_geometry_kernels.py",
+    "kernels/test_grids.py",
+    "kernels/test_march.py",
+]
+WATCHED += ["coding/test_motion.py", "field/test_pictures.py", "kernels/test_shade.py", "kernels/test_update.py"]
 
 RACE = """
 import sys

@@ -16,11 +16,11 @@ from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.coding.entropy import decode_integers
+from taichi_vvc.coding.headers import layout_of_header
 from taichi_vvc.encode import settle_background
-from taichi_vvc.entropy import decode_integers
 from taichi_vvc.errors import ConfigError, CorruptStream, DataError
-from taichi_vvc.evaluate import evaluate
-from taichi_vvc.headers import layout_of_header
+from taichi_vvc.measure.evaluate import evaluate
 
 # The module, whose name in the package is that of the function.
 ENCODER = importlib.import_module("taichi_vvc.encode")

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import taichi_vvc
 
-ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {"encode_decode", "free_camera"}
 PARTS = {"torch_fit", "torch_scene"}  # imported by others
 SAVED = r"jointly optimised: +\d+\.\d\d dB, \d+ bytes\nquantised afterwards: \d+\.\d\d dB, \d+ bytes: -?\d+ % saved"

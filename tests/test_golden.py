@@ -9,14 +9,14 @@ import independent_reader
 import numpy as np
 import pytest
 from backends import runtime
+from places import DATA
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.decode import Stream, decode_symbols
 from taichi_vvc.errors import ConfigError, CorruptStream, StreamError
-from taichi_vvc.metrics import psnr
+from taichi_vvc.media.metrics import psnr
 
-DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "golden_v4.tvvc"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import streams
 from commands import expect_error
+from places import DATA
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader, StreamWriter, chunks, reader, syntax, versions
@@ -19,10 +20,10 @@ from taichi_vvc.cli.info import describe
 from taichi_vvc.cli.options import usual_rate
 from taichi_vvc.cli.shots import timeline
 from taichi_vvc.cli.text import printable
+from taichi_vvc.coding.headers import layout_of_header, pack_group
 from taichi_vvc.errors import ConfigError, CorruptStream
-from taichi_vvc.headers import layout_of_header, pack_group
 
-GOLDEN = Path(__file__).parent / "data" / "golden_v3.tvvc"
+GOLDEN = DATA / "golden_v3.tvvc"
 
 
 def golden_header() -> syntax.SequenceHeader:
@@ -202,7 +203,7 @@ def test_work_grows_with_the_groups_and_not_with_their_square(tmp_path: Path, mo
     read_payload = chunks.read_payload
     monkeypatch.setattr(reader.chunks, "read_payload", lambda *a: reads.append(1) or read_payload(*a))
     decoded = []
-    from taichi_vvc import headers
+    from taichi_vvc.coding import headers
 
     real = headers.decode_integers
     monkeypatch.setattr(headers, "decode_integers", lambda *a: decoded.append(1) or real(*a))

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import streams
 
-from taichi_vvc import contexts, entropy, integers, motion, plan, side, tables
 from taichi_vvc.bitstream import FrameData
+from taichi_vvc.coding import choose_tables, contexts, entropy, integer_arrays, motion, small_integers, tables
+from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_symbols
 from taichi_vvc.errors import CorruptStream
-from taichi_vvc.live import live_nodes
-from taichi_vvc.motioncoding import encode_motion
 from taichi_vvc.types import SymbolFrame
 
 Patch = pytest.MonkeyPatch
@@ -75,16 +75,16 @@ def test_integers(sign: int, monkeypatch: Patch) -> None:
 # -- what stands before the symbols ----------------------------------------------------------------------------------
 
 
-def changed_choice(patch: Patch, model: str, change: Callable[[plan.Choice], plan.Choice]) -> bytes:
+def changed_choice(patch: Patch, model: str, change: Callable[[choose_tables.Choice], choose_tables.Choice]) -> bytes:
     """A grid's payload that states something else than what its symbols were coded with."""
     with patch.context() as changed:
-        usual = plan.write_choice
+        usual = choose_tables.write_choice
         changed.setattr(entropy, "write_choice", lambda writer, choice, *rest: usual(writer, change(choice), *rest))
         return entropy.encode_grid(*symbols_with(1), model=model).payload
 
 
-def with_statistic(value: int, place: int) -> Callable[[plan.Choice], plan.Choice]:
-    def change(choice: plan.Choice) -> plan.Choice:
+def with_statistic(value: int, place: int) -> Callable[[choose_tables.Choice], choose_tables.Choice]:
+    def change(choice: choose_tables.Choice) -> choose_tables.Choice:
         statistics = choice.statistics.copy()
         statistics[place] = value
         return dataclasses.replace(choice, statistics=statistics)
@@ -92,8 +92,8 @@ def with_statistic(value: int, place: int) -> Callable[[plan.Choice], plan.Choic
     return change
 
 
-def with_index(value: int, place: tuple[int, int]) -> Callable[[plan.Choice], plan.Choice]:
-    def change(choice: plan.Choice) -> plan.Choice:
+def with_index(value: int, place: tuple[int, int]) -> Callable[[choose_tables.Choice], choose_tables.Choice]:
+    def change(choice: choose_tables.Choice) -> choose_tables.Choice:
         indices = choice.indices.copy()
         indices[place] = value
         return dataclasses.replace(choice, indices=indices)
@@ -101,8 +101,8 @@ def with_index(value: int, place: tuple[int, int]) -> Callable[[plan.Choice], pl
     return change
 
 
-def with_sign(value: int, place: int) -> Callable[[plan.Choice], plan.Choice]:
-    def change(choice: plan.Choice) -> plan.Choice:
+def with_sign(value: int, place: int) -> Callable[[choose_tables.Choice], choose_tables.Choice]:
+    def change(choice: choose_tables.Choice) -> choose_tables.Choice:
         signs = choice.signs.copy()
         signs[place] = value
         return dataclasses.replace(choice, signs=signs)
@@ -141,7 +141,7 @@ def test_the_order_of_escapes(order: int, fits: bool, monkeypatch: Patch) -> Non
     if fits:
         now[(*np.argwhere(live)[3], 0)] = -70
     with monkeypatch.context() as patch:
-        patch.setattr(side, "best_escape_shift", lambda excess: order)
+        patch.setattr(small_integers, "best_escape_shift", lambda excess: order)
         payload = entropy.encode_grid(now, live).payload
     if fits:
         np.testing.assert_array_equal(entropy.decode_grid(payload, SHAPE, live), now)
@@ -153,9 +153,9 @@ def test_the_order_of_escapes(order: int, fits: bool, monkeypatch: Patch) -> Non
 def integers_by_hand(again: int, count: int, indices: list[int]) -> bytes:
     """The beginning of an array of integers; enough of it to be refused."""
     writer = entropy.RangeWriter()
-    side.write_side(writer, np.array([again]))
-    side.write_side(writer, np.array([count]))
-    side.write_side(writer, np.diff(np.array(indices, np.int64), prepend=integers.FIRST_INDEX))
+    small_integers.write_side(writer, np.array([again]))
+    small_integers.write_side(writer, np.array([count]))
+    small_integers.write_side(writer, np.diff(np.array(indices, np.int64), prepend=integer_arrays.FIRST_INDEX))
     return writer.payload()
 
 
@@ -178,7 +178,7 @@ def test_tables_of_integers(again: int, count: int, indices: list[int], what: st
 def test_the_largest_tables_of_integers() -> None:
     assert not entropy.decode_integers(integers_by_hand(0, 0, []), [(3,)])[0].any()
     array = np.array([LARGEST, -LARGEST], np.int32)
-    assert integers.bucket_of(np.array([LARGEST])).tolist() == [integers.BUCKETS - 1]
+    assert integer_arrays.bucket_of(np.array([LARGEST])).tolist() == [integer_arrays.BUCKETS - 1]
     np.testing.assert_array_equal(entropy.decode_integers(entropy.encode_integers([array]), [(2,)])[0], array)
 
 
@@ -193,11 +193,11 @@ def test_models_that_there_are_not(first: int) -> None:
 def test_weight_sets_that_need_what_is_not_known() -> None:
     now, live, before = streams.residual(SHAPE, 3)
     reference = now // 2
-    for number, weights in enumerate(plan.contextsets.SETS):
+    for number, weights in enumerate(choose_tables.contextsets.SETS):
         for known in (entropy.NOTHING, entropy.Known(None, reference), entropy.Known(before, reference)):
             fits = (known.previous is not None) == weights.previous
             fits &= known.reference is not None or not weights.reference
-            assert plan.usable(weights, known) == fits
+            assert choose_tables.usable(weights, known) == fits
             if not fits:
                 with pytest.raises(CorruptStream, match="an entropy model of this grid"):
                     entropy.decode_grid(bytes([number << 4]) + bytes(8), SHAPE, live, known)

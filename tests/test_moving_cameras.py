@@ -18,10 +18,10 @@ from tiny import TWO_LEVELS
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli import run
-from taichi_vvc.evaluate import evaluate
-from taichi_vvc.headers import rotation_of
-from taichi_vvc.metrics import composite, psnr
-from taichi_vvc.playback import Playback
+from taichi_vvc.coding.headers import rotation_of
+from taichi_vvc.measure.evaluate import evaluate
+from taichi_vvc.media.metrics import composite, psnr
+from taichi_vvc.play.playback import Playback
 from taichi_vvc.types import Camera
 
 FRAMES, SIZE = 4, 32
@@ -148,7 +148,7 @@ def test_bounds_come_from_wherever_cameras_stand(tmp_path) -> None:
 
 def test_the_player_shows_cameras_where_they_were(coded) -> None:
     pytest.importorskip("viser")
-    from taichi_vvc.viewer import Viewer
+    from taichi_vvc.play.viewer import Viewer
 
     with tv.open(coded) as stream, Playback(coded) as playback:
         viewer = Viewer(stream, playback, runtime(), port=8980)

@@ -12,47 +12,47 @@ from taichi_vvc.runtime import BACKENDS, present_backends
 
 # All that launches kernels; the twins decide what is right on every backend.
 FILES = (
-    "test_adam.py",
-    "test_dense.py",
-    "test_device_plan.py",
-    "test_believed.py",
+    "kernels/test_adam.py",
+    "kernels/test_mlp_gpu.py",
+    "fit/test_rate_on_device.py",
+    "encoder/test_trusted_views.py",
     "test_encode.py",
-    "test_geometry_kernels.py",
+    "kernels/test_geometry_kernels.py",
     "test_golden.py",
-    "test_grids.py",
-    "test_launch_anywhere.py",
-    "test_live.py",
-    "test_march.py",
-    "test_motion.py",
-    "test_newcomers.py",
-    "test_pictures.py",
-    "test_problem.py",
-    "test_quant.py",
-    "test_rate_kernels.py",
-    "test_render.py",
-    "test_shade.py",
-    "test_update.py",
+    "kernels/test_grids.py",
+    "kernels/test_launch_anywhere.py",
+    "coding/test_live_set.py",
+    "kernels/test_march.py",
+    "coding/test_motion.py",
+    "fit/test_newcomers.py",
+    "field/test_pictures.py",
+    "fit/test_training_rays.py",
+    "kernels/test_quantize.py",
+    "kernels/test_rate_kernels.py",
+    "field/test_render.py",
+    "kernels/test_shade.py",
+    "kernels/test_update.py",
 )
 
 # Choices, limits and figures of the host, on the CPU; the kernels that they launch are tested by FILES.
 ON_THE_CPU = (
-    "test_agreement.py",
-    "test_coder_choices.py",
-    "test_fit_schedule.py",
-    "test_keyframe_choice.py",
-    "test_memory.py",
-    "test_motion_choice.py",
+    "capture/test_agreement.py",
+    "coding/test_coder_choices.py",
+    "fit/test_fit_schedule.py",
+    "encoder/test_keyframe_choice.py",
+    "coding/test_memory.py",
+    "fit/test_motion_choice.py",
     "test_moving_cameras.py",
-    "test_objective.py",
-    "test_odd_layouts.py",
+    "fit/test_objective.py",
+    "field/test_odd_layouts.py",
     "test_plain_picture.py",
     "test_rate_distortion.py",
-    "test_refusals.py",
+    "coding/test_refusals.py",
     "test_thresholds.py",
 )
 
 # Whole encodes take minutes on a software rasteriser; test_encode.py shows that they work on a backend.
-ENCODES = ("test_believed.py", "test_newcomers.py")
+ENCODES = ("encoder/test_trusted_views.py", "fit/test_newcomers.py")
 QUICK = [name for name in FILES if name not in ENCODES]
 NO_ENCODES = ("-k", "not resuming and not without_motion and not brings and not damaged")
 
@@ -73,6 +73,7 @@ def test_kernels_on(backend: str, python, root: Path) -> None:
 
 
 def test_every_file_that_uses_the_backend_is_in_the_list(root: Path) -> None:
-    files = (root / "tests").glob("test_*.py")
-    users = {path.name for path in files if "\nfrom backends import" in path.read_text(encoding="utf-8")}
+    tests = root / "tests"
+    files = {path.relative_to(tests).as_posix(): path for path in tests.rglob("test_*.py")}
+    users = {name for name, path in files.items() if "\nfrom backends import" in path.read_text(encoding="utf-8")}
     assert users == {*FILES, *ON_THE_CPU}

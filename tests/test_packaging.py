@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 from conftest import child_environment
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 KERNELS = sorted(path.stem for path in (ROOT / "kernels").glob("*.py"))
 SOURCES = ("taichi_vvc", "kernels", "tests", "examples", "benchmarks", "docs")
 FILES = (
@@ -180,7 +180,12 @@ def test_sdist_builds_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) 
         for path in expected:
             assert path.is_dir() or (unpacked / path.relative_to(source)).is_file(), path
     # Its own tests run, from its own files: some that need the package, helpers, golden files and documents.
-    some = ("tests/test_golden.py", "tests/test_style.py", "tests/test_plain_decoder.py", "tests/test_bitstream.py")
+    some = (
+        "tests/test_golden.py",
+        "tests/test_style.py",
+        "tests/test_plain_decoder.py",
+        "tests/bitstream/test_bitstream.py",
+    )
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *some]
     done = subprocess.run(
         command, cwd=unpacked, capture_output=True, text=True, timeout=300, env=child_environment(PYTHONPATH="")

@@ -14,10 +14,10 @@ from backends import runtime
 from test_golden import FILES, GOLDEN, Golden
 
 import taichi_vvc as tv
+from taichi_vvc.coding.hashes import Hashes
 from taichi_vvc.decode import Stream
-from taichi_vvc.fields import field_of_symbols
-from taichi_vvc.hashes import Hashes
-from taichi_vvc.metrics import psnr
+from taichi_vvc.field.grids import field_of_symbols
+from taichi_vvc.media.metrics import psnr
 from taichi_vvc.types import Camera
 
 

@@ -20,9 +20,9 @@ from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.live import live_nodes
-from taichi_vvc.motion import live_motion
-from taichi_vvc.motioncoding import SPATIAL, TEMPORAL, encode_motion
+from taichi_vvc.coding.displacements import SPATIAL, TEMPORAL, encode_motion
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.motion import live_motion
 
 CONFIG = tv.EncoderConfig(
     **{

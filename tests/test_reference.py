@@ -9,10 +9,9 @@ from types import ModuleType
 
 import click
 import pytest
+from places import ROOT
 
 from taichi_vvc.cli import COMMANDS, tvvc
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

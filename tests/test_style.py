@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted([*ROOT.glob("taichi_vvc/**/*.py"), *ROOT.glob("kernels/**/*.py")])
 # The commands, and the child process of the doctor, talk to the outside world by design.
 LIBRARY = [path for path in MODULES if "cli" not in path.parts and path.name not in ("__main__.py", "doctor.py")]

@@ -14,16 +14,17 @@ from backends import runtime
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
-from taichi_vvc import shading, steering
+from taichi_vvc.coding.entropy import NOTHING, plan_rate
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.distortion import distortion_step
-from taichi_vvc.entropy import NOTHING, plan_rate
-from taichi_vvc.fields import Field
-from taichi_vvc.metrics import differs
-from taichi_vvc.occupancy import entered_cells, kept_cells, missed_cells, scene_changed, watch_solid
-from taichi_vvc.problem import make_problem
-from taichi_vvc.render import Workspace, measure_opacity
-from taichi_vvc.steering import training_psnr
+from taichi_vvc.encoder import targets
+from taichi_vvc.encoder.targets import training_psnr
+from taichi_vvc.field import shading
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.render import Workspace, measure_opacity
+from taichi_vvc.fit.colour_error import distortion_step
+from taichi_vvc.fit.occupancy import entered_cells, kept_cells, missed_cells, scene_changed, watch_solid
+from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.media.metrics import differs
 from taichi_vvc.types import Bounds, Camera, FieldLayout, FrameViews, View
 
 ENCODER = importlib.import_module("taichi_vvc.encode")
@@ -217,7 +218,7 @@ def test_the_quality_of_a_frame_is_that_of_all_views_unless_they_are_many(monkey
         seen.append(len(views))
         return [30.0] * len(views)
 
-    monkeypatch.setattr(steering, "view_psnrs", psnrs)
+    monkeypatch.setattr(targets, "view_psnrs", psnrs)
     views = [
         dataclasses.replace(view(), camera=dataclasses.replace(camera(), width=1000, height=1000)) for _ in range(9)
     ]

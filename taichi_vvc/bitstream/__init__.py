@@ -1,7 +1,7 @@
 """The .tvvc container: syntax, chunks, reader and writer. Standard library only. Format: ``docs/bitstream.md``."""
 
-from .container import FORMAT_VERSION, FrameEntry, StreamReader, StreamWriter
-from .syntax import (
+from taichi_vvc.bitstream.container import FORMAT_VERSION, FrameEntry, StreamReader, StreamWriter
+from taichi_vvc.bitstream.syntax import (
     CameraRecord,
     FrameData,
     GroupHeader,

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ..errors import CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
-from . import syntax
-from .elements import Cursor
-from .syntax import Index
+from taichi_vvc.bitstream import syntax
+from taichi_vvc.bitstream.elements import Cursor
+from taichi_vvc.bitstream.syntax import Index
+from taichi_vvc.errors import CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
 MAGIC = b"TVVC"
 FORMAT_VERSION = 4

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from ..errors import ConfigError, CorruptStream
+from taichi_vvc.errors import ConfigError, CorruptStream
 
 
 class Cursor:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import ConfigError, CorruptStream
-from .syntax import LENS_BITS, MAX_CAMERA_NUMBER, POSITION_BIAS, SequenceHeader
+from taichi_vvc.bitstream.syntax import LENS_BITS, MAX_CAMERA_NUMBER, POSITION_BIAS, SequenceHeader
+from taichi_vvc.errors import ConfigError, CorruptStream
 
 WIDTH = 5
 """Bits that state the width of a run."""

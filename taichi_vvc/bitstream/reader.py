@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import CorruptStream, StreamError, TruncatedStream
-from . import chunks, syntax, versions
-from .chunks import FrameEntry, GroupEntry
-from .syntax import FrameData, GroupHeader, SequenceHeader
+from taichi_vvc.bitstream import chunks, syntax, versions
+from taichi_vvc.bitstream.chunks import FrameEntry, GroupEntry
+from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
+from taichi_vvc.errors import CorruptStream, StreamError, TruncatedStream
 
 
 class StreamReader:

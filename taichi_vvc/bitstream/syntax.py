@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from .elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
-from .settings import settings_problem
+from taichi_vvc.bitstream.elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
+from taichi_vvc.bitstream.settings import settings_problem
 
 MAX_GRIDS = 16
 MAX_NODES = 1024

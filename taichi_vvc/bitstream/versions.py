@@ -8,9 +8,9 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
-from ..errors import CorruptStream
-from .elements import Structure
-from .syntax import FRAME, HEADER, LAYOUT, MAX_HEADER, SequenceHeader, still_problem
+from taichi_vvc.bitstream.elements import Structure
+from taichi_vvc.bitstream.syntax import FRAME, HEADER, LAYOUT, MAX_HEADER, SequenceHeader, still_problem
+from taichi_vvc.errors import CorruptStream
 
 
 def _without(structure: Structure, *names: str) -> Structure:

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from ..errors import ConfigError, DataError
-from . import chunks, syntax, versions
-from .chunks import FrameEntry, GroupEntry, Order
-from .locks import is_at, lock
-from .reader import StreamReader
-from .syntax import FrameData, GroupHeader, SequenceHeader
+from taichi_vvc.bitstream import chunks, syntax, versions
+from taichi_vvc.bitstream.chunks import FrameEntry, GroupEntry, Order
+from taichi_vvc.bitstream.locks import is_at, lock
+from taichi_vvc.bitstream.reader import StreamReader
+from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
+from taichi_vvc.errors import ConfigError, DataError
 
 
 class StreamWriter:

@@ -11,7 +11,7 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli.progress import say_result
 from taichi_vvc.config import crf_of_lambda
 from taichi_vvc.errors import TvvcError
-from taichi_vvc.metrics import finite_mean
+from taichi_vvc.media.metrics import finite_mean
 from taichi_vvc.types import FrameStats
 from taichi_vvc.words import counted
 

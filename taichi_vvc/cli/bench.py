@@ -52,7 +52,7 @@ def command(
     if output.exists() and not output.is_dir():
         raise click.UsageError(f"{output} is a file; expected the name of a folder")
 
-    from taichi_vvc.bench import CONFIGURATIONS, DEFAULT_CONFIGS, run_bench
+    from taichi_vvc.measure.bench import CONFIGURATIONS, DEFAULT_CONFIGS, run_bench
 
     names = list(DEFAULT_CONFIGS) if configs is None else [name.strip() for name in configs.split(",") if name.strip()]
     if names == ["all"]:

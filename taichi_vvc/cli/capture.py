@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from taichi_vvc.capture.frame_rates import frame_rate
+from taichi_vvc.capture.readers.layouts import LAYOUTS
 from taichi_vvc.cli.options import FrameRange
 from taichi_vvc.cli.progress import say, warn
-from taichi_vvc.io.layouts import LAYOUTS
-from taichi_vvc.rates import frame_rate
 from taichi_vvc.types import Camera
 from taichi_vvc.words import counted
 
 if TYPE_CHECKING:
-    from taichi_vvc.sequence import MultiViewSequence
+    from taichi_vvc.capture.sequence import MultiViewSequence
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,7 +66,7 @@ class Rate(click.ParamType):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is to be taken of a capture, as its options say; see :func:`taichi_vvc.sequence.open_capture`."""
+    """What is to be taken of a capture, as its options say; see :func:`taichi_vvc.capture.sequence.open_capture`."""
 
     frames: slice | None
     downscale: int
@@ -83,7 +83,7 @@ class Chosen:
             DataError: it cannot be used.
             ConfigError: an option does not fit it.
         """
-        from taichi_vvc.sequence import open_capture
+        from taichi_vvc.capture.sequence import open_capture
 
         return open_capture(
             path,
@@ -170,7 +170,7 @@ def describe_capture(sequence: MultiViewSequence) -> str:
 
 def say_capture(sequence: MultiViewSequence) -> None:
     """Says what is known of a capture that is about to be coded: warnings, then one line."""
-    from taichi_vvc.sequence import NO_MASKS, NONE_HELD_OUT
+    from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT
 
     for message in sequence.messages:
         warn(message)

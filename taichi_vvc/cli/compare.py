@@ -28,7 +28,7 @@ def command(a: Path, b: Path, anchor: str | None, as_json: bool) -> None:
     """
     import dataclasses
 
-    from taichi_vvc.curves import compare, delta_cells
+    from taichi_vvc.measure.curves import compare, delta_cells
 
     first, second = read_results(a), read_results(b)
     for key in SAME:

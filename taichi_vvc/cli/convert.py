@@ -29,8 +29,8 @@ def command(
 
     The folder appears under its name when it is whole.
     """
+    from taichi_vvc.capture.convert import check_target, convert
     from taichi_vvc.errors import DataError
-    from taichi_vvc.io.convert import check_target, convert
 
     if output == STDOUT:
         raise click.UsageError("a capture cannot go to stdout; expected a folder, found -")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.capture.selection import find_cameras
 from taichi_vvc.cli.options import (
     backend_option,
     common_options,
@@ -21,7 +22,6 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink, written_paths
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import MemoryLimitExceeded, StreamError, TruncatedStream
-from taichi_vvc.selection import find_cameras
 from taichi_vvc.types import Camera
 from taichi_vvc.words import counted
 
@@ -73,7 +73,7 @@ def command(
         raise click.UsageError("expected -o DIR, -o OUT.mp4 or -o OUT.png (or --verify)")
 
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.render import Workspace, render_rgb8
+    from taichi_vvc.field.render import Workspace, render_rgb8
 
     with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
@@ -150,7 +150,7 @@ def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
     """The cameras that ``test``, ``train``, ``all``, or names, patterns and positions stand for.
 
     Raises:
-        ConfigError: an item fits no camera, see :func:`taichi_vvc.selection.find_cameras`.
+        ConfigError: an item fits no camera, see :func:`taichi_vvc.capture.selection.find_cameras`.
         click.UsageError: there is none of that kind.
     """
     by_name = {camera.name: camera for camera in cameras}

@@ -46,9 +46,9 @@ def command(output: Path, backend: str) -> None:
         raise click.UsageError(f"{output} holds {foreign[0]}, which is not of a demo; choose another folder with -o")
     check_output_folder(output, overwrite=True)
 
-    from taichi_vvc.demo import capture_path
-    from taichi_vvc.evaluate import evaluate
-    from taichi_vvc.sequence import open_capture
+    from taichi_vvc.capture.packaged import capture_path
+    from taichi_vvc.capture.sequence import open_capture
+    from taichi_vvc.measure.evaluate import evaluate
 
     began = time.monotonic()
     sequence = open_capture(capture_path())
@@ -80,11 +80,11 @@ def settings_of_demo() -> Any:
 
 def _write_picture(file: Path, sequence: Any, target: Path) -> None:
     """Capture, decoded picture and difference of the last frame, seen by the first held-out camera."""
+    from taichi_vvc.capture.packaged import side_by_side
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.demo import side_by_side
-    from taichi_vvc.io.video import write_png
-    from taichi_vvc.metrics import composite
-    from taichi_vvc.render import render
+    from taichi_vvc.field.render import render
+    from taichi_vvc.media.metrics import composite
+    from taichi_vvc.media.video import write_png
 
     stream = open_stream(file)
     last = len(stream) - 1

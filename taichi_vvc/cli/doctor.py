@@ -9,8 +9,8 @@ import click
 
 from taichi_vvc.cli.options import FiniteRange, common_options
 from taichi_vvc.cli.progress import say
-from taichi_vvc.doctor import PROBE_TIMEOUT, diagnose
 from taichi_vvc.errors import BackendError
+from taichi_vvc.measure.doctor import PROBE_TIMEOUT, diagnose
 
 
 @click.command(epilog="Example:  tvvc doctor --json")

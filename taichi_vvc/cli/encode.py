@@ -149,7 +149,7 @@ def command(
     detail(f"backend {runtime.backend}; settings {config.settings()}")
     preview = None
     if preview_folder is not None:
-        from taichi_vvc.preview import PreviewWriter
+        from taichi_vvc.play.preview import PreviewWriter
 
         preview = PreviewWriter(preview_folder)
     encode_with_progress(
@@ -240,7 +240,7 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
     with contextlib.ExitStack() as stack:
         file: Any = sys.stdout
         if path != STDOUT:
-            from taichi_vvc.io.video import one_line
+            from taichi_vvc.media.video import one_line
 
             with one_line(path):
                 # What is there belongs to the file that is there, until a frame takes that one's place.

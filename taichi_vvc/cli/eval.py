@@ -60,8 +60,8 @@ def command(
         check_output_file(report, overwrite, file)
 
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.evaluate import evaluate
-    from taichi_vvc.report import Report
+    from taichi_vvc.measure.evaluate import evaluate
+    from taichi_vvc.measure.report import Report
 
     with open_stream(file, memory_limit) as stream:
         damage = warn_if_incomplete(stream, file)

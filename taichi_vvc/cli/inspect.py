@@ -39,7 +39,7 @@ def command(
             raise click.UsageError(f"{output}: expected a name ending in .png")
         check_output_file(output, overwrite)
 
-    from taichi_vvc.io.survey import survey
+    from taichi_vvc.measure.survey import survey
 
     sequence = chosen.open(capture, strict=False)
     found = survey(sequence)
@@ -54,8 +54,8 @@ def command(
     if output is not None:
         import numpy as np
 
-        from taichi_vvc.io.sketch import sketch
-        from taichi_vvc.io.video import write_png
+        from taichi_vvc.measure.sketch import sketch
+        from taichi_vvc.media.video import write_png
 
         write_png(output, np.asarray(sketch(sequence)))
         say(f"{output}: cameras and bounds from above and from the side, bounds in images")

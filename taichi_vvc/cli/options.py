@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from taichi_vvc.doctor import versions
+from taichi_vvc.measure.doctor import versions
 from taichi_vvc.words import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -215,7 +215,7 @@ class Colour(click.ParamType):
 
 
 class CameraPath(click.ParamType):
-    """A kind of camera path or a file of camera poses, as text; see :func:`taichi_vvc.io.paths.camera_path`."""
+    """A kind of camera path or a file of poses, as text; see :func:`taichi_vvc.capture.camera_paths.camera_path`."""
 
     name = "path"
 

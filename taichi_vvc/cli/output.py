@@ -155,7 +155,7 @@ def open_sink(
 
     Args:
         flat: pictures lie in the folder itself, for a single camera.
-        crf, codec, alpha: of videos, see :class:`taichi_vvc.io.video.VideoWriter`.
+        crf, codec, alpha: of videos, see :class:`taichi_vvc.media.video.VideoWriter`.
     """
     if output.is_video:
         return VideoSink(file_paths(output, cameras), fps, crf, codec, alpha)
@@ -187,7 +187,7 @@ class PictureSink:
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """A picture as an 8-bit file of the kind that its suffix says."""
-    from taichi_vvc.io.video import write_jpeg, write_png
+    from taichi_vvc.media.video import write_jpeg, write_png
 
     (write_png if path.suffix.lower() == ".png" else write_jpeg)(path, picture)
 
@@ -213,7 +213,7 @@ class VideoSink:
     def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
         """Appends one picture to the camera's video."""
         if camera not in self.writers:
-            from taichi_vvc.io.video import VideoWriter
+            from taichi_vvc.media.video import VideoWriter
 
             path = self.paths[camera]
             writer = VideoWriter(sys.stdout.buffer if path == STDOUT else path, self.fps, *self._options)

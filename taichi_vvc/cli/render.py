@@ -36,7 +36,7 @@ from taichi_vvc.cli.shots import LONGEST, TRANSPARENT, Look, depth_range, shots_
 from taichi_vvc.words import counted
 
 if TYPE_CHECKING:
-    from taichi_vvc.render import Image
+    from taichi_vvc.field.render import Image
 
 KEPT_FIELDS = 8  # decoded frames kept in memory
 CAMERAS = "cameras.json"
@@ -130,8 +130,8 @@ def render_path(
     """What the command does, for other commands; the parameters are its options."""
     from taichi_vvc.cli.forecast import say_forecast
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.io.video import video_size
-    from taichi_vvc.render import Workspace, render, render_rgb8
+    from taichi_vvc.field.render import Workspace, render, render_rgb8
+    from taichi_vvc.media.video import video_size
 
     _check_look(output, look)
     poses = output.beside(CAMERAS)
@@ -187,7 +187,7 @@ def render_path(
 
 def _check_look(output: Output, look: Look) -> None:
     """Refuses what does not go together before any work is done."""
-    from taichi_vvc.io.video import checked_crf, video_codec
+    from taichi_vvc.media.video import checked_crf, video_codec
 
     clear = look.background == TRANSPARENT
     if look.depth and (look.background is not None or look.depth_output is not None):
@@ -258,7 +258,7 @@ class _Sinks:
             self._write_depth(self._look.depth_output, self._open_depth, "depth", number, image.depth)
 
     def _write_depth(self, output: Output, sink: Any, name: str, number: int, depth: np.ndarray) -> None:
-        from taichi_vvc.io.video import depth_unit, write_depth_png
+        from taichi_vvc.media.video import depth_unit, write_depth_png
 
         if output.is_video:
             sink.write(name, number, depth_as_grey(depth, self._near, self._far))

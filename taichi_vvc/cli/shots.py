@@ -46,7 +46,7 @@ class Look:
         depth: depth instead of colour.
         depth_output: depth goes there as well.
         background: sRGB 8-bit, ``"transparent"``, or None for the file's.
-        codec, crf: of videos, see :func:`taichi_vvc.io.video.video_codec`.
+        codec, crf: of videos, see :func:`taichi_vvc.media.video.video_codec`.
     """
 
     size: tuple[int, int] | None = None
@@ -68,7 +68,7 @@ def shots_of(
         click.UsageError: the file has no such camera, or there are too many pictures.
         ConfigError, DataError: the path cannot be used.
     """
-    from taichi_vvc.io.paths import camera_path
+    from taichi_vvc.capture.camera_paths import camera_path
 
     bounds = stream.header.layout.bounds
     if still:
@@ -148,8 +148,8 @@ def write_poses(path: Path, shots: Sequence[Shot]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    from taichi_vvc.io.paths import path_document
-    from taichi_vvc.io.video import write_text
+    from taichi_vvc.capture.camera_paths import path_document
+    from taichi_vvc.media.video import write_text
 
     document = path_document([shot.camera for shot in shots])
     for row, shot in zip(document["cameras"], shots, strict=True):

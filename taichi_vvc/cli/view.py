@@ -26,9 +26,9 @@ def command(file: Path, backend: str, host: str, port: int, memory_limit: int | 
     The address is printed when the player is ready; Ctrl-C ends it. Needs the extra "view".
     """
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.guard import LOCAL
-    from taichi_vvc.playback import Playback
-    from taichi_vvc.viewer import Viewer, require_viser
+    from taichi_vvc.play.guard import LOCAL
+    from taichi_vvc.play.playback import Playback
+    from taichi_vvc.play.viewer import Viewer, require_viser
 
     require_viser()
     with open_stream(file, memory_limit) as stream:

@@ -18,10 +18,10 @@ except ModuleNotFoundError as error:
         'taichi_vvc.torch: expected torch, found none; install it with pip install "taichi_vvc[torch]"', name="torch"
     ) from error
 
-from .coding import compress, decompress
-from .lookup import grid_lookup
-from .symbols import CoderTables, coder_tables, entropy_bits, laplace_bits, quantize_noise
-from .volume import march_rays, pixel_rays, volume_render
+from taichi_vvc.torch.coding import compress, decompress
+from taichi_vvc.torch.lookup import grid_lookup
+from taichi_vvc.torch.symbols import CoderTables, coder_tables, entropy_bits, laplace_bits, quantize_noise
+from taichi_vvc.torch.volume import march_rays, pixel_rays, volume_render
 
 __all__ = [
     "CoderTables",

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BackendError, ConfigError
-from ..runtime import Runtime, start
+from taichi_vvc.errors import BackendError, ConfigError
+from taichi_vvc.runtime import Runtime, start
 
 _WARM: set[str] = set()
 

@@ -10,10 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..entropy import decode_grid, decode_integers, decode_mask, encode_grid, encode_integers, encode_mask
-from ..errors import ConfigError, CorruptStream
-from ..tables import LARGEST_MAGNITUDE
-from .arrays import check
+from taichi_vvc.coding.entropy import (
+    decode_grid,
+    decode_integers,
+    decode_mask,
+    encode_grid,
+    encode_integers,
+    encode_mask,
+)
+from taichi_vvc.coding.tables import LARGEST_MAGNITUDE
+from taichi_vvc.errors import ConfigError, CorruptStream
+from taichi_vvc.torch.arrays import check
 
 _MAGIC = b"tvt1"
 _MOST = 2**29

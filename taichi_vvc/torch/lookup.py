@@ -12,18 +12,17 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from taichi_vvc.kernels import channels as by_channel
-from taichi_vvc.kernels import grids
-
-from ..errors import ConfigError
-from .arrays import check, launch, raw, runtime_of, warm
+from taichi_vvc.errors import ConfigError
+from taichi_vvc.kernels import grids_cpu
+from taichi_vvc.kernels import grids_gpu as by_channel
+from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 
 
 @lru_cache(maxsize=64)
 def _groups(
     coefficients: tuple[int, ...], bases: tuple[tuple[int, ...], ...], size: tuple[float, ...], tiles: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int, int, int, int, int], ...], int]:
-    """The kernels' group tables (``kernels/grids.py``); per group level, first channel there and overall, width,
+    """The kernels' group tables (``kernels/grids_cpu.py``); per group level, first channel there and overall, width,
     coefficient and basis base; and the length of the flat array."""
     cz, cy, cx = (max(2, n) for n in coefficients[:3])
     per_cell = [(n - 1) / s for n, s in zip(coefficients[2::-1], size, strict=True)]
@@ -67,7 +66,7 @@ class _GridLookup(Function):
         fixed = (raw(points), *map(raw, tables))
         arrays = fixed[0], raw(flat), *fixed[1:], *map(raw, (c, b, out))
         if device.type == "cpu":
-            launch(device, grids.lookup_fwd, count, len(parts), channels, *arrays)
+            launch(device, grids_cpu.lookup_fwd, count, len(parts), channels, *arrays)
         else:
             launch(device, by_channel.lookup_fwd_channels, count, channels, *arrays)
         ctx.save_for_backward(points, c, b, *tables)
@@ -99,7 +98,7 @@ class _GridLookup(Function):
 def _lookup_bwd(device: torch.device, groups: int, channels: int) -> tuple[Any, tuple[float, ...]]:
     """The adjoint's kernel and its numbers behind that of the points; on a GPU nothing counts as negligible."""
     if device.type == "cpu":
-        return grids.lookup_bwd_tasks, (groups, channels)
+        return grids_cpu.lookup_bwd_tasks, (groups, channels)
     return by_channel.lookup_bwd_channels, (channels, 0.0)
 
 

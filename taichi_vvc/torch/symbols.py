@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from taichi_vvc.kernels import quant, rate
-
-from ..errors import ConfigError
-from ..plan import NOTHING
-from ..rate import RateTables, plan_tables
-from .arrays import check, launch, raw, runtime_of, warm
+from taichi_vvc.coding.choose_tables import NOTHING
+from taichi_vvc.errors import ConfigError
+from taichi_vvc.fit.rate import RateTables, plan_tables
+from taichi_vvc.kernels import quantize, rate
+from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 
 _SMALLEST_SCALE = 0.05
 
@@ -28,7 +27,7 @@ class _Quantize(Function):
         place = torch.arange(n, dtype=torch.int32, device=device)
         # The kernel also dequantises onto a reference; with step 1 and reference 0 that gives the same numbers again.
         arrays = [raw(t) for t in (symbols, torch.zeros_like(symbols), place, out, torch.empty_like(symbols))]
-        launch(device, quant.quantize_fwd, 0, n, mode, 1.0, 0.0, seed, iteration, *arrays)
+        launch(device, quantize.quantize_fwd, 0, n, mode, 1.0, 0.0, seed, iteration, *arrays)
         return out
 
     @staticmethod
@@ -50,7 +49,7 @@ def quantize_noise(symbols: Tensor, *, seed: int = 0, iteration: int = 0, rounde
     """
     check("symbols", symbols, "...")
     runtime_of(symbols.device)
-    return _Quantize.apply(symbols, quant.ROUND if rounded else quant.NOISE, seed, iteration)
+    return _Quantize.apply(symbols, quantize.ROUND if rounded else quantize.NOISE, seed, iteration)
 
 
 class _Bits(Function):

@@ -11,13 +11,12 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from taichi_vvc.errors import ConfigError
+from taichi_vvc.field.render import camera_row
+from taichi_vvc.geometry.projection import is_strong
 from taichi_vvc.kernels import geometry, march, shade
-
-from ..errors import ConfigError
-from ..geometry import is_strong
-from ..render import camera_row
-from ..types import Bounds, Camera
-from .arrays import check, launch, raw, runtime_of, warm
+from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
+from taichi_vvc.types import Bounds, Camera
 
 
 def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], device: Any = "cpu") -> Tensor:

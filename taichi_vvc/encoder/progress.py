@@ -1,0 +1,44 @@
+"""What an encode tells of itself while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taichi_vvc.field.grids import Field
+from taichi_vvc.types import FrameViews
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a frame is: ``frame`` of the file, ``step`` of ``steps``, running ``psnr`` (dB), estimated ``bits``.
+
+    The first steps of a frame that follows on the one before are those of the search for motion, which count no bits.
+    ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
+    encode with a target, and is 0 while the file itself is written.
+    """
+
+    frame: int
+    step: int
+    steps: int
+    psnr: float
+    bits: float
+    lambda_rate: float = 0.0
+    probe: int = 0
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What an encode lets others look at: the ``field`` of a frame, and the ``views`` that it is fitted to.
+
+    Attributes:
+        number: of the frame within the file.
+        background: sRGB in [0, 1].
+        finished: True for the decoded frame as it is in the file, False for a fit under way. The field of a fit is
+            the fit's own: it may be rendered through a copy with other opacity bounds, and is not to be changed.
+    """
+
+    number: int
+    field: Field
+    views: FrameViews
+    background: tuple[float, float, float]
+    finished: bool

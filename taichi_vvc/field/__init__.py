@@ -1,0 +1,1 @@
+"""A field on the device: grids, MLPs, shading, marching, pictures."""

@@ -1,0 +1,1 @@
+"""The fit of one frame on the device: training rays, rate, parameters, motion."""

@@ -1,0 +1,51 @@
+"""The distortion of one step: rays are drawn, rendered and compared with their pixels; and the adjoint of that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import Field
+from taichi_vvc.field.render import make_rays, trace
+from taichi_vvc.field.shading import Background, fit_rays
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.training_rays import FrameProblem
+from taichi_vvc.kernels import geometry
+
+
+def backdrop(config: EncoderConfig, problem: FrameProblem) -> Background:
+    """What the fit composites over."""
+    if config.random_background and problem.has_alpha:
+        return Background.uniform()
+    return Background(config.backdrop)
+
+
+def distortion_step(
+    ws: Workspace,
+    f: Field,
+    config: EncoderConfig,
+    problem: FrameProblem,
+    gradient: Any,
+    mlp_gradient: Any | None,
+    seed: int,
+    iteration: int,
+) -> float | None:
+    """Draw rays, render them, and add the distortion's gradient to ``gradient`` (as ``f.values``).
+
+    ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
+    a GPU only now and then, since reading it back waits for the device.
+    """
+    rays, background = config.rays, backdrop(config, problem)
+    pixels = ws.get("pixels", rays, np.int32)
+    geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
+    make_rays(ws, f.layout, problem.table, pixels, rays)
+    geometry.targets_of_pixels(rays, pixels, problem.images, *background.mean, ws.get("targets", rays * 4))
+    samples = trace(ws, f, rays, seed, iteration)
+    if mlp_gradient is not None:
+        mlp_gradient.fill(0)
+    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient)
+    if f.runtime.host_arrays or iteration % 10 == 0:
+        return float(f.runtime.download(errors, rays).mean()) / 3
+    return None

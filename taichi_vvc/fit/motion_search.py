@@ -1,0 +1,310 @@
+"""The search for motion: displacements that make the reference look like the frame, found through the renderer.
+
+The reference's symbols are moved, rendered for batches of training rays, and the gradient of the colour error goes
+back through the renderer and the interpolation to the displacements. No optical flow and no correspondences are
+needed, and what counts is what the fit will start from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.motion import (
+    LARGEST,
+    PLACE,
+    UNITS,
+    extent,
+    lattice_shape,
+    live_motion,
+    moved_grids,
+    places,
+    second_differences,
+)
+from taichi_vvc.coding.quantize import grid_offset
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.mlp import vectors
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.colour_error import distortion_step
+from taichi_vvc.fit.occupancy import watch_solid
+from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.fit.training_rays import FrameProblem
+from taichi_vvc.kernels import motion as kernels
+from taichi_vvc.runtime import aligned
+from taichi_vvc.types import FieldLayout
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.97, 1e-12
+_SEED = 15485863
+_RATE = 0.25  # cells per iteration at first, a tenth of it in the end
+_BITS = 12.0  # what a unit of difference between neighbours' changes is taken to cost
+_ITERATIONS = 1 / 6  # of those of an inter frame's fit
+_CHECKED = 4  # batches that decide whether motion pays
+_SMOOTH = 0.4  # of the iterations: neighbours move together at first, which finds larger motion
+_MEASURE_EVERY = 10  # iterations, between which samples are taken only where something was
+
+
+def search_iterations(config: EncoderConfig) -> int:
+    """Iterations of the search for one inter frame's motion; 0 without motion."""
+    return max(1, round(config.inter_iterations * _ITERATIONS)) if config.motion_blocks else 0
+
+
+def find_motion(
+    ws: Workspace,
+    layout: FieldLayout,
+    config: EncoderConfig,
+    problem: FrameProblem,
+    mask: np.ndarray,
+    reference: Reference,
+    frame: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> np.ndarray | None:
+    """Displacements for an inter frame.
+
+    Minimises the colour error plus lambda times the bits of the displacements, which are taken as proportional to how
+    much neighbours in the lattice differ in their change since the frame before.
+
+    Args:
+        ws: scratch arrays.
+        problem: the training views.
+        mask: (nz, ny, nx) bool, where samples may be taken.
+        reference: what is moved; the search begins with its own displacements.
+        frame: number of the frame; with ``config.seed`` it fixes all random draws.
+        progress: called now and then with the iteration and the mean squared error of its batch.
+
+    Returns:
+        int32 of shape :func:`taichi_vvc.coding.motion.lattice_shape`, or None where motion does not pay.
+    """
+    runtime, shape = ws.runtime, lattice_shape(layout)
+    live = live_nodes(layout, mask)
+    known = live_motion(layout, live)[..., None]
+    field = field_of_symbols(runtime, layout, reference.parameters, replace(reference.frame, occupancy=mask))
+    gradient = runtime.zeros(field.map.size)
+    mover = Mover.of(field, reference, live)
+    near = mover.entries
+    seed = (config.seed * 7919 + frame * 104729 + _SEED) % (2**31)
+    weight = config.lambda_rate / problem.rays_per_view
+
+    stated = reference.frame.motion
+    before = np.zeros(shape) if stated is None else np.where(known, stated / UNITS, 0.0)
+
+    def step(motion: np.ndarray, iteration: int, look: bool) -> float | None:
+        nonlocal near
+        mover.move(motion, None if look else near)
+        if look:
+            near = mover.entries_of(live_nodes(layout, watch_solid(ws, field, mask)))
+        gradient.fill(0)
+        return distortion_step(ws, field, config, problem, gradient, None, seed, iteration)
+
+    moved = before.copy()
+    mean, square = np.zeros(shape), np.zeros(shape)
+    total = search_iterations(config)
+    for iteration in range(total):
+        error = step(moved, iteration, iteration % _MEASURE_EVERY == 0)
+        if progress is not None and error is not None and iteration % 10 == 0:
+            progress(iteration, error)
+        slope = mover.gradient(gradient) + weight * _BITS * UNITS * _roughness_gradient(moved - before)
+        if iteration < _SMOOTH * total:
+            slope = _smoothed(slope)
+        mean = _BETA1 * mean + (1 - _BETA1) * slope
+        square = _BETA2 * square + (1 - _BETA2) * slope * slope
+        first = mean / (1 - _BETA1 ** (iteration + 1))
+        second = np.sqrt(square / (1 - _BETA2 ** (iteration + 1)))
+        moved -= _RATE * 0.1 ** (iteration / total) * np.where(known, first / (second + _EPSILON), 0)
+    coded = np.where(known, np.clip(np.rint(moved * UNITS), -LARGEST, LARGEST), 0).astype(np.int32)
+    if not coded.any():
+        return None
+
+    def cost(motion: np.ndarray) -> float:
+        # Every tenth number, so that the error is read back on all backends.
+        errors = [step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
+        bits = 8 * len(encode_motion(motion, known[..., 0], stated))
+        return 3 * float(np.mean([e for e in errors if e is not None])) + weight * bits
+
+    return coded if cost(coded) < cost(np.zeros_like(coded)) else None
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """(mz, my, mx, 3): each node's value averaged with its neighbours', weights 1, 2, 1 along each axis, 0 outside."""
+    for axis in range(3):
+        along = (slice(None),) * axis
+        result = 2 * values
+        result[(*along, slice(1, None))] += values[(*along, slice(None, -1))]
+        result[(*along, slice(None, -1))] += values[(*along, slice(1, None))]
+        values = result / 4
+    return values
+
+
+def _roughness_gradient(change: np.ndarray) -> np.ndarray:
+    """Gradient of the sum of absolute differences between neighbours, smooth within half a unit, over the three axes'
+    mean: what a node's bits are taken to depend on."""
+    result = np.zeros_like(change)
+    for axis in range(3):
+        step = np.diff(change, axis=axis)
+        step /= np.sqrt(step * step + (0.25 / UNITS) ** 2)
+        along = (slice(None),) * axis
+        result[(*along, slice(1, None))] += step
+        result[(*along, slice(None, -1))] -= step
+    return result / 3
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Nodes of moved grids on the device: how many, and their rows for ``kernels/motion.py``."""
+
+    count: int
+    rows: Any
+
+
+@dataclass(frozen=True)
+class Mover:
+    """Moves a reference's symbols on the device; see ``kernels/motion.py`` for the arrays.
+
+    Attributes:
+        field: whose values are written.
+        shape: of the lattice.
+        fours: whether the kernels for four channels at a time serve.
+        rows: the entries on the host.
+        entries, grids, pieces, lattice, sources, values: the kernels' arrays.
+        pull, slope: the gradient of the displacements, per entry and per lattice node.
+        first, moved, weights: which entries a lattice node moves.
+    """
+
+    field: Field
+    shape: tuple[int, int, int, int]
+    fours: bool
+    rows: np.ndarray
+    entries: Entries
+    grids: Any
+    pieces: Any
+    lattice: Any
+    sources: Any
+    values: Any
+    pull: Any
+    slope: Any
+    first: Any
+    moved: Any
+    weights: Any
+
+    @staticmethod
+    def of(field: Field, reference: Reference, live: tuple[np.ndarray, ...]) -> Mover:
+        """The arrays for a frame whose ``live`` nodes are moved; ``field`` holds the reference."""
+        runtime, layout, shape = field.runtime, field.layout, lattice_shape(field.layout)
+        entries, corners, parts = [], [], []
+        grids: list[list[float]] = []
+        pieces: list[list[int]] = []
+        sources = aligned(4 * field.map.size, np.dtype(np.float32))
+        for grid in moved_grids(layout):
+            z, y, x = where = np.nonzero(live[grid])
+            first, within, corner, part = _corners(layout, grid, where)
+            entries.append(np.stack([x, y, z, first, *within, np.full(x.size, len(grids))], 1).astype(np.float32))
+            corners.append(corner)
+            parts.append(part)
+            nz, ny, nx, channels = layout.grid_shapes[grid]
+            spans = (extent(layout, grid, axis) for axis in range(3))
+            per_cell = [(n - 1) * b / a for n, (a, b) in zip((nx, ny, nz), spans, strict=True)]
+            scale = reference.parameters.steps[grid], grid_offset(grid)
+            symbols = reference.frame.symbols[grid].astype(np.float32)
+            fields = [symbols, *(second_differences(symbols, axis) for axis in (2, 1, 0))]
+            bases, widths = field.map.bases[grid]
+            channel, of_grid = 0, len(pieces)
+            while channel < channels:
+                base, width = int(bases[channel]), int(widths[channel])
+                rows = sources[4 * base : 4 * (base + nx * ny * nz * width)].reshape(-1, 4, width)
+                for number, values in enumerate(fields):
+                    rows[:, number] = values.reshape(-1, channels)[:, channel : channel + width]
+                pieces.append([base, width])
+                channel += width
+            grids.append([nx, ny, nz, *per_cell, *scale, of_grid, len(pieces) - of_grid])
+        table = np.zeros((len(grids), kernels.GRID), np.float32)
+        table[:, : len(grids[0])] = grids
+        rows = np.concatenate(entries)
+        corner, part = np.concatenate(corners).reshape(-1), np.concatenate(parts).reshape(-1)
+        lattice, count = shape[0] * shape[1] * shape[2], corner.size // 8
+        # Small integers are sorted much faster.
+        order = np.argsort(corner.astype(np.min_scalar_type(lattice)), kind="stable")
+        fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
+        shaped = _fours if fours else _as_it_is
+        return Mover(
+            field,
+            shape,
+            fours,
+            rows,
+            Entries(count, runtime.upload(rows)),
+            runtime.upload(table),
+            runtime.upload(np.array(pieces, np.int32)),
+            runtime.zeros(lattice * 4),
+            vectors(runtime.upload(sources)) if fours else runtime.upload(sources),
+            shaped(field.values),
+            shaped(runtime.zeros(count * 4)),
+            runtime.zeros(lattice * 4),
+            runtime.upload(np.append(0, np.cumsum(np.bincount(corner, minlength=lattice))).astype(np.int32)),
+            runtime.upload((order // 8).astype(np.int32)),
+            runtime.upload(part[order].astype(np.float32)),
+        )
+
+    def _where(self, entries: Entries) -> tuple[Any, ...]:
+        _, my, mx, _ = self.shape
+        lattice = _fours(self.lattice) if self.fours else self.lattice
+        return entries.count, mx, my, entries.rows, self.grids, self.pieces, lattice, self.sources
+
+    def entries_of(self, live: tuple[np.ndarray, ...]) -> Entries:
+        """The entries of ``live`` nodes, some of those that the mover was made with."""
+        places = self.rows[:, [2, 1, 0, 7]].astype(np.int32)
+        ends = np.searchsorted(places[:, 3], np.arange(len(moved_grids(self.field.layout)) + 1))
+        kept = [
+            live[grid][tuple(places[low:high, :3].T)]
+            for grid, low, high in zip(moved_grids(self.field.layout), ends[:-1], ends[1:], strict=True)
+        ]
+        rows = self.rows[np.concatenate(kept)]
+        return Entries(len(rows), self.field.runtime.upload(rows))
+
+    def move(self, motion: np.ndarray, entries: Entries | None = None) -> None:
+        """Write the values of the field, all or some, whose symbols have moved by ``motion``, cells."""
+        padded = np.zeros((*self.shape[:3], 4), np.float32)
+        padded[..., :3] = motion
+        self.field.runtime.store(self.lattice, padded)
+        move = kernels.move_values_fours if self.fours else kernels.move_values
+        move(*self._where(self.entries if entries is None else entries), self.values)
+
+    def gradient(self, values: Any) -> np.ndarray:
+        """Gradient of the displacements last moved by, given that of the values; float64 of the lattice's shape."""
+        mz, my, mx, _ = self.shape
+        where = mz * my * mx, self.first, self.moved, self.weights, self.pull
+        if self.fours:
+            kernels.move_bwd_fours(*self._where(self.entries), _fours(values), self.pull)
+            kernels.gather_pull_fours(*where, _fours(self.slope))
+        else:
+            kernels.move_bwd(*self._where(self.entries), values, self.pull)
+            kernels.gather_pull(*where, self.slope)
+        slope = self.field.runtime.download(self.slope, 4 * mz * my * mx)
+        return slope.reshape(mz, my, mx, 4)[..., :3].astype(np.float64)
+
+
+def _fours(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, 4)
+
+
+def _as_it_is(array: Any) -> Any:
+    return array
+
+
+def _corners(
+    layout: FieldLayout, grid: int, where: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+    """Of grid nodes: the lattice node below, how far above it along x, y, z, the eight around, their parts (n, 8)."""
+    _, my, mx, _ = lattice_shape(layout)
+    axes = [tuple(of[index] for of in places(layout, grid, 2 - axis)) for axis, index in enumerate(where)]
+    (bz, fz), (by, fy), (bx, fx) = ((block, (place / PLACE).astype(np.float32)) for block, place in axes)
+    first = (bz * my + by) * mx + bx
+    corners, parts = np.empty((first.size, 8), np.int64), np.empty((first.size, 8), np.float32)
+    for corner in range(8):
+        z, y, x = corner >> 2, corner >> 1 & 1, corner & 1
+        corners[:, corner] = first + (z * my + y) * mx + x
+        parts[:, corner] = (fx if x else 1 - fx) * (fy if y else 1 - fy) * (fz if z else 1 - fz)
+    return first, (fx, fy, fz), corners, parts

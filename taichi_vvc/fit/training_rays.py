@@ -1,0 +1,105 @@
+"""What one frame's fit is measured against: the training pictures on the device and the pixels worth a ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.errors import DataError
+from taichi_vvc.field.render import CameraTable, Workspace, camera_table, make_rays
+from taichi_vvc.kernels import march
+from taichi_vvc.types import Camera, FieldLayout, View
+
+
+@dataclass(frozen=True)
+class FrameProblem:
+    """Training data of one frame.
+
+    Attributes:
+        views: the training views.
+        table: their cameras on the device.
+        images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major.
+        candidates: indices of the pixels whose rays meet an occupied cell, but for those that are unknown.
+        rays_per_view: their number divided by that of the views: the unit of the rate.
+        has_alpha: whether any pixel is transparent.
+    """
+
+    views: tuple[View, ...]
+    table: CameraTable
+    images: Any
+    candidates: Any
+    count: int
+    rays_per_view: float
+    has_alpha: bool
+
+
+def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray) -> FrameProblem:
+    """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
+
+    Raises:
+        DataError: no ray of any view crosses it.
+    """
+    runtime = ws.runtime
+    views = tuple(v for v in views if v.camera.split == "train")
+    if not views:
+        raise DataError("expected at least one training view, found none; mark cameras with split = train")
+    table = camera_table(runtime, layout, [v.camera for v in views])
+    packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
+    candidates = crossing_pixels(ws, layout, table, mask)
+    if any(v.unknown is not None for v in views):
+        known = [np.ones(v.image.shape[:2], bool) if v.unknown is None else ~v.unknown for v in views]
+        candidates = candidates[np.concatenate([pixels.reshape(-1) for pixels in known])[candidates]]
+    candidates = in_patches(candidates, [v.camera for v in views])
+    if not candidates.size:
+        raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
+    return FrameProblem(
+        views,
+        table,
+        runtime.upload(packed),
+        runtime.upload(candidates),
+        candidates.size,
+        candidates.size / len(views),
+        any(v.has_alpha for v in views),
+    )
+
+
+def crossing_pixels(
+    ws: Workspace,
+    layout: FieldLayout,
+    table: CameraTable,
+    mask: np.ndarray,
+    among: np.ndarray | None = None,
+    chunk: int = 1 << 18,
+) -> np.ndarray:
+    """Indices (int32) of the pixels whose rays take a sample in the ``mask``, of all pixels or of those ``among``."""
+    runtime = ws.runtime
+    nx, ny, nz = layout.occupancy
+    occupancy = runtime.upload(mask.astype(np.int32))
+    # An opacity of 1 per occupied cell and a tiny limit end each ray at its first sample.
+    opacity = runtime.upload(mask.astype(np.float32))
+    among = np.arange(table.pixels, dtype=np.int32) if among is None else among
+    found = [np.zeros(0, np.int32)]
+    for start in range(0, among.size, chunk):
+        pixels = among[start : start + chunk]
+        make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
+        counts = ws.get("counts", pixels.size, np.int32)
+        march.count_samples(
+            pixels.size, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, layout.march_step, 1e-6, 0, 0, 0, counts
+        )
+        found.append(pixels[runtime.download(counts, pixels.size) > 0])
+    return np.concatenate(found)
+
+
+def in_patches(pixels: np.ndarray, cameras: Sequence[Camera]) -> np.ndarray:
+    """Pixel indices ordered anew: camera after camera, within each along a Morton curve, so that neighbours in the
+    result are neighbours in a picture."""
+    first = np.cumsum([0] + [c.width * c.height for c in cameras])
+    camera = np.searchsorted(first, pixels, side="right") - 1
+    y, x = np.divmod(pixels - first[camera], np.array([c.width for c in cameras])[camera])
+    key = camera
+    for bit in range(15, -1, -1):
+        key = key << 2 | (y >> bit & 1) << 1 | x >> bit & 1
+    return pixels[np.argsort(key)]

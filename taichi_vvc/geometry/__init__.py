@@ -1,0 +1,1 @@
+"""Cameras as mathematics: projection, lenses, rays, rotations. Knows no files and no device."""

@@ -1,1 +1,0 @@
-"""Captures, pictures, videos and camera paths on disk."""

@@ -1,0 +1,1 @@
+"""What files and captures are measured by: evaluation, benchmarks, estimates, reports, this machine."""

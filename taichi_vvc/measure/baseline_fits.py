@@ -1,0 +1,111 @@
+"""Baselines that are no .tvvc files: they fit fields as the encoder does, and code them in their own way.
+
+Each yields, frame by frame, the field that a receiver would have and the bytes that it would have been sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.entropy import encode_integers, encode_mask
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.quantize import grid_offset
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import Field, field_of_symbols, flat_values, make_field
+from taichi_vvc.field.mlp import flatten
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit.occupancy import first_mask
+from taichi_vvc.fit.optimize import FitResult, Reference, fit_frame
+from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.measure.baselines import FINE_STEP, code_blocks, pack_floats, without_rate
+from taichi_vvc.types import FieldLayout, SymbolFrame
+
+_FRAME_HEADER = 8  # bytes for the lengths and the type of a frame's parts, about as in a .tvvc file
+_FINE_MLP = 2.0**-16
+
+
+def _fit(
+    ws: Workspace,
+    layout: FieldLayout,
+    config: EncoderConfig,
+    sequence: MultiViewSequence,
+    number: int,
+    reference: Reference | None,
+) -> tuple[FitResult, Field]:
+    """Fit one frame; also the field as it was rendered last, with unrounded values where ``joint`` is off."""
+    views = sequence.frame(number).views
+    mask = first_mask(layout, views, None if reference is None else reference.frame)
+    problem = make_problem(ws, layout, views, mask)
+    seen: list[Field] = []
+    fit = fit_frame(ws, layout, config, problem, mask, reference, None, number, look=seen.append)
+    return fit, seen[-1]
+
+
+def independent_frames(
+    ws: Workspace, layout: FieldLayout, config: EncoderConfig, sequence: MultiViewSequence
+) -> Iterator[tuple[Field, int]]:
+    """Every frame a field of its own: float32 values of live nodes and MLPs, and the mask, packed by LZMA.
+
+    Yields:
+        The field and its bytes.
+    """
+    config = replace(
+        without_rate(config),
+        coefficient_step=FINE_STEP,
+        basis_step=FINE_STEP,
+        mlp_step=_FINE_MLP,
+        key_iterations=max(10, config.key_iterations),
+    )
+    for number in range(len(sequence)):
+        fit, seen = _fit(ws, layout, config, sequence, number, None)
+        flat = np.array(ws.runtime.download(seen.values, seen.map.size))
+        grids, sent = [], []
+        for grid, (shape, live) in enumerate(zip(layout.grid_shapes, live_nodes(layout, fit.occupancy), strict=True)):
+            nodes = np.flatnonzero(live)
+            values = flat[seen.map.places(grid, nodes)]
+            dense = np.full(shape, grid_offset(grid), np.float32)
+            dense.reshape(-1, shape[3])[nodes] = values
+            grids.append(dense)
+            sent.append(values)
+        payload = pack_floats([*sent, *fit.parameters.mlp], fit.occupancy)
+        values = flat_values(seen.map, layout, tuple(grids))
+        field = make_field(ws.runtime, layout, values, flatten(fit.parameters.mlp), fit.occupancy)
+        yield field, len(payload) + _FRAME_HEADER
+
+
+def transformed_frames(
+    ws: Workspace, layout: FieldLayout, config: EncoderConfig, sequence: MultiViewSequence, quality: float
+) -> Iterator[tuple[Field, int]]:
+    """Fits without rate; :func:`~taichi_vvc.measure.baselines.code_blocks` codes their residual grids, closed loop.
+
+    Masks and MLPs are coded as in a .tvvc file.
+
+    Yields:
+        The decoded field and its bytes.
+    """
+    config = replace(without_rate(config), coefficient_step=FINE_STEP, basis_step=FINE_STEP)
+    group, reference = config.group_length(sequence.fps), None
+    for number in range(len(sequence)):
+        if number % group == 0:
+            reference = None
+        fit, _ = _fit(ws, layout, config, sequence, number, reference)
+        live = live_nodes(layout, fit.occupancy)
+        residuals = [r.astype(np.float64) * FINE_STEP for r in fit.residuals]
+        coded = code_blocks(residuals, live, quality)
+        size = len(coded.payload) + _FRAME_HEADER
+        size += len(encode_mask(fit.occupancy, None if reference is None else reference.frame.occupancy))
+        if reference is None:
+            assert fit.mlp_symbols is not None
+            size += len(encode_integers(fit.mlp_symbols))
+        # What the receiver adds are multiples of the fine step too, so that both sides hold the same integers.
+        steps = tuple(np.rint(d / FINE_STEP).astype(np.int32) for d in coded.decoded)
+        symbols = steps
+        if reference is not None:
+            symbols = tuple(r + s for r, s in zip(reference.frame.symbols, steps, strict=True))
+        frame = SymbolFrame(symbols, steps, fit.occupancy, reference is None)
+        reference = Reference(frame, fit.parameters)
+        yield field_of_symbols(ws.runtime, layout, fit.parameters, frame), size

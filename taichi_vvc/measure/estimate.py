@@ -1,0 +1,226 @@
+"""What an encode will take, before it is made: time, memory and size.
+
+Rays, samples and symbols are counted in one frame of the capture; what each of them costs was measured in real encodes
+(docs/tuning.md, "What an encode will take", says how, and how far off the results are).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from taichi_vvc import runtime
+from taichi_vvc.capture.hull import visual_hull
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
+from taichi_vvc.encoder.rate_control import GOES_ON
+from taichi_vvc.geometry.projection import pixel_directions, with_rays
+from taichi_vvc.media.metrics import differs, edge_colour
+from taichi_vvc.types import Bounds, View
+
+_PROBES = 4096  # pixels whose rays are followed to know what all rays meet
+
+# Seconds of one core of the reference machine. benchmarks/estimate.py measures them: the three per iteration are fitted
+# to nine encodes of a key and an inter frame (ultrafast, fast, medium; two captures, one rendered and one real, at
+# several sizes; processor time of a busy machine). The others are from an earlier such fit.
+_START = 1.5  # imports and kernels from the cache
+_PER_ITERATION = 2.2e-3
+_PER_SAMPLE = 2.1e-7  # and iteration
+_PER_SYMBOL = 7.1e-9  # and iteration
+_MOTION = 1.25  # with the search, whose iterations, a sixth of the fit's, take one and a half times as long
+_PER_CODED_SYMBOL = 5.1e-6
+_PER_RENDERED_SAMPLE = 2.6e-7  # of the training views, for the PSNR of each frame
+_UNMASKED = 0.5  # of that: without masks all of the bounds is counted, and most of it soon turns out to be empty
+_SERIAL = 0.3  # share of an encode's work that further cores do not help with
+_MOST_CORES = 8  # that are counted on
+
+# Bytes of memory; the first two from the same encodes.
+_PROGRAM = 1.82e8
+_PER_VALUE = 88.0
+_PER_PIXEL = 20.0
+_PER_BATCH_SAMPLE = 960.0
+
+# Bytes of a key frame at the default lambda: _KEY_FRAME * rays^_RAYS_POWER * (iterations / 400)^_ITERATIONS_POWER
+_KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
+_LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
+_HEADER = 1500.0
+_INTER_FRAME = 0.35  # of a key frame, the geometric mean of the same encodes; 0.16 to 0.76 was seen
+
+# The reference machine's time for what machine_speed() does, seconds.
+_REFERENCE_SECONDS = 3.5e-4
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do for one frame, counted before any fit.
+
+    Attributes:
+        pixels: of all views.
+        training_views: how many views are fitted.
+        rays_per_view: training pixels whose rays meet an occupied cell, per view.
+        samples_per_ray: march steps within occupied cells, mean over these rays.
+        symbols: live symbols of all grids.
+        grid_values: nodes times channels of all grids.
+        masks: whether there are any; without, all of the bounds counts as occupied.
+        shown_per_view: as rays_per_view, without those whose pixels have the colour of a plain background.
+    """
+
+    pixels: int
+    training_views: int
+    rays_per_view: float
+    samples_per_ray: float
+    symbols: int
+    grid_values: int
+    masks: bool
+    shown_per_view: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an encode with ``preset`` will take on this machine's CPU: ``seconds``, ``memory`` and ``size``, bytes."""
+
+    preset: str
+    seconds: float
+    memory: int
+    size: int
+
+
+def estimate(
+    sequence: MultiViewSequence,
+    configs: Mapping[str, EncoderConfig] = PRESETS,
+    speed: float | None = None,
+    cores: int | None = None,
+) -> list[Estimate]:
+    """Estimates of an encode of ``sequence``, for every one of ``configs``; none without a training camera.
+
+    Reads the frame in the middle.
+
+    Args:
+        speed: of a core, relative to the reference machine; None measures it.
+        cores: that the encoder may use; None counts them.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    began = time.perf_counter()
+    views = sequence.frame(len(sequence) // 2).views
+    reading = time.perf_counter() - began
+    if not any(view.camera.split == "train" for view in views):
+        return []
+    helping = min(_MOST_CORES, len(runtime.cores()) if cores is None else cores)
+    share = (_SERIAL + (1 - _SERIAL) / helping) / (machine_speed() if speed is None else speed)
+    found = []
+    for name, config in configs.items():
+        work = work_of(config, sequence.bounds, views)
+        keys = -(-len(sequence) // config.group_length(sequence.fps))
+        inters = len(sequence) - keys
+        seconds = _START + keys * _fit_seconds(work, config, config.key_iterations)
+        searching = _MOTION if config.motion_blocks else 1.0
+        seconds += inters * _fit_seconds(work, config, config.inter_iterations * searching)
+        # Later key frames go on from the frame before them, motion and all.
+        seconds += (keys - 1) * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
+        memory = _PROGRAM + _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
+        memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
+        key = _KEY_FRAME * work.shown_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
+        key *= (max(config.lambda_rate, 1e-6) / _LAMBDA) ** _LAMBDA_POWER
+        size = _HEADER + key * (1 + GOES_ON * (keys - 1) + _INTER_FRAME * inters)
+        found.append(Estimate(name, seconds * share + reading * len(sequence), int(memory), int(size)))
+    return found
+
+
+def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
+    """Seconds of one core of the reference machine for one frame."""
+    samples = config.rays * work.samples_per_ray
+    step = _PER_ITERATION + _PER_SAMPLE * samples + _PER_SYMBOL * work.symbols
+    rendered = work.rays_per_view * work.training_views * work.samples_per_ray
+    seconds = iterations * step + _PER_CODED_SYMBOL * work.symbols + _PER_RENDERED_SAMPLE * rendered
+    return seconds if work.masks else _UNMASKED * seconds
+
+
+@lru_cache(maxsize=1)
+def machine_speed() -> float:
+    """How fast one core is, relative to the reference machine, by a calibration of about 50 ms.
+
+    Interpolates in a small table, as lookups in grids do; the fastest of several rounds counts, so that other programs
+    matter little.
+    """
+    rng = np.random.default_rng(0)
+    table = rng.random(1 << 18, np.float32)
+    places = rng.integers(0, table.size - 1, 1 << 16)
+    weights = rng.random(places.size, np.float32)
+    best = np.inf
+    for _ in range(24):
+        began = time.perf_counter()
+        for _ in range(2):
+            low = table[places]
+            value = low + weights * (table[places + 1] - low)
+            np.maximum(value, 0.5, out=value)
+        best = min(best, time.perf_counter() - began)
+    return _REFERENCE_SECONDS / max(best, 1e-9)
+
+
+def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Work:
+    """Count the work of a key frame of ``views``: its visual hull (all of the bounds without masks), rays, symbols."""
+    training = [view for view in views if view.camera.split == "train"]
+    layout = layout_of(config, bounds, [view.camera for view in training])
+    nx, ny, nz = layout.occupancy
+    masks = any(view.has_alpha for view in training)
+    if masks:
+        mask = visual_hull(training, layout.bounds, layout.occupancy)
+    else:
+        mask = np.ones((nz, ny, nx), bool)
+    counts = _samples(training, layout.bounds, mask, layout.steps_per_side)
+    pixels = sum(view.camera.width * view.camera.height for view in training)
+    met = counts > 0
+    live = live_nodes(layout, mask)
+    channels = [shape[3] for shape in layout.grid_shapes]
+    rays = float(met.mean()) * pixels / len(training)
+    shown = rays
+    if not masks:
+        background = [c / 255 for c in edge_colour(training)]
+        different = (with_rays(view.camera, differs(view.image, background)) for view in training)
+        shown = min(rays, sum(int(part.sum()) for part in different) / len(training))
+    return Work(
+        pixels=sum(view.camera.width * view.camera.height for view in views),
+        training_views=len(training),
+        rays_per_view=rays,
+        samples_per_ray=float(counts[met].mean()) if met.any() else 0.0,
+        symbols=sum(int(nodes.sum()) * c for nodes, c in zip(live, channels, strict=True)),
+        grid_values=sum(int(np.prod(shape)) for shape in layout.grid_shapes),
+        masks=masks,
+        shown_per_view=shown,
+    )
+
+
+def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_side: int) -> np.ndarray:
+    """(rays,) int64: how many march steps fall into occupied cells, for pixels spread evenly over all views."""
+    share = -(-_PROBES // len(views))
+    counts = []
+    edge = bounds.largest_side / max(mask.shape)
+    lower, step = np.asarray(bounds.lower), bounds.largest_side / steps_per_side
+    shape = np.array(mask.shape[::-1])
+    for view in views:
+        camera = view.camera
+        # A lattice of pixels with the picture's proportions, fine enough for its share of the rays.
+        nu = max(1, round((share * camera.width / camera.height) ** 0.5))
+        nv = max(1, round(share / nu))
+        u, v = np.meshgrid((np.arange(nu) + 0.5) * camera.width / nu, (np.arange(nv) + 0.5) * camera.height / nv)
+        directions = pixel_directions(camera, np.stack((u, v), axis=-1)).reshape(-1, 3)
+        blind = np.isnan(directions[:, 0])
+        directions = np.where(blind[:, None], [0.0, 0.0, 1.0], directions)
+        directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        safe = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
+        a, b = (np.asarray(corner) - camera.position for corner in (bounds.lower, bounds.upper))
+        near, far = np.minimum(a / safe, b / safe).max(1), np.maximum(a / safe, b / safe).min(1)
+        near = np.maximum(near, 0.0)
+        t = near[:, None] + (np.arange(int(np.ceil(np.sqrt(3) * steps_per_side))) + 0.5) * step
+        # Rays that miss the bounds lead far away, where cells have no integers.
+        cells = np.clip((camera.position + t[..., None] * directions[:, None] - lower) / edge, 0, shape - 1)
+        x, y, z = np.moveaxis(cells.astype(np.int32), -1, 0)
+        counts.append((mask[z, y, x] & (t < far[:, None]) & ~blind[:, None]).sum(1))
+    return np.concatenate(counts)

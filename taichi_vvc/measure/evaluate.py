@@ -1,0 +1,191 @@
+"""Decodes a file, renders the capture's cameras and compares: the figures of ``tvvc eval``."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.capture.readers.parse import some
+from taichi_vvc.capture.selection import NoSuchCamera
+from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
+from taichi_vvc.decode import Stream
+from taichi_vvc.decode import open as open_stream
+from taichi_vvc.errors import ConfigError, DataError, OtherCameras, TruncatedStream
+from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.geometry.projection import pixels_with_rays, seen_subject
+from taichi_vvc.media.metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
+from taichi_vvc.runtime import start
+from taichi_vvc.types import View
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Quality of one picture: dB, dB over the foreground (NaN without one or a mask), SSIM (NaN if too small)."""
+
+    psnr: float
+    psnr_foreground: float
+    ssim: float
+
+
+def evaluate(
+    file: str | Path,
+    capture: str | Path,
+    *,
+    split: str | None = None,
+    format: str | None = None,
+    backend: str = "auto",
+    progress: Callable[[float, int], None] | None = None,
+    observe: Callable[[int, View, Figures], None] | None = None,
+    memory_limit: int | None = None,
+) -> dict[str, Any]:
+    """Compares a file with the capture it was made from, at the coded size, over the frames it holds.
+
+    Frame range and size come from the file. PSNR is over all pixels of each picture, in floats, both composited on
+    the file's background, and averaged over pictures; ``psnr_foreground`` is over the capture's mask grown by two
+    pixels. Pictures without mask or foreground, and pictures that agree exactly (infinite PSNR), are left out of the
+    averages concerned. Pixels for which a lens has no ray count nowhere. An incomplete file is compared up to its last
+    whole frame.
+
+    Args:
+        file: the .tvvc file.
+        capture: the capture, see :func:`taichi_vvc.capture.sequence.open_capture`.
+        split: ``"test"`` (cameras that were held out when the file was made), ``"train"`` or ``"all"``; None means test
+            if there are such, else all. Where there are no such cameras all are compared, and an :class:`OtherCameras`
+            warning says so, as it does where the capture's own split is not the file's.
+        format: the capture's layout, see :func:`taichi_vvc.capture.sequence.open_capture`.
+        backend: what renders, see :func:`taichi_vvc.runtime.start`.
+        progress: called with (frames done, frames in all); fractions count pictures.
+        observe: called with the frame's number, the view and the figures of every picture.
+        memory_limit: bytes that decoding and drawing may take, see :func:`taichi_vvc.open`.
+
+    Returns:
+        JSON values, numbers that cannot be told being None: ``psnr`` (dB), ``psnr_foreground`` (dB), ``ssim``,
+        ``bytes`` (of the file), ``frames`` (count), ``bytes_per_frame``, ``bitrate_kbps``, ``per_frame`` (list of
+        ``frame``, ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``), ``split``, ``cameras`` (names of those
+        that were compared), ``held_out`` (how many of them were), ``background`` (sRGB in [0, 1]).
+
+    Raises:
+        StreamError: the file cannot be decoded.
+        DataError: the capture cannot be read or is not the one that was encoded.
+        ConfigError: there is no such split.
+        BackendError: the backend does not start.
+    """
+    if split not in (None, "test", "train", "all"):
+        raise ConfigError(f"expected the split test, train or all, found {split!r}")
+    with open_stream(file, memory_limit) as stream, StreamReader(file) as reader:
+        count, fps, background = len(stream), stream.fps, stream.background
+        if not count:
+            raise TruncatedStream(f"{file}: expected at least one whole frame, found none; encode it again")
+        sequence = coded_part(stream, capture, format)
+        splits = {camera.name: camera.split for camera in stream.cameras}
+        _warn_of_other_split(sequence, splits, str(file))
+        found = set(splits.values())
+        if split in ("test", "train") and split not in found:
+            kind, other = ("held out", "fitted") if split == "test" else ("fitted", "held out")
+            message = f"no camera of {file} was {kind}: comparing all of them, which were {other}"
+            warnings.warn(message, OtherCameras, stacklevel=2)
+            split = "all"
+        split = split or ("test" if "test" in found else "all")
+        chosen = [i for i, camera in enumerate(sequence.cameras) if split in ("all", splits[camera.name])]
+        workspace = Workspace(start(backend))
+        per_frame: list[dict[str, Any]] = []
+        for number, field in enumerate(stream.frames()):
+            views = sequence.frame(number).views
+            figures = []
+            for done, i in enumerate(chosen):
+                picture = render(field, views[i].camera, background, workspace=workspace).colour
+                figures.append(compare(views[i], picture, background))
+                if observe is not None:
+                    observe(number, views[i], figures[-1])
+                if progress is not None:
+                    progress(number + (done + 1) / len(chosen), count)
+            size = sum(reader.components(number).values())
+            per_frame.append({"frame": number, "type": stream.info(number).type, "bytes": size, **means(figures)})
+    size = Path(file).stat().st_size
+    return {
+        **{key: finite_mean([row[key] for row in per_frame]) for key in ("psnr", "psnr_foreground", "ssim")},
+        "bytes": size,
+        "frames": count,
+        "bytes_per_frame": size / count,
+        "bitrate_kbps": size * 8 / 1000 * float(fps) / count,
+        "per_frame": per_frame,
+        "split": split,
+        "cameras": [sequence.cameras[i].name for i in chosen],
+        "held_out": sum(sequence.cameras[i].split == "test" for i in chosen),
+        "background": [float(value) for value in background],
+    }
+
+
+def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -> MultiViewSequence:
+    """The frames, the cameras and the size of ``capture`` that a file was made from; held out is what was so there.
+
+    Raises:
+        DataError: the capture cannot be read or does not have the cameras, the frames or the size that the file states.
+    """
+    first, count, step = stream.first_frame, len(stream), stream.frame_step
+    held_out = [camera.name for camera in stream.cameras if camera.split == "test"]
+    try:
+        sequence = open_capture(
+            capture,
+            frames=slice(first, first + (count - 1) * step + 1, step),
+            downscale=stream.downscale,
+            format=format,
+            # The file's own bounds spare a search; captures that do not state any were encoded with --bounds, perhaps.
+            bounds=stream.header.layout.bounds,
+            cameras=[camera.name for camera in stream.cameras],
+            test_cameras=held_out if len(held_out) < len(stream.cameras) else None,
+        )
+    except NoSuchCamera as error:
+        raise DataError(
+            f"{capture}: expected the cameras of the file: {error}; give the capture that was encoded"
+        ) from error
+    if len(sequence) != count:
+        asked = f"{first}:{first + (count - 1) * step + 1}" + (f":{step}" if step > 1 else "")
+        raise DataError(
+            f"{capture}: expected the coded frames {asked}, found only {len(sequence)} of them; "
+            "give the capture that was encoded"
+        )
+    theirs = {camera.name: camera for camera in sequence.cameras}
+    for camera in stream.cameras:
+        other = theirs.get(camera.name)
+        if other is None or (other.width, other.height) != (camera.width, camera.height):
+            found = "none" if other is None else f"{other.width}x{other.height}"
+            raise DataError(
+                f"{capture}: expected a camera {camera.name} of {camera.width}x{camera.height} as in the file, "
+                f"found {found}; give the capture that was encoded"
+            )
+    return sequence
+
+
+def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], file: str) -> None:
+    """An :class:`OtherCameras` warning where the capture holds out cameras, but not those that the file does."""
+    held_out = [name for name, split in splits.items() if split == "test"]
+    if sequence.stated_test and set(sequence.stated_test) != set(held_out):
+        theirs, ours = (some(list(names), 6) or "none" for names in (sequence.stated_test, held_out))
+        message = f"the capture holds out {theirs}, the encode of {file} held out {ours}: the latter counts"
+        warnings.warn(message, OtherCameras, stacklevel=3)
+
+
+def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> Figures:
+    """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against what the camera saw.
+
+    Pixels for which its lens has no ray do not count. Without a mask nothing tells the foreground from the rest.
+    """
+    truth, rays = composite(view.image, background), pixels_with_rays(view.camera)
+    similar = math.nan
+    if min(truth.shape[:2]) >= SSIM_WINDOW:
+        similar = ssim(truth, picture) if rays is None else ssim_with_rays(truth, picture, rays)
+    foreground = psnr_foreground(truth, picture, seen_subject(view), rays=rays) if view.has_alpha else math.nan
+    return Figures(psnr(truth, picture, rays), foreground, similar)
+
+
+def means(figures: list[Figures]) -> dict[str, float | None]:
+    """``psnr``, ``psnr_foreground`` and ``ssim`` averaged over pictures, None where no picture has a finite one."""
+    return {key: finite_mean([getattr(f, key) for f in figures]) for key in ("psnr", "psnr_foreground", "ssim")}

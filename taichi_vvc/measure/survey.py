@@ -1,0 +1,186 @@
+"""Looks a capture over before it is encoded: what is in it, and what will make trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from taichi_vvc.capture.agreement import NAMED, Agreement, agreement
+from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
+from taichi_vvc.geometry.projection import has_distortion, rays_hit, with_rays
+from taichi_vvc.measure.estimate import estimate
+from taichi_vvc.types import Bounds, Camera, View
+from taichi_vvc.words import counted
+
+LOOKED_AT = 3  # frames, spread over the selection
+PIXELS = 200  # pictures are reduced to about that many along their longer side
+CUT = 0.01  # share of a mask outside the bounds that is worth a warning: its soft edge alone is less
+EXPOSURE = 1.4  # ratio of a camera's mean brightness to the median camera's
+FEW = 10  # training cameras
+EXPLAINED = 0.95  # share of a mask that the others must explain
+
+
+def survey(sequence: MultiViewSequence) -> dict[str, Any]:
+    """What ``tvvc inspect --json`` prints, as plain JSON values.
+
+    Reads the pictures of a few frames, reduced. ``warnings`` has the sequence's messages and what was found here:
+    bounds that cut masks, cameras inside the bounds, empty masks, masks that contradict each other, unequal exposure,
+    few or no held-out cameras. Each of ``cameras`` has ``mask_explained``, the share of its mask behind which all
+    cameras' masks leave something, and ``mask_lacks``, the share of what the others show of the subject that is missing
+    in it; of the worst frame, None without masks.
+    ``estimates`` has for each preset what an encode of the sequence takes on this machine's CPU: ``seconds``,
+    ``memory`` and ``size`` (bytes), see :mod:`taichi_vvc.measure.estimate`.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    frames = sorted({round(k * (len(sequence) - 1) / (LOOKED_AT - 1)) for k in range(LOOKED_AT)})
+    largest = max(max(entry.camera.width, entry.camera.height) for entry in sequence.entries[0])
+    views = {i: read_views(sequence.entries[i], max(1, largest // PIXELS)) for i in frames}
+    warnings = [*sequence.messages, *_about_cameras(sequence)]
+    agreed = {i: agreement(row, sequence.bounds) for i, row in views.items()} if sequence.has_alpha else {}
+    if sequence.has_alpha:
+        warnings += _about_masks(sequence, views) + _about_agreement(sequence, agreed)
+    else:
+        warnings.append(NO_MASKS)
+    warnings += _about_exposure(views, sequence.has_alpha)
+    centre = 0.5 * (np.asarray(sequence.bounds.lower) + np.asarray(sequence.bounds.upper))
+    return {
+        "path": str(sequence.path),
+        "layout": sequence.layout,
+        "frames": len(sequence),
+        "first_frame": sequence.first_index,
+        "fps": float(sequence.fps),
+        "duration": float(len(sequence) / sequence.fps),
+        "masks": sequence.has_alpha,
+        "moving": any(
+            not a.camera.same_as(b.camera)
+            for row in sequence.entries
+            for a, b in zip(row, sequence.entries[0], strict=True)
+        ),
+        "bounds": [list(sequence.bounds.lower), list(sequence.bounds.upper)],
+        "bounds_source": sequence.bounds_source,
+        "cameras": [
+            {**_camera(camera, centre), **_mask(number, agreed)} for number, camera in enumerate(sequence.cameras)
+        ],
+        "warnings": warnings,
+        "estimates": [asdict(found) for found in estimate(sequence)],
+    }
+
+
+def _camera(camera: Camera, centre: np.ndarray) -> dict[str, Any]:
+    return {
+        "name": camera.name,
+        "split": camera.split,
+        "width": camera.width,
+        "height": camera.height,
+        "focal": [camera.fx, camera.fy],
+        "distorted": has_distortion(camera),
+        "position": camera.position.tolist(),
+        "looks_along": camera.rotation[:, 2].tolist(),
+        "distance": float(np.linalg.norm(camera.position - centre)),
+    }
+
+
+def _about_cameras(sequence: MultiViewSequence) -> list[str]:
+    warnings = []
+    train = [camera for camera in sequence.cameras if camera.split == "train"]
+    if len(train) < FEW:
+        few = counted(len(train), "training camera")
+        warnings.append(f"few views: {few}; their views are reproduced, viewpoints between them less well")
+    if len(train) == len(sequence.cameras):
+        warnings.append(NONE_HELD_OUT)
+    inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
+    if inside:
+        warnings.append(f"inside the bounds: camera {_some(inside)}; the bounds should hold the subject only")
+    return warnings
+
+
+def _about_masks(sequence: MultiViewSequence, views: dict[int, tuple[View, ...]]) -> list[str]:
+    warnings = []
+    cut: dict[str, tuple[float, int]] = {}
+    empty: dict[str, int] = {}
+    for i, row in views.items():
+        for view in row:
+            share = _outside(view, sequence.bounds)
+            name = view.camera.name
+            if share is None:
+                empty.setdefault(name, sequence.indices[i])
+            elif share > cut.get(name, (CUT, 0))[0]:
+                cut[name] = share, sequence.indices[i]
+    if cut:
+        worst = max(cut, key=lambda name: cut[name][0])
+        share, frame = cut[worst]
+        warnings.append(
+            f"the bounds cut the masks of {len(cut)} of {len(sequence.cameras)} cameras: most with {worst}, where"
+            f" {100 * share:.0f} % of the mask lie outside in frame {frame}"
+        )
+    if empty:
+        first = next(iter(empty))
+        warnings.append(f"empty masks: camera {_some(list(empty))} (of {first} in frame {empty[first]})")
+    return warnings
+
+
+def _mask(number: int, agreed: dict[int, Agreement]) -> dict[str, float | None]:
+    """How the mask of a camera agrees with those of the others, in the frame where it does so least."""
+    explained = [float(found.explained[number]) for found in agreed.values()]
+    known = [share for share in explained if np.isfinite(share)]
+    lacks = max(float(found.lacking[number]) for found in agreed.values()) if known else None
+    return {"mask_explained": min(known) if known else None, "mask_lacks": lacks}
+
+
+def _about_agreement(sequence: MultiViewSequence, agreed: dict[int, Agreement]) -> list[str]:
+    warnings = []
+    rows = [(camera.name, _mask(number, agreed)) for number, camera in enumerate(sequence.cameras)]
+    lacks = sorted(((row["mask_lacks"] or 0.0, name) for name, row in rows), key=lambda pair: -pair[0])
+    if found := [f"{name} {100 * share:.0f} %" for share, name in lacks if share >= NAMED]:
+        warnings.append(
+            f"masks lack what those of the other cameras show of the subject: {_some(found)}; there these cameras are"
+            " left out of a fit"
+        )
+    alone = sorted((row["mask_explained"], name) for name, row in rows if row["mask_explained"] is not None)
+    # Where some masks lack something, that is what the others show alone.
+    if not found and (odd := [f"{name} {100 * share:.0f} %" for share, name in alone if share < EXPLAINED]):
+        warnings.append(
+            f"masks that those of the other cameras explain to a part only: {_some(odd)}; check masks, calibration and"
+            " synchronisation"
+        )
+    return warnings
+
+
+def _outside(view: View, bounds: Bounds) -> float | None:
+    """The share of the mask whose rays miss the bounds; None if the mask is empty."""
+    rows, columns = np.nonzero(with_rays(view.camera, view.image[..., 3] > 127))
+    if not len(rows):
+        return None
+    return float(np.mean(~rays_hit(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1), bounds)))
+
+
+def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str]:
+    """Cameras whose mean brightness, of the subject where there are masks, is far from the median camera's."""
+    levels: dict[str, list[float]] = {}
+    for row in views.values():
+        for view in row:
+            chosen = with_rays(view.camera, view.image[..., 3] > (250 if masks else -1))
+            if chosen.any():
+                levels.setdefault(view.camera.name, []).append(float(view.image[chosen][:, :3].mean()))
+    means = {name: float(np.mean(values)) for name, values in levels.items()}
+    if len(means) < 3:
+        return []
+    median = float(np.median(list(means.values())))
+    off = [name for name, mean in means.items() if not median / EXPOSURE <= mean <= median * EXPOSURE]
+    if not off:
+        return []
+    ratio = ", ".join(f"{name} {means[name] / max(median, 1e-9):.2f}" for name in off[:4])
+    return [f"unequal exposure, or lighting from one side: brightness relative to the median camera: {ratio}"]
+
+
+def _contains(bounds: Bounds, point: np.ndarray) -> bool:
+    return bool((point > np.asarray(bounds.lower)).all() and (point < np.asarray(bounds.upper)).all())
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,1 @@
+"""Pictures, videos, charts and figures of quality."""

@@ -1,0 +1,1 @@
+"""Playback and the player in the browser."""
