@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from taichi_vvc.cli.progress import say
 from taichi_vvc.field.grids import Field
-from taichi_vvc.field.render import Workspace, render_rgb8
+from taichi_vvc.field.render import render_rgb8
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.types import Camera
 from taichi_vvc.words import counted, duration
 

@@ -65,7 +65,7 @@ def prepare() -> None:
         )  # noqa: SIM115 - lasts as long as the process
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stderr = _Deaf(sys.stderr)  # type: ignore[assignment]
+    sys.stderr = _Deaf(sys.stderr)
     try:
         signal.signal(signal.SIGTERM, _terminate)
     except ValueError:

@@ -115,7 +115,7 @@ def _below(name: str) -> PurePosixPath:
     return PurePosixPath(*path.parts[1:]) if path.parts[:1] and path.parts[0] in IMAGE_FOLDERS else path
 
 
-def _rig_camera(name: str, image: ModelImage, clips: dict, masks: dict) -> RigCamera:
+def _rig_camera(name: str, image: ModelImage, clips: dict[str, Clip], masks: dict[str, Clip]) -> RigCamera:
     rotation, position = from_world_to_camera(image.rotation, image.translation)
     fx, fy, cx, cy, *distortion = image.camera.lens
     return RigCamera(

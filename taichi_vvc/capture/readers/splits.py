@@ -89,7 +89,9 @@ def camera_splits(
     return splits
 
 
-def _listed_cameras(document: dict[str, Any], records: list[dict], names: list[str], path: Path) -> dict[str, str]:
+def _listed_cameras(
+    document: dict[str, Any], records: list[dict[str, Any]], names: list[str], path: Path
+) -> dict[str, str]:
     """Splits from the top-level lists, empty when there are none."""
     aliases = {name: name for name in names}
     for record, name in zip(records, names, strict=True):
