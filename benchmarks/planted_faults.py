@@ -90,7 +90,7 @@ def copy_of(folder: Path) -> Path:
     return folder
 
 
-def test_files(folder: Path, name: str) -> list[Path]:
+def files_of(folder: Path, name: str) -> list[Path]:
     """The test file of that name in a checkout, whichever room it stands in; nothing where there is none."""
     return sorted((folder / "tests").rglob(name))
 
@@ -100,7 +100,7 @@ def failing(folder: Path, tests: Iterable[str], limit: float) -> str:
 
     Raises RuntimeError where there is nothing to run.
     """
-    files = [str(path) for name in tests for path in test_files(folder, name)]
+    files = [str(path) for name in tests for path in files_of(folder, name)]
     if not files:
         raise RuntimeError("none of its tests exists")
     # Python takes two files of the same size and second for the same one.

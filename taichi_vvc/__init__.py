@@ -21,13 +21,16 @@ from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING
 
+from taichi_vvc._moved import forward as _forward
+from taichi_vvc._version import __version__
+
 _here = _os.path.dirname(_os.path.abspath(__file__))
 _root = _os.path.dirname(_here)
 if not _os.path.isdir(_os.path.join(_here, "kernels")) and _os.path.isfile(_os.path.join(_root, "setup.cfg")):
     # A source checkout keeps the kernels in the top-level folder; an installed package has its own.
     __path__.append(_root)
 
-__version__ = "0.1.0"
+_forward()
 
 if TYPE_CHECKING:
     from taichi_vvc import errors
@@ -78,8 +81,8 @@ def __dir__() -> list[str]:
 class _Package(_ModuleType):
     """Keeps the public functions from being hidden by submodules of the same name.
 
-    The import system binds every imported submodule to an attribute of its package; ``import taichi_vvc.field.render``
-    would otherwise turn ``taichi_vvc.render`` from a function into a module, depending on who imported what first.
+    The import system binds every imported submodule to an attribute of its package; ``import taichi_vvc.encode``
+    would otherwise turn ``taichi_vvc.encode`` from a function into a module, depending on who imported what first.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -18,7 +18,7 @@ from types import TracebackType
 
 import numpy as np
 
-from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader, frame_step_of
 from taichi_vvc.coding.displacements import decode_motion

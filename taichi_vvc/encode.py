@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taichi_vvc.bitstream.container import StreamWriter
+from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.displacements import encode_motion

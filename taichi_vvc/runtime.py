@@ -161,7 +161,7 @@ def _automatic() -> str:
 
 
 def _cache_folder() -> str:
-    from taichi_vvc import __version__
+    from taichi_vvc._version import __version__
     from taichi_vvc.kernels._taichi import ti
 
     if os.name == "nt":

@@ -11,7 +11,7 @@ from places import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from planted_faults import TABLE, planted, read_faults, test_files  # noqa: E402
+from planted_faults import TABLE, files_of, planted, read_faults  # noqa: E402
 
 
 def test_the_table_names_files_and_tests_that_there_are() -> None:
@@ -19,7 +19,7 @@ def test_the_table_names_files_and_tests_that_there_are() -> None:
     assert len(faults) > 100 and len({(f.file, f.old, f.new) for f in faults}) == len(faults)
     for fault in faults:
         assert (ROOT / fault.file).is_file(), fault
-        assert fault.tests and all(len(test_files(ROOT, name)) == 1 for name in fault.tests), fault
+        assert fault.tests and all(len(files_of(ROOT, name)) == 1 for name in fault.tests), fault
         assert fault.old and fault.old != fault.new, fault
 
 

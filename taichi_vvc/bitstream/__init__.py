@@ -1,6 +1,7 @@
 """The .tvvc container: syntax, chunks, reader and writer. Standard library only. Format: ``docs/bitstream.md``."""
 
-from taichi_vvc.bitstream.container import FORMAT_VERSION, FrameEntry, StreamReader, StreamWriter
+from taichi_vvc.bitstream.chunks import FORMAT_VERSION, FrameEntry, GroupEntry
+from taichi_vvc.bitstream.reader import StreamReader
 from taichi_vvc.bitstream.syntax import (
     CameraRecord,
     FrameData,
@@ -11,12 +12,14 @@ from taichi_vvc.bitstream.syntax import (
     SequenceHeader,
     settings_text,
 )
+from taichi_vvc.bitstream.writer import StreamWriter
 
 __all__ = [
     "FORMAT_VERSION",
     "CameraRecord",
     "FrameData",
     "FrameEntry",
+    "GroupEntry",
     "GroupHeader",
     "Intrinsics",
     "Layout",

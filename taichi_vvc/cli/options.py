@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from taichi_vvc.measure.doctor import versions
+from taichi_vvc.versions import versions
 from taichi_vvc.words import counted
 
 F = TypeVar("F", bound=Callable[..., Any])

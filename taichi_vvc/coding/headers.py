@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from taichi_vvc import __version__
+from taichi_vvc._version import __version__
 from taichi_vvc.bitstream import syntax
 from taichi_vvc.bitstream.syntax import POSITION_BIAS
 from taichi_vvc.coding.entropy import decode_integers, encode_integers

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import (
     CameraState,
     CameraTrack,

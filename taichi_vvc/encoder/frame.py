@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from taichi_vvc.bitstream.container import StreamWriter
+from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader
 from taichi_vvc.field.grids import Field
 from taichi_vvc.fit.optimize import Reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
 from taichi_vvc.coding.moving_cameras import CameraReader
 from taichi_vvc.decode import Stream

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
-from taichi_vvc.bitstream.container import StreamReader
 from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.bitstream.versions import pack_header
 from taichi_vvc.capture.sequence import MultiViewSequence

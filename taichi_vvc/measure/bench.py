@@ -30,13 +30,13 @@ from taichi_vvc.field.render import render
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.measure import baselines, curves
 from taichi_vvc.measure.baseline_fits import independent_frames, transformed_frames
-from taichi_vvc.measure.doctor import version_of, versions
 from taichi_vvc.measure.evaluate import Figures, means
 from taichi_vvc.measure.evaluate import compare as compare_picture
 from taichi_vvc.media.metrics import composite
 from taichi_vvc.media.video import atomic, to_bytes, write_png
 from taichi_vvc.runtime import start
 from taichi_vvc.types import FieldLayout
+from taichi_vvc.versions import version_of, versions
 
 DEFAULT_CONFIGS = ("full", "paper", "posthoc")
 

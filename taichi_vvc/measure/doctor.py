@@ -14,11 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from taichi_vvc import __version__
+from taichi_vvc.versions import version_of, versions
 
 BACKENDS = ("cpu", "vulkan", "cuda", "metal")
 PROBE_TIMEOUT = 90.0  # seconds; a first start compiles its kernels
@@ -30,31 +29,6 @@ _INSTALL_VULKAN = {
     "fedora": "dnf install mesa-vulkan-drivers vulkan-loader",
     "arch": "pacman -S vulkan-swrast vulkan-icd-loader",
 }
-
-
-def versions() -> dict[str, str | None]:
-    """The versions that decide what a file means and what can run it; None where a package is not installed.
-
-    Read from the installed packages' metadata: nothing heavy is imported.
-    """
-    from taichi_vvc.bitstream import FORMAT_VERSION
-
-    return {
-        "tvvc": __version__,
-        "bitstream": str(FORMAT_VERSION),
-        "taichi": version_of("taichi"),
-        "constriction": version_of("constriction"),
-        "numpy": version_of("numpy"),
-        "python": platform.python_version(),
-    }
-
-
-def version_of(distribution: str) -> str | None:
-    """The installed version of a distribution, without importing it; None if it is not installed."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def diagnose(timeout: float = PROBE_TIMEOUT) -> dict[str, Any]:

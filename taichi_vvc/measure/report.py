@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from taichi_vvc import __version__
+from taichi_vvc._version import __version__
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.capture.packaged import side_by_side
 from taichi_vvc.decode import open as open_stream

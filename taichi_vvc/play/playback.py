@@ -16,7 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from taichi_vvc.bitstream.container import StreamReader
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.coding.headers import layout_of_header, unpack_group
 from taichi_vvc.coding.memory import Budget, default_limit, network_need
 from taichi_vvc.coding.motion import lattice_shape

@@ -197,7 +197,7 @@ def test_eval_computes_what_it_says(coded, capture, capfd) -> None:
     for number, row in enumerate(figures["per_frame"]):
         rgba = np.asarray(Image.open(capture / "images" / camera.name / f"{number:04d}.png")) / 255.0
         truth = rgba[..., :3] * rgba[..., 3:] + np.array(figures["background"]) * (1 - rgba[..., 3:])
-        shown = taichi_vvc.field.render(stream[number], camera, stream.background).colour
+        shown = taichi_vvc.render(stream[number], camera, stream.background).colour
         assert row["psnr"] == pytest.approx(-10 * np.log10(np.mean((truth - shown) ** 2)), abs=1e-3)
 
 
