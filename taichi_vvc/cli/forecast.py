@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -55,7 +56,7 @@ def decodes(shown: Sequence[int], kept: int) -> int:
     different = len(set(shown))
     if different <= kept:
         return different
-    return 1 + sum(a != b for a, b in zip(shown, shown[1:], strict=False))
+    return 1 + sum(a != b for a, b in itertools.pairwise(shown))
 
 
 def forecast(pictures: int, size: tuple[int, int], seconds: float, occupied: float) -> list[str]:

@@ -222,7 +222,11 @@ def test_a_closed_pipe_is_quiet(coded) -> None:
 def piped(*arguments: object) -> tuple[int, bytes, str]:
     """Status, stdout and stderr of the command line in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, *map(str, arguments)], capture_output=True, env=child_environment(), timeout=300
+        [sys.executable, "-c", CHILD, *map(str, arguments)],
+        capture_output=True,
+        env=child_environment(),
+        timeout=300,
+        check=False,
     )
     return done.returncode, done.stdout, done.stderr.decode("utf-8")
 

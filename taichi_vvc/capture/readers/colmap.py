@@ -82,8 +82,10 @@ def _read_still(
         if (mask := picture_mask(scene, _below(name))) is not None:
             masks[names[name]] = Clip((mask,))
     messages = [
-        "most folders of pictures have several poses in the COLMAP model: read as a still scene, one frame, each"
-        ' picture a camera; for cameras that move, write a transforms.json with "time"'
+        (
+            "most folders of pictures have several poses in the COLMAP model: read as a still scene, one frame, each"
+            ' picture a camera; for cameras that move, write a transforms.json with "time"'
+        )
     ]
     if missing := [image.name for image in images if image.name not in pictures]:
         messages.append(f"in the COLMAP model but without pictures: {some(missing, 6)}")

@@ -112,7 +112,7 @@ def _listed_cameras(
     if rest and len(given) == 2:
         raise DataError(f"{path}: camera {rest[0]} is in neither train_cameras nor test_cameras; add it to one")
     other = "test" if given == {"train"} else "train"
-    return {**splits, **{name: other for name in rest}}
+    return {**splits, **dict.fromkeys(rest, other)}
 
 
 def _cameras(stated: Any, key: str, path: Path) -> list[str]:
