@@ -30,8 +30,11 @@ FILES = (
     "README.md",
     "LICENSE",
     "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
     "constraints.txt",
     "ruff.toml",
+    ".pre-commit-config.yaml",
 )
 
 needs_setuptools = pytest.mark.skipif(
