@@ -235,6 +235,7 @@ def test_ctrl_c_leaves_a_playable_file(long_capture, tmp_path, capfd) -> None:
     assert len(list((tmp_path / "d" / "cam00").iterdir())) == info["frames"]
 
 
+@pytest.mark.slow
 def test_a_killed_encode_can_be_resumed(long_capture, tmp_path, capfd) -> None:
     file = tmp_path / "a.tvvc"
     process = start_encode(long_capture, file, ["--csv", str(tmp_path / "a.csv")])
