@@ -33,6 +33,7 @@ FILES = (
     "CITATION.cff",
     "CONTRIBUTING.md",
     "constraints.txt",
+    "mkdocs.yml",
     "ruff.toml",
     ".pre-commit-config.yaml",
 )
