@@ -21,6 +21,7 @@ import numpy as np
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader, frame_step_of
+from taichi_vvc.coding import memory
 from taichi_vvc.coding.displacements import decode_motion
 from taichi_vvc.coding.entropy import decode_mask
 from taichi_vvc.coding.grid_decoder import decode_grid
@@ -28,17 +29,7 @@ from taichi_vvc.coding.hashes import Hashes, hashes_of
 from taichi_vvc.coding.headers import layout_of_header, unpack_group
 from taichi_vvc.coding.known import NOTHING_CODED, known_grids
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.coding.memory import (
-    Budget,
-    default_limit,
-    grid_need,
-    held_by,
-    live_need,
-    mask_need,
-    motion_need,
-    moved_need,
-    network_need,
-)
+from taichi_vvc.coding.memory import Budget, default_limit
 from taichi_vvc.coding.motion import LARGEST, lattice_shape, live_motion, moved_grids, moved_symbols
 from taichi_vvc.coding.moving_cameras import CameraReader
 from taichi_vvc.coding.zeros import blank, is_blank
@@ -87,7 +78,7 @@ def decode_symbols(
     shapes = layout.grid_shapes
     if len(data.grids) != len(shapes):
         raise CorruptStream(f"frame {data.number}: expected {len(shapes)} grids, found {len(data.grids)}")
-    held = held_by(reference) + 4 * (len(data.occupancy) + len(data.motion) + sum(map(len, data.grids)))
+    held = memory.held_by(reference) + 4 * (len(data.occupancy) + len(data.motion) + sum(map(len, data.grids)))
 
     def take(need: float) -> None:
         if budget is not None:
@@ -95,12 +86,12 @@ def decode_symbols(
 
     nx, ny, nz = layout.occupancy
     before = None if reference is None else reference.occupancy
-    take(mask_need(layout, before is not None))
+    take(memory.mask_need(layout, before is not None))
     occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
     held += occupancy.nbytes
     live: tuple[np.ndarray, ...] = ()
     if data.motion or any(payload != NOTHING_CODED for payload in data.grids):
-        take(live_need(layout))
+        take(memory.live_need(layout))
         live = live_nodes(layout, occupancy)
         held += sum(nodes.nbytes for nodes in live)
     motion, predicted = decode_prediction(layout, data, reference, live, take)
@@ -114,7 +105,7 @@ def decode_symbols(
             total = residual if predicted is None else predicted[grid]
         else:
             added = predicted is not None and not is_blank(predicted[grid])
-            take(grid_need(live[grid], shape[3], known[grid].previous, added))
+            take(memory.grid_need(live[grid], shape[3], known[grid].previous, added))
             residual = decode_grid(payload, shape, live[grid], known[grid])
             # A residual is at most 2^20, so that sums of int32 cannot overflow before they are refused.
             total = residual + predicted[grid] if predicted is not None and added else residual
@@ -157,7 +148,7 @@ def decode_prediction(
         if not is_blank(symbols):
             small = max(int(symbols.max(initial=0)), -int(symbols.min(initial=0))) < 1 << 7
             whole = sum(4 * reference.symbols[other].size for other in moved)
-            take(motion.nbytes + whole + moved_need(lattice, symbols.shape, small))
+            take(motion.nbytes + whole + memory.moved_need(lattice, symbols.shape, small))
     return motion, moved_symbols(layout, reference.symbols, motion, live)
 
 
@@ -178,7 +169,7 @@ def _motion(
     if not layout.motion_block:
         raise CorruptStream(f"frame {data.number}: expected no motion in this file, found {len(data.motion)} bytes")
     before = None if reference is None else reference.motion
-    take(motion_need(lattice_shape(layout)))
+    take(memory.motion_need(lattice_shape(layout)))
     motion = decode_motion(data.motion, live_motion(layout, live), before)
     if max(motion.max(initial=0), -motion.min(initial=0)) > LARGEST:
         raise CorruptStream(f"frame {data.number}: expected displacements up to {LARGEST}, found larger ones")
@@ -302,7 +293,7 @@ class Stream:
                 coded, known = (group.mlp, group.mlp_steps), None
                 if self._group is not None and self._coded_mlp == coded:
                     known = self._group[1].mlp
-                self.budget.check(4 * len(group.mlp) + network_need(self.header.layout), f"group {number}")
+                self.budget.check(4 * len(group.mlp) + memory.network_need(self.header.layout), f"group {number}")
                 self._group = number, unpack_group(group, self.header.layout, known)
                 self._coded_mlp = coded
             return self._group[1]
@@ -395,8 +386,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def open(  # noqa: A001 - the public name is taichi_vvc.open
-    path: str | os.PathLike[str], memory_limit: int | None = None
-) -> Stream:
+def open(path: str | os.PathLike[str], memory_limit: int | None = None) -> Stream:
     """Open a .tvvc file for playing, see :class:`Stream`."""
     return Stream(path, memory_limit)

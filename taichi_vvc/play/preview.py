@@ -7,9 +7,10 @@ import time
 import warnings
 from pathlib import Path
 
-from taichi_vvc.encode import Glimpse
+from taichi_vvc.encoder.progress import Glimpse
 from taichi_vvc.errors import DataError, PreviewStopped
-from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.field.render import render
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.media.charts import side_by_side
 from taichi_vvc.media.pictures import composite
 from taichi_vvc.media.video import write_png
