@@ -265,7 +265,7 @@ class SymbolFrame:
         residuals: the same shapes: what the frame added to its reference (equal to ``symbols`` on a key frame).
         occupancy: (nz, ny, nx) bool, True where samples are taken.
         key: whether the frame stands alone.
-        motion: (mz, my, mx, 3) int32 displacements that moved the reference, see ``motion.py``; None: none.
+        motion: (mz, my, mx, 3) int32 displacements that moved the reference, see ``coding/motion.py``; None: none.
     """
 
     symbols: tuple[np.ndarray, ...]

@@ -123,7 +123,7 @@ class SequenceHeader:
         intrinsics, cameras: the capture's cameras, already reduced.
         settings: the encoder's effective settings, a JSON object; see :func:`settings_text`.
         library: what wrote the file.
-        rotation_bits, position_bits: units of poses that change, see ``poses.py``; not in versions before 4.
+        rotation_bits, position_bits: units of poses that change, see ``bitstream/poses.py``; not in versions before 4.
     """
 
     layout: Layout

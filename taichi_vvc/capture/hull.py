@@ -1,7 +1,7 @@
 """The visual hull: where the subject can be, given its silhouettes from calibrated cameras.
 
 Conservative by construction: a cell survives unless some camera sees all of it and sees nothing but background there.
-Where masks contradict each other, several cameras may have to say so: see :func:`vote` and ``agreement.py``.
+Where masks contradict each other, several cameras may have to say so: see :func:`vote` and ``capture/agreement.py``.
 """
 
 from __future__ import annotations
