@@ -226,11 +226,11 @@ def _around(cameras: Sequence[Camera], centre: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _azimuths(filmed: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Azimuths along a path: ``turns`` as they are, or a swing over the filmed arc where the cameras leave a wide gap.
+    """Azimuths along a path, (count,) radians: around the subject, or to and fro over the filmed arc.
 
     Args:
-        filmed: (n,) azimuths of the cameras, radians.
-        turns: (count,) azimuths of a path around the subject, radians.
+        filmed: (n,) azimuths of the cameras, radians; a wide gap between them makes the path swing.
+        turns: (count,) progress along the path, in full turns.
     """
     ordered = np.sort(filmed)
     gaps = np.diff(np.append(ordered, ordered[0] + 2 * math.pi))

@@ -1,8 +1,8 @@
 """Checks that a file can hold a capture's cameras, bounds and frame rate.
 
 The checks run when the capture is opened, so that an unusable capture is refused before any fit. The limits are those
-of ``docs/bitstream.md``, taken from the syntax tables. A few are narrower here: larger numbers belong to no real camera,
-and arithmetic with them overflows.
+of ``docs/bitstream.md``, taken from the syntax tables. A few are narrower here: larger numbers belong to no real
+camera, and arithmetic with them overflows.
 """
 
 from __future__ import annotations
