@@ -35,7 +35,9 @@ class EncoderConfig:
         background: sRGB 8-bit colour behind the coded content. None means white for a capture with alpha, else the
             most common colour at the edges of the pictures.
         coefficients: nodes per axis of the coefficient grid if the bounds were a cube of the same volume.
-        level_nodes, level_channels, level_frequencies: the basis levels, coarse to fine; numbers of channels are even.
+        level_nodes: nodes per axis of each basis level, coarse to fine.
+        level_channels: channels of each level; even numbers.
+        level_frequencies: number of repetitions of each level along the longest side of the bounds.
         occupancy_cells: cells of the occupancy mask along the longest side. For lambda_rate above 5e-4 the number is
             divided by the fourth root of the ratio, since the mask would take a large part of a frame's bytes.
         nodes_per_pixel: limit on the nodes of the finest level per pixel that the longest side of the bounds spans.
@@ -43,14 +45,20 @@ class EncoderConfig:
         motion_blocks: blocks of the motion lattice along the longest side; 0 means no motion in inter frames.
         steps_per_side: largest number of ray-march steps along the longest side. It is lower where that would be more
             than one step per pixel, but no step is longer than three cells.
-        projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
+        projection_hidden: width of the projection MLP's hidden layer.
+        appearance: outputs of the projection MLP besides the density.
+        colour_hidden: width of the colour MLP's hidden layer.
+        view_frequencies: octaves of the positional encoding of the view direction.
         rays: rays per optimisation step.
-        key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
-        grid_rate, mlp_rate: learning rates of grids and MLPs.
+        key_iterations: optimisation steps of a key frame.
+        inter_iterations: optimisation steps of an inter frame.
+        grid_rate: learning rate of the grids.
+        mlp_rate: learning rate of the MLPs.
         rising: share of the iterations over which the learning rates rise linearly from nearly 0 (warm-up).
         final_rate: the learning rates at the last iteration, as a share of their maximum; they fall linearly.
         inter_rate: factor of grid_rate on inter frames.
-        coefficient_step, basis_step: quantisation steps; for a key frame their initial values, since it learns them.
+        coefficient_step: quantisation step of the coefficient grid; a key frame starts with it and learns its own.
+        basis_step: quantisation step of the basis levels, likewise.
         rounding_from: share of a key frame's iterations after which symbols are rounded in place of getting noise.
             Fits that start from a decoded field (inter frames, and key frames unless the scene is new) round from the
             first iteration.
@@ -200,6 +208,7 @@ PRESETS: dict[str, EncoderConfig] = {
         inter_iterations=5000,
     ),
 }
+"""Settings by name, from the fastest to the slowest: ``ultrafast``, ``fast``, ``medium``, ``slow``, ``placebo``."""
 
 
 # The default lambda and its value on the CRF scale of video encoders.

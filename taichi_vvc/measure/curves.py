@@ -37,10 +37,12 @@ class Delta:
     """The comparison of a curve with an anchor, over the range that both cover.
 
     Attributes:
-        rate, rate_pchip: BD-rate in percent by Akima and by PCHIP interpolation; negative means fewer bytes. None where
-            the curves share no range of quality, or the two interpolations disagree.
-        psnr, psnr_pchip: BD-PSNR in dB; positive is better. None where the curves share no range of rate, or the two
-            interpolations disagree.
+        rate: BD-rate in percent by Akima interpolation; negative means fewer bytes. None where the curves share no
+            range of quality, or the two interpolations disagree.
+        rate_pchip: the same by PCHIP interpolation.
+        psnr: BD-PSNR in dB by Akima interpolation; positive is better. None where the curves share no range of rate,
+            or the two interpolations disagree.
+        psnr_pchip: the same by PCHIP interpolation.
         overlap: the shared range of quality, as a share of the range that the two curves cover together.
         note: the reason for a missing or doubtful figure; "" without one.
     """

@@ -41,7 +41,8 @@ def quantize_noise(symbols: Tensor, *, seed: int = 0, iteration: int = 0, rounde
 
     Args:
         symbols: any shape, in units of the quantisation step.
-        seed, iteration: the noise of an element depends on these and on its index only.
+        seed: the noise of an element depends on this, on ``iteration`` and on its index only.
+        iteration: number of the fit's step, see ``seed``.
         rounded: round to the nearest integer (ties up) instead of adding uniform noise on [-1/2, 1/2).
 
     Returns:
