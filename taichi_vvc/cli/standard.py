@@ -61,12 +61,12 @@ def prepare() -> None:
     _fill_gaps()
     if sys.stdout is None:
         # sys.__stdout__ is set, too: libraries compare the two to recognise a notebook.
-        sys.stdout = sys.__stdout__ = open(  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = open(  # type: ignore[misc] # noqa: SIM115 - lasts as long as the process
             1, "w", encoding="utf-8", closefd=False
-        )  # noqa: SIM115 - lasts as long as the process
+        )
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stderr = _LossyStream(sys.stderr)  # type: ignore[assignment]
+    sys.stderr = _LossyStream(sys.stderr)
     try:
         signal.signal(signal.SIGTERM, _terminate)
     except ValueError:

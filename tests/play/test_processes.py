@@ -70,7 +70,7 @@ def test_a_read_that_the_system_refuses_is_an_error_of_the_stream(monkeypatch) -
 
     with tv.open(GOLDEN) as stream:
         monkeypatch.setattr(os, "pread", refuse, raising=False)
-        with pytest.raises(StreamError, match="cannot read at byte .*Input/output error"):
+        with pytest.raises(StreamError, match=r"cannot read at byte .*Input/output error"):
             stream.symbols(0)
 
 

@@ -148,7 +148,7 @@ class _Timeline:
     unit: float = 0.0
 
 
-class VideoFile(Sequence):
+class VideoFile(Sequence["VideoPicture"]):
     """The frames of a video as pictures, with random access.
 
     The decoder is opened by the first read and stays at the frame read last, which can be read again at no cost. The

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -102,10 +103,8 @@ def index_rig(
     """Builds the index of a rig's selected ``frames``. Other arguments become fields of :class:`CaptureIndex`.
 
     Frame i is the i-th moment that all cameras have filmed, by the times that videos or file names state. Without
-    times it is the i-th picture of every camera. The index states frame numbers as times.
-
-    Args:
-        fps: the frame rate, if the layout states it; else that of the videos is used.
+    times it is the i-th picture of every camera. The index states frame numbers as times. If ``fps`` is None, the
+    frame rate is that of the videos.
 
     Raises:
         DataError: there are no cameras, or their pictures do not match each other or the calibration.
@@ -274,7 +273,7 @@ def _counter(stems: Sequence[str]) -> list[int]:
     numbers = frame_numbers(stems)
     if len(numbers) < 2:
         return []
-    rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(numbers))
     return numbers if rising and numbers[-1] - numbers[0] < 2 * len(numbers) else []
 
 
