@@ -1,7 +1,7 @@
-"""Modules under the names that documents and examples used before the package had rooms.
+"""Forwards imports of documented modules from their old names to their present ones.
 
-They load the module of today and warn; where a module was divided, the old name has the public names of all its parts.
-Nothing of the package itself imports by these names.
+An import by an old name loads the present module and issues a DeprecationWarning. Where a module was divided, the old
+name has the public names of all its parts. The package itself uses no old names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "taichi_vvc.render": ("taichi_vvc.field.render",),
     "taichi_vvc.sequence": ("taichi_vvc.capture.sequence",),
 }
-"""Old name -> new names; none: a folder that is empty now."""
+"""Old name -> present names; empty for a package that has no modules any more."""
 
 
 class _Forwarder(MetaPathFinder, Loader):
@@ -50,13 +50,13 @@ class _Forwarder(MetaPathFinder, Loader):
         warnings.warn(f"{module.__name__} is {' and '.join(now)} now", DeprecationWarning, stacklevel=2)
         parts = [import_module(name) for name in now]
         if len(parts) == 1:
-            # The import system hands out what stands here after this call.
+            # The import system returns the entry of sys.modules after this call.
             sys.modules[module.__name__] = parts[0]
         for part in reversed(parts):
             vars(module).update({name: value for name, value in vars(part).items() if not name.startswith("_")})
 
 
 def forward() -> None:
-    """Let old names be imported. Calling it again changes nothing."""
+    """Enables imports by old names. Calling it again changes nothing."""
     if not any(isinstance(finder, _Forwarder) for finder in sys.meta_path):
         sys.meta_path.append(_Forwarder())

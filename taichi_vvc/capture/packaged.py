@@ -13,7 +13,7 @@ def capture_path() -> Path:
     """The folder of the capture.
 
     Raises:
-        DataError: this installation lacks it.
+        DataError: the installation does not contain it.
     """
     if not (CAPTURE / "transforms.json").is_file():
         raise DataError(f"expected the demo capture at {CAPTURE}, found none; reinstall the package")

@@ -46,7 +46,7 @@ def rotation_of(quaternion: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def rotation_about(vector: np.ndarray) -> np.ndarray:
-    """The rotation matrix (3, 3) about ``vector`` (3,) by its length, radians (Rodrigues' formula)."""
+    """The rotation matrix (3, 3) of a rotation vector (3,): axis times angle in radians (Rodrigues' formula)."""
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)

@@ -133,11 +133,11 @@ def side_by_side(capture: np.ndarray, decoded: np.ndarray, zoom: int = 2) -> np.
 
     Args:
         capture, decoded: (height, width, 3) in [0, 1], on the same background.
-        zoom: whole factor by which pixels are repeated.
+        zoom: integer factor by which pixels are repeated.
 
     Returns:
-        (height * zoom + caption, 3 * width * zoom + gaps, 3) uint8. The difference is the absolute one per channel,
-        multiplied by :data:`DIFFERENCE_GAIN` and inverted: white is equal.
+        (height * zoom + caption, 3 * width * zoom + gaps, 3) uint8. The difference is absolute, per channel, multiplied
+        by :data:`DIFFERENCE_GAIN` and inverted, so that equal pixels are white.
     """
     difference = 1.0 - np.clip(np.abs(capture - decoded) * DIFFERENCE_GAIN, 0.0, 1.0)
     panels = [("capture", capture), ("decoded", decoded), (f"difference x{DIFFERENCE_GAIN} (white: none)", difference)]

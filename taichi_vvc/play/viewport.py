@@ -1,4 +1,4 @@
-"""What a player needs of cameras and pictures: views, sizes, what is shown of a picture, recorded paths."""
+"""Cameras and pictures for the player: a browser's view as a camera, picture sizes, and display modes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,32 @@ from taichi_vvc.types import Camera
 
 SHOWN = ("colour", "depth", "opacity")
 SMALLEST = 64  # pixels of the longer side of a moving picture
-START_TURN = math.radians(32)  # of the first view around the up axis, away from the camera that it is derived from
+START_TURN = math.radians(32)  # angle around the up axis between a capture's camera and the first view
 
 
 def camera_of_view(name: str, position: Any, wxyz: Any, fov: float, width: int, height: int) -> Camera:
-    """A camera from a position, a camera-to-world quaternion (OpenCV axes) and a vertical angle of view (radians)."""
+    """A camera of a browser's view.
+
+    Args:
+        name: the camera's name.
+        position: (3,) world units.
+        wxyz: (4,) camera-to-world quaternion, OpenCV axes.
+        fov: vertical angle of view, radians.
+        width, height: pixels.
+    """
     rotation = rotation_of(np.asarray(wxyz, np.float64))
     focal = 0.5 * height / math.tan(0.5 * fov)
     return Camera(name, width, height, focal, focal, width / 2, height / 2, rotation, np.asarray(position, np.float64))
 
 
 def start_position(camera: np.ndarray, centre: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Where to look from at first: beside a capture's camera and nearer, so that no outline is in front of the subject.
+    """The position of the first view, (3,) world: beside a capture's camera and nearer to the subject.
 
-    ``up`` is a unit vector.
+    From there no camera marker hides the subject.
+
+    Args:
+        camera, centre: (3,) positions of the camera and of the subject, world units.
+        up: (3,) unit vector.
     """
     arm = np.asarray(camera, np.float64) - centre
     side = np.cross(up, arm)
@@ -39,14 +51,17 @@ def start_position(camera: np.ndarray, centre: np.ndarray, up: np.ndarray) -> np
 
 
 def fitted_size(width: int, height: int, pixels: float) -> tuple[int, int]:
-    """A size of about ``pixels`` in the shape of ``width`` x ``height``, between :data:`SMALLEST` and the size."""
+    """A (width, height) of about ``pixels`` in all, with the given aspect ratio.
+
+    It is at least :data:`SMALLEST` along the longer side, and at most ``width`` x ``height``.
+    """
     scale = math.sqrt(max(pixels, 1.0) / (width * height))
     scale = min(1.0, max(scale, SMALLEST / max(width, height)))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def as_picture(image: Image, shown: str) -> np.ndarray:
-    """(height, width, 3) uint8: colour, opacity as grey, or depth as grey: near is light, and black is nothing."""
+    """(height, width, 3) uint8: colour, or opacity as grey, or depth as grey (near is light, nothing is black)."""
     if shown == "colour":
         values = image.colour
     elif shown == "opacity":
@@ -67,7 +82,10 @@ def draw(
     mode: str,
     stale: Callable[[], bool],
 ) -> np.ndarray | None:
-    """A picture of ``mode``, see :func:`as_picture`, but given up with None once ``stale`` says that nobody waits."""
+    """Renders a picture in a display ``mode``, see :func:`as_picture`.
+
+    Returns None if ``stale()`` becomes True before the picture is finished.
+    """
     for _ in render_parts(workspace, shown, camera, background):
         if stale():
             return None
