@@ -13,52 +13,30 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from taichi_vvc.bitstream import StreamWriter
-from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
+from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
-from taichi_vvc.coding.displacements import encode_motion
-from taichi_vvc.coding.entropy import encode_grid, encode_mask, known_grids
-from taichi_vvc.coding.headers import header_of, layout_of_header, pack_group
-from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.coding.motion import live_motion, moved_symbols
+from taichi_vvc.coding.headers import header_of, layout_of_header
 from taichi_vvc.coding.moving_cameras import CameraCoder
 from taichi_vvc.config import EncoderConfig, layout_of
-from taichi_vvc.decode import decode_symbols, previous_residuals
 from taichi_vvc.encoder.first_lambda import find_start
-from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
+from taichi_vvc.encoder.frame import Job, code_frame
+from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.encoder.progress import Glimpse, Progress
-from taichi_vvc.encoder.rate_control import Controller, Outcome, restored
-from taichi_vvc.encoder.resume import Position, position_behind
-from taichi_vvc.encoder.targets import (
-    file_target,
-    judged_psnr,
-    outcome_of,
-    probed_frames,
-    stored_start,
-    training_psnr,
-    written_outcomes,
-    written_qualities,
-)
-from taichi_vvc.encoder.trusted_views import check_start, no_start, views_of
+from taichi_vvc.encoder.quality import judged_psnr
+from taichi_vvc.encoder.rate_control import Outcome, restored
+from taichi_vvc.encoder.resume import Position, position_behind, stored_start, written_outcomes, written_qualities
+from taichi_vvc.encoder.targets import file_target, outcome_of, probed_frames
+from taichi_vvc.encoder.trusted_views import check_start, views_of
 from taichi_vvc.errors import ConfigError, DataError, TargetMissed
-from taichi_vvc.field.grids import Field, field_of_symbols
 from taichi_vvc.field.render import Workspace
-from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
-from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, unchanged
-from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.media.metrics import edge_colour
 from taichi_vvc.runtime import start
-from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
-
-# MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
-# latest after a second.
-_MLP_FRAMES = 2.5e7
+from taichi_vvc.types import FrameStats
 
 
 def encode(
@@ -125,29 +103,12 @@ def encode(
         control = None
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
-        job = _Job(ws, sequence, config, header, layout, writer, path, control, progress, preview)
+        job = Job(ws, sequence, config, header, layout, writer, path, control, progress, preview)
         yield from _encode_frames(job, position_behind(path, done), len(sequence))
         writer.finish()
     message = None if control is None else control.missed(path.stat().st_size)
     if message:
         warnings.warn(f"{path}: {message}", TargetMissed, stacklevel=2)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What encoding a frame takes besides the frame. The ``layout`` is as the decoder will read it."""
-
-    ws: Workspace
-    sequence: MultiViewSequence
-    config: EncoderConfig
-    header: SequenceHeader
-    layout: FieldLayout
-    writer: StreamWriter
-    path: Path
-    control: Controller | None = None
-    progress: Callable[[Progress], None] | None = None
-    preview: Callable[[Glimpse], None] | None = None
-    probe: int = 0
 
 
 def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
@@ -163,7 +124,7 @@ def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeade
     )
 
 
-def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameStats]:
+def _encode_frames(job: Job, position: Position, stop: int) -> Iterator[FrameStats]:
     """Encodes the frames from ``position`` to ``stop - 1`` and appends them."""
     ws, layout, control = job.ws, job.layout, job.control
     reference, group, first_of_group = position.reference, position.group, position.first_of_group
@@ -191,13 +152,13 @@ def _encode_frames(job: _Job, position: Position, stop: int) -> Iterator[FrameSt
             reference, group, first_of_group = None, group + 1, number
         weight = job.config.lambda_rate if control is None else control.weight(reference is None)
         config, age = replace(job.config, lambda_rate=weight), number - first_with_mlp
-        coded = _coded(job, config, views, mask, reference, number, group, before, age)
+        coded = code_frame(job, config, views, mask, reference, number, group, before, age)
         if reference is not None and mask.any() and job.config.scenecut and watch.lost(coded.quality):
             # Something may have come up that the group cannot show: that is for a key frame, if it pays.
             whole = first_mask(layout, views.views, None)
             key_weight = weight if control is None else control.weight(True)
             settings = replace(job.config, lambda_rate=key_weight)
-            again = _coded(job, settings, views, whole, None, number, group + 1, reference, math.inf)
+            again = code_frame(job, settings, views, whole, None, number, group + 1, reference, math.inf)
             if again.cost(weight) < coded.cost(weight):
                 coded, weight, group, first_of_group = again, key_weight, group + 1, number
         reference, field = coded.reference, coded.field
@@ -247,7 +208,7 @@ def _probed_start(
             path = Path(folder) / "probe.tvvc"
             with StreamWriter.create(path, header) as writer:
                 layout = layout_of_header(header)
-                job = _Job(ws, sequence, settings, header, layout, writer, path, None, progress, None, next(probes))
+                job = Job(ws, sequence, settings, header, layout, writer, path, None, progress, None, next(probes))
                 for _ in _encode_frames(job, Position(), count):
                     pass
             return written_outcomes(ws, sequence, settings, path, count)
@@ -262,105 +223,3 @@ def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> Enc
     if sequence.has_alpha:
         return replace(config, background=(255, 255, 255))
     return replace(config, background=edge_colour(sequence.frame(0, split="train").views))
-
-
-def _fit(
-    job: _Job,
-    config: EncoderConfig,
-    views: FrameViews,
-    mask: np.ndarray,
-    reference: Reference | None,
-    number: int,
-    before: Reference | None,
-    age: float,
-) -> FitResult:
-    """Fits one frame with the lambda of ``config``.
-
-    ``before``: what a key frame's fit may begin with. ``age``: for how many frames the MLPs have been the same.
-    """
-    if not mask.any():
-        if reference is None:
-            raise no_start(views)
-        return unchanged(reference, mask)
-    problem = make_problem(job.ws, job.layout, views.views, mask)
-
-    going_on = reference or before
-    searched = 0 if going_on is None else search_iterations(config)
-    fitted = config.key_iterations if reference is None else config.inter_iterations
-
-    def report(step: int, steps: int, error: float, bits: float) -> None:
-        if job.progress is not None:
-            running = -10 * float(np.log10(max(error, 1e-10)))
-            at = searched + step, searched + steps
-            job.progress(Progress(number, *at, running, bits, config.lambda_rate, job.probe))
-
-    def report_search(step: int, error: float) -> None:
-        report(step - searched, fitted, error, 0.0)
-
-    def look(field: Field) -> None:
-        if job.preview is not None:
-            job.preview(Glimpse(number, field, views, config.backdrop, False))
-
-    previous = previous_residuals(None if reference is None else reference.frame)
-    motion = None
-    if going_on is not None and searched:
-        motion = find_motion(job.ws, job.layout, config, problem, mask, going_on, number, report_search)
-        going_on = going_on if motion is None else _moved(job.layout, going_on, motion, mask)
-    begin = None
-    if reference is not None:
-        reference = going_on
-    elif going_on is not None:
-        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / problem.rays_per_view)
-        begin, motion = Start(going_on, age < lasting), None
-    fit = fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look, begin)
-    return replace(fit, motion=motion)
-
-
-def _moved(layout: FieldLayout, reference: Reference, motion: np.ndarray, mask: np.ndarray) -> Reference:
-    """The reference with symbols moved to where the scene has gone."""
-    symbols = moved_symbols(layout, reference.frame.symbols, motion, live_nodes(layout, mask))
-    return Reference(replace(reference.frame, symbols=symbols), reference.parameters)
-
-
-def _coded(
-    job: _Job,
-    config: EncoderConfig,
-    views: FrameViews,
-    mask: np.ndarray,
-    reference: Reference | None,
-    number: int,
-    group: int,
-    before: Reference | None,
-    age: float,
-) -> CodedFrame:
-    """Fits and codes one frame, and decodes it again; nothing is written. Arguments as of :func:`_fit`."""
-    layout = job.layout
-    fit = _fit(job, config, views, mask, reference, number, before, age)
-    earlier = None if reference is None else reference.frame
-    live = live_nodes(layout, fit.occupancy)
-    grounds = known_grids(len(live), previous_residuals(earlier), fit.predicted)
-    grids = [
-        encode_grid(r, m, k, model=config.rate_model) for r, m, k in zip(fit.residuals, live, grounds, strict=True)
-    ]
-    header = None
-    if earlier is None:
-        header = pack_group(group, number, fit.parameters.steps, fit.mlp_symbols, config.mlp_step)
-    motion = b""
-    if fit.motion is not None:
-        assert earlier is not None
-        known = live_motion(layout, live)
-        motion = encode_motion(np.where(known[..., None], fit.motion, 0), known, earlier.motion)
-    data = FrameData(
-        number,
-        group,
-        "key" if earlier is None else "inter",
-        encode_mask(fit.occupancy, None if earlier is None else earlier.occupancy),
-        tuple(g.payload for g in grids),
-        motion,
-    )
-    decoded = decode_symbols(layout, data, earlier)
-    assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
-    field = field_of_symbols(job.ws.runtime, layout, fit.parameters, decoded)
-    quality = training_psnr(job.ws, field, config.backdrop, views.views)
-    pixels = float(np.mean([v.camera.width * v.camera.height for v in views.views if v.camera.split == "train"]))
-    return CodedFrame(Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -16,8 +15,8 @@ from tiny import ONE_LEVEL
 import taichi_vvc as tv
 from taichi_vvc.coding.entropy import NOTHING, plan_rate
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.encoder import targets
-from taichi_vvc.encoder.targets import training_psnr
+from taichi_vvc.encoder import frame, quality
+from taichi_vvc.encoder.quality import training_psnr
 from taichi_vvc.field import shading
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import Workspace, measure_opacity
@@ -27,7 +26,6 @@ from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.media.metrics import differs
 from taichi_vvc.types import Bounds, Camera, FieldLayout, FrameViews, View
 
-ENCODER = importlib.import_module("taichi_vvc.encode")
 # A column of twelve cells along z, four by four across; every cell edge is a quarter of a unit.
 COLUMN = backends.small_layout(
     bounds=Bounds((0.0, 0.0, 0.0), (1.0, 1.0, 3.0)), occupancy=(4, 4, 12), steps_per_side=48, coefficients=(3, 3, 5)
@@ -196,18 +194,18 @@ def test_mlps_last_as_long_as_they_pay(fps: int, age: int, shared: bool, monkeyp
     rays = make_problem(Workspace(runtime()), COLUMN, [view()], FULL).rays_per_view
     config = EncoderConfig(**{**ONE_LEVEL, "motion_blocks": 0, "lambda_rate": 10 * rays / 2.5e7})
     sequence = SimpleNamespace(fps=Fraction(fps))
-    fields: dict = {field.name: None for field in dataclasses.fields(ENCODER._Job)}
+    fields: dict = {field.name: None for field in dataclasses.fields(frame.Job)}
     fields |= {"ws": Workspace(runtime()), "sequence": sequence, "config": config, "layout": COLUMN, "probe": 0}
-    job = ENCODER._Job(**fields)
+    job = frame.Job(**fields)
 
     def fit(ws, layout, config, problem, mask, reference, previous, frame, progress, look, begin):
         given.update(begin=begin, reference=reference)
         raise StopIteration
 
-    monkeypatch.setattr(ENCODER, "fit_frame", fit)
+    monkeypatch.setattr(frame, "fit_frame", fit)
     views = FrameViews(0, 0.0, (view(),))
     with pytest.raises(StopIteration):
-        ENCODER._fit(job, config, views, FULL, None, 0, object(), age)
+        frame._fit(job, config, views, FULL, None, 0, object(), age)
     assert given["begin"].shared == shared and given["reference"] is None
 
 
@@ -218,7 +216,7 @@ def test_the_quality_of_a_frame_is_that_of_all_views_unless_they_are_many(monkey
         seen.append(len(views))
         return [30.0] * len(views)
 
-    monkeypatch.setattr(targets, "view_psnrs", psnrs)
+    monkeypatch.setattr(quality, "view_psnrs", psnrs)
     views = [
         dataclasses.replace(view(), camera=dataclasses.replace(camera(), width=1000, height=1000)) for _ in range(9)
     ]

@@ -1,19 +1,37 @@
-"""A frame that is coded but not yet written, and whether a frame should rather have been a key frame."""
+"""Coding one frame: fit, code, decode again; nothing is written until that is asked for."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
 
 from taichi_vvc.bitstream import StreamWriter
-from taichi_vvc.bitstream.syntax import FrameData, GroupHeader
-from taichi_vvc.field.grids import Field
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.entropy import encode_grid, encode_mask, known_grids
+from taichi_vvc.coding.headers import pack_group
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.motion import live_motion, moved_symbols
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.decode import decode_symbols, previous_residuals
+from taichi_vvc.encoder.progress import Glimpse, Progress
+from taichi_vvc.encoder.quality import training_psnr
+from taichi_vvc.encoder.rate_control import Controller
+from taichi_vvc.encoder.trusted_views import no_start
+from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.render import Workspace
+from taichi_vvc.fit.motion_search import find_motion, search_iterations
+from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, unchanged
+from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.types import FieldLayout, FrameViews
 
-# dB that an inter frame may lie below the best of its group before a key frame is tried in its place.
-_LOST = 1.0
-# dB by which a key frame is better than what follows without anything being lost, for its smaller lambda.
-_LEAD = 0.5
+# MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
+# latest after a second.
+_MLP_FRAMES = 2.5e7
 
 
 @dataclass(frozen=True)
@@ -62,31 +80,120 @@ class CodedFrame:
         return sizes
 
 
-@dataclass
-class GroupWatch:
-    """Notices when a group loses the scene. It follows from the qualities of the group's frames alone.
+@dataclass(frozen=True)
+class Job:
+    """What encoding a frame takes besides the frame. The ``layout`` is as the decoder will read it."""
 
-    Attributes:
-        best: PSNR of the group's best frame, dB, less the lead of its key frame.
-        tries: frames for which a key frame was tried and did not pay.
-        pause: frames to come for which none is tried: after the second such frame 1, then 3, 7 and so on.
+    ws: Workspace
+    sequence: MultiViewSequence
+    config: EncoderConfig
+    header: SequenceHeader
+    layout: FieldLayout
+    writer: StreamWriter
+    path: Path
+    control: Controller | None = None
+    progress: Callable[[Progress], None] | None = None
+    preview: Callable[[Glimpse], None] | None = None
+    probe: int = 0
+
+
+def _fit(
+    job: Job,
+    config: EncoderConfig,
+    views: FrameViews,
+    mask: np.ndarray,
+    reference: Reference | None,
+    number: int,
+    before: Reference | None,
+    age: float,
+) -> FitResult:
+    """Fits one frame with the lambda of ``config``.
+
+    ``before``: what a key frame's fit may begin with. ``age``: for how many frames the MLPs have been the same.
     """
+    if not mask.any():
+        if reference is None:
+            raise no_start(views)
+        return unchanged(reference, mask)
+    problem = make_problem(job.ws, job.layout, views.views, mask)
 
-    best: float = -math.inf
-    tries: int = 0
-    pause: int = 0
+    going_on = reference or before
+    searched = 0 if going_on is None else search_iterations(config)
+    fitted = config.key_iterations if reference is None else config.inter_iterations
 
-    def lost(self, quality: float) -> bool:
-        """Whether an inter frame of this PSNR (dB) is so poor that a key frame should be tried."""
-        return quality < self.best - _LOST and not self.pause
+    def report(step: int, steps: int, error: float, bits: float) -> None:
+        if job.progress is not None:
+            running = -10 * float(np.log10(max(error, 1e-10)))
+            at = searched + step, searched + steps
+            job.progress(Progress(number, *at, running, bits, config.lambda_rate, job.probe))
 
-    def observe(self, quality: float) -> None:
-        """Takes note of a frame that was written."""
-        if self.lost(quality):
-            self.tries += 1
-            self.pause = 2 ** (self.tries - 1) - 1
-        else:
-            self.pause = max(0, self.pause - 1)
-        # Without any error a frame is no measure for others.
-        if math.isfinite(quality):
-            self.best = max(self.best, quality - (0.0 if math.isfinite(self.best) else _LEAD))
+    def report_search(step: int, error: float) -> None:
+        report(step - searched, fitted, error, 0.0)
+
+    def look(field: Field) -> None:
+        if job.preview is not None:
+            job.preview(Glimpse(number, field, views, config.backdrop, False))
+
+    previous = previous_residuals(None if reference is None else reference.frame)
+    motion = None
+    if going_on is not None and searched:
+        motion = find_motion(job.ws, job.layout, config, problem, mask, going_on, number, report_search)
+        going_on = going_on if motion is None else _moved(job.layout, going_on, motion, mask)
+    begin = None
+    if reference is not None:
+        reference = going_on
+    elif going_on is not None:
+        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / problem.rays_per_view)
+        begin, motion = Start(going_on, age < lasting), None
+    fit = fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look, begin)
+    return replace(fit, motion=motion)
+
+
+def _moved(layout: FieldLayout, reference: Reference, motion: np.ndarray, mask: np.ndarray) -> Reference:
+    """The reference with symbols moved to where the scene has gone."""
+    symbols = moved_symbols(layout, reference.frame.symbols, motion, live_nodes(layout, mask))
+    return Reference(replace(reference.frame, symbols=symbols), reference.parameters)
+
+
+def code_frame(
+    job: Job,
+    config: EncoderConfig,
+    views: FrameViews,
+    mask: np.ndarray,
+    reference: Reference | None,
+    number: int,
+    group: int,
+    before: Reference | None,
+    age: float,
+) -> CodedFrame:
+    """Fits and codes one frame, and decodes it again; nothing is written. Arguments as of :func:`_fit`."""
+    layout = job.layout
+    fit = _fit(job, config, views, mask, reference, number, before, age)
+    earlier = None if reference is None else reference.frame
+    live = live_nodes(layout, fit.occupancy)
+    grounds = known_grids(len(live), previous_residuals(earlier), fit.predicted)
+    grids = [
+        encode_grid(r, m, k, model=config.rate_model) for r, m, k in zip(fit.residuals, live, grounds, strict=True)
+    ]
+    header = None
+    if earlier is None:
+        header = pack_group(group, number, fit.parameters.steps, fit.mlp_symbols, config.mlp_step)
+    motion = b""
+    if fit.motion is not None:
+        assert earlier is not None
+        known = live_motion(layout, live)
+        motion = encode_motion(np.where(known[..., None], fit.motion, 0), known, earlier.motion)
+    data = FrameData(
+        number,
+        group,
+        "key" if earlier is None else "inter",
+        encode_mask(fit.occupancy, None if earlier is None else earlier.occupancy),
+        tuple(g.payload for g in grids),
+        motion,
+    )
+    decoded = decode_symbols(layout, data, earlier)
+    assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
+    field = field_of_symbols(job.ws.runtime, layout, fit.parameters, decoded)
+    quality = training_psnr(job.ws, field, config.backdrop, views.views)
+    pixels = float(np.mean([v.camera.width * v.camera.height for v in views.views if v.camera.split == "train"]))
+    return CodedFrame(Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)

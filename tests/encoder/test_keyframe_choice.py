@@ -18,7 +18,8 @@ from tiny import TWO_LEVELS
 import taichi_vvc as tv
 from taichi_vvc.bitstream import FrameData, GroupHeader, StreamReader
 from taichi_vvc.capture.sequence import MultiViewSequence
-from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
+from taichi_vvc.encoder.frame import CodedFrame
+from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.encoder.resume import position_behind
 from taichi_vvc.media.metrics import composite
 
@@ -47,14 +48,14 @@ def sequence(tmp_path_factory: pytest.TempPathFactory) -> MultiViewSequence:
 def key(sequence: MultiViewSequence, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CodedFrame, Any]]:
     """A real key frame as it was coded, and its views."""
     found: list[CodedFrame] = []
-    usual = ENCODER._coded
+    usual = ENCODER.code_frame
 
     def keeping(*arguments: Any) -> CodedFrame:
         found.append(usual(*arguments))
         return found[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ENCODER, "_coded", keeping)
+        patch.setattr(ENCODER, "code_frame", keeping)
         list(tv.encode(tv.open_capture(sequence.path, frames=slice(0, 1)), CONFIG, tmp_path_factory.mktemp("a") / "a"))
     yield found[0], sequence.frame(0).views
 
@@ -104,7 +105,7 @@ def choice(
             result = coded(data, header, db, PIXELS, first.field)
             return dataclasses.replace(result, reference=dataclasses.replace(first.reference, frame=decoded))
 
-        monkeypatch.setattr(ENCODER, "_coded", made)
+        monkeypatch.setattr(ENCODER, "code_frame", made)
         path = tmp_path / "a.tvvc"
         statistics = list(tv.encode(sequence, config, path, overwrite=True))
         with StreamReader(path) as reader:

@@ -13,8 +13,9 @@ from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.config import layout_of
-from taichi_vvc.encoder import frame
-from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
+from taichi_vvc.encoder import groups
+from taichi_vvc.encoder.frame import CodedFrame
+from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit.occupancy import _marked, entered_cells, first_mask, missed_cells
 from taichi_vvc.fit.optimize import begin_fit
@@ -107,7 +108,7 @@ def test_a_key_frame_takes_the_place_of_a_lost_frame_if_it_pays(
     sequence = tv.open_capture(plain)
     usual = [s.type for s in tv.encode(sequence, CONFIG, tmp_path / "usual.tvvc")]
     assert usual == ["key", "inter", "inter"]
-    monkeypatch.setattr(frame, "_LOST", -100.0)
+    monkeypatch.setattr(groups, "_LOST", -100.0)
     for name, better, types in (("dear.tvvc", -1, usual), ("cheap.tvvc", 1, ["key"] * 3)):
         monkeypatch.setattr(CodedFrame, "cost", lambda self, _, better=better: -better * (self.group is not None))
         assert [s.type for s in tv.encode(sequence, CONFIG, tmp_path / name)] == types
@@ -119,7 +120,7 @@ def test_a_key_frame_takes_the_place_of_a_lost_frame_if_it_pays(
 def test_resuming_where_key_frames_are_tried(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime()
     # A little better or worse decides: what the frames before were like must be known again.
-    monkeypatch.setattr(frame, "_LOST", 0.05)
+    monkeypatch.setattr(groups, "_LOST", 0.05)
     sequence, whole, part = tv.open_capture(plain), tmp_path / "whole.tvvc", tmp_path / "part.tvvc"
     config = dataclasses.replace(CONFIG, lambda_rate=1e-5)
     list(tv.encode(sequence, config, whole))
