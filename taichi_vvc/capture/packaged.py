@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from taichi_vvc.errors import DataError
 
-CAPTURE = Path(__file__).resolve().parent / "data" / "walkwave_demo"
+CAPTURE = Path(__file__).resolve().parents[1] / "data" / "walkwave_demo"
 DIFFERENCE_GAIN = 4
 _CAPTION_HEIGHT = 18  # pixels
 
