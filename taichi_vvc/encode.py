@@ -24,16 +24,22 @@ from taichi_vvc.coding.moving_cameras import CameraCoder
 from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.encoder.first_lambda import find_start
 from taichi_vvc.encoder.frame import Job, code_frame
-from taichi_vvc.encoder.groups import GroupWatch
-from taichi_vvc.encoder.progress import Glimpse, Progress
+from taichi_vvc.encoder.groups import Groups, GroupWatch, cheaper
+from taichi_vvc.encoder.progress import Glimpse, Listener, Progress
 from taichi_vvc.encoder.quality import judged_psnr
-from taichi_vvc.encoder.rate_control import Outcome, restored
-from taichi_vvc.encoder.resume import Position, position_behind, stored_start, written_outcomes, written_qualities
+from taichi_vvc.encoder.rate_control import Controller, FixedLambda, Outcome, restored
+from taichi_vvc.encoder.resume import (
+    Position,
+    cameras_behind,
+    position_behind,
+    stored_start,
+    written_outcomes,
+    written_qualities,
+)
 from taichi_vvc.encoder.targets import file_target, outcome_of, probed_frames
 from taichi_vvc.encoder.trusted_views import check_start, views_of
 from taichi_vvc.errors import ConfigError, DataError, TargetMissed
-from taichi_vvc.field.render import Workspace
-from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.media.metrics import edge_colour
 from taichi_vvc.runtime import start
 from taichi_vvc.types import FrameStats
@@ -100,93 +106,38 @@ def encode(
                 "it is whole as it is: ask for more frames, or for another file"
             )
         target = file_target(config, len(sequence), sequence.fps, header)
-        control = None
+        control: Controller | FixedLambda = FixedLambda(config.lambda_rate)
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
-        job = Job(ws, sequence, config, header, layout, writer, path, control, progress, preview)
-        yield from _encode_frames(job, position_behind(path, done), len(sequence))
+        job, position = Job(ws, sequence, config, layout, Listener(progress, preview)), position_behind(path, done)
+        watch = GroupWatch.of(written_qualities(ws, sequence, config.backdrop, path, position))
+        cameras = CameraCoder(header, cameras_behind(path, done))
+        yield from _encode_frames(Groups(job, control, position, watch), writer, cameras, len(sequence))
         writer.finish()
-    message = None if control is None else control.missed(path.stat().st_size)
+    message = control.missed(path.stat().st_size)
     if message:
         warnings.warn(f"{path}: {message}", TargetMissed, stacklevel=2)
 
 
-def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
-    training = [c for c in sequence.cameras if c.split == "train"]
-    return header_of(
-        layout_of(config, sequence.bounds, training),
-        sequence.cameras,
-        config,
-        sequence.fps,
-        sequence.first_index,
-        sequence.downscale,
-        sequence.frame_step,
-    )
-
-
-def _encode_frames(job: Job, position: Position, stop: int) -> Iterator[FrameStats]:
-    """Encodes the frames from ``position`` to ``stop - 1`` and appends them."""
-    ws, layout, control = job.ws, job.layout, job.control
-    reference, group, first_of_group = position.reference, position.group, position.first_of_group
-    first_with_mlp = position.first_with_mlp
-    group_length = job.config.group_length(job.sequence.fps)
+def _encode_frames(groups: Groups, writer: StreamWriter, cameras: CameraCoder, stop: int) -> Iterator[FrameStats]:
+    """Encodes the frames from the position of ``groups`` to ``stop - 1`` and appends them."""
+    job, control, told = groups.job, groups.control, set[str]()
     background = job.config.backdrop
-    watch, told = GroupWatch(), set[str]()
-    cameras = CameraCoder(job.header, position.cameras)
-    for quality in written_qualities(ws, job.sequence, background, job.path, position):
-        watch.observe(quality)
-    for number in range(position.number, stop):
+    while (number := groups.position.number) < stop:
         began = time.monotonic()
-        views = views_of(job.sequence, layout, number, told if job.probe == 0 else None)
-        mask = first_mask(layout, views.views, None if reference is None else reference.frame)
-        if reference is not None and not any(v.has_alpha for v in views.views):
-            mask |= entered_cells(ws, layout, views.views, mask, background)
-        due = number - first_of_group >= group_length
-        before = None
-        # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
-        cut = reference is not None and scene_changed(reference.frame.occupancy, mask)
-        if reference is not None and mask.any() and (due or (cut and job.config.scenecut)):
-            if reference.frame.occupancy.any() and not cut:
-                before = reference
-            mask = first_mask(layout, views.views, None)
-            reference, group, first_of_group = None, group + 1, number
-        weight = job.config.lambda_rate if control is None else control.weight(reference is None)
-        config, age = replace(job.config, lambda_rate=weight), number - first_with_mlp
-        coded = code_frame(job, config, views, mask, reference, number, group, before, age)
-        if reference is not None and mask.any() and job.config.scenecut and watch.lost(coded.quality):
-            # Something may have come up that the group cannot show: that is for a key frame, if it pays.
-            whole = first_mask(layout, views.views, None)
-            key_weight = weight if control is None else control.weight(True)
-            settings = replace(job.config, lambda_rate=key_weight)
-            again = code_frame(job, settings, views, whole, None, number, group + 1, reference, math.inf)
-            if again.cost(weight) < coded.cost(weight):
-                coded, weight, group, first_of_group = again, key_weight, group + 1, number
-        reference, field = coded.reference, coded.field
-        if coded.group is not None:
-            watch = GroupWatch()
-            if coded.group.mlp:
-                first_with_mlp = number
-        # An empty stage is no measure for others.
-        if reference.frame.occupancy.any():
-            watch.observe(coded.quality)
-        sizes = coded.append(job.writer, cameras.code(job.sequence.cameras_at(number), reference.frame.key))
-        judged = math.nan if job.config.target_psnr is None else judged_psnr(ws, field, background, views.views)
-        if control is not None:
-            control.observe(weight, outcome_of(number, reference.frame, sizes, judged))
-        if job.preview is not None:
-            job.preview(Glimpse(number, field, views, background, True))
-        yield FrameStats(
-            index=number,
-            type="key" if reference.frame.key else "inter",
-            bytes=sum(sizes.values()),
-            components=sizes,
-            estimated_bits=coded.estimated,
-            actual_bits=8.0 * sum(len(grid) for grid in coded.data.grids),
-            psnr=coded.quality,
-            seconds=time.monotonic() - began,
-            lambda_rate=weight,
-            judged_psnr=judged,
-        )
+        views = views_of(job.sequence, job.layout, number, None if job.listener.probe else told)
+        coded = code_frame(job, groups.task(views))
+        instead = groups.key_frame_instead(coded)
+        if instead is not None:
+            coded = cheaper(coded, code_frame(job, instead))
+        groups.observe(coded)
+        sizes = coded.append(writer, cameras.code(job.sequence.cameras_at(number), coded.task.prediction.key))
+        judged = math.nan
+        if job.config.target_psnr is not None:
+            judged = judged_psnr(job.ws, coded.field, background, views.views)
+        control.observe(coded.task.lambda_rate, outcome_of(number, coded.reference.frame, sizes, judged))
+        job.listener.look(number, coded.field, views, background, finished=True)
+        yield coded.figures(sizes, judged, time.monotonic() - began)
 
 
 def _probed_start(
@@ -207,9 +158,10 @@ def _probed_start(
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "probe.tvvc"
             with StreamWriter.create(path, header) as writer:
-                layout = layout_of_header(header)
-                job = Job(ws, sequence, settings, header, layout, writer, path, None, progress, None, next(probes))
-                for _ in _encode_frames(job, Position(), count):
+                listener = Listener(progress, probe=next(probes))
+                job = Job(ws, sequence, settings, layout_of_header(header), listener)
+                groups = Groups(job, FixedLambda(weight), Position(), GroupWatch())
+                for _ in _encode_frames(groups, writer, CameraCoder(header), count):
                     pass
             return written_outcomes(ws, sequence, settings, path, count)
 
@@ -223,3 +175,16 @@ def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> Enc
     if sequence.has_alpha:
         return replace(config, background=(255, 255, 255))
     return replace(config, background=edge_colour(sequence.frame(0, split="train").views))
+
+
+def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
+    training = [c for c in sequence.cameras if c.split == "train"]
+    return header_of(
+        layout_of(config, sequence.bounds, training),
+        sequence.cameras,
+        config,
+        sequence.fps,
+        sequence.first_index,
+        sequence.downscale,
+        sequence.frame_step,
+    )

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from taichi_vvc.bitstream import StreamWriter
-from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
+from taichi_vvc.bitstream.syntax import FrameData, GroupHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.displacements import encode_motion
-from taichi_vvc.coding.entropy import encode_grid, encode_mask, known_grids
+from taichi_vvc.coding.entropy import encode_grid, encode_mask
 from taichi_vvc.coding.headers import pack_group
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.coding.motion import live_motion, moved_symbols
+from taichi_vvc.coding.motion import live_motion
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.decode import decode_symbols, previous_residuals
-from taichi_vvc.encoder.progress import Glimpse, Progress
+from taichi_vvc.decode import decode_symbols
+from taichi_vvc.encoder.progress import Listener
 from taichi_vvc.encoder.quality import training_psnr
-from taichi_vvc.encoder.rate_control import Controller
 from taichi_vvc.encoder.trusted_views import no_start
 from taichi_vvc.field.grids import Field, field_of_symbols
-from taichi_vvc.field.render import Workspace
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
-from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, unchanged
+from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame, unchanged
+from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.training_rays import make_problem
-from taichi_vvc.types import FieldLayout, FrameViews
+from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
 
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
 # latest after a second.
@@ -35,10 +33,54 @@ _MLP_FRAMES = 2.5e7
 
 
 @dataclass(frozen=True)
+class Job:
+    """What coding a frame takes besides the frame.
+
+    Attributes:
+        ws: scratch arrays.
+        sequence: the capture.
+        config: the settings; of frames that have a lambda of their own all but that.
+        layout: of the field, as the decoder will read it.
+        listener: who is told how far the encode is.
+    """
+
+    ws: Workspace
+    sequence: MultiViewSequence
+    config: EncoderConfig
+    layout: FieldLayout
+    listener: Listener
+
+
+@dataclass(frozen=True)
+class FrameTask:
+    """A frame that is to be coded.
+
+    Attributes:
+        number: within the file.
+        views: what it shows.
+        mask: (nz, ny, nx) bool, where samples may be taken.
+        group: number of the group that it is in.
+        prediction: what it is predicted from, and what its fit starts with.
+        mlp_age: for how many frames the MLPs of the group before have been the same. A key frame that goes on keeps
+            them while they are young.
+        lambda_rate: weight of the rate.
+    """
+
+    number: int
+    views: FrameViews
+    mask: np.ndarray
+    group: int
+    prediction: Prediction
+    mlp_age: float
+    lambda_rate: float
+
+
+@dataclass(frozen=True)
 class CodedFrame:
     """What coding one frame gave.
 
     Attributes:
+        task: what was to be coded.
         reference: what the decoder will have.
         field: the same as a field.
         data: the frame's chunk.
@@ -48,6 +90,7 @@ class CodedFrame:
         pixels: of one training view.
     """
 
+    task: FrameTask
     reference: Reference
     field: Field
     data: FrameData
@@ -79,121 +122,91 @@ class CodedFrame:
         sizes["overhead"] = written - sum(sizes.values())
         return sizes
 
-
-@dataclass(frozen=True)
-class Job:
-    """What encoding a frame takes besides the frame. The ``layout`` is as the decoder will read it."""
-
-    ws: Workspace
-    sequence: MultiViewSequence
-    config: EncoderConfig
-    header: SequenceHeader
-    layout: FieldLayout
-    writer: StreamWriter
-    path: Path
-    control: Controller | None = None
-    progress: Callable[[Progress], None] | None = None
-    preview: Callable[[Glimpse], None] | None = None
-    probe: int = 0
+    def figures(self, sizes: dict[str, int], judged_psnr: float, seconds: float) -> FrameStats:
+        """The frame's figures. ``sizes``: as :meth:`append` returned them; ``judged_psnr``: dB, NaN if not known."""
+        return FrameStats(
+            index=self.task.number,
+            type=self.data.type,
+            bytes=sum(sizes.values()),
+            components=sizes,
+            estimated_bits=self.estimated,
+            actual_bits=8.0 * sum(len(grid) for grid in self.data.grids),
+            psnr=self.quality,
+            seconds=seconds,
+            lambda_rate=self.task.lambda_rate,
+            judged_psnr=judged_psnr,
+        )
 
 
-def _fit(
-    job: Job,
-    config: EncoderConfig,
-    views: FrameViews,
-    mask: np.ndarray,
-    reference: Reference | None,
-    number: int,
-    before: Reference | None,
-    age: float,
-) -> FitResult:
-    """Fits one frame with the lambda of ``config``.
+def code_frame(job: Job, task: FrameTask) -> CodedFrame:
+    """Fits and codes one frame, and decodes it again; nothing is written.
 
-    ``before``: what a key frame's fit may begin with. ``age``: for how many frames the MLPs have been the same.
+    Raises:
+        DataError: the masks leave nothing to start a file with, or no ray crosses the mask.
     """
-    if not mask.any():
-        if reference is None:
-            raise no_start(views)
-        return unchanged(reference, mask)
-    problem = make_problem(job.ws, job.layout, views.views, mask)
-
-    going_on = reference or before
-    searched = 0 if going_on is None else search_iterations(config)
-    fitted = config.key_iterations if reference is None else config.inter_iterations
-
-    def report(step: int, steps: int, error: float, bits: float) -> None:
-        if job.progress is not None:
-            running = -10 * float(np.log10(max(error, 1e-10)))
-            at = searched + step, searched + steps
-            job.progress(Progress(number, *at, running, bits, config.lambda_rate, job.probe))
-
-    def report_search(step: int, error: float) -> None:
-        report(step - searched, fitted, error, 0.0)
-
-    def look(field: Field) -> None:
-        if job.preview is not None:
-            job.preview(Glimpse(number, field, views, config.backdrop, False))
-
-    previous = previous_residuals(None if reference is None else reference.frame)
-    motion = None
-    if going_on is not None and searched:
-        motion = find_motion(job.ws, job.layout, config, problem, mask, going_on, number, report_search)
-        going_on = going_on if motion is None else _moved(job.layout, going_on, motion, mask)
-    begin = None
-    if reference is not None:
-        reference = going_on
-    elif going_on is not None:
-        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / problem.rays_per_view)
-        begin, motion = Start(going_on, age < lasting), None
-    fit = fit_frame(job.ws, job.layout, config, problem, mask, reference, previous, number, report, look, begin)
-    return replace(fit, motion=motion)
-
-
-def _moved(layout: FieldLayout, reference: Reference, motion: np.ndarray, mask: np.ndarray) -> Reference:
-    """The reference with symbols moved to where the scene has gone."""
-    symbols = moved_symbols(layout, reference.frame.symbols, motion, live_nodes(layout, mask))
-    return Reference(replace(reference.frame, symbols=symbols), reference.parameters)
-
-
-def code_frame(
-    job: Job,
-    config: EncoderConfig,
-    views: FrameViews,
-    mask: np.ndarray,
-    reference: Reference | None,
-    number: int,
-    group: int,
-    before: Reference | None,
-    age: float,
-) -> CodedFrame:
-    """Fits and codes one frame, and decodes it again; nothing is written. Arguments as of :func:`_fit`."""
-    layout = job.layout
-    fit = _fit(job, config, views, mask, reference, number, before, age)
-    earlier = None if reference is None else reference.frame
-    live = live_nodes(layout, fit.occupancy)
-    grounds = known_grids(len(live), previous_residuals(earlier), fit.predicted)
-    grids = [
-        encode_grid(r, m, k, model=config.rate_model) for r, m, k in zip(fit.residuals, live, grounds, strict=True)
-    ]
+    fit, prediction = _fit(job, replace(job.config, lambda_rate=task.lambda_rate), task)
+    data = _coded(job, task, fit, prediction)
     header = None
-    if earlier is None:
-        header = pack_group(group, number, fit.parameters.steps, fit.mlp_symbols, config.mlp_step)
-    motion = b""
-    if fit.motion is not None:
-        assert earlier is not None
-        known = live_motion(layout, live)
-        motion = encode_motion(np.where(known[..., None], fit.motion, 0), known, earlier.motion)
-    data = FrameData(
-        number,
-        group,
-        "key" if earlier is None else "inter",
-        encode_mask(fit.occupancy, None if earlier is None else earlier.occupancy),
+    if prediction.key:
+        header = pack_group(task.group, task.number, fit.parameters.steps, fit.mlp_symbols, job.config.mlp_step)
+    # The decoder moves the frame before by itself.
+    decoded = decode_symbols(job.layout, data, task.prediction.predicted_from)
+    assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
+    field = field_of_symbols(job.ws.runtime, job.layout, fit.parameters, decoded)
+    views = task.views.views
+    quality = training_psnr(job.ws, field, job.config.backdrop, views)
+    pixels = float(np.mean([v.camera.width * v.camera.height for v in views if v.camera.split == "train"]))
+    return CodedFrame(task, Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)
+
+
+def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) -> FrameData:
+    """The chunk of a frame that was fitted with a ``prediction``."""
+    live = live_nodes(job.layout, fit.occupancy)
+    known = prediction.known(len(live))
+    grids = [
+        encode_grid(r, m, k, model=job.config.rate_model) for r, m, k in zip(fit.residuals, live, known, strict=True)
+    ]
+    before, motion = prediction.predicted_from, b""
+    if before is not None and prediction.motion is not None:
+        moving = live_motion(job.layout, live)
+        motion = encode_motion(np.where(moving[..., None], prediction.motion, 0), moving, before.motion)
+    return FrameData(
+        task.number,
+        task.group,
+        "key" if prediction.key else "inter",
+        encode_mask(fit.occupancy, None if before is None else before.occupancy),
         tuple(g.payload for g in grids),
         motion,
     )
-    decoded = decode_symbols(layout, data, earlier)
-    assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
-    field = field_of_symbols(job.ws.runtime, layout, fit.parameters, decoded)
-    quality = training_psnr(job.ws, field, config.backdrop, views.views)
-    pixels = float(np.mean([v.camera.width * v.camera.height for v in views.views if v.camera.split == "train"]))
-    return CodedFrame(Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)
+
+
+def _fit(job: Job, config: EncoderConfig, task: FrameTask) -> tuple[FitResult, Prediction]:
+    """Fits one frame with the lambda of ``config``; also returns what it was predicted from, its motion included.
+
+    Raises:
+        DataError: see :func:`code_frame`.
+    """
+    prediction = task.prediction
+    if not task.mask.any():
+        if prediction.key or prediction.reference is None:
+            raise no_start(task.views)
+        return unchanged(prediction.reference, task.mask), prediction
+    problem = make_problem(job.ws, job.layout, task.views.views, task.mask)
+    searched = 0 if prediction.reference is None else search_iterations(config)
+    steps = searched + (config.key_iterations if prediction.key else config.inter_iterations)
+
+    def tell_of_search(step: int, error: float) -> None:
+        job.listener.step(task.number, (step, steps), error, 0.0, config.lambda_rate)
+
+    def tell(report: FitReport) -> None:
+        job.listener.step(task.number, (searched + report.step, steps), report.error, report.bits, config.lambda_rate)
+        job.listener.look(task.number, report.field, task.views, config.backdrop, finished=False)
+
+    if prediction.reference is not None and searched:
+        motion = find_motion(job.ws, config, problem, prediction.reference, task.number, tell_of_search)
+        if motion is not None:
+            prediction = prediction.moved(job.layout, motion, task.mask)
+    if prediction.key and prediction.reference is not None:
+        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / problem.rays_per_view)
+        prediction = replace(prediction, keep_mlp=task.mlp_age < lasting)
+    return fit_frame(job.ws, config, problem, prediction, task.number, tell), prediction

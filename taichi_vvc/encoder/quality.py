@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from taichi_vvc.field.grids import Field
-from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.field.render import render
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import pixels_with_rays
 from taichi_vvc.media.metrics import composite, finite_mean, psnr
 from taichi_vvc.types import View

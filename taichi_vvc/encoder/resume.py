@@ -10,6 +10,7 @@ from pathlib import Path
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
+from taichi_vvc.bitstream.syntax import GroupHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.moving_cameras import CameraReader
 from taichi_vvc.config import EncoderConfig
@@ -18,8 +19,8 @@ from taichi_vvc.encoder.quality import judged_psnr, training_psnr
 from taichi_vvc.encoder.rate_control import Outcome
 from taichi_vvc.encoder.targets import outcome_of
 from taichi_vvc.encoder.trusted_views import views_of
-from taichi_vvc.field.render import Workspace
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.prediction import Reference
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Position:
         group: that it is in.
         first_of_group: number of the group's first frame.
         first_with_mlp: number of the first frame whose group has the same MLPs.
-        cameras: those of the frame before, as they are stored; None for the header's.
     """
 
     number: int = 0
@@ -40,7 +40,16 @@ class Position:
     group: int = 0
     first_of_group: int = 0
     first_with_mlp: int = 0
-    cameras: CameraTrack | None = None
+
+    def after(self, reference: Reference, group: GroupHeader | None) -> Position:
+        """Behind one more frame, which the decoder has as ``reference``. ``group``: the group that it started."""
+        return Position(
+            self.number + 1,
+            reference,
+            self.group if group is None else group.number,
+            self.first_of_group if group is None else self.number,
+            self.number if group is not None and group.mlp else self.first_with_mlp,
+        )
 
 
 def position_behind(path: Path, done: int) -> Position:
@@ -51,7 +60,15 @@ def position_behind(path: Path, done: int) -> Position:
         reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
         group = stream.info(done - 1).group
         first, with_mlp = reader.groups[group].first_frame, reader.owner_of_mlp(group).first_frame
-        return Position(done, reference, group, first, with_mlp, CameraReader(reader).track(done - 1))
+        return Position(done, reference, group, first, with_mlp)
+
+
+def cameras_behind(path: Path, done: int) -> CameraTrack | None:
+    """The cameras of the last of the first ``done`` frames of a file, as they are stored; None for the header's."""
+    if not done:
+        return None
+    with StreamReader(path) as reader:
+        return CameraReader(reader).track(done - 1)
 
 
 def stored_start(path: Path, config: EncoderConfig) -> float:

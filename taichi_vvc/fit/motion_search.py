@@ -33,7 +33,8 @@ from taichi_vvc.field.mlp import vectors
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import watch_solid
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.fit.prediction import Reference
+from taichi_vvc.fit.schedule import frame_seed
 from taichi_vvc.fit.training_rays import FrameProblem
 from taichi_vvc.kernels import motion as kernels
 from taichi_vvc.runtime import aligned
@@ -56,10 +57,8 @@ def search_iterations(config: EncoderConfig) -> int:
 
 def find_motion(
     ws: Workspace,
-    layout: FieldLayout,
     config: EncoderConfig,
     problem: FrameProblem,
-    mask: np.ndarray,
     reference: Reference,
     frame: int = 0,
     progress: Callable[[int, float], None] | None = None,
@@ -71,8 +70,8 @@ def find_motion(
 
     Args:
         ws: scratch arrays.
-        problem: the training views.
-        mask: (nz, ny, nx) bool, where samples may be taken.
+        config: the settings.
+        problem: the training views, and where samples may be taken.
         reference: what is moved; the search begins with its own displacements.
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         progress: called now and then with the iteration and the mean squared error of its batch.
@@ -80,35 +79,16 @@ def find_motion(
     Returns:
         int32 of shape :func:`taichi_vvc.coding.motion.lattice_shape`, or None where motion does not pay.
     """
-    runtime, shape = ws.runtime, lattice_shape(layout)
-    live = live_nodes(layout, mask)
-    known = live_motion(layout, live)[..., None]
-    field = field_of_symbols(runtime, layout, reference.parameters, replace(reference.frame, occupancy=mask))
-    gradient = runtime.zeros(field.map.size)
-    mover = Mover.of(field, reference, live)
-    near = mover.entries
-    seed = (config.seed * 7919 + frame * 104729 + _SEED) % (2**31)
-    weight = config.lambda_rate / problem.rays_per_view
-
-    stated = reference.frame.motion
-    before = np.zeros(shape) if stated is None else np.where(known, stated / UNITS, 0.0)
-
-    def step(motion: np.ndarray, iteration: int, look: bool) -> float | None:
-        nonlocal near
-        mover.move(motion, None if look else near)
-        if look:
-            near = mover.entries_of(live_nodes(layout, watch_solid(ws, field, mask)))
-        gradient.fill(0)
-        return distortion_step(ws, field, config, problem, gradient, None, seed, iteration)
-
+    search = _Search(ws, config, problem, reference, frame)
+    known, before = search.known[..., None], search.before
     moved = before.copy()
-    mean, square = np.zeros(shape), np.zeros(shape)
+    mean, square = np.zeros_like(moved), np.zeros_like(moved)
     total = search_iterations(config)
     for iteration in range(total):
-        error = step(moved, iteration, iteration % _MEASURE_EVERY == 0)
+        error = search.step(moved, iteration, iteration % _MEASURE_EVERY == 0)
         if progress is not None and error is not None and iteration % 10 == 0:
             progress(iteration, error)
-        slope = mover.gradient(gradient) + weight * _BITS * UNITS * _roughness_gradient(moved - before)
+        slope = search.slope(moved)
         if iteration < _SMOOTH * total:
             slope = _smoothed(slope)
         mean = _BETA1 * mean + (1 - _BETA1) * slope
@@ -119,14 +99,61 @@ def find_motion(
     coded = np.where(known, np.clip(np.rint(moved * UNITS), -LARGEST, LARGEST), 0).astype(np.int32)
     if not coded.any():
         return None
+    return coded if search.cost(coded) < search.cost(np.zeros_like(coded)) else None
 
-    def cost(motion: np.ndarray) -> float:
+
+class _Search:
+    """The reference as it is moved and rendered for one frame's search.
+
+    Attributes:
+        known: (mz, my, mx) bool, lattice nodes that move anything; the others stay where they are.
+        before: (mz, my, mx, 3), displacements of the reference itself, in cells.
+    """
+
+    def __init__(
+        self, ws: Workspace, config: EncoderConfig, problem: FrameProblem, reference: Reference, frame: int
+    ) -> None:
+        layout, live = problem.layout, live_nodes(problem.layout, problem.mask)
+        self._ws, self._config, self._problem = ws, config, problem
+        shown = replace(reference.frame, occupancy=problem.mask)
+        self._field = field_of_symbols(ws.runtime, layout, reference.parameters, shown)
+        self._gradient = ws.runtime.zeros(self._field.map.size)
+        self._mover = Mover.of(self._field, reference, live)
+        self._near = self._mover.entries
+        self._seed = frame_seed(config, frame, _SEED)
+        self._weight = config.lambda_rate / problem.rays_per_view
+        self._stated = reference.frame.motion
+        self.known = live_motion(layout, live)
+        self.before = np.zeros(lattice_shape(layout))
+        if self._stated is not None:
+            self.before = np.where(self.known[..., None], self._stated / UNITS, 0.0)
+
+    def step(self, motion: np.ndarray, iteration: int, look: bool) -> float | None:
+        """Render a batch of the reference moved by ``motion``, cells, and go back through it.
+
+        With ``look`` all of the reference is moved, and what is moved from then on is what lies where something is now.
+        Returns the mean squared error; on a GPU only now and then.
+        """
+        self._mover.move(motion, None if look else self._near)
+        if look:
+            solid = watch_solid(self._ws, self._field, self._problem.mask)
+            self._near = self._mover.entries_of(live_nodes(self._problem.layout, solid))
+        self._gradient.fill(0)
+        batch = self._ws, self._field, self._config, self._problem
+        return distortion_step(*batch, self._gradient, None, self._seed, iteration)
+
+    def slope(self, motion: np.ndarray) -> np.ndarray:
+        """Gradient of what is minimised, at the ``motion`` of the last step."""
+        rough = _roughness_gradient(motion - self.before)
+        return self._mover.gradient(self._gradient) + self._weight * _BITS * UNITS * rough
+
+    def cost(self, motion: np.ndarray) -> float:
+        """What is minimised, with the bytes that integer displacements really take."""
+        total = search_iterations(self._config)
         # Every tenth number, so that the error is read back on all backends.
-        errors = [step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
-        bits = 8 * len(encode_motion(motion, known[..., 0], stated))
-        return 3 * float(np.mean([e for e in errors if e is not None])) + weight * bits
-
-    return coded if cost(coded) < cost(np.zeros_like(coded)) else None
+        errors = [self.step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
+        bits = 8 * len(encode_motion(motion, self.known, self._stated))
+        return 3 * float(np.mean([e for e in errors if e is not None])) + self._weight * bits
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:

@@ -19,14 +19,18 @@ class FrameProblem:
     """Training data of one frame.
 
     Attributes:
+        layout: of the field that is fitted.
+        mask: (nz, ny, nx) bool, where samples may be taken before anything is fitted.
         views: the training views.
         table: their cameras on the device.
         images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major.
-        candidates: indices of the pixels whose rays meet an occupied cell, but for those that are unknown.
+        candidates: indices of the pixels whose rays meet the mask, but for those that are unknown.
         rays_per_view: their number divided by that of the views: the unit of the rate.
         has_alpha: whether any pixel is transparent.
     """
 
+    layout: FieldLayout
+    mask: np.ndarray
     views: tuple[View, ...]
     table: CameraTable
     images: Any
@@ -56,6 +60,8 @@ def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask
     if not candidates.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
     return FrameProblem(
+        layout,
+        mask,
         views,
         table,
         runtime.upload(packed),

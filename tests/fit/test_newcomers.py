@@ -18,7 +18,8 @@ from taichi_vvc.encoder.frame import CodedFrame
 from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit.occupancy import _marked, entered_cells, first_mask, missed_cells
-from taichi_vvc.fit.optimize import begin_fit
+from taichi_vvc.fit.prediction import Prediction
+from taichi_vvc.fit.state import begin_fit
 from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import FieldLayout
 
@@ -60,7 +61,7 @@ def test_cells_are_kept_where_pixels_would_be_left_to_the_background(plain: Path
     layout = layout_of(CONFIG, sequence.bounds, [v.camera for v in views])
     everywhere = np.ones(layout.occupancy[::-1], bool)
     problem = make_problem(ws, layout, views, everywhere)
-    field = begin_fit(ws.runtime, layout, CONFIG, everywhere, None).field
+    field = begin_fit(ws.runtime, layout, CONFIG, everywhere, Prediction.scratch()).field
     measure_opacity(ws, field)
     first, second = (balls(layout, slice(n, n + 1), 0.1) for n in (0, 1))
     missed = missed_cells(ws, field, problem, first, BACKGROUND)
@@ -75,7 +76,7 @@ def test_cells_of_opaque_pixels_are_kept_however_few(tmp_path: Path) -> None:
     whole = first_mask(layout, views, None)
     problem = make_problem(ws, layout, views, whole)
     assert problem.has_alpha
-    field = begin_fit(ws.runtime, layout, CONFIG, whole, None).field
+    field = begin_fit(ws.runtime, layout, CONFIG, whole, Prediction.scratch()).field
     measure_opacity(ws, field)
     # All that one opaque pixel's ray meets is about to be dropped.
     opaque = np.concatenate([v.image[..., 3].reshape(-1) for v in problem.views]) >= 128
