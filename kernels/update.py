@@ -72,7 +72,7 @@ def quantize_symbols(
     levels: F32,  # out (count,) reference and quantised residual
     values: F32,  # out
 ):
-    """value = offset + step * (reference + q(parameter)), see ``quant.py``."""
+    """value = offset + step * (reference + q(parameter)), see ``quantize.py``."""
     for block in range(blocks):
         g = grid_of(block, n_grids, grids)
         first, along, number = part_of(block, g, length, scattered, grids)
