@@ -13,6 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from taichi_vvc.errors import ConfigError
+from taichi_vvc.field.grids import group_rows
 from taichi_vvc.kernels import grids_cpu
 from taichi_vvc.kernels import grids_gpu as by_channel
 from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
@@ -22,11 +23,11 @@ from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 def _groups(
     coefficients: tuple[int, ...], bases: tuple[tuple[int, ...], ...], size: tuple[float, ...], tiles: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int, int, int, int, int], ...], int]:
-    """The kernels' group tables (``kernels/grids_cpu.py``); per group level, first channel there and overall, width,
+    """The kernels' group tables (``kernels/columns.py``); per group level, first channel there and overall, width,
     coefficient and basis base; and the length of the flat array."""
     cz, cy, cx = (max(2, n) for n in coefficients[:3])
     per_cell = [(n - 1) / s for n, s in zip(coefficients[2::-1], size, strict=True)]
-    ints, floats, parts = [], [], []
+    rows, parts = [], []
     at = feature = 0
     for level, (basis, tile) in enumerate(zip(bases, tiles, strict=True)):
         bz, by, bx = (max(2, n) for n in basis[:3])
@@ -34,13 +35,13 @@ def _groups(
         while channel < basis[3]:
             width = 4 if basis[3] - channel >= 4 else 2
             base = at + cx * cy * cz * width
-            ints.append([width, feature, at, cx, cy, cz, base, bx, by, bz] + [0] * 6)
-            floats.append([*per_cell, tile, *((n - 1) / tile for n in basis[2::-1]), 0.0])
+            of_basis = [(n - 1) / tile for n in basis[2::-1]]
+            rows.append(group_rows(width, feature, (at, (cx, cy, cz), per_cell), (base, (bx, by, bz), of_basis), tile))
             parts.append((level, channel, feature, width, at, base))
             at = base + bx * by * bz * width
             channel, feature = channel + width, feature + width
-    flat_floats = np.array(floats, np.float32).reshape(-1)
-    return np.array(ints, np.int32).reshape(-1), flat_floats, tuple(parts), at
+    ints, floats = (np.concatenate(of) for of in zip(*rows, strict=True))
+    return ints, floats, tuple(parts), at
 
 
 def _block(flat: Tensor, base: int, shape: Sequence[int], width: int) -> Tensor:
