@@ -14,7 +14,8 @@ from taichi_vvc.field.grids import Field
 from taichi_vvc.field.shading import project, projection_stride, shade_rays
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import distortion_limit, is_strong
-from taichi_vvc.kernels import geometry, march, shade
+from taichi_vvc.kernels import columns, geometry, march, shade
+from taichi_vvc.kernels.columns import Ray
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import Camera, FieldLayout
 
@@ -48,7 +49,7 @@ class Image:
 
 @dataclass(frozen=True)
 class CameraTable:
-    """Cameras on the device: rows as ``kernels/geometry.py`` reads them, and the index of each one's first pixel.
+    """Cameras on the device: rows of ``kernels/columns.py``, and the index of each one's first pixel.
 
     ``strong``: whether any lens is, see :func:`taichi_vvc.geometry.projection.is_strong`.
     """
@@ -60,14 +61,17 @@ class CameraTable:
     strong: bool
 
 
-def camera_row(camera: Camera, lower: Sequence[float], cell: float) -> list[float]:
-    """A camera as ``kernels/geometry.py`` reads it, in cells of ``cell`` (world units) from the corner ``lower``."""
-    return [
-        *np.asarray(camera.rotation, np.float64).reshape(9),
-        *((np.asarray(camera.position, np.float64) - np.asarray(lower)) / cell),
-        *(camera.fx, camera.fy, camera.cx, camera.cy, camera.k1, camera.k2, camera.p1, camera.p2),
-        *(camera.width, camera.height, min(distortion_limit(camera), geometry.NO_LIMIT)),
-    ]
+def camera_row(camera: Camera, lower: Sequence[float], cell: float) -> np.ndarray:
+    """A camera as kernels read it (:class:`columns.Camera`, float64); cells of ``cell`` world units, from ``lower``."""
+    row, of = np.zeros(columns.Camera.ROW), columns.Camera
+    row[of.ROTATION : of.ROTATION + 9] = np.asarray(camera.rotation, np.float64).reshape(9)
+    row[of.POSITION : of.POSITION + 3] = (np.asarray(camera.position, np.float64) - np.asarray(lower)) / cell
+    row[of.FOCAL : of.FOCAL + 2] = camera.fx, camera.fy
+    row[of.CENTRE : of.CENTRE + 2] = camera.cx, camera.cy
+    row[of.DISTORTION : of.DISTORTION + 4] = camera.k1, camera.k2, camera.p1, camera.p2
+    row[of.IMAGE : of.IMAGE + 2] = camera.width, camera.height
+    row[of.LIMIT] = min(distortion_limit(camera), geometry.NO_LIMIT)
+    return row
 
 
 def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera]) -> CameraTable:
@@ -86,9 +90,8 @@ def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera
 def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: Any, count: int) -> None:
     """Fill the workspace's ``rays`` with the rays through ``count`` pixels (device int32 indices)."""
     nx, ny, nz = layout.occupancy
-    rays = ws.get("rays", count * geometry.RAY_ROW)
-    kernel = geometry.rays_of_strong_lenses if table.strong else geometry.rays_of_pixels
-    kernel(count, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
+    rays = ws.get("rays", count * Ray.ROW)
+    geometry.rays_of_pixels(count, table.strong, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
 
 
 def most_samples(layout: FieldLayout) -> int:
