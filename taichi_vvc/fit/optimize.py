@@ -26,15 +26,24 @@ from taichi_vvc.field.render import measure_opacity
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import kept_cells, missed_cells
-from taichi_vvc.fit.parameters import LiveSymbols, make_live, quantize_on_cpu, scatter_live, shrink_live, update_on_cpu
+from taichi_vvc.fit.parameters import (
+    LiveSymbols,
+    make_live,
+    quantize_symbols,
+    scatter_live,
+    shrink_live,
+    update_symbols,
+)
 from taichi_vvc.fit.rate import RateTables, add_laplace_gradient, plan_tables
 from taichi_vvc.fit.rate_on_device import DevicePlanner
 from taichi_vvc.fit.training_rays import FrameProblem
 from taichi_vvc.kernels import adam, quantize, update
+from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame
 
 _BETA1, _BETA2, _EPSILON = 0.8, 0.95, 1e-15
+_ADAM = {SymbolGrid.BETA1: _BETA1, SymbolGrid.BETA2: _BETA2, SymbolGrid.EPSILON: _EPSILON}
 _PLAN_EVERY = 40
 # When cells are dropped, in fractions of the iterations; the last time without a margin.
 KEY_PRUNES = (0.15, 0.3, 0.5)
@@ -182,11 +191,8 @@ def begin_fit(
 def _quantize(state: _State, mode: int, seed: int, iteration: int) -> None:
     s, runtime = state.symbols, state.field.runtime
     offsets = [grid_offset(grid) for grid in range(len(state.steps))]
-    where = *s.blocks.launch(runtime, step=state.steps, offset=offsets), mode, seed, iteration
-    if runtime.host_arrays:
-        quantize_on_cpu(where, s, state.field.values)
-        return
-    update.quantize_symbols(*where, s.parameters, s.reference, s.place, s.levels, state.field.values)
+    columns = {SymbolGrid.STEP: state.steps, SymbolGrid.OFFSET: offsets}
+    quantize_symbols(runtime, s, state.field.values, columns, mode, seed, iteration)
 
 
 def rounded(runtime: Runtime, layout: FieldLayout, s: LiveSymbols) -> tuple[np.ndarray, ...]:
@@ -357,13 +363,16 @@ def _update(
     magnitude = np.zeros(len(state.steps))
     if not key:
         magnitude[1:] = config.lambda_residual * state.steps[1:] / problem.rays_per_view
-    where = s.blocks.launch(runtime, step=state.steps, rate=symbol_rates * correction1, magnitude=magnitude)
-    numbers = *where, given, weight, largest, _BETA1, _BETA2, correction2, _EPSILON
-    if runtime.host_arrays:
-        update_on_cpu(numbers, s, state.gradient, rows, slopes)
-    else:
-        symbols = s.moment1, s.moment2, s.parameters, s.blocks.d_step
-        update.update_symbols(*numbers, s.place, state.gradient, s.levels, rows, slopes, *symbols)
+    columns = _ADAM | {
+        SymbolGrid.STEP: state.steps,
+        SymbolGrid.SPEED: symbol_rates * correction1,
+        SymbolGrid.MAGNITUDE: magnitude,
+        SymbolGrid.RATE: given,
+        SymbolGrid.RATE_WEIGHT: weight,
+        SymbolGrid.LARGEST: largest,
+        SymbolGrid.CORRECTION: correction2,
+    }
+    update_symbols(runtime, s, state.gradient, columns, rows, slopes)
     if key and config.joint:
         _update_steps(state, decay, correction1, correction2)
     if state.mlp_gradient is not None and state.mlp_moments is not None:
