@@ -54,12 +54,17 @@ def march(
     limit: ti.f32,
     offset: ti.f32,  # of the first sample from the entry, steps
     most: ti.i32,  # samples after which it ends
+    summed: ti.template(),  # whether distances are sums of steps
     kept: ti.template(),  # NOTHING, DISTANCES or CELLS
     target: ti.template(),  # DISTANCES: (first + k * along) gets that of sample k; CELLS: 1 where a sample is taken
     first: ti.i32,
     along: ti.i32,
 ) -> ti.i32:
-    """Walk along one ray; returns how many samples it takes."""
+    """Walk along one ray; returns how many samples it takes.
+
+    Sums of steps round differently. Which pixels a fit draws and which cells it drops are chosen by them: its stream
+    depends on every one.
+    """
     r = i * Ray.ROW
     ox = rays[r + Ray.ORIGIN]
     oy = rays[r + Ray.ORIGIN + 1]
@@ -87,14 +92,18 @@ def march(
                 target[cell] = 1
             found += 1
             depth += opacity[cell] * step
-        # A processor foresees what follows a single step, not how far a leap goes: short ones do not pay.
-        if inside < -2:
-            # At least one, however long steps are.
-            k += ti.max(1, ti.cast(ti.cast(-inside, ti.f32) * steps, ti.i32))
-        else:
+        if ti.static(summed):
             k += 1
-        # Not a sum of steps: what is passed over must not change where the next sample lies.
-        t = near + ti.cast(k, ti.f32) * step
+            t += step
+        else:
+            # A processor foresees what follows a single step, not how far a leap goes: short ones do not pay.
+            if inside < -2:
+                # At least one, however long steps are.
+                k += ti.max(1, ti.cast(ti.cast(-inside, ti.f32) * steps, ti.i32))
+            else:
+                k += 1
+            # Not a sum of steps: what is passed over must not change where the next sample lies.
+            t = near + ti.cast(k, ti.f32) * step
     return found
 
 
@@ -143,6 +152,7 @@ def march_rays(
             limit,
             offset,
             most,
+            False,
             DISTANCES,
             distances,
             first,
@@ -190,12 +200,15 @@ def count_samples(
     seed: ti.i32,
     iteration: ti.i32,
     most: ti.i32,  # samples after which a ray ends
+    summed: ti.template(),  # see march
     counts: I32,  # out (count,)
 ):
     """How many samples each ray has, without room for them."""
     for i in range(count):
         offset = start_of(i, jitter, seed, iteration)
-        counts[i] = march(i, rays, occupancy, opacity, nx, ny, nz, step, limit, offset, most, NOTHING, counts, 0, 0)
+        counts[i] = march(
+            i, rays, occupancy, opacity, nx, ny, nz, step, limit, offset, most, summed, NOTHING, counts, 0, 0
+        )
 
 
 @kernel
@@ -248,4 +261,4 @@ def mark_visited(
     for i in range(count):
         # More samples than a ray has steps.
         most = last_step(nx, ny, nz, step)
-        march(i, rays, occupancy, opacity, nx, ny, nz, step, limit, 0.5, most, CELLS, visited, 0, 0)
+        march(i, rays, occupancy, opacity, nx, ny, nz, step, limit, 0.5, most, True, CELLS, visited, 0, 0)

@@ -85,7 +85,7 @@ def crossing_pixels(
         make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
         counts = ws.get("counts", pixels.size, np.int32)
         # Each ray ends at its first sample.
-        march.count_samples(pixels.size, ws.arrays["rays"], *where, 0, 0, 0, 1, counts)
+        march.count_samples(pixels.size, ws.arrays["rays"], *where, 0, 0, 0, 1, True, counts)
         found.append(pixels[runtime.download(counts, pixels.size) > 0])
     return np.concatenate(found)
 

@@ -73,7 +73,7 @@ def march_rays(
     rest = (nx, ny, nz, float(step), _ENDLESS, 0 if seed is None else 1, seed or 0, iteration)
     starts = torch.zeros(count + 1, dtype=torch.int32, device=device)
     counts = torch.empty(count, dtype=torch.int32, device=device)
-    launch(device, march.count_samples, count, *where, *rest, 2**31 - 1, raw(counts))
+    launch(device, march.count_samples, count, *where, *rest, 2**31 - 1, False, raw(counts))
     # Room for as many samples per ray as the ray with the most takes.
     most = int(counts.max()) if count else 0
     distances = torch.empty(count * most, device=device)

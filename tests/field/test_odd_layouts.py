@@ -121,8 +121,9 @@ for step in (8.0, 0.5, 1e-4):
         assert not down(counts, 4).any()
         visited = ints(np.zeros(size**3))
         march.mark_visited(4, *where, visited)
-        march.count_samples(4, *where, 0, 0, 0, 16, counts)
-        assert not down(counts, 4).any()
+        for summed in (False, True):
+            march.count_samples(4, *where, 0, 0, 0, 16, summed, counts)
+            assert not down(counts, 4).any()
 print("all marches ended")
 """
 

@@ -143,12 +143,13 @@ def test_no_sample_lies_in_an_empty_cell_or_outside_its_ray() -> None:
     assert misses.sum() > 2 and (np.diff(starts)[misses] == 0).all()
 
 
+@pytest.mark.parametrize("summed", [False, True])
 @pytest.mark.parametrize("most", [1, 3, MOST])
-def test_counts_are_those_of_the_march(most: int) -> None:
+def test_counts_are_those_of_the_march(most: int, summed: bool) -> None:
     rays, mask, opacity = scene(SEED)
     counts = ints(np.full(RAYS, -1))
     where = up(rays.reshape(-1)), ints(occupancy_numbers(mask)), up(opacity), *CELLS, STEP, 1.2, 1, 17, 4
-    march.count_samples(RAYS, *where, most, counts)
+    march.count_samples(RAYS, *where, most, summed, counts)
     starts, _, _ = marched(rays, mask, opacity, 1.2, 1, 17, 4)
     np.testing.assert_array_equal(down(counts, RAYS), np.minimum(np.diff(starts), most))
     assert np.diff(starts).max() > 3
