@@ -105,7 +105,7 @@ class Case:
     @property
     def samples(self) -> int:
         """Samples of the last batch."""
-        return int(self.runtime.download(self.ws.arrays["starts"])[self.config.rays])
+        return int(self.runtime.download(self.ws.starts.array)[self.config.rays])
 
 
 def paper_config(rays: int = 4096) -> EncoderConfig:

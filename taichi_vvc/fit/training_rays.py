@@ -83,9 +83,9 @@ def crossing_pixels(
     for start in range(0, among.size, chunk):
         pixels = among[start : start + chunk]
         make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
-        counts = ws.get("counts", pixels.size, np.int32)
+        counts = ws.counts.get(pixels.size)
         # Each ray ends at its first sample.
-        march.count_samples(pixels.size, ws.arrays["rays"], *where, 0, 0, 0, 1, True, counts)
+        march.count_samples(pixels.size, ws.rays.array, *where, 0, 0, 0, 1, True, counts)
         found.append(pixels[runtime.download(counts, pixels.size) > 0])
     return np.concatenate(found)
 
