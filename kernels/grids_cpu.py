@@ -304,7 +304,7 @@ def scatter_four(
 def lookup_fwd_fours(
     count: ti.i32,
     groups: ti.i32,
-    shift: ti.template(),  # of the features' blocks, see lanes.py
+    shift: ti.template(),  # of the features' blocks, see mlp_cpu.py
     samples: F32X4,  # (count,) of 4
     values: F32X4,  # all grids
     ints: I32,

@@ -224,6 +224,11 @@ def vectors(array: np.ndarray) -> np.ndarray:
     return whole
 
 
+def fours(array: np.ndarray, count: int | None = None) -> np.ndarray:
+    """A flat host array, or its first ``count`` numbers, as vectors of four."""
+    return array[: array.size // 4 * 4 if count is None else count].reshape(-1, 4)
+
+
 def mlp_forward(rows: int, p: Perceptron, weights: Any, x: Any, hidden: Any, y: Any) -> None:
     """Evaluate ``rows`` rows on a GPU; ``hidden`` keeps the activations for the adjoint.
 

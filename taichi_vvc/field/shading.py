@@ -16,6 +16,7 @@ from taichi_vvc.field.mlp import (
     Lanes,
     blocks,
     evaluate_rows,
+    fours,
     from_blocks,
     in_blocks,
     is_wide,
@@ -30,8 +31,7 @@ from taichi_vvc.field.mlp import (
     vectors,
 )
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.kernels import geometry, grids_cpu, mlp_cpu, shade
-from taichi_vvc.kernels import grids_gpu as by_channel
+from taichi_vvc.kernels import geometry, grids_cpu, grids_gpu, mlp_cpu, shade
 from taichi_vvc.kernels.mlp_cpu import LANES
 
 # A sample that contributes less than this to its pixel is not coloured.
@@ -74,7 +74,7 @@ def project(ws: Workspace, f: Field, samples: int) -> None:
     out = [buffer.get(samples * channels) for buffer in (ws.coefficients, ws.basis)]
     if not f.runtime.host_arrays:
         features = ws.features.get(samples * channels)
-        by_channel.lookup_fwd_channels(samples, channels, ws.samples.array, f.values, *f.tables, *out, features)
+        grids_gpu.lookup_fwd_channels(samples, channels, ws.samples.array, f.values, *f.tables, *out, features)
         hidden = ws.hidden.get(samples * projection.hidden)
         raw = ws.projection.get(samples * projection.outputs)
         mlp_forward(samples, projection, f.mlp, features, hidden, raw)
@@ -82,10 +82,10 @@ def project(ws: Workspace, f: Field, samples: int) -> None:
     shape = Lanes.of(projection)
     features = ws.features.get(in_blocks(samples, shape.inputs))
     if _in_fours(f):
-        places = _fours(ws.samples.array, samples * 4)
-        found = (_fours(array, samples * channels) for array in out)
+        places = fours(ws.samples.array, samples * 4)
+        found = (fours(array, samples * channels) for array in out)
         grids_cpu.lookup_fwd_fours(
-            samples, f.map.groups, shape.inputs, places, _fours(f.values), *f.tables, *found, features
+            samples, f.map.groups, shape.inputs, places, fours(f.values), *f.tables, *found, features
         )
     else:
         rows = ws.feature_rows.get(samples * channels)
@@ -168,7 +168,7 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
 
 
 def _wide_colours(ws: Workspace, f: Field, count: int, weights: np.ndarray, chunk: int = 4096) -> None:
-    """What ``lanes.colours_fwd`` does, for perceptrons that are too wide for it; rendering only."""
+    """What ``mlp_cpu.colours_fwd`` does, for perceptrons that are too wide for it; rendering only."""
     layout = f.layout
     projection, colour = perceptrons(layout)
     width = layout.direction_features
@@ -298,7 +298,7 @@ def _backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient
     )
     stored = (ws.coefficients.array, ws.basis.array, d_features)
     least = NEGLIGIBLE / batch.rays
-    by_channel.lookup_bwd_channels(n, layout.channels, least, ws.samples.array, *f.tables, *stored, gradient)
+    grids_gpu.lookup_bwd_channels(n, layout.channels, least, ws.samples.array, *f.tables, *stored, gradient)
 
 
 def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient: Any | None) -> None:
@@ -328,10 +328,10 @@ def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gr
     weights = ws.packed_projection
     lanes_backward(projection, k, channels, weights, features, d_projection, d_features, mlp_gradient, ws)
     if _in_fours(f):
-        places = _fours(ws.samples.array, n * 4)
-        stored = [_fours(buffer.array, n * channels) for buffer in (ws.coefficients, ws.basis)]
+        places = fours(ws.samples.array, n * 4)
+        stored = [fours(buffer.array, n * channels) for buffer in (ws.coefficients, ws.basis)]
         grids_cpu.lookup_bwd_fours(
-            k, kept, f.map.groups, shape.inputs, places, *f.tables, *stored, d_features, _fours(gradient)
+            k, kept, f.map.groups, shape.inputs, places, *f.tables, *stored, d_features, fours(gradient)
         )
         return
     # Rows of the kept samples, as the general kernel wants them.
@@ -353,7 +353,3 @@ def _with_gradient(ws: Workspace, samples: int, rays: int, columns: int) -> np.n
 def _in_fours(f: Field) -> bool:
     """Whether lookups may use vectors: on the CPU, with every group of four channels."""
     return f.runtime.host_arrays and f.layout.channels == 4 * f.map.groups
-
-
-def _fours(array: np.ndarray, count: int | None = None) -> np.ndarray:
-    return array[:count].reshape(-1, 4)

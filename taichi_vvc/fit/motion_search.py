@@ -29,7 +29,7 @@ from taichi_vvc.coding.motion import (
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.grids import Field, field_of_symbols
-from taichi_vvc.field.mlp import vectors
+from taichi_vvc.field.mlp import fours, vectors
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import watch_solid
@@ -235,18 +235,18 @@ class Mover:
         lattice, count = shape[0] * shape[1] * shape[2], corner.size // 8
         # Small integers are sorted much faster.
         order = np.argsort(corner.astype(np.min_scalar_type(lattice)), kind="stable")
-        fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
-        shaped = _fours if fours else _as_it_is
+        in_fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
+        shaped = fours if in_fours else _as_it_is
         return Mover(
             field,
             shape,
-            fours,
+            in_fours,
             rows,
             Entries(count, runtime.upload(rows)),
             runtime.upload(np.concatenate(grids)),
             runtime.upload(np.array(pieces, np.int32)),
             runtime.zeros(lattice * 4),
-            vectors(runtime.upload(sources)) if fours else runtime.upload(sources),
+            vectors(runtime.upload(sources)) if in_fours else runtime.upload(sources),
             shaped(field.values),
             shaped(runtime.zeros(count * 4)),
             runtime.zeros(lattice * 4),
@@ -257,7 +257,7 @@ class Mover:
 
     def _where(self, entries: Entries) -> tuple[Any, ...]:
         _, my, mx, _ = self.shape
-        lattice = _fours(self.lattice) if self.fours else self.lattice
+        lattice = fours(self.lattice) if self.fours else self.lattice
         return entries.count, mx, my, entries.rows, self.grids, self.pieces, lattice, self.sources
 
     def entries_of(self, live: tuple[np.ndarray, ...]) -> Entries:
@@ -285,17 +285,13 @@ class Mover:
         mz, my, mx, _ = self.shape
         where = mz * my * mx, self.first, self.moved, self.weights, self.pull
         if self.fours:
-            kernels.move_bwd_fours(*self._where(self.entries), _fours(values), self.pull)
-            kernels.gather_pull_fours(*where, _fours(self.slope))
+            kernels.move_bwd_fours(*self._where(self.entries), fours(values), self.pull)
+            kernels.gather_pull_fours(*where, fours(self.slope))
         else:
             kernels.move_bwd(*self._where(self.entries), values, self.pull)
             kernels.gather_pull(*where, self.slope)
         slope = self.field.runtime.download(self.slope, 4 * mz * my * mx)
         return slope.reshape(mz, my, mx, 4)[..., :3].astype(np.float64)
-
-
-def _fours(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, 4)
 
 
 def _as_it_is(array: Any) -> Any:

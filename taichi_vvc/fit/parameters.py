@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.field.grids import GridMap
-from taichi_vvc.field.mlp import vectors
+from taichi_vvc.field.mlp import fours, vectors
 from taichi_vvc.kernels import update
 from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
@@ -167,11 +167,11 @@ def _arranged(
         reference,
         runtime.upload(place),
         Blocks.of(runtime, ranges),
-        _fours(place, ranges) if runtime.host_arrays else None,
+        _places_of_fours(place, ranges) if runtime.host_arrays else None,
     )
 
 
-def _fours(place: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:
+def _places_of_fours(place: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:
     """See :attr:`LiveSymbols.fours`."""
     if any(end % 4 for _, end in ranges):
         return None
@@ -220,7 +220,7 @@ def quantize_symbols(
     if s.fours is None:
         update.values_of_levels(*where, s.place, s.levels, values)
     else:
-        update.values_of_fours(*where, s.fours, _in_fours(s.levels), _in_fours(values))
+        update.values_of_fours(*where, s.fours, fours(s.levels), fours(values))
 
 
 def update_symbols(
@@ -243,11 +243,7 @@ def update_symbols(
     if s.fours is None:
         update.gradient_of_symbols(*where, s.place, gradient, s.levels, *rate, d_step)
     else:
-        fours = _in_fours(gradient), _in_fours(s.levels)
-        update.gradient_of_fours(*where, s.fours, *fours, *rate, _in_fours(s.gradient), d_step)
+        of_fours = fours(gradient), fours(s.levels)
+        update.gradient_of_fours(*where, s.fours, *of_fours, *rate, fours(s.gradient), d_step)
     arrays = *symbols, s.gradient
     update.adam_lanes(*where, *arrays, *map(vectors, arrays))
-
-
-def _in_fours(array: np.ndarray) -> np.ndarray:
-    return array[: array.size // 4 * 4].reshape(-1, 4)

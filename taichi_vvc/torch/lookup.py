@@ -14,8 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.field.grids import group_rows
-from taichi_vvc.kernels import grids_cpu
-from taichi_vvc.kernels import grids_gpu as by_channel
+from taichi_vvc.kernels import grids_cpu, grids_gpu
 from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 
 
@@ -69,7 +68,7 @@ class _GridLookup(Function):
         if device.type == "cpu":
             launch(device, grids_cpu.lookup_fwd, count, len(parts), channels, *arrays)
         else:
-            launch(device, by_channel.lookup_fwd_channels, count, channels, *arrays)
+            launch(device, grids_gpu.lookup_fwd_channels, count, channels, *arrays)
         ctx.save_for_backward(points, c, b, *tables)
         ctx.parts, ctx.length = parts, length
         ctx.shapes = [tuple(t.shape) for t in (coefficients, *bases)]
@@ -100,7 +99,7 @@ def _lookup_bwd(device: torch.device, groups: int, channels: int) -> tuple[Any, 
     """The adjoint's kernel and its numbers behind that of the points; on a GPU nothing counts as negligible."""
     if device.type == "cpu":
         return grids_cpu.lookup_bwd_tasks, (groups, channels)
-    return by_channel.lookup_bwd_channels, (channels, 0.0)
+    return grids_gpu.lookup_bwd_channels, (channels, 0.0)
 
 
 def grid_lookup(
