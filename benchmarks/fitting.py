@@ -89,7 +89,7 @@ class Case:
         rates = self.config.grid_rate / self.state.steps
         optimize._update(self.state, self.config, self.problem, rates, 1.0, self.iteration, True)
 
-    def colour_error(self, batch: int) -> float | None:
+    def distortion(self, batch: int) -> float | None:
         """Render one batch and go back through it; mean squared error where it was read."""
         gradients = self.state.gradient, self.state.mlp_gradient
         parts = self.ws, self.state.field, self.config, self.problem, *gradients, self.seed, batch
