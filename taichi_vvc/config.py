@@ -34,7 +34,9 @@ class EncoderConfig:
         background: sRGB 8-bit colour behind the coded content; None: white where the capture has alpha, else what
             most of the pictures show at their edges.
         coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
-        level_nodes, level_channels, level_frequencies: basis levels, coarse to fine; a channel count is even.
+        level_nodes: of the basis levels, coarse to fine, per axis.
+        level_channels: of the same levels; even numbers.
+        level_frequencies: how often each level repeats along the longest side.
         occupancy_cells: cells of the occupancy mask along the longest side; fewer where lambda_rate is above 5e-4, by
             its fourth root: the mask would be a large part of a frame.
         nodes_per_pixel: where the finest level would have more nodes than this for each pixel that the longest side of
@@ -42,14 +44,20 @@ class EncoderConfig:
         motion_blocks: blocks of the motion lattice along the longest side; 0: inter frames have no motion.
         steps_per_side: ray-march steps along the longest side, at most; fewer where that is more than one per pixel.
             No step is longer than three cells.
-        projection_hidden, appearance, colour_hidden, view_frequencies: the two MLPs, see FieldLayout.
+        projection_hidden: width of the projection MLP's hidden layer, see FieldLayout.
+        appearance: outputs of the projection MLP beside the density.
+        colour_hidden: width of the colour MLP's hidden layer.
+        view_frequencies: octaves in which the colour MLP sees a ray's direction.
         rays: rays per optimisation step.
-        key_iterations, inter_iterations: optimisation steps of a key and of an inter frame.
-        grid_rate, mlp_rate: learning rates.
+        key_iterations: optimisation steps of a key frame.
+        inter_iterations: the same of an inter frame.
+        grid_rate: learning rate of the grids.
+        mlp_rate: learning rate of the MLPs.
         rising: part of the iterations during which both rise evenly from almost nothing.
         final_rate: what is left of both in the end, as a part of these; they fall evenly.
         inter_rate: factor of grid_rate on inter frames.
-        coefficient_step, basis_step: quantisation steps; on the key frame only their start.
+        coefficient_step: quantisation step of the coefficient grid; on the key frame only its start.
+        basis_step: the same of the basis levels.
         rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
             fits that start from a decoded field (inter frames, and key frames unless the scene is new) round from the
             first.
@@ -199,6 +207,7 @@ PRESETS: dict[str, EncoderConfig] = {
         inter_iterations=5000,
     ),
 }
+"""Settings by name, from the fastest to the slowest: ``ultrafast``, ``fast``, ``medium``, ``slow``, ``placebo``."""
 
 
 # The usual lambda and its place on the scale that people know from video encoders.

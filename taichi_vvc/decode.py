@@ -192,17 +192,18 @@ class Stream:
     """A .tvvc file, opened for playing. Use as a context manager, or close it.
 
     ``len(stream)`` frames; ``stream[i]`` is frame i as a :class:`~taichi_vvc.field.grids.Field` on the device. Decoding
-    starts at the nearest key frame, or goes on from the last decoded frame where that is nearer. Several threads may
-    use one stream: they take turns in decoding.
+    starts at the nearest key frame, or at the last decoded frame where that is nearer. Threads may share a stream.
 
     Attributes:
         header: the field's layout and the sequence header.
         cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
-        fps, background: frame rate, sRGB in [0, 1].
-        first_frame, frame_step, downscale: the part of the capture that was coded, its frame ``first_frame`` and every
-            ``frame_step``-th from there, and how many times its pictures were reduced.
+        fps: frames per second.
+        background: what lies behind the coded content, sRGB in [0, 1].
+        first_frame: of the capture that was coded.
+        frame_step: every so many frames of the capture were coded, from there on.
+        downscale: how many times the pictures of the capture were reduced.
         complete: False for a file that was cut off; its whole frames play.
-        memory_limit, budget: bytes that decoding and drawing a frame may take, and what refuses more.
+        memory_limit: bytes that decoding and drawing a frame may take.
     """
 
     def __init__(self, path: str | os.PathLike[str], memory_limit: int | None = None) -> None:
@@ -210,8 +211,8 @@ class Stream:
 
         Args:
             path: of the file.
-            memory_limit: bytes that decoding and drawing a frame may take; None: half of the machine's memory. What
-                would take more raises :class:`MemoryLimitExceeded` before anything is allocated.
+            memory_limit: bytes that decoding and drawing a frame may take, else :class:`MemoryLimitExceeded` is raised
+                before anything is allocated; None: half of the machine's memory.
 
         Raises:
             StreamError: it is no .tvvc file, of a newer version, or damaged.

@@ -24,11 +24,18 @@ class Camera:
 
     Attributes:
         name: unique within a capture.
-        width, height: image size, pixels.
-        fx, fy, cx, cy: focal lengths and principal point, pixels.
+        width: of the image, pixels.
+        height: of the image, pixels.
+        fx: focal length along x, pixels.
+        fy: focal length along y, pixels.
+        cx: principal point, pixels from the left edge.
+        cy: principal point, pixels from the upper edge.
         rotation: (3, 3) float64, camera to world.
         position: (3,) float64, camera centre in world units.
-        k1, k2, p1, p2: radial and tangential distortion coefficients, acting on normalised coordinates.
+        k1: radial distortion coefficient, of the squared radius in normalised coordinates.
+        k2: radial distortion coefficient, of its square.
+        p1: tangential distortion coefficient, as OpenCV's.
+        p2: tangential distortion coefficient, as OpenCV's.
         split: ``"train"`` or ``"test"`` (held out from fitting).
     """
 
@@ -285,7 +292,8 @@ class FrameStats:
         bytes: all bytes that the frame added to the file, group parameters included on a key frame.
         components: bytes by part: ``coefficients``, ``level1`` ..., ``motion``, ``cameras``, ``occupancy``, ``mlp``,
             ``overhead``.
-        estimated_bits, actual_bits: of the grid symbols: as the fit's rate model estimated, and as coded.
+        estimated_bits: of the grid symbols, by the fit's rate model.
+        actual_bits: of the grid symbols, as coded.
         psnr: of the decoded symbols on the training rays that were checked, dB.
         seconds: wall time spent on the frame.
         lambda_rate: weight of the rate that the frame was fitted with.

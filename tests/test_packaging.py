@@ -31,6 +31,7 @@ FILES = (
     "LICENSE",
     "CHANGELOG.md",
     "constraints.txt",
+    "mkdocs.yml",
     "ruff.toml",
 )
 

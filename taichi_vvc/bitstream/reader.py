@@ -29,7 +29,8 @@ class StreamReader:
         groups: one :class:`GroupEntry` per group.
 
     Raises:
-        NotATvvcFile, UnsupportedVersion, TruncatedStream, CorruptStream: the header cannot be read.
+        StreamError: the header cannot be read: :class:`NotATvvcFile`, :class:`UnsupportedVersion`,
+            :class:`TruncatedStream` or :class:`CorruptStream`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

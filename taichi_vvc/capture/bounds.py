@@ -64,7 +64,10 @@ def _hull_box(views: Sequence[View], cut: set[str]) -> np.ndarray | None:
     positions = np.stack([view.camera.position for view in masked])
     directions = np.stack([_silhouette_direction(view) for view in masked])
     centre, _ = closest_point(positions, directions)
-    reach = float(np.linalg.norm(positions - centre, axis=1).max()) or 1.0
+    reach = float(np.linalg.norm(positions - centre, axis=1).max())
+    if len(masked) > 1 and reach <= SAME_POINT * float(np.abs(positions).max()):
+        return None  # all in one point, but for rounding: silhouettes from there meet at any depth, or at none
+    reach = reach or 1.0
     start = np.stack((centre - reach, centre + reach))
     best = _tightest(views, start)
     if best is None or best.explained < 1.0 - UNEXPLAINED:

@@ -146,17 +146,7 @@ def open_capture(
             the name ``format``, an item of ``cameras`` or ``test_cameras`` fits no camera, or none is left to be
             fitted.
     """
-    if isinstance(downscale, bool) or not isinstance(downscale, int) or not 1 <= downscale <= LARGEST_DOWNSCALE:
-        raise ConfigError(
-            f"expected downscale to be a whole number of 1 to {LARGEST_DOWNSCALE}, found {short(downscale)}"
-        )
-    if bounds is not None and (problem := bounds_problem(bounds)):
-        raise ConfigError(problem)
-    rate = None if fps is None else frame_rate(fps)
-    if fps is not None and rate is None:
-        # Python refuses to write integers of thousands of digits.
-        found = "a far larger number" if isinstance(fps, int) and fps > FASTEST else repr(fps)[:60]
-        raise ConfigError(f'expected fps above 0 and up to {FASTEST}, such as 25 or "30000/1001", found {found}')
+    rate = _checked_arguments(downscale, bounds, fps)
     path = Path(path)
     # Numbers of any size are checked once they are read, and what libraries warn of is no one's concern here.
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -169,55 +159,23 @@ def open_capture(
         turned = [entry.camera.name for entry in index.entries[0] if is_turned(entry.image)]
     index = replace(index, entries=entries)
     first_cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
-
-    first = read_views(index.entries[0], downscale)
-    bare = [view.camera.name for view in first if not view.has_alpha]
-    has_alpha = len(bare) < len(first)
-    messages = [*index.messages, *about_masks]
-    if has_alpha and bare:
-        messages.append(f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject")
+    has_alpha, about_bare = _masked(read_views(index.entries[0], downscale))
     moving = any(
         not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)
     )
-    if moving:
-        messages.append("cameras move during the capture: each frame has its own, in the fit and in the file")
-    if turned:
-        messages.append(
-            f"EXIF orientation in the pictures of camera {_some(turned)}: not applied, the calibration is taken to be"
-            " of the pixels as stored; turn the pictures if it is not"
-        )
-    messages += _about_rays(first_cameras)
     rate = rate or index.fps
-    if rate is None and len(index.entries) > 1:
-        where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
-        messages.append(f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed; --fps sets it')
-
-    all_cameras = [entry.camera for entry in index.entries[0]]
-    odd = axes.looks_like(all_cameras)
-    looks = None if odd is None else axes.describe(odd, index.layout, index.convention)
-    if bounds is not None:
-        source = "argument"
-    elif index.bounds is not None:
-        bounds, source = index.bounds, "file"
-    else:
-        bounds, source, note = _find_bounds(index, has_alpha, looks)
-        messages.append(note)
-    if problem := bounds_problem(bounds):
-        raise DataError(f"{index.source}: {problem}")
+    messages = [
+        *(*index.messages, *about_masks, *about_bare),
+        *_about_cameras(moving, turned),
+        *_about_rays(first_cameras),
+        *_about_rate(rate, index),
+    ]
+    bounds, source, about_bounds = _settled_bounds(index, bounds, has_alpha, strict)
+    messages += about_bounds
     if moving:
         check_moves(([_reduced(e.camera, downscale) for e in row] for row in index.entries), bounds, str(index.source))
     shown_rate = (rate or DEFAULT_FPS) / (index.indices.step if len(index.entries) > 1 else 1)
     check_rate(shown_rate, str(index.source))
-    try:
-        advice = looks or axes.advice(index.layout, index.convention)
-        check_cameras_see(bounds, all_cameras, str(index.source), advice)
-    except DataError as error:
-        if strict:
-            raise
-        messages.append(str(error))
-    else:
-        if looks is not None and source in ("file", "argument"):
-            messages.append(f"unless the cameras look outwards, their poses are wrong: {looks}")
     return MultiViewSequence(
         path=path,
         cameras=first_cameras,
@@ -234,6 +192,22 @@ def open_capture(
         layout=index.layout,
         stated_test=tuple(camera.name for camera in first_cameras if camera.name in stated),
     )
+
+
+def _checked_arguments(downscale: object, bounds: Bounds | None, fps: float | str | Fraction | None) -> Fraction | None:
+    """The frame rate that ``fps`` states, None without one. Raises ConfigError for arguments out of range."""
+    if isinstance(downscale, bool) or not isinstance(downscale, int) or not 1 <= downscale <= LARGEST_DOWNSCALE:
+        raise ConfigError(
+            f"expected downscale to be a whole number of 1 to {LARGEST_DOWNSCALE}, found {short(downscale)}"
+        )
+    if bounds is not None and (problem := bounds_problem(bounds)):
+        raise ConfigError(problem)
+    rate = None if fps is None else frame_rate(fps)
+    if fps is not None and rate is None:
+        # Python refuses to write integers of thousands of digits.
+        found = "a far larger number" if isinstance(fps, int) and fps > FASTEST else repr(fps)[:60]
+        raise ConfigError(f'expected fps above 0 and up to {FASTEST}, such as 25 or "30000/1001", found {found}')
+    return rate
 
 
 def _read_index(path: Path, frames: slice | None, format: str | None) -> CaptureIndex:
@@ -284,6 +258,35 @@ def _reduced(camera: Camera, factor: int) -> Camera:
     return camera if factor == 1 else camera.resized(*reduced_size(camera.width, camera.height, factor))
 
 
+def _masked(views: Sequence[View]) -> tuple[bool, list[str]]:
+    """Whether any of a frame's views has a mask, and a line on those that lack one where others have one."""
+    bare = [view.camera.name for view in views if not view.has_alpha]
+    if len(bare) in (0, len(views)):
+        return not bare, []
+    return True, [f"no mask on {_some(bare)}: what these cameras see around the subject is coded as subject"]
+
+
+def _about_cameras(moving: bool, turned: list[str]) -> list[str]:
+    """Lines on cameras that move, and on those named in ``turned``, whose pictures state an orientation."""
+    lines = []
+    if moving:
+        lines.append("cameras move during the capture: each frame has its own, in the fit and in the file")
+    if turned:
+        lines.append(
+            f"EXIF orientation in the pictures of camera {_some(turned)}: not applied, the calibration is taken to be"
+            " of the pixels as stored; turn the pictures if it is not"
+        )
+    return lines
+
+
+def _about_rate(rate: Fraction | None, index: CaptureIndex) -> list[str]:
+    """A line on a frame rate that neither the caller nor the capture states; a single frame needs none."""
+    if rate is not None or len(index.entries) == 1:
+        return []
+    where = index.source.name if index.source.suffix == ".json" else f"the layout {index.layout}"
+    return [f'no "fps" in {where}: {DEFAULT_FPS} frames per second assumed; --fps sets it']
+
+
 def _about_rays(cameras: Sequence[Camera]) -> list[str]:
     """One line on cameras for some of whose pixels the lens model has no ray; nothing of ordinary ones."""
     without = {c.name: 1.0 - float(rays.mean()) for c in cameras if (rays := pixels_with_rays(c)) is not None}
@@ -297,6 +300,39 @@ def _about_rays(cameras: Sequence[Camera]) -> list[str]:
         f"{share} of camera {worst}'s pixels have no ray{others}: its distortion (k1, k2, p1, p2) folds back inside the"
         " picture; they take part in nothing; check the calibration, or crop the pictures"
     ]
+
+
+def _settled_bounds(
+    index: CaptureIndex, asked: Bounds | None, has_alpha: bool, strict: bool
+) -> tuple[Bounds, str, list[str]]:
+    """The box to be coded: the caller's, the capture's, or one that is found: (bounds, source, lines for the user).
+
+    Raises:
+        DataError: the box cannot be coded, none can be found, or, where ``strict``, a camera sees nothing of it.
+    """
+    cameras = [entry.camera for entry in index.entries[0]]
+    odd = axes.looks_like(cameras)
+    looks = None if odd is None else axes.describe(odd, index.layout, index.convention)
+    lines: list[str] = []
+    if asked is not None:
+        bounds, source = asked, "argument"
+    elif index.bounds is not None:
+        bounds, source = index.bounds, "file"
+    else:
+        bounds, source, note = _find_bounds(index, has_alpha, looks)
+        lines.append(note)
+    if problem := bounds_problem(bounds):
+        raise DataError(f"{index.source}: {problem}")
+    try:
+        check_cameras_see(bounds, cameras, str(index.source), looks or axes.advice(index.layout, index.convention))
+    except DataError as error:
+        if strict:
+            raise
+        lines.append(str(error))
+    else:
+        if looks is not None and source in ("file", "argument"):
+            lines.append(f"unless the cameras look outwards, their poses are wrong: {looks}")
+    return bounds, source, lines
 
 
 def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tuple[Bounds, str, str]:

@@ -106,7 +106,8 @@ class Field:
 
     Attributes:
         runtime: where the arrays live.
-        layout, map: shape, and the flat arrangement of the grids.
+        layout: the shape of grids and MLPs.
+        map: the flat arrangement of the grids.
         values: all grids, flat.
         mlp: all MLP tensors in one flat array, in the order of :attr:`FieldLayout.mlp_shapes`.
         mask: (nz, ny, nx) bool on the host, True where samples are taken.

@@ -37,9 +37,12 @@ class Delta:
     """How one curve compares with an anchor, over the range that both cover.
 
     Attributes:
-        rate, rate_pchip: BD-rate in percent by Akima and by PCHIP interpolation, negative is fewer bytes; None where
-            the curves share no range of quality, or the two interpolations disagree.
-        psnr, psnr_pchip: BD-PSNR in dB, positive is better; None where they share no range of rate, or disagree.
+        rate: BD-rate in percent by Akima interpolation, negative is fewer bytes; None where the curves share no range
+            of quality, or the two interpolations disagree.
+        rate_pchip: the same by PCHIP interpolation.
+        psnr: BD-PSNR in dB by Akima interpolation, positive is better; None where the curves share no range of rate,
+            or the two interpolations disagree.
+        psnr_pchip: the same by PCHIP interpolation.
         overlap: the shared range of quality as a part of the range that the two cover together.
         note: why a figure is missing or to be read with care; empty if neither.
     """

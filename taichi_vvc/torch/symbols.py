@@ -41,7 +41,8 @@ def quantize_noise(symbols: Tensor, *, seed: int = 0, iteration: int = 0, rounde
 
     Args:
         symbols: any shape, in units of the quantisation step.
-        seed, iteration: the noise of each element depends on these and its place only.
+        seed: the noise of each element depends on this, ``iteration`` and its place only.
+        iteration: of the fit, as ``seed``.
         rounded: really round to the nearest integer (ties up) instead of adding uniform noise on [-1/2, 1/2).
 
     Returns:
