@@ -108,7 +108,14 @@ def failing(folder: Path, tests: Iterable[str], limit: float) -> str:
     command = [sys.executable, "-m", "pytest", "-x", "--no-header", "-p", "no:cacheprovider", "-rfE", *files]
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=limit
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=limit,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "no end"

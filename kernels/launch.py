@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import weakref
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class _Prepared:
     def forget(self, count):
         """Begin a launch that holds none of its ``count`` arguments."""
         self.context = self.made.make_launch_context()
-        self.held = [None] * count
+        self.held: list[Any] = [None] * count
 
     def point(self, place, slot, array, annotation):
         """Set an array; False where it is not one that the kernel can take as it is."""

@@ -251,12 +251,12 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
     edge = (grown[0] * grown[1] * grown[2]) ** (1 / 3) / scaled(config.coefficients)
     return FieldLayout(
         bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
-        coefficients=tuple(max(2, round(g / edge)) for g in grown),  # type: ignore[arg-type]
+        coefficients=tuple(max(2, round(g / edge)) for g in grown),
         levels=tuple(
             GridLevel((scaled(n),) * 3, c, round(f * 256) / 256)
             for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
         ),
-        occupancy=tuple(cells),  # type: ignore[arg-type]
+        occupancy=tuple(cells),
         projection_hidden=config.projection_hidden,
         appearance=config.appearance,
         colour_hidden=config.colour_hidden,

@@ -393,8 +393,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def open(  # noqa: A001 - the public name is taichi_vvc.open
-    path: str | os.PathLike[str], memory_limit: int | None = None
-) -> Stream:
+def open(path: str | os.PathLike[str], memory_limit: int | None = None) -> Stream:
     """Open a .tvvc file for playing, see :class:`Stream`."""
     return Stream(path, memory_limit)

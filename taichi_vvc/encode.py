@@ -47,7 +47,7 @@ from taichi_vvc.encoder.targets import (
 from taichi_vvc.encoder.trusted_views import check_start, no_start, views_of
 from taichi_vvc.errors import ConfigError, DataError, TargetMissed
 from taichi_vvc.field.grids import Field, field_of_symbols
-from taichi_vvc.field.render import Workspace
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
 from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, unchanged

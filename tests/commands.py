@@ -68,6 +68,7 @@ def child(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProce
         encoding="utf-8",
         timeout=300,
         env=child_environment(),
+        check=False,
         **options,
     )
 

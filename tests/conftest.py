@@ -37,6 +37,7 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             encoding="utf-8",
             timeout=timeout,
+            check=False,
             **options,
         )
 

@@ -108,7 +108,7 @@ def quaternion(rotation: np.ndarray) -> np.ndarray:
             [0, 0, 0, r[2, 2] - r[0, 0] - r[1, 1]],
         ]
     )
-    values, vectors = np.linalg.eigh(k + np.triu(k, 1).T)
+    _values, vectors = np.linalg.eigh(k + np.triu(k, 1).T)
     q = vectors[:, -1]
     return q if q[0] >= 0 else -q
 

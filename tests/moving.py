@@ -67,7 +67,10 @@ def write_moving(
                     "time": frame,
                     "split": camera.split,
                     "transform_matrix": opengl(camera),
-                    **{"fl_x": camera.fx, "fl_y": camera.fy, "w": camera.width, "h": camera.height},
+                    "fl_x": camera.fx,
+                    "fl_y": camera.fy,
+                    "w": camera.width,
+                    "h": camera.height,
                     **lens,
                 }
             )

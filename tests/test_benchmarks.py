@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
+import numpy as np
 import pytest
 from places import ROOT
+
+from taichi_vvc.coding import choose_tables, context_weights, contexts
+from taichi_vvc.coding.context_weights import SETS
 
 SHARED = {"card", "measure", "mutate", "fitting", "torch_reference"}  # imported by others
 ELSEWHERE = {"cut_capture", "planted_faults"}
@@ -50,6 +55,10 @@ RUNS = {
     "presets": (
         ["--presets", "ultrafast", "--frames", "1", "--downscale", "8", "--plot", "{plot}"],
         {"preset", "seconds", "seconds_per_frame", "kb_per_frame", "psnr", "charged", "views"},
+    ),
+    "context_weights": (
+        ["{file}", "--steps", "60", "--samples", "2000", "--rounds", "2"],
+        {"of", "sets", "grids", "symbols", "nonzero", "shipped_bits", "fitted_bits", "change_percent"},
     ),
     "render": (
         ["--presets", "ultrafast", "--sizes", "32x24", "--warm", "2", "--repeats", "1", "--downscale", "4"],
@@ -101,5 +110,33 @@ def test_benchmark_runs(name: str, python, tmp_path) -> None:
         found = document["results"][0]
         assert found["cases"] == 40 and found["drawn"] and 10 < found["resealed"] < 35 and not found["failures"]
         assert found["peak_mib"] < 256 and len(found["outcomes"]) > 3
+    if name == "context_weights":
+        assert [row["sets"] for row in document["results"]] == ["3", "4", "5, 6"]
+        # Sets for all captures cost a few per cent on one small file; its own are found in a few steps.
+        assert all(-15 < row["change_percent"] < 3 for row in document["results"])
+        assert all(row["change_percent"] < -1 for row in document["results"][1:])
+        sets = eval(f"[{done.stdout[done.stdout.index('    WeightSet(') :]}]", vars(context_weights))
+        assert len(sets) == 4 and [one.previous for one in sets] == [False, False, True, True]
+        assert sets != list(SETS[context_weights.FIRST_WRITTEN :])
     if name == "render":
         assert [(row["width"], row["height"]) for row in document["results"][0]["rows"]] == [(32, 24)]
+
+
+def test_weights_are_fitted_to_the_contexts_of_the_coder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the shipped weights, magnitudes and signs are counted in the tables and classes that the coder has."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    fitting = importlib.import_module("context_weights")
+    found = set()
+    for grid in fitting.grids_of(ROOT / "tests" / "data" / "golden_v4.tvvc"):
+        choice = choose_tables.choose(grid.residual, contexts.lattice(grid.live), grid.known, "context")
+        magnitudes, signs = np.zeros((18, 17), np.int64), np.zeros((8, 2), np.int64)
+        for part in choice.passes:
+            np.add.at(magnitudes, (part.tables, np.abs(part.values)), 1)
+            right = (part.values < 0) == part.flipped
+            np.add.at(signs, (part.classes, right.astype(int)), part.values != 0)
+        weights = SETS[choice.weights]
+        symbols = fitting.symbols_of(grid, weights.stated)
+        assert np.array_equal(fitting.histogram(symbols, fitting.rows_of(weights)), magnitudes)
+        assert np.array_equal(symbols.signs, signs)
+        found.add((weights.previous, weights.reference))
+    assert len(found) == 3

@@ -84,6 +84,7 @@ def watched(driver: Path) -> dict[str, str]:
     return {"TVVC_CUDA_RACES": "1", "TVVC_CUDA_FOLDER": str(folder)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["forwards", "backwards", "watched"])
 def test_kernels_on_cuda_without_a_card(how: str, driver: Path, python, root: Path) -> None:
     files = {"forwards": QUICK, "backwards": SHORT, "watched": WATCHED}[how]
@@ -103,6 +104,7 @@ def test_threads_that_meet_are_seen(driver: Path, python, root: Path, tmp_path: 
     assert re.search(r"count_\w+: thread 1 depends on the order of threads", done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_kernels_stay_in_registers(driver: Path) -> None:
     """A card's compiler takes all of them, and none needs memory for what should be in registers."""
     assembler, modules = shutil.which("ptxas"), sorted(driver.glob("*.ptx"))

@@ -77,7 +77,7 @@ def test_the_fit_improves_the_picture(encoded) -> None:
 
 
 def test_resuming_gives_the_file_that_an_unbroken_encode_gives(encoded, capture: Path, tmp_path: Path) -> None:
-    whole, statistics, _ = encoded
+    whole, _statistics, _ = encoded
     path = tmp_path / "b.tvvc"
     some = tv.encode(tv.open_capture(capture), TINY, path)
     next(some)
@@ -143,7 +143,7 @@ def test_damaged_mlps_are_named_by_the_groups_that_share_them(intra: Path, tmp_p
     path.write_bytes(data)
     with tv.open(path) as stream:
         assert len(stream.symbols(2).symbols) == 3
-        with pytest.raises(CorruptStream, match="group 0 .*group 2 shares its MLPs"):
+        with pytest.raises(CorruptStream, match=r"group 0 .*group 2 shares its MLPs"):
             stream[2]
 
 

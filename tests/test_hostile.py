@@ -137,9 +137,8 @@ def test_files_without_frames_or_cameras_are_refused_in_one_line(tmp_path: Path,
         expect_error(capfd, ["view", path, *cpu], 4, reason)
         decode = ["decode", path, "-o", tmp_path / "d", *cpu]
         expect_error(capfd, decode, 4 if path == empty else 2, reason)
-    with tv.open(empty) as stream:
-        with pytest.raises(IndexError):
-            stream.seek(0.0)
+    with tv.open(empty) as stream, pytest.raises(IndexError):
+        stream.seek(0.0)
     assert run(["info", str(empty)]) == run(["info", str(alone)]) == 0
     # Without cameras of its own a file is rendered from those of a path.
     pose = {"transform_matrix": np.eye(4).tolist(), "fl_x": 8.0, "w": 8, "h": 8}

@@ -146,7 +146,7 @@ def test_the_order_of_escapes(order: int, fits: bool, monkeypatch: Patch) -> Non
     if fits:
         np.testing.assert_array_equal(entropy.decode_grid(payload, SHAPE, live), now)
         return
-    with pytest.raises(CorruptStream, match="expected an Exp-Golomb order in 0..15"):
+    with pytest.raises(CorruptStream, match=r"expected an Exp-Golomb order in 0..15"):
         entropy.decode_grid(payload, SHAPE, live)
 
 

@@ -57,6 +57,7 @@ QUICK = [name for name in FILES if name not in ENCODES]
 NO_ENCODES = ("-k", "not resuming and not without_motion and not brings and not damaged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "cpu"])
 def test_kernels_on(backend: str, python, root: Path) -> None:
     if backend not in present_backends():

@@ -30,9 +30,12 @@ FILES = (
     "README.md",
     "LICENSE",
     "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
     "constraints.txt",
     "mkdocs.yml",
     "ruff.toml",
+    ".pre-commit-config.yaml",
 )
 
 needs_setuptools = pytest.mark.skipif(
@@ -72,7 +75,12 @@ def _build(source: Path, call: str, output: Path) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     code = f"import sys; from setuptools import build_meta; print(build_meta.{call})"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(output)], cwd=source, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, str(output)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return output / done.stdout.strip().splitlines()[-1]
@@ -85,7 +93,12 @@ def _import_in_child(cwd: Path, *places: Path) -> list[Path]:
     dependencies = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     arguments = [json.dumps([[str(place) for place in places], dependencies]), json.dumps([*KERNELS])]
     done = subprocess.run(
-        [sys.executable, "-S", "-c", CHILD, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+        [sys.executable, "-S", "-c", CHILD, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     package, kernels, version = done.stdout.splitlines()
@@ -121,7 +134,7 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if importlib.util.find_spec("pip") is None:
         return _build(source, "build_wheel(sys.argv[1])", output)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(output), "."]
-    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     (path,) = output.glob("*.whl")
     return path
@@ -189,7 +202,13 @@ def test_sdist_builds_the_same_wheel(source: Path, wheel: Path, tmp_path: Path) 
     )
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *some]
     done = subprocess.run(
-        command, cwd=unpacked, capture_output=True, text=True, timeout=300, env=child_environment(PYTHONPATH="")
+        command,
+        cwd=unpacked,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=child_environment(PYTHONPATH=""),
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
     again = _build(unpacked, "build_wheel(sys.argv[1])", tmp_path / "again")

@@ -11,7 +11,7 @@ from places import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from planted_faults import TABLE, files_of, planted, read_faults  # noqa: E402
+from planted_faults import TABLE, files_of, planted, read_faults
 
 
 def test_the_table_names_files_and_tests_that_there_are() -> None:

@@ -81,6 +81,7 @@ def found(folder: Path) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in figures_of(capture, folder, SEEDS).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "cpu", reason="the figures are of the CPU")
 @pytest.mark.parametrize("name", MEASURED)
 def test_figures_are_as_they_were(found: dict[str, float], name: str) -> None:

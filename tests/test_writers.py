@@ -54,7 +54,7 @@ def test_a_file_that_another_process_writes_is_left_alone(elsewhere, path: Path)
         lambda: StreamWriter.create(path, streams.header(), overwrite=True),
         lambda: StreamWriter.create(path, streams.header()),
     ):
-        with pytest.raises(ConfigError, match="another process is writing|expected no such file"):
+        with pytest.raises(ConfigError, match=r"another process is writing|expected no such file"):
             attempt()
     assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
     with StreamReader(path) as reader:

@@ -10,6 +10,7 @@ from typing import Any
 
 from taichi_vvc.bitstream import chunks, syntax, versions
 from taichi_vvc.bitstream.chunks import FrameEntry, GroupEntry
+from taichi_vvc.bitstream.elements import Structure
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
 from taichi_vvc.errors import CorruptStream, StreamError, TruncatedStream
 
@@ -68,7 +69,7 @@ class StreamReader:
         self._owners: dict[int, int] = {}
         self._owner = GroupHeader(-1, 0, (), (), b"")
 
-    def _read(self, entry: FrameEntry | GroupEntry, kind: bytes, structure: syntax.Structure, what: str) -> Any:
+    def _read(self, entry: FrameEntry | GroupEntry, kind: bytes, structure: Structure, what: str) -> Any:
         chunk = chunks.peek(self._file, entry.offset, self.size)
         place = f"{self.path}: {what}"
         if chunk is None or chunk.type != kind or chunk.end - chunk.offset != entry.size:

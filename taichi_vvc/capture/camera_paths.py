@@ -6,6 +6,7 @@ The file format (``cameras.json``) is described in docs/capture.md: ``{"cameras"
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         lenses.append([lens["fx"] * scale, lens["fy"] * scale, lens["cx"] * scale + shift, lens["cy"] * scale])
         lenses[-1] += [lens.get(name, 0.0) for name in ("k1", "k2", "p1", "p2")]
     closed = bool(document.get("closed", False))
-    if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if any(b <= a for a, b in itertools.pairwise(times)):
         raise DataError(f'{path}: expected every "time" to be larger than the one before, found {short(times)}')
     knots = np.array(times)
     rotations = [rotation for rotation, _ in poses]

@@ -297,8 +297,10 @@ def _about_rays(cameras: Sequence[Camera]) -> list[str]:
     rest = [name for name in without if name != worst]
     others = f" (and some of {_some(rest)})" if rest else ""
     return [
-        f"{share} of camera {worst}'s pixels have no ray{others}: its distortion (k1, k2, p1, p2) folds back inside the"
-        " picture; they take part in nothing; check the calibration, or crop the pictures"
+        (
+            f"{share} of camera {worst}'s pixels have no ray{others}: its distortion (k1, k2, p1, p2) folds back inside"
+            " the picture; they take part in nothing; check the calibration, or crop the pictures"
+        )
     ]
 
 

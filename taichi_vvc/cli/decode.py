@@ -73,7 +73,8 @@ def command(
         raise click.UsageError("expected -o DIR, -o OUT.mp4 or -o OUT.png (or --verify)")
 
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.field.render import Workspace, render_rgb8
+    from taichi_vvc.field.render import render_rgb8
+    from taichi_vvc.field.workspace import Workspace
 
     with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)

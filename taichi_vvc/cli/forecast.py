@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
 from taichi_vvc.cli.progress import say
 from taichi_vvc.field.grids import Field
-from taichi_vvc.field.render import Workspace, render_rgb8
+from taichi_vvc.field.render import render_rgb8
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.types import Camera
 from taichi_vvc.words import counted, duration
 
@@ -54,7 +56,7 @@ def decodes(shown: Sequence[int], kept: int) -> int:
     different = len(set(shown))
     if different <= kept:
         return different
-    return 1 + sum(a != b for a, b in zip(shown, shown[1:], strict=False))
+    return 1 + sum(a != b for a, b in itertools.pairwise(shown))
 
 
 def forecast(pictures: int, size: tuple[int, int], seconds: float, occupied: float) -> list[str]:

@@ -105,10 +105,14 @@ def as_text(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"capture     {found['path']}, layout {found['layout']}",
-            f"frames      {found['frames']} at {found['fps']:g} fps, {found['duration']:.2f} s,"
-            f" first number {found['first_frame']}",
-            f"cameras     {train} training, {len(held_out)} held out{f' ({shown})' if held_out else ''},"
-            f" {', '.join(sizes)}{', moving' if found['moving'] else ''}",
+            (
+                f"frames      {found['frames']} at {found['fps']:g} fps, {found['duration']:.2f} s,"
+                f" first number {found['first_frame']}"
+            ),
+            (
+                f"cameras     {train} training, {len(held_out)} held out{f' ({shown})' if held_out else ''},"
+                f" {', '.join(sizes)}{', moving' if found['moving'] else ''}"
+            ),
             f"names       {', '.join(names[:24])}{f' and {len(names) - 24} more' if len(names) > 24 else ''}",
             f"lens        {f'{distorted} with distortion' if distorted else 'no distortion'}",
             f"distance    {distances[0]:.3g} to {distances[-1]:.3g} from the centre of the bounds",

@@ -169,7 +169,7 @@ class FrameRange(click.ParamType):
         match = re.fullmatch(r"\s*(\d{1,9})?\s*(:)?\s*(\d{1,9})?\s*(?::\s*(\d{1,9})\s*)?", value, re.ASCII)
         first, colon, last, every = match.groups() if match else (None, None, None, None)
         step = int(every) if every is not None else None
-        wrong = first is None and last is None and step is None or colon is None and (last or every) is not None
+        wrong = (first is None and last is None and step is None) or (colon is None and (last or every) is not None)
         if wrong or step == 0 or (step is not None and not self.strides):
             forms = "A:B, A:, :B, N or A:B:S" if self.strides else "A:B, A:, :B or N"
             rule = ", S from 1" if self.strides else ""

@@ -52,7 +52,7 @@ class OutputName(click.ParamType):
 
     name = "output"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:  # noqa: RET503
         """Parses the option's text; a usage error says what was expected."""
         if isinstance(value, Output):
             return value

@@ -130,7 +130,8 @@ def render_path(
     """What the command does, for other commands; the parameters are its options."""
     from taichi_vvc.cli.forecast import say_forecast
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.field.render import Workspace, render, render_rgb8
+    from taichi_vvc.field.render import render, render_rgb8
+    from taichi_vvc.field.workspace import Workspace
     from taichi_vvc.media.video import video_size
 
     _check_look(output, look)

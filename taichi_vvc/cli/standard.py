@@ -60,12 +60,12 @@ def prepare() -> None:
     _fill_gaps()
     if sys.stdout is None:
         # As the original one as well: libraries compare the two to find out whether they run in a notebook.
-        sys.stdout = sys.__stdout__ = open(  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = open(  # type: ignore[misc] # noqa: SIM115 - lasts as long as the process
             1, "w", encoding="utf-8", closefd=False
-        )  # noqa: SIM115 - lasts as long as the process
+        )
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stderr = _Deaf(sys.stderr)  # type: ignore[assignment]
+    sys.stderr = _Deaf(sys.stderr)
     try:
         signal.signal(signal.SIGTERM, _terminate)
     except ValueError:

@@ -1,7 +1,8 @@
 """The weight sets that are shipped: how known magnitudes add up to a context, and the tables that go with each set.
 
 Data only. Normative text: ``docs/bitstream.md``, section "Contexts". Sets are never changed once files use them; a
-stream names the one that each of its grids is coded with.
+stream names the one that each of its grids is coded with. ``benchmarks/context_weights.py`` fits such sets;
+``docs/notes/context-weights.md`` says how these were made.
 """
 
 from __future__ import annotations

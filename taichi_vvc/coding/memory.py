@@ -59,7 +59,7 @@ def _group_limits(root: Path = Path("/sys/fs/cgroup"), member: Path = Path("/pro
     try:
         places = [line.split(":", 2) for line in member.read_text().splitlines()]
         for _, controllers, path in places:
-            if controllers not in ("",) and "memory" not in controllers.split(","):
+            if controllers != "" and "memory" not in controllers.split(","):
                 continue
             base, name = (root, "memory.max") if not controllers else (root / "memory", "memory.limit_in_bytes")
             folder = base / path.strip("/")

@@ -22,7 +22,8 @@ from taichi_vvc.encoder.rate_control import SHORT_GROUP, Outcome, Target, target
 from taichi_vvc.encoder.resume import Position
 from taichi_vvc.encoder.trusted_views import views_of
 from taichi_vvc.field.grids import Field
-from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.field.render import render
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import pixels_with_rays
 from taichi_vvc.media.metrics import composite, finite_mean, psnr
 from taichi_vvc.types import SymbolFrame, View

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,22 @@ class Buffer:
     """A flat device array that a larger one takes the place of when it has to.
 
     Attributes:
+        runtime: where it lives.
         dtype: of its elements.
         spare: whether it gets a third on top, since the number of samples changes from batch to batch.
         array: the array, None before the first :meth:`get`.
         size: its elements.
-        runtime: where it lives.
     """
 
-    dtype: Any = np.float32
+    runtime: Runtime
+    dtype: Any
     spare: bool = True
     array: Any = None
     size: int = -1
-    runtime: Runtime | None = None
 
     def get(self, count: int) -> Any:
         """The array with at least ``count`` elements; contents survive only while it suffices."""
         if self.size < count:
-            assert self.runtime is not None, "a buffer gets its runtime from its workspace"
             self.size = count + (count // 3 + 64 if self.spare else 0)
             self.array = None
             self.runtime.sync()
@@ -39,76 +38,68 @@ class Buffer:
         return self.array
 
 
-def _floats(spare: bool = True) -> Any:
-    return field(default_factory=lambda: Buffer(np.float32, spare), init=False, repr=False)
-
-
-def _integers(spare: bool = True) -> Any:
-    return field(default_factory=lambda: Buffer(np.int32, spare), init=False, repr=False)
-
-
-@dataclass
 class Workspace:
     """Device arrays of a batch of rays and its samples, allocated and grown when needed.
 
     On the CPU the rows of what passes the MLPs lie in blocks of sixteen, see ``kernels/mlp_cpu.py``.
     """
 
-    runtime: Runtime
-    # Of a batch's rays.
-    pixels: Buffer = _integers()  # (rays,) of all cameras, camera after camera
-    rays: Buffer = _floats()  # rows of ``kernels/columns.py``
-    targets: Buffer = _floats()  # (rays, 4), see ``targets_of_pixels``
-    background: Buffer = _floats()  # (rays, 3)
-    directions: Buffer = _floats()  # (rays, direction features)
-    # Of their march.
-    counts: Buffer = _integers()  # (rays,) samples
-    partial: Buffer = _integers()  # sums of these
-    starts: Buffer = _integers()  # (rays + 1,) first sample of each
-    distances: Buffer = _floats()  # of samples before they are packed
-    samples: Buffer = _floats()  # (samples, 4) x, y, z and distance along the ray, cells
-    sample_ray: Buffer = _integers()  # (samples,)
-    # Of the samples' densities.
-    coefficients: Buffer = _floats()  # (samples, channels)
-    basis: Buffer = _floats()  # (samples, channels)
-    features: Buffer = _floats()  # (samples, channels), their product
-    feature_rows: Buffer = _floats()  # the same one by one, on the CPU
-    hidden: Buffer = _floats()  # (samples, hidden units), on a GPU
-    projection: Buffer = _floats()  # (samples, 1 + appearance) raw density, appearance
-    packed_projection: Any = None  # weights of the MLP, on the CPU
-    # Of compositing.
-    weights: Buffer = _floats()  # (samples,)
-    transmittance: Buffer = _floats()  # (rays,)
-    depth: Buffer = _floats()  # (rays,) sum of weight times distance, cells
-    colour: Buffer = _floats()  # (rays, 3)
-    errors: Buffer = _floats()  # (rays,) squared
-    # Of the selected samples' colours.
-    selected: Buffer = _integers()  # (selected,) samples
-    counter: Buffer = _integers()  # (1,)
-    colour_inputs: Buffer = _floats()  # (selected, inputs)
-    colour_hidden: Buffer = _floats()  # (selected, hidden units), on a GPU
-    colour_outputs: Buffer = _floats()  # (selected, 3)
-    packed_colour: Any = None  # weights of the MLP, on the CPU
-    rgb: Buffer = _floats()  # (samples, 3)
-    # Gradients of those, and what is needed for them.
-    d_rgb: Buffer = _floats()
-    d_projection: Buffer = _floats()
-    d_colour_outputs: Buffer = _floats()
-    d_colour_inputs: Buffer = _floats()
-    d_features: Buffer = _floats()
-    d_hidden: Buffer = _floats()  # of either MLP
-    d_packed: Buffer = _floats()  # of packed weights, spread over tasks and lanes
-    largest: Buffer = _floats()  # (samples,) magnitude in its row of d_projection
-    kept_features: Buffer = _floats()  # (kept, channels) of the samples with a gradient that counts
-    kept_d_projection: Buffer = _floats()  # (kept, 1 + appearance)
-    # Of a picture. Whole arrays are what comes back from a GPU.
-    picture_colour: Buffer = _floats(spare=False)  # (pixels, 3)
-    picture_depth: Buffer = _floats(spare=False)  # (pixels,) world units
-    picture_opacity: Buffer = _floats(spare=False)  # (pixels,)
-    picture_packed: Buffer = _integers(spare=False)  # colours as bytes, four to an element
+    def __init__(self, runtime: Runtime) -> None:
+        def floats() -> Buffer:
+            return Buffer(runtime, np.float32)
 
-    def __post_init__(self) -> None:
-        for entry in fields(self):
-            buffer = getattr(self, entry.name)
-            if isinstance(buffer, Buffer):
-                buffer.runtime = self.runtime
+        def integers() -> Buffer:
+            return Buffer(runtime, np.int32)
+
+        self.runtime = runtime
+        # Of a batch's rays.
+        self.pixels = integers()  # (rays,) of all cameras, camera after camera
+        self.rays = floats()  # rows of ``kernels/columns.py``
+        self.targets = floats()  # (rays, 4), see ``targets_of_pixels``
+        self.background = floats()  # (rays, 3)
+        self.directions = floats()  # (rays, direction features)
+        # Of their march.
+        self.counts = integers()  # (rays,) samples
+        self.partial = integers()  # sums of these
+        self.starts = integers()  # (rays + 1,) first sample of each
+        self.distances = floats()  # of samples before they are packed
+        self.samples = floats()  # (samples, 4) x, y, z and distance along the ray, cells
+        self.sample_ray = integers()  # (samples,)
+        # Of the samples' densities.
+        self.coefficients = floats()  # (samples, channels)
+        self.basis = floats()  # (samples, channels)
+        self.features = floats()  # (samples, channels), their product
+        self.feature_rows = floats()  # the same one by one, on the CPU
+        self.hidden = floats()  # (samples, hidden units), on a GPU
+        self.projection = floats()  # (samples, 1 + appearance) raw density, appearance
+        self.packed_projection: Any = None  # weights of the MLP, on the CPU
+        # Of compositing.
+        self.weights = floats()  # (samples,)
+        self.transmittance = floats()  # (rays,)
+        self.depth = floats()  # (rays,) sum of weight times distance, cells
+        self.colour = floats()  # (rays, 3)
+        self.errors = floats()  # (rays,) squared
+        # Of the selected samples' colours.
+        self.selected = integers()  # (selected,) samples
+        self.counter = integers()  # (1,)
+        self.colour_inputs = floats()  # (selected, inputs)
+        self.colour_hidden = floats()  # (selected, hidden units), on a GPU
+        self.colour_outputs = floats()  # (selected, 3)
+        self.packed_colour: Any = None  # weights of the MLP, on the CPU
+        self.rgb = floats()  # (samples, 3)
+        # Gradients of those, and what is needed for them.
+        self.d_rgb = floats()
+        self.d_projection = floats()
+        self.d_colour_outputs = floats()
+        self.d_colour_inputs = floats()
+        self.d_features = floats()
+        self.d_hidden = floats()  # of either MLP
+        self.d_packed = floats()  # of packed weights, spread over tasks and lanes
+        self.largest = floats()  # (samples,) magnitude in its row of d_projection
+        self.kept_features = floats()  # (kept, channels) of the samples with a gradient that counts
+        self.kept_d_projection = floats()  # (kept, 1 + appearance)
+        # Of a picture. Whole arrays are what comes back from a GPU.
+        self.picture_colour = Buffer(runtime, np.float32, spare=False)  # (pixels, 3)
+        self.picture_depth = Buffer(runtime, np.float32, spare=False)  # (pixels,) world units
+        self.picture_opacity = Buffer(runtime, np.float32, spare=False)  # (pixels,)
+        self.picture_packed = Buffer(runtime, np.int32, spare=False)  # colours as bytes, four to an element

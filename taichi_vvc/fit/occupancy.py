@@ -8,7 +8,8 @@ import numpy as np
 
 from taichi_vvc.capture.hull import visual_hull
 from taichi_vvc.field.grids import Field, occupy
-from taichi_vvc.field.render import CameraTable, Workspace, camera_table, make_rays, measure_opacity
+from taichi_vvc.field.render import CameraTable, camera_table, make_rays, measure_opacity
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.training_rays import FrameProblem, crossing_pixels
 from taichi_vvc.geometry.projection import dilate
 from taichi_vvc.kernels import march

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.field.render import DEPTH_LIMIT, CameraTable, Workspace, camera_table, make_rays
+from taichi_vvc.field.render import DEPTH_LIMIT, CameraTable, camera_table, make_rays
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.kernels import march
 from taichi_vvc.types import Camera, FieldLayout, View
 

@@ -17,7 +17,7 @@ from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.grids import Field, field_of_symbols, flat_values, make_field
 from taichi_vvc.field.mlp import flatten
-from taichi_vvc.field.render import Workspace
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.occupancy import first_mask
 from taichi_vvc.fit.optimize import FitResult, Reference, fit_frame
 from taichi_vvc.fit.training_rays import make_problem

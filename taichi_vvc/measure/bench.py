@@ -26,7 +26,8 @@ from taichi_vvc.decode import open as open_stream
 from taichi_vvc.encode import encode, settle_background
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.field.grids import Field
-from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.field.render import render
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.measure import baselines, curves
 from taichi_vvc.measure.baseline_fits import independent_frames, transformed_frames
 from taichi_vvc.measure.evaluate import Figures, means

@@ -76,6 +76,7 @@ def _child(arguments: list[str], timeout: float) -> dict[str, Any]:
             errors="replace",
             timeout=timeout,
             env=environment,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return {"works": False, "seconds": timeout, "message": f"gave no answer within {timeout:.0f} s"}

@@ -18,7 +18,8 @@ from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
 from taichi_vvc.decode import Stream
 from taichi_vvc.decode import open as open_stream
 from taichi_vvc.errors import ConfigError, DataError, OtherCameras, TruncatedStream
-from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.field.render import render
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import pixels_with_rays, seen_subject
 from taichi_vvc.media.metrics import SSIM_WINDOW, composite, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
 from taichi_vvc.runtime import start

@@ -19,7 +19,8 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.capture.packaged import side_by_side
 from taichi_vvc.decode import open as open_stream
 from taichi_vvc.errors import DataError
-from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.field.render import render
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.measure.evaluate import Figures, coded_part, means
 from taichi_vvc.media import charts
 from taichi_vvc.media.metrics import composite

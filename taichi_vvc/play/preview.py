@@ -8,9 +8,10 @@ import warnings
 from pathlib import Path
 
 from taichi_vvc.capture.packaged import side_by_side
-from taichi_vvc.encode import Glimpse
+from taichi_vvc.encoder.progress import Glimpse
 from taichi_vvc.errors import DataError, PreviewStopped
-from taichi_vvc.field.render import Workspace, render
+from taichi_vvc.field.render import render
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.media.metrics import composite
 from taichi_vvc.media.video import write_png
 

@@ -24,7 +24,7 @@ from taichi_vvc.capture.camera_paths import path_document, up_direction
 from taichi_vvc.decode import Stream
 from taichi_vvc.errors import ConfigError, DataError, TvvcError
 from taichi_vvc.field.grids import Field, field_of_symbols
-from taichi_vvc.field.render import Workspace
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.media import charts
 from taichi_vvc.play.guard import Check, guarded, number, one_of
 from taichi_vvc.play.markers import Markers, angle_of_view

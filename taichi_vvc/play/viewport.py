@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.field.grids import Field
-from taichi_vvc.field.render import Image, Workspace, finished, finished_rgb8, render_parts
+from taichi_vvc.field.render import Image, finished, finished_rgb8, render_parts
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.types import Camera
 
 SHOWN = ("colour", "depth", "opacity")

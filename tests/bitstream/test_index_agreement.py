@@ -156,7 +156,7 @@ def test_a_group_is_the_one_that_the_index_says(path: Path, number: int, changes
         {"said": altered(1, type="inter")},
         {"said": altered(5, number=4)},
     ],
-    ids=lambda changes: " ".join(changes),
+    ids=" ".join,
 )
 def test_an_index_that_is_wrong_is_no_index(path: Path, changes: dict) -> None:
     """The chunks themselves then say what there is; a wrong size of a chunk in the middle is told when it is read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def pieces(path: Path, data: bytes) -> list[bytes]:
         bounds = sorted({reader.header_bytes, *(e.offset for e in (*reader.groups, *reader.frames))})
         bounds.append(reader.frames[-1].offset + reader.frames[-1].size)
     edges = [0, *bounds, len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("with_index", [True, False])

@@ -195,7 +195,7 @@ def test_wrong_requests() -> None:
     for kind, count, size in (("circle", 5, (8, 8)), ("orbit", 0, (8, 8)), ("orbit", 5, (0, 8))):
         with pytest.raises(ConfigError):
             camera_path(kind, RIG, captures.BOUNDS, count, size)
-    with pytest.raises(DataError, match="cameras.json"):
+    with pytest.raises(DataError, match=r"cameras.json"):
         camera_path("orbit", [], captures.BOUNDS, 5, (8, 8))
 
 

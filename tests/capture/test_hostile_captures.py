@@ -76,7 +76,7 @@ def _anipose(folder: Path, rig: list) -> None:
 
 def _actorshq(folder: Path, rig: list) -> None:
     write_actorshq(folder, rig)
-    write_boxes(folder / "aabbs.csv", {n: ((-1.5,) * 3, (1.5,) * 3) for n in range(FIRST, FIRST + layouts.FRAMES)})
+    write_boxes(folder / "aabbs.csv", dict.fromkeys(range(FIRST, FIRST + layouts.FRAMES), ((-1.5,) * 3, (1.5,) * 3)))
 
 
 def _colmap(folder: Path, rig: list) -> None:

@@ -140,7 +140,7 @@ def test_names_in_annotations_and_models(tmp_path: Path) -> None:
     for name in ("y" * 5000, "a\0b", "", ".", "/x"):
         annotations["ims"][1]["ims"][0] = name
         np.save(tmp_path / "zju/annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
-        with pytest.raises(DataError, match="images are missing|below its folder"):
+        with pytest.raises(DataError, match=r"images are missing|below its folder"):
             layouts.opened(tmp_path / "zju")
     write_model(tmp_path / "scene/sparse/0", rig, ["z" * 5000, f"sub/{'z' * 5000}"], "PINHOLE", "bin")
     layouts.save(tmp_path / "scene/images/cam00.png", layouts.pictures(rig[0], 1)[0])
@@ -238,7 +238,7 @@ def test_data_sets_that_were_never_written(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "0012_01.smc", "r+") as file:
         del file["Camera_5mp/1/color/0"]
         file.create_dataset("Camera_5mp/1/color/0", (1 << 40,), "u1", chunks=True)
-    with pytest.raises(DataError, match="color/0 with .* values, more than"):
+    with pytest.raises(DataError, match=r"color/0 with .* values, more than"):
         layouts.opened(tmp_path)
 
 
@@ -260,7 +260,7 @@ def itself() -> list:
 @pytest.mark.parametrize("value", [bomb(25), bomb(7), {"cams": bomb(20), "ims": [1]}, itself(), 1 << 300])
 def test_a_pickle_that_means_more_than_it_says(tmp_path: Path, value: Any, protocol: int) -> None:
     write_object(tmp_path / "annots.npy", value, protocol)
-    with pytest.raises(DataError, match="more than 4194304 values|nested too deeply|more than 64 bits"):
+    with pytest.raises(DataError, match=r"more than 4194304 values|nested too deeply|more than 64 bits"):
         safepickle.load_npy_object(tmp_path / "annots.npy")
 
 
@@ -343,7 +343,7 @@ def test_damaged_pictures_get_one_line(kind: str, capfd: pytest.CaptureFixture) 
     Image.fromarray(rng.integers(0, 256, (9, 11, 3), np.uint8)).save(file, kind)
     whole = file.getvalue()
     refused = 0
-    for at in range(0, min(len(whole), 120)):
+    for at in range(min(len(whole), 120)):
         for value in (0, 255):
             data = whole[:at] + bytes([value]) + whole[at + 1 :]
             try:

@@ -195,7 +195,7 @@ def test_ordinary_captures_are_told_nothing(tmp_path: Path) -> None:
 
 def test_what_cannot_be_seen_is_not_carved(tmp_path: Path) -> None:
     sequence = open_capture(folded_capture(tmp_path, None))
-    views = [view for view in sequence.frame(0).views]
+    views = list(sequence.frame(0).views)
     empty = replace(views[0], image=np.zeros_like(views[0].image))
     cells = (24, 24, 24)
     carved = ~visual_hull([empty], captures.BOUNDS, cells)

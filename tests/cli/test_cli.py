@@ -274,8 +274,8 @@ def test_names_of_cameras_become_safe_and_distinct_file_names() -> None:
 
 
 def test_a_path_takes_as_long_as_the_frames_do() -> None:
-    assert timeline(range(0, 100), Fraction(25), Fraction(25)) == list(range(100))
-    assert timeline(range(0, 200), Fraction(25), Fraction(50))[:5] == [0, 0, 1, 1, 2]
+    assert timeline(range(100), Fraction(25), Fraction(25)) == list(range(100))
+    assert timeline(range(200), Fraction(25), Fraction(50))[:5] == [0, 0, 1, 1, 2]
     assert timeline(range(2, 5), Fraction(25), Fraction(25)) == [2, 3, 4]
     assert timeline(range(2, 5), Fraction(25), Fraction(25), 0.2) == [2, 3, 4, 2, 3]
     assert timeline(range(2, 5), Fraction(25), Fraction(1)) == [2]

@@ -170,6 +170,7 @@ def test_a_file_that_cannot_grow_keeps_its_whole_frames(tmp_path) -> None:
         text=True,
         timeout=120,
         env=child_environment() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
     )
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"taichi_vvc.errors.DataError: {path}: cannot write: ") and "holds 1 whole frame;" in last
@@ -234,6 +235,7 @@ def test_ctrl_c_leaves_a_playable_file(long_capture, tmp_path, capfd) -> None:
     assert len(list((tmp_path / "d" / "cam00").iterdir())) == info["frames"]
 
 
+@pytest.mark.slow
 def test_a_killed_encode_can_be_resumed(long_capture, tmp_path, capfd) -> None:
     file = tmp_path / "a.tvvc"
     process = start_encode(long_capture, file, ["--csv", str(tmp_path / "a.csv")])

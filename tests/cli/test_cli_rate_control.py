@@ -82,6 +82,7 @@ def settings_of(path: Path) -> dict:
         return json.loads(stream.header.record.settings)
 
 
+@pytest.mark.slow
 def test_a_bitrate_counts_every_byte_of_the_file(steered, wanted, capture) -> None:
     fps = float(tv.open_capture(capture).fps)
     assert steered[0].stat().st_size / 125 * fps / FRAMES == pytest.approx(wanted, rel=0.05)
@@ -119,6 +120,7 @@ def test_resuming_with_another_bitrate_is_refused(steered, capture, wanted) -> N
     assert steered[0].read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_psnr_is_the_one_that_eval_measures(plain, capture, tmp_path, capfd) -> None:
     goal = evaluate(plain, capture)["psnr"]
     path = tmp_path / "c.tvvc"

@@ -48,6 +48,7 @@ def child(status: int, *arguments: object, code: str = CHILD, **environment: str
         text=True,
         encoding="utf-8",
         timeout=300,
+        check=False,
     )
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr

@@ -99,7 +99,7 @@ def test_the_function_sees_what_the_decoder_knows_and_cannot_change_it() -> None
     ("answer", "found"),
     [
         (lambda n: np.zeros(n + 1, np.int64), "shape"),
-        (lambda n: np.zeros(n), "float64"),
+        (np.zeros, "float64"),
         (lambda n: np.full(n, 3), "found 3..3"),
         (lambda n: np.full(n, -1), "found -1..-1"),
     ],

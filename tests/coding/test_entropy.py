@@ -89,8 +89,10 @@ def test_nothing_costs_next_to_nothing() -> None:
 # The symbols of ``pinned_symbols``, by the Laplace model and by each of the weight sets.
 PINNED: list[str] = [
     "01c35c17f0355555b6f18d3562888b41be437e050ae6eac72b9562a3401ff6dd1bb6d2cf83",
-    "00075716f0a4fb9d0552061d2489ef7e90c059e35b0235296ba6ee3d37f6c372cb6876955a2bd2c0f568caf46d4d0d07"
-    "dc138f2e79e9c2d5b84b4fcd5e",
+    (
+        "00075716f0a4fb9d0552061d2489ef7e90c059e35b0235296ba6ee3d37f6c372cb6876955a2bd2c0f568caf46d4d0d07"
+        "dc138f2e79e9c2d5b84b4fcd5e"
+    ),
     "10075716f0d9d17004379d628124ba5951136bf2b37b325b1c1d1aad49e3d40a5ae7b2f543a6ce1d075e87384a",
     "20015716f08f6a5df5cfad2d0126c7291f8223dd8cf764a233e10cde60d445e7b8c912195d21e80748",
     "30035716f0b675ed7cc7edd647023d044f13377e220f30e340e118fdb2f10d200f4829014736174753",
@@ -164,7 +166,7 @@ def test_wrong_arguments_are_refused() -> None:
     now, live, before = streams.residual(SHAPE, 0)
     with pytest.raises(ConfigError, match="huffman"):
         entropy.encode_grid(now, live, known_of(before), model="huffman")
-    with pytest.raises(ValueError, match="shape|live set"):
+    with pytest.raises(ValueError, match=r"shape|live set"):
         entropy.encode_grid(now[1:], live, known_of(before))
     with pytest.raises(ValueError, match="previous"):
         entropy.encode_grid(now, live, entropy.Known(before[1:], before))

@@ -182,7 +182,7 @@ def test_numbers_that_run_away_are_refused(sign: int) -> None:
 def test_a_camera_that_jumps_out_of_sight_is_told() -> None:
     camera = ring_cameras(1, 64, 0)[0]
     far = replace(camera, position=camera.position + [1e7, 0, 0])
-    with pytest.raises(ConfigError, match="camera cam00: .*jumps too far"):
+    with pytest.raises(ConfigError, match=r"camera cam00: .*jumps too far"):
         coded(header_for([camera]), [[camera], [far]], {0})
 
 

@@ -60,7 +60,7 @@ def test_tables_are_positive_and_sum_to_2_to_the_24(change: tuple[int, int]) -> 
     zero[0, 0] += zero[0, place]
     zero[0, place] = 0 if place else zero[0, place]
     for broken in (wrong, zero) if place else (wrong,):
-        with pytest.raises(AssertionError, match="positive and sum to 2.24"):
+        with pytest.raises(AssertionError, match=r"positive and sum to 2.24"):
             entropy.exact_models(broken)
 
 
@@ -109,15 +109,15 @@ def test_groups_of_another_layout() -> None:
 
 
 def test_arrays_that_no_backend_can_address() -> None:
-    with pytest.raises(BackendError, match="arrays under 2 GiB, found one of 2.0 GiB"):
+    with pytest.raises(BackendError, match=r"arrays under 2 GiB, found one of 2.0 GiB"):
         runtime().empty((1 << 29) + 1)
-    with pytest.raises(BackendError, match="arrays under 2 GiB, found one of 8.0 GiB"):
+    with pytest.raises(BackendError, match=r"arrays under 2 GiB, found one of 8.0 GiB"):
         runtime().zeros(1 << 31, np.int32)
 
 
 def test_backends_that_there_are_not() -> None:
     running = runtime().backend
-    with pytest.raises(BackendError, match="expected a backend among auto, .*found 'abacus'"):
+    with pytest.raises(BackendError, match=r"expected a backend among auto, .*found 'abacus'"):
         start("abacus")
     other = "cuda" if running == "cpu" else "cpu"
     with pytest.raises(BackendError, match=f"expected backend '{other}', but '{running}' is running"):

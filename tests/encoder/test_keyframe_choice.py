@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def sequence(tmp_path_factory: pytest.TempPathFactory) -> MultiViewSequence:
 
 
 @pytest.fixture(scope="module")
-def key(sequence: MultiViewSequence, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CodedFrame, Any]]:
+def key(sequence: MultiViewSequence, tmp_path_factory: pytest.TempPathFactory) -> tuple[CodedFrame, Any]:
     """A real key frame as it was coded, and its views."""
     found: list[CodedFrame] = []
     usual = ENCODER._coded
@@ -56,7 +56,7 @@ def key(sequence: MultiViewSequence, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ENCODER, "_coded", keeping)
         list(tv.encode(tv.open_capture(sequence.path, frames=slice(0, 1)), CONFIG, tmp_path_factory.mktemp("a") / "a"))
-    yield found[0], sequence.frame(0).views
+    return found[0], sequence.frame(0).views
 
 
 def test_the_cost_is_the_squared_error_of_a_view_and_its_bits(key: tuple[CodedFrame, Any]) -> None:

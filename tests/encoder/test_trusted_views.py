@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import captures
@@ -23,10 +22,10 @@ TINY = tv.EncoderConfig(**TWO_LEVELS)
 
 
 @pytest.fixture(scope="module")
-def sequence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MultiViewSequence]:
+def sequence(tmp_path_factory: pytest.TempPathFactory) -> MultiViewSequence:
     runtime()
     folder = tmp_path_factory.mktemp("masks") / "capture"
-    yield tv.open_capture(captures.write_capture(folder, cameras=6, frames=3, size=32))
+    return tv.open_capture(captures.write_capture(folder, cameras=6, frames=3, size=32))
 
 
 @pytest.fixture(scope="module")

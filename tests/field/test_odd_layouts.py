@@ -70,7 +70,7 @@ def test_wide_networks_are_drawn_without_the_unrolled_kernels(changes: dict[str,
     """Appearance features without weights change nothing, however many there are; the kernels draw the few."""
     few = layout()
     many = layout(**changes)
-    projection, colour = mlp.perceptrons(many)
+    projection, _colour = mlp.perceptrons(many)
     assert mlp.is_wide(projection) or not runtime().host_arrays
     grids, tensors = random_field(few)
     wide = [np.zeros(s, np.float32) for s in many.mlp_shapes]

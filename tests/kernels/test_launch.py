@@ -54,11 +54,11 @@ def test_wrong_arguments_are_refused_as_taichi_does() -> None:
     shade.fill(4, array, 1.0)
     strided, square = np.zeros(8, np.float32)[::2], np.zeros((2, 2), np.float32)
     for wrong in (np.zeros(4), np.zeros(4, np.int32), square, strided, [1.0]):
-        with pytest.raises(Exception, match="[Aa]rg|[Nn]on contiguous|[Tt]ype"):
+        with pytest.raises(Exception, match=r"[Aa]rg|[Nn]on contiguous|[Tt]ype"):
             shade.fill(4, wrong, 2.0)
-    with pytest.raises(Exception, match="[Aa]rgument|[Tt]ype"):
+    with pytest.raises(Exception, match=r"[Aa]rgument|[Tt]ype"):
         shade.fill(2.5, array, 2.0)
-    with pytest.raises(Exception, match="(?i)missing"):
+    with pytest.raises(Exception, match=r"(?i)missing"):
         shade.fill(4, array)
     assert (array == 1.0).all()
     shade.fill(4, array, 3.0)

@@ -31,7 +31,7 @@ def test_an_array_in_the_place_of_a_deleted_one() -> None:
 def test_an_array_of_another_type_is_refused() -> None:
     array, wrong = up(np.zeros(4)), ints(np.full(4, 7))
     shade.fill(4, array, 1.0)
-    with pytest.raises(Exception, match="(?i)arg|type"):
+    with pytest.raises(Exception, match=r"(?i)arg|type"):
         shade.fill(4, wrong, 2.0)
     shade.fill(4, array, 3.0)
     assert down(wrong)[:4].tolist() == [7] * 4 and down(array)[:4].tolist() == [3.0] * 4

@@ -124,7 +124,7 @@ def test_a_damaged_frame_is_told_to_who_asks_and_the_next_group_plays(file, tmp_
 
 
 def test_there_is_no_frame_beyond_the_file(file) -> None:
-    with Playback(file) as playback, pytest.raises(IndexError, match="0..6"):
+    with Playback(file) as playback, pytest.raises(IndexError, match=r"0..6"):
         playback.get(FRAMES)
     with pytest.raises(ConfigError, match="positive"):
         Playback(file, 0)

@@ -70,7 +70,7 @@ def test_a_read_that_the_system_refuses_is_an_error_of_the_stream(monkeypatch) -
 
     with tv.open(GOLDEN) as stream:
         monkeypatch.setattr(os, "pread", refuse, raising=False)
-        with pytest.raises(StreamError, match="cannot read at byte .*Input/output error"):
+        with pytest.raises(StreamError, match=r"cannot read at byte .*Input/output error"):
             stream.symbols(0)
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_shrinks_while_it_is_open_is_damaged(tmp_path: Path) -> None
 FORK = """
 import multiprocessing, os, sys
 import taichi_vvc as tv
-from taichi_vvc.playback import Playback
+from taichi_vvc.play.playback import Playback
 from taichi_vvc.runtime import start
 
 def attempt(work):
@@ -172,7 +172,7 @@ def test_a_process_that_is_forked_while_a_thread_decodes_can_decode(python) -> N
 
 FORK_WHILE_PLAYING = """
 import os, signal, sys, threading
-from taichi_vvc.playback import Playback
+from taichi_vvc.play.playback import Playback
 
 playback = Playback(sys.argv[1])
 playback.get(0)

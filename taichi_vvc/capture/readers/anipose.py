@@ -47,7 +47,7 @@ def read_anipose(file: Path, frames: slice | None = None) -> CaptureIndex:
     messages = []
     lacking = [(table, key) for table in tables for key in NEEDED if key not in table.entries]
     if lacking:
-        told = list(dict((table.name, f"{table.name} (no {key})") for table, key in reversed(lacking)).values())
+        told = list({table.name: f"{table.name} (no {key})" for table, key in reversed(lacking)}.values())
         tables = [table for table in tables if all(key in table.entries for key in NEEDED)]
         if not tables:
             raise DataError(f"{file}: expected calibrated cameras, but every one lacks a key: {some(told[::-1])}")
@@ -117,9 +117,10 @@ def _cores(names: list[str]) -> list[str]:
     names = [name.lower() for name in names]
     if len(names) < 2:
         return names
-    begin = re.sub(r"\d+$", "", os.path.commonprefix(names))
+    # Character by character, as RUF071 warns, is what is wanted of names.
+    begin = re.sub(r"\d+$", "", os.path.commonprefix(names))  # noqa: RUF071
     names = [name[len(begin) :] for name in names]
-    end = re.sub(r"^\d+", "", os.path.commonprefix([name[::-1] for name in names])[::-1])
+    end = re.sub(r"^\d+", "", os.path.commonprefix([name[::-1] for name in names])[::-1])  # noqa: RUF071
     names = [name[: len(name) - len(end)] for name in names]
     return [name.lstrip("0") or "0" if name.isdecimal() else name for name in names]
 

@@ -82,8 +82,10 @@ def _read_still(
         if (mask := picture_mask(scene, _below(name))) is not None:
             masks[names[name]] = Clip((mask,))
     messages = [
-        "most folders of pictures have several poses in the COLMAP model: read as a still scene, one frame, each"
-        ' picture a camera; for cameras that move, write a transforms.json with "time"'
+        (
+            "most folders of pictures have several poses in the COLMAP model: read as a still scene, one frame, each"
+            ' picture a camera; for cameras that move, write a transforms.json with "time"'
+        )
     ]
     if missing := [image.name for image in images if image.name not in pictures]:
         messages.append(f"in the COLMAP model but without pictures: {some(missing, 6)}")
@@ -115,7 +117,7 @@ def _below(name: str) -> PurePosixPath:
     return PurePosixPath(*path.parts[1:]) if path.parts[:1] and path.parts[0] in IMAGE_FOLDERS else path
 
 
-def _rig_camera(name: str, image: ModelImage, clips: dict, masks: dict) -> RigCamera:
+def _rig_camera(name: str, image: ModelImage, clips: dict[str, Clip], masks: dict[str, Clip]) -> RigCamera:
     rotation, position = from_world_to_camera(image.rotation, image.translation)
     fx, fy, cx, cy, *distortion = image.camera.lens
     return RigCamera(

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from taichi_vvc.capture.readers.parse import short
 from taichi_vvc.errors import DataError
+
+Item = TypeVar("Item")
 
 # COLMAP's numbers of the models, and of those that can be read: which parameters are fx, fy, cx, cy, k1, k2, p1, p2.
 MODELS = (
@@ -75,7 +78,7 @@ def read_model(folder: Path) -> list[ModelImage]:
     return sorted(images, key=lambda image: image.name)
 
 
-def _whole(file: Path, read) -> list:
+def _whole(file: Path, read: Callable[[Path], Iterator[Item]]) -> list[Item]:
     """All that a reader yields. Raises DataError for a file that is missing, cut off or no such file at all."""
     try:
         return list(read(file))

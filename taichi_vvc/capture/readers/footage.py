@@ -144,7 +144,7 @@ class _Timeline:
     unit: float = 0.0
 
 
-class VideoFile(Sequence):
+class VideoFile(Sequence["VideoPicture"]):
     """The frames of a video as pictures. The decoder opens at the first read and stays where it is.
 
     The next frame costs one decoding step, any other frame those from the key frame before it; the frame that was

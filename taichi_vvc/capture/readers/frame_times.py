@@ -151,8 +151,10 @@ def _about_starts(names: Sequence[str], shifts: Sequence[float], first: int, hal
     others = f" (and {len(late) - 1} more)" if len(late) > 1 else ""
     when = "after" if shift > 0.0 else "before"
     return (
-        f"camera {name}{others} starts {abs(shift):.6g}{unit} {when} camera {names[first]} by its time stamps: cameras"
-        " are taken to start together; if the stamps are right, cut them to a common start",
+        (
+            f"camera {name}{others} starts {abs(shift):.6g}{unit} {when} camera {names[first]} by its time stamps:"
+            " cameras are taken to start together; if the stamps are right, cut them to a common start"
+        ),
     )
 
 
@@ -176,6 +178,8 @@ def _about_gaps(
     more = f" and {len(lacking) - TOLD} more" if len(lacking) > TOLD else ""
     count = counted(len({t for t, _ in lacking}), "moment")
     return (
-        f"cameras dropped different frames: frames are matched by time, without {count} that not all have filmed"
-        f" (camera {named}{more})",
+        (
+            f"cameras dropped different frames: frames are matched by time, without {count} that not all have filmed"
+            f" (camera {named}{more})"
+        ),
     )

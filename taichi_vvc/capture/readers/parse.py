@@ -127,7 +127,9 @@ def stated_size(record: dict[str, Any], shared: dict[str, Any], where: str) -> t
     return sides[0], sides[1]
 
 
-def parse_intrinsics(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], where: str) -> dict:
+def parse_intrinsics(
+    record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], where: str
+) -> dict[str, Any]:
     """Focal lengths, principal point and distortion as keywords of :class:`Camera`, from an image's own values first
     and the capture's shared ones second.
 

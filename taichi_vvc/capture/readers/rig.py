@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -273,7 +274,7 @@ def _counter(stems: Sequence[str]) -> list[int]:
     numbers = frame_numbers(stems)
     if len(numbers) < 2:
         return []
-    rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(numbers))
     return numbers if rising and numbers[-1] - numbers[0] < 2 * len(numbers) else []
 
 

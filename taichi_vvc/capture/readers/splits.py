@@ -89,7 +89,9 @@ def camera_splits(
     return splits
 
 
-def _listed_cameras(document: dict[str, Any], records: list[dict], names: list[str], path: Path) -> dict[str, str]:
+def _listed_cameras(
+    document: dict[str, Any], records: list[dict[str, Any]], names: list[str], path: Path
+) -> dict[str, str]:
     """Splits from the top-level lists, empty when there are none."""
     aliases = {name: name for name in names}
     for record, name in zip(records, names, strict=True):
@@ -110,7 +112,7 @@ def _listed_cameras(document: dict[str, Any], records: list[dict], names: list[s
     if rest and len(given) == 2:
         raise DataError(f"{path}: camera {rest[0]} is in neither train_cameras nor test_cameras; add it to one")
     other = "test" if given == {"train"} else "train"
-    return {**splits, **{name: other for name in rest}}
+    return {**splits, **dict.fromkeys(rest, other)}
 
 
 def _cameras(stated: Any, key: str, path: Path) -> list[str]:

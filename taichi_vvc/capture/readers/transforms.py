@@ -153,7 +153,9 @@ def _entries(
     return tuple(rows)
 
 
-def _check_size(record: dict, shared: dict, size: tuple[int, int], first: tuple[int, int], where: str) -> None:
+def _check_size(
+    record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], first: tuple[int, int], where: str
+) -> None:
     stated = stated_size(record, shared, where)
     for key, value, found in zip("wh", stated, size, strict=True):
         if value is not None and value != found:

@@ -286,7 +286,7 @@ def test_values_of_another_kind_do_no_harm_until_asked_for(tmp_path: Path, value
     (tmp_path / "a.toml").write_text(f"[a]\nx = 1\nodd = {value}\n", encoding="utf-8")
     table = read_toml(tmp_path / "a.toml")[1]
     assert table.get("x") == 1
-    with pytest.raises(DataError, match='a value for "odd" of .a., a number, text') as caught:
+    with pytest.raises(DataError, match=r'a value for "odd" of .a., a number, text') as caught:
         table.get("odd")
     assert "\n" not in str(caught.value)
 

@@ -91,7 +91,7 @@ def test_folders_per_frame(tmp_path: Path, place: str) -> None:
             layouts.save(tmp_path / f"frame{time:06d}/masks/{camera.name}.png", frame[..., 3])
     layouts.assert_reads_back(layouts.opened(tmp_path), rig, layout="colmap", masks=True, tolerance=0.01)
     (tmp_path / "frame000001/images/cam02.png").unlink()
-    with pytest.raises(DataError, match="expected 3 pictures of every camera.*found 2 of camera cam02"):
+    with pytest.raises(DataError, match=r"expected 3 pictures of every camera.*found 2 of camera cam02"):
         layouts.opened(tmp_path)
 
 

@@ -63,7 +63,7 @@ def test_zju_mocap(tmp_path: Path, masks: str) -> None:
 def test_zju_mocap_names_what_is_missing(tmp_path: Path) -> None:
     annotations = write_zju(tmp_path, layouts.rig())
     (tmp_path / "Camera_B2/000001.jpg").unlink()
-    with pytest.raises(DataError, match="1 of 12 images are missing.*000001.jpg"):
+    with pytest.raises(DataError, match=r"1 of 12 images are missing.*000001.jpg"):
         layouts.opened(tmp_path)
     for outside in ("../../etc/passwd", "..\\..\\etc\\passwd", "/etc/passwd"):
         annotations["ims"][0]["ims"][0] = outside
@@ -95,7 +95,7 @@ def test_zju_mocap_without_file_names_reads_the_folders(tmp_path: Path, below: s
     assert any('no "ims"' in message and "Camera_B1 to Camera_B11" in message for message in sequence.messages)
 
     shutil.rmtree(tmp_path / f"{below}Camera_B2")
-    with pytest.raises(DataError, match='expected 4 folders of pictures.*"cams" in their order, found 3: Camera_B1'):
+    with pytest.raises(DataError, match=r'expected 4 folders of pictures.*"cams" in their order, found 3: Camera_B1'):
         layouts.opened(tmp_path)
 
 
@@ -110,7 +110,7 @@ def test_zju_mocap_without_file_names_or_with_others(tmp_path: Path) -> None:
     np.save(tmp_path / "annots.npy", annotations, allow_pickle=True)  # type: ignore[arg-type]
     (tmp_path / "Camera_B3/000001.jpg").unlink()
     with pytest.raises(
-        DataError, match="same number of pictures of every camera, found 3 in Camera_B1.*2 in Camera_B3"
+        DataError, match=r"same number of pictures of every camera, found 3 in Camera_B1.*2 in Camera_B3"
     ):
         layouts.opened(tmp_path)
 
@@ -259,7 +259,7 @@ def test_nhr_calibrations_that_do_not_fit(tmp_path: Path) -> None:
         layouts.opened(tmp_path)
     (tmp_path / "CamPose.inf").write_text(text, encoding="utf-8")
     (tmp_path / "Intrinsic.inf").unlink()
-    with pytest.raises(DataError, match="Intrinsic.inf: expected a calibration"):
+    with pytest.raises(DataError, match=r"Intrinsic.inf: expected a calibration"):
         layouts.opened(tmp_path)
 
 
@@ -319,7 +319,7 @@ def test_dna_rendering_does_not_ignore_k3(tmp_path: Path) -> None:
 def test_dna_rendering_needs_its_annotations(tmp_path: Path) -> None:
     write_smc(tmp_path, layouts.rig())
     (tmp_path / "0013_01.smc").write_bytes(b"")
-    with pytest.raises(DataError, match="found several .smc files"):
+    with pytest.raises(DataError, match=r"found several .smc files"):
         layouts.opened(tmp_path)
     (tmp_path / "0013_01_annots.smc").write_bytes(b"")
     with pytest.raises(DataError, match="expected a DNA-Rendering file"):
