@@ -1,4 +1,6 @@
-"""Contexts of live symbols on the device: which table the entropy coder would code each with (``contexts.py``).
+"""Contexts of live symbols on the device: which table the entropy coder would code each with.
+
+The coder's own functions are in ``taichi_vvc/coding/contexts.py``.
 
 Magnitudes lie in volumes with a border of one node, so that every node has 26 neighbours: channel c of node w of a grid
 at ``(start + w) * channels + c`` for grids one behind the other, with ``start`` counted in nodes and ``base`` in

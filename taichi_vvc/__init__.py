@@ -27,7 +27,7 @@ from taichi_vvc._version import __version__
 _here = _os.path.dirname(_os.path.abspath(__file__))
 _root = _os.path.dirname(_here)
 if not _os.path.isdir(_os.path.join(_here, "kernels")) and _os.path.isfile(_os.path.join(_root, "setup.cfg")):
-    # A source checkout keeps the kernels in the top-level folder; an installed package has its own.
+    # In a source checkout the kernels are in the top-level folder; an installed package contains them.
     __path__.append(_root)
 
 _forward()
@@ -82,7 +82,7 @@ class _Package(_ModuleType):
     """Keeps the public functions from being hidden by submodules of the same name.
 
     The import system binds every imported submodule to an attribute of its package; ``import taichi_vvc.encode``
-    would otherwise turn ``taichi_vvc.encode`` from a function into a module, depending on who imported what first.
+    would otherwise turn ``taichi_vvc.encode`` from a function into a module, depending on the order of imports.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

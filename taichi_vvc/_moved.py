@@ -1,6 +1,6 @@
-"""Modules under the names that documents and examples used before the package had rooms.
+"""Forwards imports of documented modules from their old names to their present ones.
 
-They load the module of today and warn. Nothing of the package itself imports by these names.
+An import by an old name loads the present module and issues a DeprecationWarning. The package itself uses no old names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOVED = {
     "taichi_vvc.render": "taichi_vvc.field.render",
     "taichi_vvc.sequence": "taichi_vvc.capture.sequence",
 }
-"""Old name -> new name; None: a folder that is empty now."""
+"""Old name -> present name; None for a package that has no modules any more."""
 
 
 class _Forwarder(MetaPathFinder, Loader):
@@ -43,11 +43,11 @@ class _Forwarder(MetaPathFinder, Loader):
         now = MOVED[module.__name__]
         if now is not None:
             warnings.warn(f"{module.__name__} is {now} now", DeprecationWarning, stacklevel=2)
-            # The import system hands out what stands here after this call.
+            # The import system returns the entry of sys.modules after this call.
             sys.modules[module.__name__] = import_module(now)
 
 
 def forward() -> None:
-    """Let old names be imported. Calling it again changes nothing."""
+    """Enables imports by old names. Calling it again changes nothing."""
     if not any(isinstance(finder, _Forwarder) for finder in sys.meta_path):
         sys.meta_path.append(_Forwarder())

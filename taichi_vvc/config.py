@@ -18,55 +18,56 @@ from taichi_vvc.types import Bounds, Camera, FieldLayout, GridLevel
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """What an encode depends on besides the capture.
+    """The settings of an encode. Together with the capture they determine the file.
 
     Attributes:
         preset: the preset that the values started from; "custom" for none.
-        lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view. With
-            a target below, where the search for the first frame's begins.
-        bitrate: kbit/s of the whole file, every byte counted, at the capture's frame rate; None: no such target.
-        target_psnr: mean PSNR as ``tvvc eval`` measures it by default, dB; None: no such target.
-        key_lambda: factor of lambda_rate for key frames that are fitted from scratch, from which others go on.
+        lambda_rate: weight of the rate in the loss: squared colour error per ray plus lambda times bits per training
+            ray of one view. With a target (the next two), the lambda at which the search for the first one begins.
+        bitrate: target kbit/s of the whole file, every byte counted, at the capture's frame rate; None for no target.
+        target_psnr: target mean PSNR as measured by ``tvvc eval`` by default, dB; None for no target.
+        key_lambda: factor of lambda_rate for key frames that are fitted from scratch.
         lambda_residual: weight of the L1 norm of an inter frame's basis residual, same scale.
-        keyint: frames from one key frame to the next; 0 stands for about one second.
-        scenecut: whether a group also starts at a cut, and where an inter frame loses the scene and a key frame pays.
-        seed: of everything random.
-        background: sRGB 8-bit colour behind the coded content; None: white where the capture has alpha, else what
-            most of the pictures show at their edges.
-        coefficients: nodes of a cube of the same volume as the coefficient grid, per axis.
-        level_nodes: of the basis levels, coarse to fine, per axis.
-        level_channels: of the same levels; even numbers.
-        level_frequencies: how often each level repeats along the longest side.
-        occupancy_cells: cells of the occupancy mask along the longest side; fewer where lambda_rate is above 5e-4, by
-            its fourth root: the mask would be a large part of a frame.
-        nodes_per_pixel: where the finest level would have more nodes than this for each pixel that the longest side of
-            the bounds spans, all grids and the occupancy mask are coarser by that factor; 0: never.
-        motion_blocks: blocks of the motion lattice along the longest side; 0: inter frames have no motion.
-        steps_per_side: ray-march steps along the longest side, at most; fewer where that is more than one per pixel.
-            No step is longer than three cells.
-        projection_hidden: width of the projection MLP's hidden layer, see FieldLayout.
-        appearance: outputs of the projection MLP beside the density.
+        keyint: frames from one key frame to the next; 0 means about one second.
+        scenecut: whether a group also starts at a cut, and at an inter frame of much lower quality where a key frame
+            costs less.
+        seed: seed of all random numbers.
+        background: sRGB 8-bit colour behind the coded content. None means white for a capture with alpha, else the
+            most common colour at the edges of the pictures.
+        coefficients: nodes per axis of the coefficient grid if the bounds were a cube of the same volume.
+        level_nodes: nodes per axis of each basis level, coarse to fine.
+        level_channels: channels of each level; even numbers.
+        level_frequencies: number of repetitions of each level along the longest side of the bounds.
+        occupancy_cells: cells of the occupancy mask along the longest side. For lambda_rate above 5e-4 the number is
+            divided by the fourth root of the ratio, since the mask would take a large part of a frame's bytes.
+        nodes_per_pixel: limit on the nodes of the finest level per pixel that the longest side of the bounds spans.
+            Where it is exceeded, all grids and the occupancy mask are coarser by that factor. 0 means no limit.
+        motion_blocks: blocks of the motion lattice along the longest side; 0 means no motion in inter frames.
+        steps_per_side: largest number of ray-march steps along the longest side. It is lower where that would be more
+            than one step per pixel, but no step is longer than three cells.
+        projection_hidden: width of the projection MLP's hidden layer.
+        appearance: outputs of the projection MLP besides the density.
         colour_hidden: width of the colour MLP's hidden layer.
-        view_frequencies: octaves in which the colour MLP sees a ray's direction.
+        view_frequencies: octaves of the positional encoding of the view direction.
         rays: rays per optimisation step.
         key_iterations: optimisation steps of a key frame.
-        inter_iterations: the same of an inter frame.
+        inter_iterations: optimisation steps of an inter frame.
         grid_rate: learning rate of the grids.
         mlp_rate: learning rate of the MLPs.
-        rising: part of the iterations during which both rise evenly from almost nothing.
-        final_rate: what is left of both in the end, as a part of these; they fall evenly.
+        rising: share of the iterations over which the learning rates rise linearly from nearly 0 (warm-up).
+        final_rate: the learning rates at the last iteration, as a share of their maximum; they fall linearly.
         inter_rate: factor of grid_rate on inter frames.
-        coefficient_step: quantisation step of the coefficient grid; on the key frame only its start.
-        basis_step: the same of the basis levels.
-        rounding_from: fraction of a key frame's iterations after which symbols are really rounded while fitting;
-            fits that start from a decoded field (inter frames, and key frames unless the scene is new) round from the
-            first.
-        joint: False fits without rate and quantisation and rounds afterwards, with the given steps: the baseline that
-            joint optimisation is measured against.
-        rate_model: "context" (what the coder does by default) or "laplace" (the paper's: one per channel).
-        whole_coefficients: fit inter frames as if the coefficient grid were sent whole, as the paper does; the file
-            holds differences all the same. For the baseline that counts such bytes.
-        random_background: fit captures with alpha for the error expected over random backgrounds.
+        coefficient_step: quantisation step of the coefficient grid; a key frame starts with it and learns its own.
+        basis_step: quantisation step of the basis levels, likewise.
+        rounding_from: share of a key frame's iterations after which symbols are rounded in place of getting noise.
+            Fits that start from a decoded field (inter frames, and key frames unless the scene is new) round from the
+            first iteration.
+        joint: False fits without rate and quantisation, and rounds afterwards with the given steps. This is the
+            baseline for joint optimisation.
+        rate_model: "context" (the coder's default) or "laplace" (the paper's: one distribution per channel).
+        whole_coefficients: fit inter frames as if the coefficient grid were sent whole, as in the paper. The file has
+            differences nevertheless. For the baseline that counts such bytes.
+        random_background: fit captures with alpha for the expected error over random backgrounds.
         mlp_step: quantisation step of the MLP weights.
     """
 
@@ -110,10 +111,10 @@ class EncoderConfig:
     target_psnr: float | None = None
 
     def __post_init__(self) -> None:
-        """Check ranges.
+        """Checks ranges.
 
         Raises:
-            ConfigError: a value is out of range or lists differ in length.
+            ConfigError: a value is out of range, or the lists of levels differ in length.
         """
         if not (len(self.level_nodes) == len(self.level_channels) == len(self.level_frequencies) > 0):
             raise ConfigError("expected as many level_nodes as level_channels and level_frequencies, at least one")
@@ -150,18 +151,18 @@ class EncoderConfig:
             raise ConfigError("expected at least one ray, iteration and occupancy cell")
 
     def group_length(self, fps: Fraction) -> int:
-        """Frames per group: ``keyint``, or about one second of them."""
+        """Frames per group: ``keyint``, or the frames of about one second."""
         return self.keyint or max(1, round(fps))
 
     @property
     def backdrop(self) -> tuple[float, float, float]:
-        """The background as sRGB in [0, 1]; it must have been settled."""
+        """The background as sRGB in [0, 1]; it must not be None any more."""
         assert self.background is not None
         red, green, blue = (c / 255 for c in self.background)
         return red, green, blue
 
     def settings(self) -> dict[str, Any]:
-        """The settings as plain JSON values, for the sequence header; those that are None are left out."""
+        """The settings as plain JSON values, for the sequence header; settings that are None are left out."""
         values = dataclasses.asdict(self).items()
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values if v is not None}
 
@@ -210,23 +211,28 @@ PRESETS: dict[str, EncoderConfig] = {
 """Settings by name, from the fastest to the slowest: ``ultrafast``, ``fast``, ``medium``, ``slow``, ``placebo``."""
 
 
-# The usual lambda and its place on the scale that people know from video encoders.
+# The default lambda and its value on the CRF scale of video encoders.
 _CRF, _CRF_LAMBDA = 23.0, 5e-4
 
 
 def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
-    """How many pixels the longest side of the bounds spans, facing the median camera."""
+    """The number of pixels that the longest side of the bounds spans in the median camera."""
     centre = (np.asarray(bounds.lower) + np.asarray(bounds.upper)) / 2
     spans = [c.fx * bounds.largest_side / max(float(np.linalg.norm(c.position - centre)), 1e-9) for c in cameras]
     return float(np.median(spans))
 
 
 def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = ()) -> FieldLayout:
-    """The field's shape for a capture: bounds grown to whole cubic cells, a coefficient grid of near-cubic voxels.
+    """The layout of the field for a capture.
 
-    The march takes one step per pixel of the ``cameras``, within a quarter of the preset's number and all of it, and
-    ``nodes_per_pixel`` is applied.
-    Frequencies are kept in 1/256, in which the stream stores them.
+    The bounds are grown to whole cubic cells, and the nodes of the coefficient grid are about equally spaced on all
+    axes. The ray march takes one step per pixel of the ``cameras``, but at least a quarter of ``steps_per_side``.
+    Frequencies are rounded to 1/256, the unit of the stream.
+
+    Args:
+        config: the settings.
+        bounds: the box to be coded, world units.
+        cameras: the training cameras, for ``nodes_per_pixel`` and ``steps_per_side``; without any, neither is applied.
     """
     steps, scale = config.steps_per_side, 1.0
     if cameras:
@@ -239,12 +245,12 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
     def scaled(count: float) -> int:
         return max(2, round(count * scale))
 
-    # A mask takes the same bytes however little is spent on what it holds.
+    # The mask's bytes do not depend on lambda, so that its share of a frame grows with lambda.
     coarser = max(1.0, config.lambda_rate / _CRF_LAMBDA) ** 0.25 if config.joint else 1.0
     size, most = bounds.size, scaled(config.occupancy_cells / coarser)
     cell = bounds.largest_side / most
     cells = [max(1, math.ceil(s / cell - 1e-6)) for s in size]
-    # With longer steps a ray would pass over what is there.
+    # With longer steps a ray would skip occupied cells.
     steps = max(steps, -(-max(cells) // MOST_CELLS_PER_STEP))
     grown = [n * cell for n in cells]
     lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
@@ -267,7 +273,7 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
 
 
 def lambda_of_crf(crf: float) -> float:
-    """Lambda of a constant rate factor in 0..51: 5e-4 at 23, four times as much (about half the bytes) 6 above."""
+    """Lambda of a constant rate factor in 0..51: 5e-4 at 23, and a factor of 4 (about half the bytes) per 6."""
     return float(_CRF_LAMBDA * 4 ** ((crf - _CRF) / 6))
 
 

@@ -10,15 +10,15 @@
     |   |-- UnsupportedVersion   written by a newer version of the format
     |   |-- TruncatedStream      the file ends inside a chunk, or has no index
     |   |-- CorruptStream        a checksum, a limit or the order of chunks is violated
-    |   `-- MemoryLimitExceeded  it would take more memory than it may, see ``taichi_vvc.open``
+    |   `-- MemoryLimitExceeded  decoding would exceed the memory limit, see ``taichi_vvc.open``
     `-- BackendError             the compute backend is missing or ran out of memory (exit code 5)
 
     TvvcWarning (a warning)
-    |-- TargetMissed             a finished file has not quite the bitrate or PSNR that was asked for
-    |-- PreviewStopped           a preview picture cannot be written; the encode goes on without them
+    |-- TargetMissed             a finished file misses its target bitrate or PSNR
+    |-- PreviewStopped           a preview picture cannot be written; the encode goes on without previews
     |-- MaskIgnored              an empty mask contradicts those of all other cameras
-    |-- MasksDisagree            masks lack what those of the other cameras show
-    `-- OtherCameras             a comparison is with other cameras than the capture or the caller says
+    |-- MasksDisagree            masks lack a part of the subject that other cameras' masks show
+    `-- OtherCameras             an evaluation uses other cameras than the capture or the caller states
 
 Messages are one line: what was expected, what was found, what to do.
 """
@@ -29,7 +29,7 @@ import re
 
 LONGEST_LINE = 1000  # characters: more than any message needs whose names are those of real files
 
-# What would end a line, move a terminal's cursor or cannot be printed at all.
+# Characters that end a line, control a terminal or cannot be printed.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -43,7 +43,7 @@ def one_line(message: str) -> str:
 class TvvcError(Exception):
     """Base of all errors that this package raises on purpose. ``exit_code`` is the command line's status.
 
-    The message is one line of a readable length, whatever names and values it tells.
+    The message is one line of limited length, whatever names and values it contains.
     """
 
     exit_code = 1
@@ -87,7 +87,7 @@ class CorruptStream(StreamError):
 
 
 class MemoryLimitExceeded(StreamError):
-    """Decoding or drawing would take more memory than the file may have; nothing was allocated."""
+    """Decoding or rendering would exceed the memory limit; nothing was allocated."""
 
 
 class BackendError(TvvcError):
@@ -97,24 +97,24 @@ class BackendError(TvvcError):
 
 
 class TvvcWarning(UserWarning):
-    """Base of the warnings of this package, which the command line shows as lines."""
+    """Base of the warnings of this package; the command line prints each as a line."""
 
 
 class TargetMissed(TvvcWarning):
-    """A finished file misses the bitrate or the PSNR that its encode was given."""
+    """A finished file misses the target bitrate or the target PSNR of its encode."""
 
 
 class PreviewStopped(TvvcWarning):
-    """A picture of an encode under way cannot be written; the encode goes on without such pictures."""
+    """A preview picture cannot be written; the encode goes on without previews."""
 
 
 class MaskIgnored(TvvcWarning):
-    """The mask of a training view is empty where those of the others show something; the view is not used."""
+    """The mask of a training view is empty although the others show a subject in its view; the view is not used."""
 
 
 class MasksDisagree(TvvcWarning):
-    """Masks of training views contradict each other: some lack what the others show, or no telling which."""
+    """Masks of training views contradict each other; the message names those that lack a part, if that is known."""
 
 
 class OtherCameras(TvvcWarning):
-    """An evaluation compares other cameras than the capture's split, or the split that was asked for, would give."""
+    """An evaluation compares other cameras than those of the capture's split or of the requested split."""

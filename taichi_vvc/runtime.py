@@ -1,8 +1,8 @@
-"""The only place that starts Taichi, and the only place that allocates device memory.
+"""Starts Taichi and allocates device memory; no other module does either.
 
-On the CPU backend device arrays *are* NumPy arrays, which kernels receive without a copy; on a GPU they are Taichi
-arrays that stay resident. Code above this module allocates through :class:`Runtime` and never asks which it is,
-except where a pair of implementations hides behind one function (the small MLPs, the grid adjoint).
+On the CPU backend device arrays *are* NumPy arrays, which kernels receive without a copy. On a GPU they are Taichi
+arrays that stay resident. Other modules allocate through :class:`Runtime` and do not depend on the kind of array,
+except for the functions with one implementation for the CPU and one for a GPU (the small MLPs, the grid adjoint).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from taichi_vvc.errors import BackendError, ConfigError
 
 BACKENDS = ("cpu", "cuda", "vulkan", "metal")
 _MAX_ARRAY_BYTES = 2**31 - 1
-# Kernels for the CPU load vectors of sixteen floats at once.
+# Bytes: kernels for the CPU load vectors of sixteen floats.
 _ALIGNMENT = 64
 _current: Runtime | None = None
 
 
 def aligned(count: int, dtype: np.dtype) -> np.ndarray:
-    """A flat host array, contents undefined, that an upload on the CPU takes as it is."""
+    """A flat, uninitialised host array with the alignment that lets an upload on the CPU use it without a copy."""
     memory = np.empty(count * dtype.itemsize + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + count * dtype.itemsize].view(dtype)
@@ -38,9 +38,12 @@ def aligned(count: int, dtype: np.dtype) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Runtime:
-    """A started backend. ``host_arrays`` is True where device arrays are plain NumPy arrays (the CPU).
+    """A started backend.
 
-    ``threads``: how many the host has for our own work.
+    Attributes:
+        backend: ``cpu``, ``cuda``, ``vulkan`` or ``metal``.
+        host_arrays: whether device arrays are plain NumPy arrays (on the CPU).
+        threads: number of host threads for work outside of kernels.
     """
 
     backend: str
@@ -52,7 +55,7 @@ class Runtime:
         return ThreadpoolController()
 
     def single_threaded_blas(self) -> AbstractContextManager[Any]:
-        """Within this context NumPy's matrix products use one thread each."""
+        """A context in which NumPy's matrix products use a single thread."""
         return self._blas.limit(limits=1, user_api="blas")
 
     def empty(self, count: int, dtype: Any = np.float32) -> Any:
@@ -82,7 +85,7 @@ class Runtime:
         return array
 
     def upload(self, values: np.ndarray) -> Any:
-        """A device array holding the flattened ``values`` (float32 or int32); on the CPU possibly the array itself."""
+        """A device array of the flattened ``values`` (float32 or int32); on the CPU possibly ``values`` itself."""
         flat = np.ascontiguousarray(values).reshape(-1)
         if self.host_arrays and flat.size and flat.ctypes.data % _ALIGNMENT == 0:
             return flat
@@ -103,14 +106,14 @@ class Runtime:
         return host if count is None else host[:count]
 
     def store(self, array: Any, values: np.ndarray) -> None:
-        """Overwrite a whole device array by ``values`` of the same length."""
+        """Overwrites a whole device array with ``values`` of the same length."""
         if self.host_arrays:
             array[:] = values.reshape(-1)
         else:
             array.from_numpy(np.ascontiguousarray(values).reshape(-1))
 
     def sync(self) -> None:
-        """Wait for the device."""
+        """Waits until the device has finished all work."""
         if not self.host_arrays:
             from taichi_vvc.kernels._taichi import ti
 
@@ -125,7 +128,7 @@ def _forked() -> BackendError:
 
 
 def _after_fork() -> None:
-    """In a forked child: refuses what would wait for ever, if the parent had a running backend."""
+    """Marks the backend as unusable in a forked child, where its threads are missing and every launch would hang."""
     launching = sys.modules.get("taichi_vvc.kernels.launch")
     if launching is not None and (_current is not None or _started()):
         launching.process.refusal = _forked
@@ -140,19 +143,19 @@ def _supported(backend: str) -> bool:
 
     if backend == "cpu":
         return True
-    # Taichi prints a warning for every driver that it does not find.
+    # Taichi prints a warning for every missing driver.
     ti.set_logging_level(ti.ERROR)
     check = getattr(ti._lib.core, f"with_{backend}", None)
     return bool(check and check())
 
 
 def present_backends() -> tuple[str, ...]:
-    """Names of the backends that the installed Taichi reports on this machine; ``cpu`` is always among them."""
+    """Names of the backends that Taichi finds on this machine; ``cpu`` is always among them."""
     return tuple(name for name in BACKENDS if _supported(name))
 
 
 def _automatic() -> str:
-    # Mesa's software Vulkan is slower than the CPU backend and has no render node, so it is never chosen unasked.
+    # Mesa's software Vulkan is slower than the CPU backend. It has no render node, by which it is recognised.
     real_gpu = not sys.platform.startswith("linux") or bool(glob.glob("/dev/dri/renderD*"))
     for name in ("cuda", "metal", "vulkan"):
         if _supported(name) and (name != "vulkan" or real_gpu):
@@ -176,12 +179,12 @@ def _started() -> bool:
     from taichi_vvc.kernels._taichi import ti
 
     state = ti.lang.impl.get_runtime()
-    # Where Taichi answers None, quadrants raises.
+    # Taichi returns None before its start; its fork quadrants raises.
     return getattr(state, "_prog" if hasattr(state, "_prog") else "prog") is not None
 
 
 def settings_of(backend: str, threads: int) -> dict[str, Any]:
-    """How Taichi is started on a backend: arguments of its ``init``."""
+    """The arguments of ``ti.init`` for a backend."""
     from taichi_vvc.kernels._taichi import ti
 
     settings: dict[str, Any] = {
@@ -191,11 +194,11 @@ def settings_of(backend: str, threads: int) -> dict[str, Any]:
         "offline_cache": True,
         "offline_cache_file_path": _cache_folder(),
         "cpu_max_num_threads": threads,
-        # It would warn, with a line of source code, of loops that are written out on purpose.
+        # 0 turns off the warnings about unrolled loops, which are intended here.
         "unrolling_limit": 0,
     }
     if backend == "cpu":
-        # Otherwise vectors are taken apart, and the compiler does not find together again what was one.
+        # By default Taichi splits vectors into scalars, which the compiler does not vectorise again.
         settings["real_matrix_scalarize"] = False
     return settings
 
@@ -208,11 +211,11 @@ def cores() -> list[int]:
 
 
 def launch(backend: str, threads: int) -> None:
-    """Start Taichi on a backend, with so many threads of the CPU."""
+    """Starts Taichi on a backend, with this number of CPU threads."""
     from taichi_vvc.kernels._taichi import ti
 
     before = _tasks()
-    # Taichi prints a line about its start, which has no place among a program's results.
+    # Taichi prints a banner to stdout, which is for a program's results.
     with redirect_stdout(StringIO()):
         ti.init(**settings_of(backend, threads))
     if backend == "cpu":
@@ -220,7 +223,7 @@ def launch(backend: str, threads: int) -> None:
 
 
 def _tasks() -> set[int]:
-    """Threads of this process, where the system tells (Linux)."""
+    """Identifiers of this process's threads on Linux; empty on other systems."""
     try:
         return {int(name) for name in os.listdir("/proc/self/task")}
     except OSError:
@@ -228,10 +231,14 @@ def _tasks() -> set[int]:
 
 
 def _spread(workers: list[int], places: list[int]) -> None:
-    """Give each of Taichi's workers, the last threads that it starts, a core of its own if there are as many.
+    """Pins each of Taichi's worker threads to a core of its own, if there are enough cores.
 
-    Kernels are so short that Linux wakes all workers on one core and seldom moves one away: steps then take a third
-    longer. A worker whose core is busy with something else waits no longer than it would anyway.
+    Kernels are so short that Linux wakes all workers on one core and seldom moves one to another. Steps take a third
+    longer then. Pinning costs nothing where a core is busy with another process.
+
+    Args:
+        workers: thread identifiers; the workers are the last threads that Taichi starts.
+        places: numbers of the cores that the process may use.
     """
     if not 1 < len(workers) == len(places):
         return
@@ -241,19 +248,20 @@ def _spread(workers: list[int], places: list[int]) -> None:
 
 
 def start(backend: str = "auto", threads: int | None = None) -> Runtime:
-    """Start ``backend`` (``auto``, ``cpu``, ``cuda``, ``vulkan`` or ``metal``) once per process, and return it.
+    """Starts a backend, once per process, and returns it. A second call returns the running backend.
 
-    ``threads`` is how many of the CPU's the process may use, for kernels and for NumPy's matrix products; None means
-    one for each core that it has.
+    If the host program has started Taichi itself, that runtime is used, since a new start would invalidate all its
+    arrays. On the CPU the host program should pass ``real_matrix_scalarize=False``; without it steps take three times
+    as long.
 
-    Idempotent: a second call returns the running backend. A runtime that the host program started itself is used as
-    it is, since starting Taichi again would invalidate every array that it owns; on the CPU it should have been started
-    with ``real_matrix_scalarize=False``, without which steps take three times as long.
+    Args:
+        backend: ``auto``, ``cpu``, ``cuda``, ``vulkan`` or ``metal``.
+        threads: number of CPU threads for kernels and for NumPy's matrix products; None means one per core.
 
     Raises:
-        BackendError: the backend is not available here, another one, or one with other threads, is already running, or
-            one was running when this process was forked.
-        ConfigError: ``threads`` is no number from 1.
+        BackendError: the backend is not available; another backend, or one with another number of threads, is already
+            running; or this process was forked from one with a running backend.
+        ConfigError: ``threads`` is no positive integer.
     """
     global _current
     from taichi_vvc.kernels._taichi import ti
@@ -291,13 +299,13 @@ def start(backend: str = "auto", threads: int | None = None) -> Runtime:
         raise BackendError(f"backend {chosen!r} did not start: {str(error).splitlines()[0]}") from error
     _current = Runtime(chosen, chosen == "cpu", count)
     if threads is not None:
-        # For good: nothing restores it.
+        # The limit holds for the life of the process.
         _current._blas.limit(limits=threads, user_api="blas")
     return _current
 
 
 def _with_threads(running: Runtime, threads: int | None) -> Runtime:
-    """The running backend, if it has the number of threads that is asked for."""
+    """The running backend. Raises BackendError if it has another number of threads than requested."""
     if threads not in (None, running.threads):
         raise BackendError(
             f"expected {threads} threads, but the backend runs with {running.threads}; a process starts it once"

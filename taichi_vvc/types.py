@@ -1,4 +1,4 @@
-"""The plain data that the modules hand to each other: frozen, with documented shapes, units and frames.
+"""The data types that the rooms exchange: frozen dataclasses with documented shapes, units and coordinate frames.
 
 Conventions used everywhere:
 
@@ -68,7 +68,7 @@ class Camera:
         )
 
     def same_as(self, other: Camera) -> bool:
-        """Whether the other has the same place, direction, size and lens, to the last digit."""
+        """Whether the other camera has exactly the same pose, size and lens; names and splits may differ."""
         if self is other:
             return True
         numbers = [f.name for f in fields(self) if f.name not in ("name", "split", "rotation", "position")]
@@ -79,7 +79,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The axis-aligned box that holds what is coded. ``lower``, ``upper``: 3 floats each, world units."""
+    """The axis-aligned box whose content is coded. ``lower``, ``upper``: 3 floats each, world units."""
 
     lower: tuple[float, float, float]
     upper: tuple[float, float, float]
@@ -95,26 +95,26 @@ class Bounds:
         return float(self.size.max())
 
     def ranges(self) -> str:
-        """``x0..x1, y0..y1, z0..z1``, each side to a thousandth of its length, as are all texts of a box."""
+        """Text ``x0..x1, y0..y1, z0..z1``. All texts of a box have a precision of a thousandth of each side."""
         return ", ".join(f"{low}..{high}" for low, high in self._texts())
 
     def corners(self) -> str:
-        """``(x0, y0, z0) to (x1, y1, z1)``."""
+        """Text ``(x0, y0, z0) to (x1, y1, z1)``."""
         lower, upper = zip(*self._texts(), strict=True)
         return f"({', '.join(lower)}) to ({', '.join(upper)})"
 
     def option(self) -> str:
-        """``--bounds x0,y0,z0,x1,y1,z1``, to be put into a command line."""
+        """Text ``--bounds x0,y0,z0,x1,y1,z1``, for a command line."""
         lower, upper = zip(*self._texts(), strict=True)
         return f"--bounds {','.join((*lower, *upper))}"
 
     def _texts(self) -> list[tuple[str, str]]:
-        """Both ends of each side."""
+        """Both ends of each side as text."""
         return [_span(float(low), float(high)) for low, high in zip(self.lower, self.upper, strict=True)]
 
 
 def _span(low: float, high: float) -> tuple[str, str]:
-    """Both ends of a side. Its length says how many digits are told, so that a small box far from 0 is told as well."""
+    """Both ends of a side as text, with digits by the side's length, so that a small box far from 0 has enough."""
     side, farthest = high - low, max(abs(low), abs(high))
     if not 0.0 < side < math.inf:
         return str(low), str(high)
@@ -122,7 +122,7 @@ def _span(low: float, high: float) -> tuple[str, str]:
         digits = min(17, 4 + math.ceil(math.log10(farthest / side)))
         return f"{low:.{digits}g}", f"{high:.{digits}g}"
     decimals = max(0, math.ceil(3.0 - math.log10(side)))
-    # Adding 0 makes a negative zero positive.
+    # Adding 0.0 turns -0.0 into 0.0.
     texts = [f"{round(end, decimals) + 0.0:.{decimals}f}" for end in (low, high)]
     first, second = (text.rstrip("0").rstrip(".") if "." in text else text for text in texts)
     return first, second
@@ -130,10 +130,13 @@ def _span(low: float, high: float) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class View:
-    """One camera's picture at one time. ``image``: (height, width, 4) uint8, sRGB with straight alpha.
+    """One camera's picture at one time.
 
-    A capture without masks has alpha 255 everywhere. ``unknown``: (height, width) bool, the transparent pixels whose
-    mask the other cameras contradict: they carve nothing and no ray is drawn there; None: there are none.
+    Attributes:
+        camera: the camera.
+        image: (height, width, 4) uint8, sRGB with straight alpha; alpha is 255 everywhere without a mask.
+        unknown: (height, width) bool, the transparent pixels that the masks of other cameras contradict. They carve
+            nothing, and no training ray is drawn there. None for none.
     """
 
     camera: Camera
@@ -151,14 +154,14 @@ class View:
 
     @property
     def silhouette(self) -> np.ndarray:
-        """(height, width) bool: where the subject may be; alpha above 0, or unknown."""
+        """(height, width) bool: the pixels that may show the subject; alpha above 0, or unknown."""
         shown = self.image[..., 3] > 0
         return shown if self.unknown is None else shown | self.unknown
 
 
 @dataclass(frozen=True)
 class FrameViews:
-    """All pictures of one time step. ``index`` counts frames of the capture from 0; ``time`` is the capture's own."""
+    """The pictures of one frame. ``index``: frame number in the capture, from 0; ``time``: in the capture's unit."""
 
     index: int
     time: float
@@ -176,10 +179,10 @@ class GridLevel:
 
 @dataclass(frozen=True)
 class FieldLayout:
-    """Everything that fixes the shape of a field; constant over a file.
+    """The parameters that fix the shape of a field; constant over a file.
 
     Attributes:
-        bounds: what is coded, world units.
+        bounds: the coded box, world units.
         coefficients: (x, y, z) nodes of the coefficient grid; it has ``sum(level.channels)`` channels.
         levels: the basis levels, coarse to fine.
         occupancy: (x, y, z) cells of the occupancy mask.
@@ -214,7 +217,7 @@ class FieldLayout:
 
     @property
     def channels(self) -> int:
-        """Feature channels: those of all basis levels together."""
+        """Number of feature channels: the sum over all basis levels."""
         return sum(level.channels for level in self.levels)
 
     @property
@@ -251,7 +254,7 @@ class FieldLayout:
 
 @dataclass(frozen=True)
 class GroupParameters:
-    """What one group of pictures shares.
+    """The parameters that the frames of one group of pictures share.
 
     Attributes:
         steps: quantisation step of each grid (coefficients first), float32 values.
@@ -264,15 +267,15 @@ class GroupParameters:
 
 @dataclass(frozen=True)
 class SymbolFrame:
-    """The integers of one decoded frame: all that a picture depends on besides the group's parameters.
+    """The integers of one decoded frame: with the group's parameters they determine every picture of it.
 
     Attributes:
         symbols: one int32 array of shape (nz, ny, nx, channels) per grid, coefficients first. Absolute values
             (reference plus residual), in units of the grid's step.
-        residuals: the same shapes: what the frame added to its reference (equal to ``symbols`` on a key frame).
-        occupancy: (nz, ny, nx) bool, True where samples are taken.
-        key: whether the frame stands alone.
-        motion: (mz, my, mx, 3) int32 displacements that moved the reference, see ``motion.py``; None: none.
+        residuals: the same shapes: the difference to the reference (equal to ``symbols`` on a key frame).
+        occupancy: (nz, ny, nx) bool, True in cells where samples are taken.
+        key: whether it is a key frame, which needs no reference.
+        motion: (mz, my, mx, 3) int32 displacements that moved the reference, see ``coding/motion.py``; None for none.
     """
 
     symbols: tuple[np.ndarray, ...]
@@ -284,20 +287,20 @@ class SymbolFrame:
 
 @dataclass(frozen=True)
 class FrameStats:
-    """What an encode reports of one frame.
+    """The figures of one encoded frame.
 
     Attributes:
         index: frame number within the file.
         type: ``"key"`` or ``"inter"``.
-        bytes: all bytes that the frame added to the file, group parameters included on a key frame.
+        bytes: bytes that the frame added to the file; on a key frame with the group's parameters.
         components: bytes by part: ``coefficients``, ``level1`` ..., ``motion``, ``cameras``, ``occupancy``, ``mlp``,
             ``overhead``.
-        estimated_bits: of the grid symbols, by the fit's rate model.
-        actual_bits: of the grid symbols, as coded.
-        psnr: of the decoded symbols on the training rays that were checked, dB.
+        estimated_bits: bits of the grids' symbols by the fit's rate model.
+        actual_bits: bits of the grids' symbols as coded.
+        psnr: PSNR of the decoded frame on training rays, dB.
         seconds: wall time spent on the frame.
-        lambda_rate: weight of the rate that the frame was fitted with.
-        judged_psnr: of the decoded symbols as ``tvvc eval`` measures it, dB; NaN unless a PSNR is the target.
+        lambda_rate: weight of the rate in the frame's fit.
+        judged_psnr: PSNR of the decoded frame as measured by ``tvvc eval``, dB; NaN unless a PSNR is the target.
     """
 
     index: int

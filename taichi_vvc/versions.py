@@ -1,4 +1,4 @@
-"""The versions that decide what a file means and what can run it."""
+"""Versions of the package, the bitstream and the dependencies, for ``tvvc --version`` and ``tvvc doctor``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from taichi_vvc.bitstream import FORMAT_VERSION
 
 
 def versions() -> dict[str, str | None]:
-    """The versions that decide what a file means and what can run it; None where a package is not installed.
+    """The version of each component by name; None for a package that is not installed.
 
-    Read from the installed packages' metadata: nothing heavy is imported.
+    Versions are read from the packages' metadata, without importing them.
     """
     return {
         "tvvc": __version__,

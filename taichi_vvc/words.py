@@ -1,4 +1,4 @@
-"""How numbers of things and spans of time are said."""
+"""Counts and durations as text, for messages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 frame``, ``2 frames``: a number and what is counted, whose plural takes an s."""
+    """A count with its noun: ``1 frame``, ``2 frames``. The plural of ``noun`` must end in s."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration(seconds: float) -> str:
-    """A span of time with no more digits than an estimate has: ``45 s``, ``4.8 min``, ``1.5 d``."""
+    """A duration in seconds as text with about two digits: ``45 s``, ``4.8 min``, ``1.5 d``."""
     length, name = next(unit for unit in _UNITS if seconds >= 1.5 * unit[0] or unit[1] == "s")
     return f"{float(f'{seconds / length:.2g}'):g} {name}"

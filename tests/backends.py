@@ -1,4 +1,4 @@
-"""The one backend of a test process, and what the tests of the kernels share.
+"""The backend of a test process, and helpers for the tests of kernels.
 
 A process has one Taichi backend. The main process tests the CPU; ``test_other_backends.py`` runs the same files again
 in a child process for each of the other backends present, which it names in ``TVVC_TEST_BACKEND``.
@@ -37,7 +37,7 @@ def ints(values: Any) -> Any:
 
 
 def unset(count: int) -> Any:
-    """A device array of NaN: what a kernel forgets to write shows."""
+    """A device array of NaN, so that elements that a kernel does not write are noticed."""
     array = runtime().empty(count)
     array.fill(float("nan"))
     return array
@@ -120,7 +120,7 @@ def constant_mlp(layout: FieldLayout, raw_density: float, colour: tuple[float, f
 
 
 FOG_COLOUR = (0.8, 0.3, 0.55)
-FOG_RAW = 3.0 - 4.0  # below the shift: a thin fog
+FOG_RAW = 3.0 - 4.0  # raw density below the activation's shift of 3: a thin fog
 
 
 def fog(layout: FieldLayout, raw: float = FOG_RAW, mask: np.ndarray | None = None) -> Field:

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, driven over its DevTools protocol; skips where there is none."""
+"""A headless Chromium for tests, driven over its DevTools protocol; tests are skipped if it is not installed."""
 
 from __future__ import annotations
 

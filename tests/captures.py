@@ -165,7 +165,7 @@ def write_document(folder: Path, document: dict[str, Any]) -> None:
 
 
 class Emptied:
-    """A capture, opened, with some masks emptied: those of which ``empty(frame, view)`` says so."""
+    """An opened capture in which the masks are emptied for which ``empty(frame, view)`` is True."""
 
     def __init__(self, sequence: Any, empty: Callable[[int, Any], bool]) -> None:
         self.sequence, self.empty = sequence, empty

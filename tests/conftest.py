@@ -1,4 +1,4 @@
-"""What several test files share: the source tree, and child processes."""
+"""Fixtures and helpers that several test files share: the source tree, and child processes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def cameras_at(frame: int, size: int = 64) -> list[Camera]:
 
 
 def farthest_apart(a: Camera, b: Camera) -> float:
-    """By how many pixels two cameras show the subject apart, at the most: a ball that fills the bounds."""
+    """The largest distance, pixels, between two cameras' projections of a point, for a ball that fills the bounds."""
     around = np.random.default_rng(0).normal(size=(400, 3))
     points = 0.9 * around / np.linalg.norm(around, axis=1, keepdims=True)
     found = [project(camera, points)[0] for camera in (a, b)]

@@ -1,4 +1,4 @@
-"""What tests that open captures share: a capture, changed copies of it, and how opening must fail."""
+"""Helpers for tests that open captures: a small capture, changed copies of it, and a check that opening fails."""
 
 from __future__ import annotations
 

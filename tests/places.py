@@ -1,4 +1,4 @@
-"""Where the checkout and the golden files are, whichever room a test file stands in."""
+"""Paths of the checkout and of the golden files, for test files in any folder."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """A decoder of grids and integer arrays written from docs/bitstream.md, one symbol at a time in plain integers.
 
-It shares no code with the package: what both decode is what the document says. The tables of weights are read from the
-document itself.
+It shares no code with the package, so that equal results show that the package follows the document. The tables of
+weights are read from the document itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""NumPy twins of the kernels: one sample, ray or symbol at a time, float64, written to be read and not to be fast."""
+"""Reference implementations of the kernels in NumPy ("twins"): simple, float64, one sample, ray or symbol at a time."""
 
 from __future__ import annotations
 

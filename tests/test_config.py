@@ -1,4 +1,4 @@
-"""What a preset's grids become for a capture."""
+"""The layout that a preset gives for a capture, and derived settings."""
 
 from __future__ import annotations
 

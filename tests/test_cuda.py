@@ -1,7 +1,7 @@
-"""The kernels on Taichi's CUDA backend where there is no card: PTX translated to C, behind a driver of our own.
+"""The kernels on Taichi's CUDA backend without a GPU: PTX is translated to C and run by a substitute driver.
 
-What is real: Taichi's compiler for CUDA with its fast arithmetic, its launcher and its memory, our launches. What is
-not: the card's own rounding of approximate instructions (the last bits are dropped here), concurrency, and time.
+Taichi's CUDA compiler with its fast arithmetic, its launcher, its memory, and the package's launches are the real ones.
+Simulated are approximate instructions (their last bits are dropped), concurrency and timing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The encoder on tiny captures: closed loop, honest figures, resuming, captures without masks."""
+"""The encoder on tiny captures: closed loop, correct figures, resuming, captures without masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files with valid checksums that say what no encoder writes: refused or shown, without a traceback."""
+"""Files with valid checksums and content that no encoder writes: they are refused or shown, without a traceback."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""The limits of coded payloads, each on both of its sides: what lies just within is decoded, what lies just beyond is
-refused, by the encoder and, in a payload made by hand, by the decoder."""
+"""The limits of coded payloads, each tested on both sides.
+
+A value just within its limit is decoded. A value just beyond is refused by the encoder and, in a payload made by hand,
+by the decoder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cameras that move and zoom: what files hold of them, and who looks through them."""
+"""Cameras that move and zoom: how files store them, and their use by decode, eval and the player."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole files by the document alone: every symbol of the golden files, and their MLPs."""
+"""Golden files decoded by the tests' own decoder, which follows the document alone: all symbols and MLPs."""
 
 from __future__ import annotations
 

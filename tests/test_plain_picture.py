@@ -1,4 +1,4 @@
-"""Pictures and moving cameras by the document alone, against the package's own."""
+"""Pictures and moving cameras by the tests' own renderer, which follows the document alone, against the package's."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Bytes and dB of a small encode, which must stay as they were measured: what slips past tests of the parts shows here.
+"""Bytes and PSNR of a small encode, compared with measured values, to notice losses that tests of parts do not show.
 
-A fit is chaotic: a rounding in the tenth digit, as on another processor, changes its bytes like another seed would. So
-the figures are means over three seeds, and each band is 3.5 standard deviations of such a mean, of figures that were
-measured with 18 seeds. The number of threads does not matter. A change that is meant to move a figure out of its band
-measures all of them anew, by ``figures_of`` with 18 seeds, and says in its commit what it gains.
+A fit is chaotic: a rounding in the tenth digit, as on another processor, changes its bytes as much as another seed. So
+the figures are means over three seeds, and the tolerance of each is 3.5 standard deviations of such a mean, from a
+measurement with 18 seeds. The number of threads does not matter. After a change that is meant to move a figure beyond
+its tolerance, measure all of them again by ``figures_of`` with 18 seeds, and state the gain in the commit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/commands.md says what the commands say of themselves."""
+"""docs/commands.md agrees with the help texts of the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings and their ranges: what lies just within is taken, what lies just beyond is refused by the setting's name."""
+"""Settings and their ranges: values just within are accepted, values just beyond are refused by name."""
 
 from __future__ import annotations
 

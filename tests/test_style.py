@@ -10,7 +10,7 @@ import pytest
 from places import ROOT
 
 MODULES = sorted([*ROOT.glob("taichi_vvc/**/*.py"), *ROOT.glob("kernels/**/*.py")])
-# The commands, and the child process of the doctor, talk to the outside world by design.
+# The commands, and the child process of the doctor, print by design.
 LIBRARY = [path for path in MODULES if "cli" not in path.parts and path.name not in ("__main__.py", "doctor.py")]
 LONGEST = 400
 

@@ -1,4 +1,4 @@
-"""From where on something counts: each threshold by what lies well below and well above it, in numbers of its own."""
+"""The thresholds of fit and renderer: each is tested with values clearly below and above it, stated as numbers here."""
 
 from __future__ import annotations
 

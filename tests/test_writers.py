@@ -1,4 +1,4 @@
-"""One writer for a file at a time, and good files that stay good whatever fails."""
+"""One writer per file at a time, and valid files that stay valid whatever fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoder settings that fit a frame in about a second: enough to go through everything, not to look good."""
+"""Encoder settings that fit a frame in about a second, for tests that do not depend on quality."""
 
 from __future__ import annotations
 

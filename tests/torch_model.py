@@ -1,4 +1,4 @@
-"""The field and its renderer once more in torch (float64, autograd): the oracle of the hand-written adjoints."""
+"""The field and its renderer in torch (float64, autograd), the reference for the hand-written adjoints."""
 
 from __future__ import annotations
 

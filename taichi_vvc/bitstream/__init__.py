@@ -1,4 +1,12 @@
-"""The .tvvc container: syntax, chunks, reader and writer. Standard library only. Format: ``docs/bitstream.md``."""
+"""The container of a .tvvc file: syntax tables, chunks, checksums, reader and writer.
+
+:class:`StreamWriter` appends groups and frames, and the file plays after every frame. :class:`StreamReader` opens a
+file and reads groups and frames when they are asked for. The dataclasses (:class:`SequenceHeader`,
+:class:`GroupHeader`, :class:`FrameData` and others) are the records of the file; coded payloads are plain bytes here.
+``bitstream/syntax.py`` has one table per record, used for both directions. The normative text is
+``docs/bitstream.md``. The room imports the standard library and ``errors`` only, so that any program can inspect a
+file without NumPy, Taichi or the entropy coder.
+"""
 
 from taichi_vvc.bitstream.chunks import FORMAT_VERSION, FrameEntry, GroupEntry
 from taichi_vvc.bitstream.reader import StreamReader

@@ -1,8 +1,9 @@
-"""Chunks: how a file is cut up, and how each piece is checked.
+"""Chunks, the parts of a file: their framing, their checksums, their order, and the index of them.
 
 A file is 8 bytes of preamble and then chunks ``[type 4][length u32][payload][CRC-32]``. The CRC covers type, length and
-payload and starts from the 4 bytes in front of the chunk, which are the CRC of the chunk before (or the end of the
-preamble), so that swapped, repeated and missing chunks fail like damaged ones.
+payload. Its start value is the 4 bytes in front of the chunk: the CRC of the chunk before, or the end of the preamble.
+Swapped, repeated and missing chunks therefore fail the check, as damaged ones do. The reader and the writer use these
+functions; nothing else does.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ FRAMING = 12
 
 @dataclass(frozen=True)
 class FrameEntry:
-    """Where a frame lies.
+    """Where the chunk of a frame is.
 
     Attributes:
         number: frame number within the file.
         type: ``"key"`` or ``"inter"``.
         group: number of its group.
-        offset: of its chunk in the file.
-        size: bytes of its chunk; a key frame's group chunk is not included.
+        offset: bytes from the start of the file to its chunk.
+        size: bytes of its chunk with framing; a key frame's group chunk is not included.
     """
 
     number: int
@@ -51,7 +52,14 @@ class FrameEntry:
 
 @dataclass(frozen=True)
 class GroupEntry:
-    """Where a group's parameters lie: group ``number``, the number of its first frame, its chunk."""
+    """Where the chunk of a group's parameters is.
+
+    Attributes:
+        number: number of the group.
+        first_frame: number of its first frame.
+        offset: bytes from the start of the file to its chunk.
+        size: bytes of its chunk with framing.
+    """
 
     number: int
     first_frame: int
@@ -61,7 +69,7 @@ class GroupEntry:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The framing of one chunk: ``offset`` of its type, its type, bytes of its payload."""
+    """The framing of one chunk: ``offset`` of its first byte, ``type``, and ``length`` of its payload in bytes."""
 
     offset: int
     type: bytes
@@ -69,12 +77,12 @@ class Chunk:
 
     @property
     def end(self) -> int:
-        """Offset behind the chunk."""
+        """Offset of the first byte after the chunk."""
         return self.offset + FRAMING + self.length
 
 
 def seal(kind: bytes, payload: bytes, before: bytes) -> bytes:
-    """The bytes of a chunk that follows the 4 bytes ``before``."""
+    """The bytes of a chunk, framing included. ``before``: the 4 bytes in front of it, from which its CRC starts."""
     body = kind + struct.pack("<I", len(payload)) + payload
     return body + struct.pack("<I", zlib.crc32(body, int.from_bytes(before, "little")))
 
@@ -85,8 +93,8 @@ _SEEKING = threading.Lock()
 def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
     """Up to ``count`` bytes from ``offset`` on; fewer at the end of the file.
 
-    The file's position plays no part, so that threads, and the processes of a fork, may share an open file. Where the
-    system has no such call, threads take turns.
+    Does not use or move the file's position, so that threads and forked processes may share an open file. Systems
+    without ``pread`` take a lock and seek.
 
     Raises:
         StreamError: the system cannot read there.
@@ -98,7 +106,7 @@ def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
                 return file.read(count)
         parts, descriptor = [], file.fileno()
         while count > 0:
-            # One call reads 2 GiB at most.
+            # A call of pread returns at most 2 GiB.
             part = os.pread(descriptor, min(count, 1 << 30), offset)
             if not part:
                 break
@@ -110,7 +118,11 @@ def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def read_preamble(file: BinaryIO, name: str) -> int:
-    """Checks the first 8 bytes and returns the file's version of the format."""
+    """Checks the first 8 bytes of a file and returns its format version.
+
+    Raises:
+        NotATvvcFile, UnsupportedVersion, TruncatedStream, CorruptStream: the first 8 bytes are no valid preamble.
+    """
     head = read_at(file, 0, len(PREAMBLE))
     if head[:4] != MAGIC[: len(head)] or not head:
         raise NotATvvcFile(f"{name}: expected a .tvvc file starting with {MAGIC!r}, found {head[:4]!r}")
@@ -138,7 +150,12 @@ def peek(file: BinaryIO, offset: int, size: int) -> Chunk | None:
 
 
 def read_payload(file: BinaryIO, chunk: Chunk, what: str) -> bytes:
-    """The payload of a chunk that lies within the file, after checking its chained CRC."""
+    """The payload of a chunk, after checking its chained CRC. ``what`` begins error messages.
+
+    Raises:
+        TruncatedStream: the file ends within the chunk.
+        CorruptStream: the checksum does not match.
+    """
     data = read_at(file, chunk.offset - 4, FRAMING + 4 + chunk.length)
     if len(data) != FRAMING + 4 + chunk.length:
         raise TruncatedStream(
@@ -155,7 +172,13 @@ def read_payload(file: BinaryIO, chunk: Chunk, what: str) -> bytes:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds: ``end`` is the offset behind the last whole chunk that belongs to the sequence."""
+    """The group and frame chunks of a file.
+
+    Attributes:
+        groups, frames: their entries, in file order.
+        end: offset of the first byte after the last whole chunk of the sequence.
+        complete: whether an index follows.
+    """
 
     groups: tuple[GroupEntry, ...]
     frames: tuple[FrameEntry, ...]
@@ -164,8 +187,11 @@ class Contents:
 
 
 class Order:
-    """Collects chunks in file order and refuses what breaks the order: numbers count up by one, groups before frames,
-    and exactly the first frame of each group is a key frame."""
+    """Collects entries of chunks in file order and refuses a chunk that breaks the order.
+
+    The order: numbers count up by one, a group's chunk comes before its frames, and exactly the first frame of each
+    group is a key frame.
+    """
 
     def __init__(self, start: int) -> None:
         self.groups: list[GroupEntry] = []
@@ -173,7 +199,7 @@ class Order:
         self.end = start
 
     def problem(self, kind: str, number: int) -> str:
-        """Why a chunk cannot come next, or "". ``kind``: ``"group"``, ``"key"`` or ``"inter"``."""
+        """The reason why a chunk cannot come next, or "". ``kind``: ``"group"``, ``"key"`` or ``"inter"``."""
         if kind == "group":
             if number != len(self.groups):
                 return f"expected group {len(self.groups)}, found group {number}"
@@ -188,7 +214,7 @@ class Order:
         return ""
 
     def add(self, kind: str, number: int, size: int) -> None:
-        """Takes the next chunk. Raises :class:`CorruptStream`."""
+        """Appends the next chunk, of ``size`` bytes. Raises :class:`CorruptStream` where it breaks the order."""
         problem = self.problem(kind, number)
         if problem:
             raise CorruptStream(f"chunk at byte {self.end}: {problem}; the file is damaged")
@@ -200,7 +226,15 @@ class Order:
 
 
 def read_index(file: BinaryIO, start: int, size: int) -> Contents:
-    """What the index at the end of the file says. Raises :class:`StreamError` where there is none or it is wrong."""
+    """The contents that the index at the end of the file states.
+
+    Args:
+        start: offset of the first chunk after the header.
+        size: bytes of the file.
+
+    Raises:
+        StreamError: the file has no index, or a wrong one.
+    """
     if size - start < FRAMING + 4:
         raise TruncatedStream(f"expected an index at the end of the file, found {size - start} bytes")
     length = int.from_bytes(read_at(file, size - 8, 4), "little")
@@ -227,11 +261,11 @@ def pack_index(start: int, contents: Sequence[GroupEntry | FrameEntry], frames: 
 
 
 def scan(file: BinaryIO, start: int, size: int, verify: bool) -> Contents:
-    """Rebuilds what an index would say by walking over the chunks.
+    """Rebuilds the index by walking over the chunks from ``start``.
 
-    The last chunk's CRC is always checked, since a killed writer may have left it unfinished; with ``verify`` all are,
-    and damage before the last chunk raises :class:`CorruptStream`. Without it, the walk ends at the first chunk that
-    does not continue the sequence.
+    The last chunk's CRC is always checked, since a killed writer may have left it unfinished. With ``verify`` every CRC
+    is checked, and damage before the last chunk raises :class:`CorruptStream`. Without ``verify`` the walk ends at the
+    first chunk that does not continue the sequence.
     """
     order = Order(start)
     complete = False
@@ -260,7 +294,7 @@ def scan(file: BinaryIO, start: int, size: int, verify: bool) -> Contents:
 
 
 def _identify(file: BinaryIO, chunk: Chunk) -> tuple[str, int]:
-    """(kind, number) of a group or frame chunk, from the beginning of its payload."""
+    """(kind, number) of a group or frame chunk, read from the beginning of its payload."""
     cursor = Cursor(read_at(file, chunk.offset + 8, min(chunk.length, 16)), f"chunk at byte {chunk.offset}")
     names = {GROUP: syntax.GROUP.fields[:1], FRAME: syntax.FRAME_PREFIX}.get(chunk.type)
     if names is None:

@@ -1,6 +1,7 @@
-"""The elements that syntax tables are made of: each reads and writes one kind of value and checks its range.
+"""The elements of the syntax tables: each reads and writes one kind of value and checks its range.
 
-Numbers are little-endian. Reading never allocates more than the bytes that are there.
+Numbers are little-endian. Reading allocates no more memory than the payload's own bytes justify, whatever lengths it
+states.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from taichi_vvc.errors import ConfigError, CorruptStream
 
 
 class Cursor:
-    """A position in a byte string."""
+    """Reads a byte string from front to back. ``place`` begins error messages."""
 
     def __init__(self, data: bytes, place: str) -> None:
         self.data = data
@@ -24,7 +25,7 @@ class Cursor:
         self.at = 0
 
     def take(self, count: int) -> bytes:
-        """The next ``count`` bytes."""
+        """The next ``count`` bytes. Raises :class:`CorruptStream` where there are fewer."""
         if count > len(self.data) - self.at:
             left = len(self.data) - self.at
             raise CorruptStream(f"{self.place}: expected {count} more bytes, found {left}; the file is damaged")
@@ -32,14 +33,17 @@ class Cursor:
         return self.data[self.at - count : self.at]
 
     def finish(self) -> None:
-        """Checks that nothing is left over."""
+        """Checks that all bytes were read. Raises :class:`CorruptStream`."""
         if self.at != len(self.data):
             left = len(self.data) - self.at
             raise CorruptStream(f"{self.place}: expected the end, found {left} more bytes; the file is damaged")
 
 
 class Element(Protocol):
-    """Reads and writes one value. ``name`` is the field that error messages are about."""
+    """Reads and writes one value. ``name`` is the field's name in error messages.
+
+    Reading raises :class:`CorruptStream` for a value out of range, writing :class:`ConfigError`.
+    """
 
     def read(self, cursor: Cursor, name: str) -> Any: ...
 
@@ -88,7 +92,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words, as one byte with its position in the list."""
+    """One of a few words, as one byte: the word's index in the list."""
 
     words: tuple[str, ...]
 
@@ -144,7 +148,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Blob:
-    """At most ``highest`` bytes behind their number (a :class:`Count`)."""
+    """At most ``highest`` bytes, preceded by their number (a :class:`Count`)."""
 
     highest: int = (1 << 32) - 1
 
@@ -158,7 +162,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Rest:
-    """All bytes that are left, maybe none, without their number; only at the end of a payload."""
+    """All remaining bytes, possibly none, without a length; only at the end of a payload."""
 
     def read(self, cursor: Cursor, name: str) -> bytes:
         return cursor.take(len(cursor.data) - cursor.at)
@@ -207,7 +211,10 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Several:
-    """Up to ``highest`` values of one kind behind their number, as a tuple. Every kind takes at least one byte."""
+    """Up to ``highest`` values of one kind, preceded by their number, as a tuple.
+
+    Every kind of element takes at least one byte, so that a stated number can be checked against the payload's size.
+    """
 
     item: Element
     highest: int
@@ -227,7 +234,10 @@ class Several:
 
 @dataclass(frozen=True)
 class Structure:
-    """The fields of a dataclass, in the order of the table. ``check`` returns what is wrong with a whole, or ""."""
+    """The fields of a dataclass, in the order of the table.
+
+    ``check`` examines the fields together and returns an error message, or "" for a valid record.
+    """
 
     make: Callable[..., Any]
     fields: tuple[tuple[str, Element], ...]
@@ -248,14 +258,18 @@ class Structure:
             element.write(out, getattr(value, key), key)
 
     def parse(self, data: bytes, place: str) -> Any:
-        """The value that ``data`` holds, all of it. ``place`` begins error messages."""
+        """The record that the whole of ``data`` encodes. ``place`` begins error messages.
+
+        Raises:
+            CorruptStream: a value is out of range, or bytes are missing or left over.
+        """
         cursor = Cursor(data, place)
         value = self.read(cursor, place)
         cursor.finish()
         return value
 
     def pack(self, value: Any) -> bytes:
-        """The bytes of ``value``."""
+        """The bytes of the record ``value``. Raises :class:`ConfigError` where a field is out of range."""
         out = bytearray()
         self.write(out, value, "")
         return bytes(out)

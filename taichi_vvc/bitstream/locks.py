@@ -1,4 +1,4 @@
-"""Who may write a file: one writer at a time, by the system's own locks, which end with the process that holds them."""
+"""File locks of the operating system: they keep a file to one writer at a time, and end with the process."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 import sys
 from typing import BinaryIO
 
-# Far behind what files hold: on Windows others cannot read what is locked.
+# An offset beyond the end of any real file: on Windows other processes cannot read a locked range.
 _PLACE = 0x7FFFFFF0
 
 
 def lock(file: BinaryIO) -> bool:
-    """Lock an open file until it is closed; False if another one has locked it, in this process or elsewhere.
+    """Lock an open file until it is closed.
 
-    Where the file system has no locks nothing is locked, and the answer is True.
+    Returns False if the file is already locked, by this process or another one. On a file system without locks
+    nothing is locked, and the result is True.
     """
     if sys.platform == "win32":
         import msvcrt
@@ -30,7 +31,7 @@ def lock(file: BinaryIO) -> bool:
     import fcntl
 
     try:
-        # Not lockf, whose locks a process loses when it closes any of its handles of the file.
+        # Not lockf: a process loses its locks when it closes any of its handles of the file.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False

@@ -1,8 +1,8 @@
-"""Cameras that change from frame to frame, in integers: what a frame's chunk says of them, read and written.
+"""The coding of cameras that move or zoom: the ``cameras`` payload of a frame, in integers.
 
-Normative text: ``docs/bitstream.md``, section 4.1. Every camera is fifteen numbers: rotation (4), position (3), focal
-lengths and principal point (4), distortion (4). A chunk holds the numbers of those that change, as differences to what
-the frame before leads to expect, each run with the width of its largest.
+Normative text: ``docs/bitstream.md``, section 4.1. A camera is fifteen numbers: rotation (4), position (3), focal
+lengths and principal point (4), distortion (4). A payload holds the cameras that change, as differences from a
+prediction by the frames before. The numbers of a run have as many bits each as the largest of them needs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ class CameraState:
     """One camera at one frame.
 
     Attributes:
-        pose: rotation quaternion (w, x, y, z) in units of ``2^-rotation_bits``, not normalised, and position in units
-            of ``2^(64 - position_bits)`` of the world's.
+        pose: rotation quaternion (w, x, y, z) camera to world, not normalised, in units of ``2^-rotation_bits``; then
+            the position in units of ``2^(64 - position_bits)`` world units.
         lens: fx, fy, cx, cy in 128ths of a pixel, then k1, k2, p1, p2 in units of 2^-20.
-        moved, zoomed: whether pose and lens were changed since the key frame; else they are exactly the header's.
+        moved, zoomed: whether pose or lens have changed since the key frame. Where they have not, the header's
+            floating-point values hold.
     """
 
     pose: tuple[int, ...]
@@ -39,14 +40,14 @@ class CameraState:
 
 @dataclass(frozen=True)
 class CameraTrack:
-    """All cameras at a frame, ``now``, and at the one ``before`` it; on a key frame both are what ``now`` is."""
+    """All cameras at a frame (``now``) and at the frame before it (``before``); the same on a key frame."""
 
     now: tuple[CameraState, ...]
     before: tuple[CameraState, ...]
 
 
 def units(header: SequenceHeader) -> tuple[float, ...]:
-    """Units of the fifteen numbers, powers of two: pose (7), then lens (8)."""
+    """The value of one unit of each of the fifteen numbers, powers of two: pose (7), then lens (8)."""
     rotation = math.ldexp(1.0, -header.rotation_bits)
     position = math.ldexp(1.0, POSITION_BIAS - header.position_bits)
     lens = [math.ldexp(1.0, -bits) for bits in LENS_BITS]
@@ -54,12 +55,12 @@ def units(header: SequenceHeader) -> tuple[float, ...]:
 
 
 def rounded(values: Sequence[float], own: Sequence[float]) -> tuple[int, ...]:
-    """Values as numbers of units: exact, since units are powers of two."""
+    """Values as integers in the units ``own``, rounded; the division is exact, since units are powers of two."""
     return tuple(math.floor(value / unit + 0.5) for value, unit in zip(values, own, strict=True))
 
 
 def header_states(header: SequenceHeader) -> tuple[CameraState, ...]:
-    """The cameras as the header has them: what a key frame's differences are to."""
+    """The header's cameras in integers, from which a key frame's differences start."""
     of_pose, of_lens = units(header)[:7], units(header)[7:]
     states = []
     for camera in header.cameras:
@@ -70,17 +71,17 @@ def header_states(header: SequenceHeader) -> tuple[CameraState, ...]:
 
 
 def parse_cameras(payload: bytes, start: CameraTrack, key: bool, rotation_bits: int, place: str) -> CameraTrack:
-    """The cameras of a frame.
+    """Decodes the cameras of a frame.
 
     Args:
-        payload: what its chunk says; empty where all cameras stay.
-        start: the cameras of the frame before; for a key frame those of the header, twice.
+        payload: the ``cameras`` payload of its chunk; empty where no camera changes.
+        start: the cameras of the frame before; for a key frame the header's, as both ``now`` and ``before``.
         key: whether it is a key frame.
-        rotation_bits: of the header.
+        rotation_bits: the header's field of this name.
         place: begins error messages.
 
     Raises:
-        CorruptStream: the payload is no such list, or a number leaves its range.
+        CorruptStream: the payload is damaged, or a number leaves its range.
     """
     if not payload:
         return CameraTrack(start.now, start.now)
@@ -107,13 +108,13 @@ def parse_cameras(payload: bytes, start: CameraTrack, key: bool, rotation_bits: 
 
 
 def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Sequence[str]) -> bytes:
-    """The inverse of :func:`parse_cameras`: how a frame comes to the ``wanted`` poses and lenses.
+    """The inverse of :func:`parse_cameras`: the payload that changes ``start`` into the ``wanted`` poses and lenses.
 
-    Cameras of which no number is off by more than one stay as they are: that much is rounding. Of the two things that a
-    pose can be a difference to, the one of fewer bits is taken.
+    A camera stays as it is where no number differs by more than one unit: that much is rounding. A pose is predicted
+    by the last pose or by extrapolation of the last two, whichever takes fewer bits.
 
     Raises:
-        ConfigError: a camera of ``names`` goes too far from one frame to the next.
+        ConfigError: a camera moves too far from one frame to the next; the message has its name from ``names``.
     """
     out = _Out()
     for camera, now, before, name in zip(wanted, start.now, start.before, names, strict=True):
@@ -135,7 +136,7 @@ def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Seque
 
 
 def _expected(now: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, ...]:
-    """Where a pose is if it goes on as it did."""
+    """A pose extrapolated from the last two: it moves on by the same difference."""
     return tuple(2 * a - b for a, b in zip(now, before, strict=True))
 
 
@@ -148,7 +149,7 @@ def _minus(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
 
 
 def _width(values: Sequence[int]) -> int:
-    """Bits of the largest value with its sign; 0 where all are 0."""
+    """Bits that the largest of the values needs, sign included; 0 where all are 0."""
     return max((value if value >= 0 else ~value).bit_length() + 1 for value in values) if any(values) else 0
 
 
@@ -162,7 +163,7 @@ def _cost(values: Sequence[int], kind: str) -> int:
 
 
 class _Out:
-    """Bits on their way into bytes, the first in the lowest bit."""
+    """Writes bits into bytes, the first in the lowest bit."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -189,13 +190,13 @@ class _Out:
                 self.put(value, width)
 
     def payload(self) -> bytes:
-        """Nothing where no camera changes."""
+        """The bytes; none where no camera changes, which makes all bits 0."""
         self.put(0, -self._count % 8)
         return bytes(self._bytes) if any(self._bytes) else b""
 
 
 class _Bits:
-    """The inverse of :class:`_Out`."""
+    """Reads bits from bytes; the inverse of :class:`_Out`."""
 
     def __init__(self, payload: bytes, place: str) -> None:
         self._payload, self._at, self._place = payload, 0, place

@@ -1,4 +1,4 @@
-"""Reading a .tvvc file: header and index at once, groups and frames when asked for, each checked as it is read."""
+"""Reading a .tvvc file: header and index on opening, groups and frames on demand, each checked when it is read."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class StreamReader:
     """An open .tvvc file; usable as a context manager.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         size: bytes of the file.
-        version: of the format.
+        version: format version of the file.
         header: the sequence header.
         header_bytes: bytes of preamble and header chunk.
-        complete: whether the file has a valid index. Without one the encode was stopped (or the index is damaged), and
-            the frames are those found by walking over the chunks.
+        complete: whether the file has a valid index. Without one, the encode was stopped or the index is damaged, and
+            the frames were found by walking over the chunks.
         frames: one :class:`FrameEntry` per frame.
         groups: one :class:`GroupEntry` per group.
 
@@ -77,11 +77,11 @@ class StreamReader:
         return structure.parse(chunks.read_payload(self._file, chunk, place), f"{place} at byte {entry.offset}")
 
     def read_group(self, number: int) -> GroupHeader:
-        """The parameters of a group as they stand there: without MLPs where it shares those of the group before.
+        """The parameters in a group's own chunk: without MLPs where it shares those of the group before.
 
         Raises:
-            CorruptStream: it is damaged.
-            IndexError: beyond the last group.
+            CorruptStream: the chunk is damaged.
+            IndexError: there is no group of this number.
         """
         group: GroupHeader = self._read(self.groups[number], chunks.GROUP, syntax.GROUP, f"group {number}")
         entry = self.groups[number]
@@ -98,13 +98,13 @@ class StreamReader:
         """The group whose chunk holds the MLPs of group ``number``: itself, or the last one before it that has any.
 
         Raises:
-            CorruptStream: its chunk or one that is looked at on the way is damaged.
-            IndexError: beyond the last group.
+            CorruptStream: its chunk or one between the two groups is damaged.
+            IndexError: there is no group of this number.
         """
         group, passed = self.read_group(number), []
         while not group.mlp:
             passed.append(group.number)
-            # What was found once is not looked for again: a file may have many groups and one set of MLPs.
+            # Owners found earlier shorten the walk: a file may have many groups and one set of MLPs.
             before = self._owners.get(group.number, group.number - 1)
             if before == self._owner.number and self._owner.mlp:
                 group = self._owner
@@ -118,11 +118,11 @@ class StreamReader:
         return group
 
     def read_whole_group(self, number: int) -> GroupHeader:
-        """The parameters of a group with its MLPs, wherever they stand.
+        """The parameters of a group with its MLPs, from whichever group's chunk holds them.
 
         Raises:
             CorruptStream: it or a group that it shares MLPs with is damaged.
-            IndexError: beyond the last group.
+            IndexError: there is no group of this number.
         """
         group = self.read_group(number)
         if group.mlp:
@@ -131,7 +131,12 @@ class StreamReader:
         return replace(group, mlp_steps=owner.mlp_steps, mlp=owner.mlp)
 
     def read_frame(self, number: int) -> FrameData:
-        """The coded parts of a frame. Raises :class:`CorruptStream`; IndexError beyond the last frame."""
+        """The coded payloads of a frame.
+
+        Raises:
+            CorruptStream: its chunk is damaged.
+            IndexError: there is no frame of this number.
+        """
         entry = self.frames[number]
         frame: FrameData = self._read(entry, chunks.FRAME, versions.FRAMES[self.version], f"frame {number}")
         if (frame.number, frame.group, frame.type) != (entry.number, entry.group, entry.type):
@@ -142,15 +147,16 @@ class StreamReader:
         return frame
 
     def frame_size(self, number: int) -> int:
-        """Bytes that a frame added to the file, from the index: a key frame with its group's parameters."""
+        """Bytes that a frame added to the file, from the index; for a key frame with its group's parameters."""
         entry = self.frames[number]
         return entry.size + (self.groups[entry.group].size if entry.type == "key" else 0)
 
     def components(self, number: int) -> dict[str, int]:
-        """Bytes of a frame by part; they sum to what the frame added to the file.
+        """Bytes of a frame by part; they sum to :meth:`frame_size`.
 
         Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``cameras`` (0 where none moves), ``mlp`` (0
-        but on the first frame of a group that has its own), and ``overhead``: framing, numbers, lengths and checksums.
+        except on the first frame of a group with MLPs of its own), and ``overhead``: framing, numbers, lengths and
+        checksums.
         """
         entry, frame = self.frames[number], self.read_frame(number)
         parts = {"coefficients": len(frame.grids[0])}

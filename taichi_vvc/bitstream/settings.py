@@ -1,4 +1,4 @@
-"""What a header may hold as the encoder's settings: JSON that can be written as it was read."""
+"""The check of a header's ``settings``: they must be JSON that can be written again as it was read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_DEPTH = 16
 
 
 def settings_problem(text: str) -> str:
-    """Why a text cannot be the settings of a file, or ""."""
+    """The reason why a text cannot be the settings of a file, or ""."""
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError):
@@ -22,7 +22,10 @@ def settings_problem(text: str) -> str:
 
 
 def _unwritable(settings: dict[str, Any]) -> str:
-    """What Python reads as JSON and cannot write as such: numbers without end, half characters, values too deep."""
+    """The reason why Python could not write these values as JSON, or "".
+
+    Python's reader accepts more than the standard: infinities and NaN, lone surrogates, values nested too deeply.
+    """
     values: list[tuple[Any, int]] = [(settings, 1)]
     while values:
         value, depth = values.pop()

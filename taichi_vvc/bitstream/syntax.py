@@ -1,4 +1,4 @@
-"""What the chunks of a file contain: plain data and one syntax table each, for reading and for writing.
+"""The records of a file as dataclasses, and one syntax table for each, used for reading and for writing.
 
 Normative text: ``docs/bitstream.md``. Standard library only, so that a file can be inspected anywhere.
 """
@@ -40,7 +40,7 @@ LENS_BITS = (7,) * 4 + (20,) * 4
 
 @dataclass(frozen=True)
 class Level:
-    """One basis level: (x, y, z) nodes, channels, and its sawtooth frequency in 1/256."""
+    """One basis level: (x, y, z) nodes, channels, and the frequency of its sawtooth in units of 1/256."""
 
     resolution: tuple[int, int, int]
     channels: int
@@ -52,10 +52,10 @@ class Layout:
     """The shape of the field; see :class:`taichi_vvc.types.FieldLayout`.
 
     Attributes:
-        lower: corner of the bounds with the smallest coordinates, world units.
+        lower: lower corner of the bounds, world units.
         cell: edge of an occupancy cell, world units; the bounds end at ``lower + cell * cells``.
         cells: (x, y, z) occupancy cells.
-        coefficients: (x, y, z) nodes of the coefficient grid; its channels are those of all levels together.
+        coefficients: (x, y, z) nodes of the coefficient grid. It has the sum of all levels' channels.
         levels: the basis levels, coarse to fine.
         projection_hidden, appearance, colour_hidden, view_frequencies: widths of the MLPs.
         steps_per_side: ray-march steps along the longest side of the bounds.
@@ -77,7 +77,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Image size and pinhole parameters in pixels, distortion as in OpenCV; floats have 32 bits."""
+    """Image size and pinhole parameters in pixels, and distortion coefficients as in OpenCV; 32-bit floats."""
 
     width: int
     height: int
@@ -112,18 +112,18 @@ class CameraRecord:
 
 @dataclass(frozen=True)
 class SequenceHeader:
-    """What holds for the whole file.
+    """The parameters that hold for the whole file.
 
     Attributes:
         layout: shape of the field.
-        background: 8-bit sRGB colour behind everything.
+        background: 8-bit sRGB colour behind the field.
         fps: frames per second.
         first_frame: index in the capture of frame 0 of the file.
         downscale: factor by which the capture's images were reduced.
-        intrinsics, cameras: the capture's cameras, already reduced.
+        intrinsics, cameras: the capture's cameras at the reduced image size.
         settings: the encoder's effective settings, a JSON object; see :func:`settings_text`.
-        library: what wrote the file.
-        rotation_bits, position_bits: units of poses that change, see ``poses.py``; not in versions before 4.
+        library: name and version of the program that wrote the file.
+        rotation_bits, position_bits: units of poses that change, see ``bitstream/poses.py``; not in versions before 4.
     """
 
     layout: Layout
@@ -141,9 +141,9 @@ class SequenceHeader:
 
 @dataclass(frozen=True)
 class GroupHeader:
-    """What the frames of a group share: quantisation steps of grids and MLP tensors, and the coded MLP.
+    """The parameters that the frames of a group share: quantisation steps of grids and MLP tensors, and coded MLPs.
 
-    ``mlp_steps`` and ``mlp`` are both empty where the MLPs are those of the group before.
+    ``mlp_steps`` and ``mlp`` are both empty where the group shares the MLPs of the group before.
     """
 
     number: int
@@ -155,16 +155,16 @@ class GroupHeader:
 
 @dataclass(frozen=True)
 class FrameData:
-    """One frame.
+    """The coded payloads of one frame.
 
     Attributes:
-        number: of the frame.
+        number: frame number within the file.
         group: number of its group.
         type: ``"key"`` or ``"inter"``.
-        occupancy: the coded mask.
-        grids: one coded payload per grid.
-        motion: the coded displacements, empty where nothing moves.
-        cameras: what changes of them, empty where they are those of the frame before (on a key frame: of the header).
+        occupancy: the coded occupancy mask.
+        grids: one coded payload per grid, coefficients first.
+        motion: the coded displacements; empty for none.
+        cameras: the coded changes of cameras since the frame before (on a key frame: since the header); empty for none.
     """
 
     number: int
@@ -178,7 +178,7 @@ class FrameData:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One chunk: ``kind`` is ``"group"``, ``"key"`` or ``"inter"``, ``size`` its bytes with type, length and CRC."""
+    """One chunk: ``kind`` is ``"group"``, ``"key"`` or ``"inter"``; ``size`` counts bytes, framing included."""
 
     kind: str
     number: int
@@ -190,7 +190,7 @@ class Index:
     """All group and frame chunks in the order of the file.
 
     Attributes:
-        first: offset of the first of them, which are all adjacent.
+        first: offset of the first of them. They lie one after the other.
         entries: the chunks.
         frames: number of frames.
     """
@@ -243,7 +243,7 @@ def _group_problem(group: GroupHeader) -> str:
 
 
 def still_problem(header: SequenceHeader) -> str:
-    """What is wrong with the header of a file whose cameras do not move, or ""."""
+    """The error in a header of a format version without moving cameras, or ""."""
     names = [camera.name for camera in header.cameras]
     if len(set(names)) != len(names):
         return "expected distinct camera names, found one twice"
@@ -254,7 +254,7 @@ def still_problem(header: SequenceHeader) -> str:
 
 
 def _moving_problem(header: SequenceHeader) -> str:
-    """:func:`still_problem` since cameras may move."""
+    """The error in a header of a format version with moving cameras, or "": :func:`still_problem`, and ranges."""
     largest = math.ldexp(1.0, POSITION_BIAS - header.position_bits) * MAX_CAMERA_NUMBER
     for camera in header.cameras:
         if max(map(abs, camera.position)) >= largest:
@@ -384,6 +384,6 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 
 
 def frame_step_of(header: SequenceHeader) -> int:
-    """How many of the capture's frames it is from one frame of a file to the next: 1, unless the settings say so."""
+    """Frames of the capture per frame of the file: 1, or the ``frame_step`` that the settings state."""
     step = json.loads(header.settings).get("frame_step", 1)
     return step if type(step) is int and 1 <= step <= MAX_FRAMES else 1

@@ -1,4 +1,4 @@
-"""Writing a .tvvc file: append-only and playable after every frame, so that a killed encode loses at most one."""
+"""Writing a .tvvc file: append-only and playable after every frame, so that a killed encode loses at most one frame."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from taichi_vvc.errors import ConfigError, DataError
 class StreamWriter:
     """Appends groups and frames to a file; made by :meth:`create` or :meth:`resume`, usable as a context manager.
 
-    Leaving the context without :meth:`finish` closes the file as it is: playable, without an index. So it stays when it
-    cannot be written any more (a full disk): what appends raises :class:`DataError` then. A file that was there before
-    is not touched until there is something to append. While a writer has a file, there is no second one for it.
+    Leaving the context without :meth:`finish` closes the file without an index; it is playable. When the file cannot be
+    written any more (a full disk), methods that append raise :class:`DataError`, and the frames before stay playable.
+    An existing file is not changed before the first append. A lock keeps every other writer from the same file.
     """
 
     def __init__(self, path: str | os.PathLike[str], file: BinaryIO, before: bytes, start: int, order: Order) -> None:
@@ -34,24 +34,27 @@ class StreamWriter:
         self._before = before
         self._start = start
         self._order = order
-        # Whether something behind ``order.end`` is to go, and whether that is an index.
+        # Whether the file is to be truncated at ``order.end`` first, and whether it ends in a valid index.
         self._cut = self._complete = False
-        # Where the file is so far, where it is to be, and the one that is there.
+        # While this file has a temporary name: that name, the final name, and the open file that it will replace.
         self._replaced: tuple[Path, Path, BinaryIO] | None = None
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False) -> StreamWriter:
-        """Starts a new file; where ``path`` is a link, the one that it names.
+        """Starts a new file and writes its header.
 
-        ``overwrite``: in place of one that is there, which stays what it is until the first frame is whole.
+        Args:
+            path: the file; if it is a symbolic link, the link's target is written.
+            header: the sequence header.
+            overwrite: replace an existing file. The old file stays in place until the first frame is written.
 
         Raises:
-            ConfigError: the file exists, or another process is writing it, or there can be none of this name.
-            DataError: not even the header can be written; no file is left then.
+            ConfigError: the file exists, another process is writing it, or the name is not possible.
+            DataError: the header cannot be written; no file is left behind.
         """
         payload = versions.pack_header(header)
         old = _locked(path) if overwrite and os.path.exists(path) else None
-        # A link stays one: it may be there because the disk is another one.
+        # A symbolic link stays one: the user may have put the file on another disk.
         place = target = Path(os.path.realpath(path))
         if old is not None:
             place = place.with_name(f".{place.name[:32]}.{os.getpid()}-{os.urandom(3).hex()}.new")
@@ -70,7 +73,7 @@ class StreamWriter:
         writer = cls(path, file, chunk[-4:], start, Order(start))
         if old is not None:
             writer._replaced = place, target, old
-            # Who may read the file stays as it was.
+            # The new file gets the old one's permissions.
             with suppress(OSError):
                 os.chmod(place, os.fstat(old.fileno()).st_mode & 0o777)
         if not lock(file):
@@ -89,13 +92,13 @@ class StreamWriter:
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], header: SequenceHeader) -> tuple[StreamWriter, int]:
-        """Goes on with a file: the writer and the number of whole frames that are there.
+        """Opens an existing file to append to it; returns the writer and the number of whole frames in the file.
 
-        An index, an unfinished last chunk and a group without frames are cut off with the first chunk that is appended.
+        The first append cuts off an index, an unfinished last chunk and a group without frames.
 
         Raises:
-            ConfigError: the file was written with another header; the message names what differs. Or it may only be
-                read, or another process is writing it.
+            ConfigError: the file was written with another header (the message names the difference), it is
+                read-only, or another process is writing it.
             DataError: the file cannot be written.
             StreamError: the file is no .tvvc file, or is damaged before its last chunk.
         """
@@ -123,7 +126,7 @@ class StreamWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Says in one line what the system refuses, and what the file still is."""
+        """Turns an error of the operating system into a :class:`DataError` that also says what the file still holds."""
         try:
             yield
         except OSError as error:
@@ -153,15 +156,15 @@ class StreamWriter:
         return len(chunk)
 
     def _take_place(self) -> None:
-        """Puts the file where the one is that it replaces, if there is one. Its own name is gone for good then.
+        """Renames the file from its temporary name to the final one, if it is to replace another file.
 
         Raises:
-            DataError: that cannot be done, or the file is not where it was put any more.
+            DataError: the rename fails, or the file was removed or replaced meanwhile.
         """
         if self._replaced is not None:
             place, target, old = self._replaced
             with self._writing():
-                if os.name == "nt":  # where an open file keeps its name
+                if os.name == "nt":  # Windows cannot rename an open file
                     old.close()
                     self._file.close()
                     os.replace(place, target)
@@ -182,10 +185,11 @@ class StreamWriter:
             raise ValueError(problem)
 
     def add_group(self, group: GroupHeader) -> int:
-        """Appends the parameters of the frames that follow; returns the bytes written.
+        """Appends the parameters of the group of the frames that follow; returns the bytes written.
 
         Raises:
-            DataError: they cannot be written.
+            DataError: the chunk cannot be written.
+            ValueError: the group does not come next.
         """
         self._check("group", group.number)
         if group.first_frame != len(self._order.frames):
@@ -198,7 +202,8 @@ class StreamWriter:
         """Appends a frame and waits until it is on the disk; returns the bytes written.
 
         Raises:
-            DataError: it cannot be written; the frames before it are whole.
+            DataError: the chunk cannot be written; the frames before it are whole.
+            ValueError: the frame does not come next.
         """
         self._check(frame.type, frame.number)
         if frame.group != len(self._order.groups) - 1:
@@ -211,10 +216,11 @@ class StreamWriter:
         return size
 
     def finish(self) -> int:
-        """Appends the index and closes the file; returns the bytes written: none where it is complete as it was.
+        """Appends the index and closes the file; returns the bytes written, 0 if the file already had a valid index.
 
         Raises:
-            DataError: it cannot be written; all frames are whole. Or it was removed or replaced meanwhile.
+            DataError: the index cannot be written (all frames are whole), or the file was removed or replaced
+                meanwhile.
         """
         if self._complete and self._cut:
             self._take_place()
@@ -233,7 +239,7 @@ class StreamWriter:
 
     def close(self) -> None:
         """Closes the file without an index."""
-        # What the system refused before it refuses again while buffers are emptied; that was said.
+        # After a failed write, closing fails again while buffers are flushed; the error was already raised.
         with suppress(OSError) if self._failed else nullcontext():
             self._file.close()
         if self._replaced is not None:
@@ -256,7 +262,11 @@ _TAKEN = "another process is writing this file; wait for it or choose another na
 
 
 def _locked(path: str | os.PathLike[str]) -> BinaryIO:
-    """A file that is there, opened for writing and locked. Raises :class:`ConfigError`."""
+    """An existing file, opened for writing and locked.
+
+    Raises:
+        ConfigError: it cannot be opened for writing, or another writer has locked it.
+    """
     if not os.path.isfile(path):
         raise ConfigError(f"{path}: expected a file, or nothing there, found a device, a pipe or a folder")
     try:
@@ -277,7 +287,7 @@ def _compare_version(path: str | os.PathLike[str], version: int) -> None:
 
 
 def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: SequenceHeader) -> None:
-    """Raises :class:`ConfigError` naming what differs between a file's header and the one that is asked for."""
+    """Raises :class:`ConfigError` naming what differs between a file's header and the wanted one."""
     wanted = syntax.HEADER.parse(syntax.HEADER.pack(wanted), "sequence header")
     differing = [field.name for field in fields(stored) if getattr(stored, field.name) != getattr(wanted, field.name)]
     if "settings" in differing:
@@ -296,7 +306,7 @@ def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: Seque
 
 
 def _other_cameras(stored: SequenceHeader, wanted: SequenceHeader) -> str:
-    """In what the cameras of two headers differ, in brackets; nothing where it is calibration only."""
+    """How the names or splits of two headers' cameras differ, in brackets; "" where only the calibration differs."""
     old, new = ({camera.name: camera.split for camera in header.cameras} for header in (stored, wanted))
 
     def some(names: list[str]) -> str:

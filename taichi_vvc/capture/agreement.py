@@ -1,12 +1,17 @@
-"""How far the masks of a frame agree, and which of their pixels the other cameras contradict.
+"""Finds the masks of a frame that lack a part of the subject, by comparison with the masks of the other cameras.
 
-A strict hull lets each camera delete what its mask lacks. Where much of the other masks is then left without anything
-behind it, some masks are wrong, and the question is which. The hull is then carved again with some dissent allowed;
-of what it has more, only cells count that explain what several masks show and the strict hull does not. The views that
-speak against such cells are blamed, the one with the most first, until the masks are explained. What a blamed mask
-calls background there is unknown: it carves nothing, and nothing is fitted to it.
+The strict visual hull keeps a cell only if no mask calls it background. A mask that lacks a part of the subject
+therefore deletes that part, and pixels of the other masks are left without a kept cell on their rays: they are
+unexplained. Where that happens to many pixels, the method is:
 
-All this is decided frame by frame, on reduced masks and few cells.
+1. Carve a lenient hull, in which a few views may call a cell background.
+2. Of the cells that only the lenient hull keeps, take those that explain such pixels in several views.
+3. Blame the views that call these cells background, the one with most of them first, until the pixels are explained.
+4. Mark the pixels of a blamed view that show such cells as unknown. Unknown pixels carve nothing and no ray is drawn
+   there.
+
+Each frame is decided by itself, on reduced masks and a coarse grid of cells. The encoder calls :func:`settled`;
+``tvvc inspect`` reports :func:`agreement`.
 """
 
 from __future__ import annotations
@@ -24,24 +29,25 @@ from taichi_vvc.types import Bounds, View
 CELLS = 48  # along the longest side of the bounds
 PIXELS = 192  # masks are reduced to about that many along their longer side
 SHOWN = 128  # alpha (8 bits) from which a pixel shows the subject
-DISPUTED = 0.004  # share of all masks' insides that a hull must leave unexplained before any mask is doubted
-REGAINED = 0.98  # part of what the most lenient hull explains again that is enough
-SUPPORT = 0.25  # part of the views of a cell whose masks must want it
-NAMED = 0.02  # share of its part of the subject that a mask must lack for its camera to be named
-AROUND = 4  # cells around needed ones that belong to them where nobody else disputes them
-GROWN = 2  # pixels of reduced masks that unknown regions are grown by
+DISPUTED = 0.004  # share of all masks' inner pixels that the strict hull must leave unexplained to doubt any mask
+REGAINED = 0.98  # share of what the most lenient hull explains that counts as all of it
+SUPPORT = 0.25  # share of the views that see a cell in which it must show up on an unexplained pixel
+NAMED = 0.02  # share of the subject's pixels in a view that its mask must lack for the camera to be named
+AROUND = 4  # cells by which the regained part grows where only blamed views call the cells background
+GROWN = 2  # pixels of a reduced mask by which its unknown region is grown
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the masks of a frame say of each other, in the order of the views given.
+    """How the masks of a frame agree, in the order of the views given.
 
     Attributes:
-        explained: (n,) the share of each mask, without its edge and within the bounds, behind which the hull of all has
-            something; NaN where there is no mask or it is empty.
-        lacking: (n,) the share of what a view should show of the subject, by the masks of the others, that its mask
-            lacks.
-        unknown: per view the pixels (height, width) bool that its mask calls background and others contradict, or None.
+        explained: (n,) the share of each mask's inner pixels, within the bounds, whose rays meet a cell of the strict
+            hull; NaN for a view without a mask or with an empty one.
+        lacking: (n,) of the pixels where a view shows the subject according to the other masks, the share that its own
+            mask calls background.
+        unknown: per view the pixels (height, width) bool that its mask calls background and the other masks
+            contradict; None for none.
     """
 
     explained: np.ndarray
@@ -50,15 +56,20 @@ class Agreement:
 
     @property
     def named(self) -> list[int]:
-        """The views whose masks lack enough to be named, the worst first."""
+        """Indices of the views whose masks lack a share of at least :data:`NAMED`, the worst first."""
         order = np.argsort(-self.lacking, kind="stable")
         return [int(k) for k in order if self.lacking[k] >= NAMED]
 
 
 @dataclass(frozen=True)
 class _Reduced:
-    """A reduced mask. ``view``: transparent where no pixel shows anything; ``inside``: where all pixels do; ``wanted``:
-    the inside that is not explained yet. (h, w) bool each."""
+    """A mask reduced by ``factor`` (pixels of the picture per pixel here).
+
+    Attributes:
+        view: the reduced view; its alpha is 0 where none of the picture's pixels shows the subject.
+        inside: (h, w) bool, where all of the picture's pixels show the subject.
+        wanted: (h, w) bool, the pixels of ``inside`` that are not explained by a cell yet.
+    """
 
     view: View
     factor: int
@@ -67,7 +78,10 @@ class _Reduced:
 
 
 def agreement(views: Sequence[View], bounds: Bounds) -> Agreement:
-    """Compares the masks of some views of one frame. Views without masks, or with empty ones, take no part."""
+    """Compares the masks of one frame's views within the ``bounds``.
+
+    Views without a mask, or with an empty one, take no part.
+    """
     chosen = [k for k, v in enumerate(views) if v.has_alpha and v.image[..., 3].any()]
     explained, lacking = np.full(len(views), np.nan), np.zeros(len(views))
     unknown: list[np.ndarray | None] = [None] * len(views)
@@ -90,7 +104,7 @@ def agreement(views: Sequence[View], bounds: Bounds) -> Agreement:
 
 
 def settled(views: Sequence[View], bounds: Bounds) -> tuple[tuple[View, ...], Agreement]:
-    """The views with the pixels that the masks of the others contradict marked as unknown."""
+    """The views, with the pixels that the other masks contradict marked as unknown; and the comparison itself."""
     found = agreement(views, bounds)
     marked = zip(views, found.unknown, strict=True)
     return tuple(v if region is None else replace(v, unknown=region) for v, region in marked), found
@@ -100,7 +114,7 @@ def _reduced(view: View) -> _Reduced:
     height, width = view.image.shape[:2]
     factor = max(1, -(-max(height, width) // PIXELS))
     rows, columns = -(-height // factor), -(-width // factor)
-    # What the last row and column have beyond the picture carves nothing and wants nothing.
+    # The last row and column may reach beyond the picture: that part carves nothing and needs no explanation.
     alpha = np.zeros((rows * factor, columns * factor), np.uint8)
     alpha[:height, :width] = np.where(with_rays(view.camera, np.ones((height, width), bool)), view.image[..., 3], 0)
     inside = _pooled(np.minimum, alpha, factor) >= SHOWN
@@ -114,13 +128,16 @@ def _reduced(view: View) -> _Reduced:
 
 
 def _pooled(pick: np.ufunc, values: np.ndarray, factor: int) -> np.ndarray:
-    """Squares of ``factor`` pixels as one: the smallest or largest value of each."""
+    """The smallest or largest value (``pick``) of each square of ``factor`` x ``factor`` pixels."""
     values = pick.reduce([values[k::factor] for k in range(factor)])
     return pick.reduce([values[:, k::factor] for k in range(factor)])
 
 
 def _explain(mask: _Reduced, centres: np.ndarray, step: np.ndarray, bounds: Bounds) -> _Reduced:
-    """The mask with only what cells do not explain as ``wanted``; what lies outside the bounds is no longer inside."""
+    """The mask with ``wanted`` set to the inner pixels that the cells do not cover.
+
+    Pixels whose rays miss the bounds are removed from ``inside``.
+    """
     wanted = mask.inside & ~coverage(mask.view.camera, centres, step)
     rows, columns = np.nonzero(wanted)
     outside = ~rays_hit(mask.view.camera, np.stack((columns, rows), 1) + 0.5, bounds)
@@ -132,7 +149,10 @@ def _explain(mask: _Reduced, centres: np.ndarray, step: np.ndarray, bounds: Boun
 def _contradicted(
     masks: list[_Reduced], bounds: Bounds, shape: tuple[int, int, int], strict: np.ndarray
 ) -> dict[int, tuple[np.ndarray, float]]:
-    """Of the masks to blame, which of their pixels are unknown, (h, w) bool, and the share of the subject they lack."""
+    """For each mask to blame, by its index: its unknown pixels (h, w) bool, and the share of the subject it lacks.
+
+    ``strict``: (nz, ny, nx) bool, the strict hull.
+    """
     most = int(allowed_dissent(len(masks), len(masks)))
     enough = DISPUTED * sum(int(m.inside.sum()) for m in masks)
     if not most or sum(int(m.wanted.sum()) for m in masks) <= enough:
@@ -160,11 +180,12 @@ def _contradicted(
     disputes = np.stack([dissents(m.view, centres, step) for m in masks])
     left, blamed = disputes & needed, []
     while regained(needed & ~left.any(0)) < REGAINED * REGAINED * whole:
-        # Who disputes a cell with many others is to blame for less of it.
+        # Views that call the same cell background share the blame for it.
         share = left / np.maximum(1, left.sum(0))
         blamed.append(int(share.sum(1).argmax()))
         left[blamed[-1]] = False
-    # What only these dispute around what is needed belongs to it: the edges of what they lack, and what hides behind.
+    # The regained part grows into neighbouring cells that only blamed views call background. These are the edges of
+    # the missing part and the cells hidden behind it, which no unexplained pixel shows.
     free = np.zeros(shape[::-1], bool)
     free[more] = ~np.delete(disputes, blamed, 0).any(0)
     around = np.zeros(shape[::-1], bool)
@@ -181,7 +202,7 @@ def _contradicted(
 
 
 def _supporters(masks: list[_Reduced], centres: np.ndarray) -> np.ndarray:
-    """(n,) in how many views the cells at ``centres`` (n, 3) lie where a mask wants something."""
+    """(n,) in how many views each of the cells at ``centres`` (n, 3) projects to an unexplained pixel."""
     count = np.zeros(len(centres), int)
     for mask in masks:
         pixels, _ = project(mask.view.camera, centres)

@@ -1,4 +1,8 @@
-"""Tells from where cameras look whether their poses were read with the right convention."""
+"""Checks from the cameras' poses whether they were read with the right axis convention.
+
+Cameras of a capture usually look at a common point in front of them. Where they do not, but would with flipped axes or
+inverted matrices, the convention is probably wrong. ``capture/sequence.py`` calls this for its messages.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,22 @@ import numpy as np
 from taichi_vvc.geometry.projection import closest_point
 from taichi_vvc.types import Camera
 
-FORWARD_FACING = 2e-3  # reciprocal condition of the cameras' axes below which they do not meet
-SAME_POINT = 1e-6  # cameras nearer together, by the size of their coordinates, are in one point but for rounding
-SPREAD = 0.02  # the same, below which jitter alone may make the axes of cameras that look forward meet behind them
-SURROUND = 0.08  # and below which it may make inverted poses meet: then all of them lie in about the same direction
-MEETING = 0.25  # axes that meet pass by their common point at less than this share of its distance
-LOOSE = 0.5  # and so much is granted to the poses as they stand
+# Reciprocal condition numbers of the system that finds the point nearest to all axes: small where axes are parallel.
+FORWARD_FACING = 2e-3  # below: the axes do not meet
+SPREAD = 0.02  # below: nearly parallel axes may meet behind the cameras by jitter alone
+SURROUND = 0.08  # below: inverted poses may meet by jitter alone, since all lie in about the same direction
+SAME_POINT = 1e-6  # cameras nearer together, relative to the size of their coordinates, differ by rounding only
+MEETING = 0.25  # median distance of the axes from their common point, as a share of its distance: below, they meet
+LOOSE = 0.5  # the same limit for the poses as they were read, which get the benefit of the doubt
 
 
 def looks_like(cameras: Sequence[Camera]) -> str | None:
-    """What the poses look like if the cameras' axes do not meet in front of them but would with another convention.
+    """The convention that the poses seem to have been written in, if it is not the one they were read with.
 
     Returns:
-        ``"flipped"``: they meet behind the cameras, as if these looked along -z in place of +z or the reverse.
-        ``"inverse"``, ``"inverse flipped"``: they meet once every pose is inverted, as it stands or flipped.
-        None: the poses make sense as they are, or neither way.
+        ``"flipped"``: the axes meet behind the cameras, as if these looked along -z in place of +z or the reverse.
+        ``"inverse"``, ``"inverse flipped"``: the axes meet once every pose is inverted, or inverted and flipped.
+        None: the axes meet in front of the cameras as read, or with no convention.
     """
     if len(cameras) < 2:
         return None
@@ -63,9 +68,10 @@ def _meet_ahead(
 
 
 def describe(found: str, layout: str, convention: str | None) -> str:
-    """What :func:`looks_like` found, as a clause that says what to do.
+    """A clause for a message: what :func:`looks_like` found, and what to do about it.
 
     Args:
+        found: the result of :func:`looks_like`.
         convention: the axes that a ``transform_matrix`` was taken to have, ``"opengl"`` or ``"opencv"``; None for a
             layout without one, whose name is ``layout``.
     """
@@ -85,7 +91,7 @@ def describe(found: str, layout: str, convention: str | None) -> str:
 
 
 def advice(layout: str, convention: str | None) -> str:
-    """What to check where a camera does not see what it should, if :func:`looks_like` finds nothing."""
+    """A clause for a message about a camera that does not see the bounds, where :func:`looks_like` finds nothing."""
     if convention is None:
         return f"check the bounds, and the poses against what docs/capture.md says of {layout}"
     axes = "OpenGL axes (looking along -z)" if convention == "opengl" else "OpenCV axes (looking along +z)"

@@ -1,4 +1,4 @@
-"""Finds the box that holds the subject when a capture does not state it, and checks that cameras look at it."""
+"""Finds the bounds of the subject where a capture does not state them, and checks that cameras see the bounds."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ from taichi_vvc.geometry.projection import (
 )
 from taichi_vvc.types import Bounds, Camera, View
 
-PADDING = 0.05  # of each side, on both ends: for motion between the frames looked at
+PADDING = 0.05  # of each side, added at both ends: for motion between the examined frames
 SEARCH_CELLS = 48
-CONSISTENT = 0.75  # share of the silhouettes that a hull must explain: below, masks and calibration do not fit
-UNEXPLAINED = 0.005  # share of the silhouettes that a hull may leave uncovered and still be the whole subject
-HOLLOW = 0.25  # of the hull's width where silhouettes end, on a side that no camera sees: so deep may a hollow be
-CUT = 0.001  # share of the silhouettes that what is cut off there may have explained
-FAR = 0.1  # of the box's side: as much as must be cut off there for it to be done
+CONSISTENT = 0.75  # share of silhouette pixels that a hull must explain; below, masks and calibration disagree
+UNEXPLAINED = 0.005  # share of silhouette pixels that the hull of the whole subject may leave unexplained
+# For a side that no camera sees:
+HOLLOW = 0.25  # depth that is kept there for a hollow, relative to the hull's width where the silhouettes end
+CUT = 0.001  # share of silhouette pixels that may become unexplained by the cut
+FAR = 0.1  # share of the box's side that the cut must take off to be made at all
 
 
 def bounds_from_masks(frames: Iterable[Sequence[View]], notes: list[str] | None = None) -> Bounds | None:
     """The padded box around the visual hulls of several frames; None where the silhouettes have no common hull.
 
-    Per frame, a box that reaches the farthest camera is carved and shrunk to what is left, until it no longer shrinks.
-    Nothing is ever carved outside the images, so only cells that all silhouettes touch count, or, where those do not
-    explain the silhouettes (close-ups), 3/4 or half of them. On a side that no camera looks at, the box ends a little
-    beyond where silhouettes do; ``notes`` gets a line that says so.
+    For each frame, a box that reaches the farthest camera is carved and shrunk to the kept cells, until it no longer
+    shrinks. Cells outside a camera's image are never carved by it. Therefore only cells count whose projections touch
+    all silhouettes. Where such cells do not explain the silhouettes (close-ups), touching 3/4 or half of them is
+    enough. On a side that no camera looks at, the box is cut a little beyond the end of the silhouettes, and a line
+    that says so is appended to ``notes``.
     """
     cut: set[str] = set()
     boxes = [box for views in frames if (box := _hull_box(views, cut)) is not None]
@@ -53,9 +55,11 @@ def bounds_from_masks(frames: Iterable[Sequence[View]], notes: list[str] | None 
 
 
 def _hull_box(views: Sequence[View], cut: set[str]) -> np.ndarray | None:
-    """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes. To ``cut``
-    are added the sides where it ends short of the hull."""
-    # What a camera without a mask shows is all subject, and nothing explains it: those that have one tell the box.
+    """(2, 3) corners of one frame's hull, or None if it is empty or explains too little of the silhouettes.
+
+    The names of sides that were cut because no camera sees them, such as ``-z``, are added to ``cut``.
+    """
+    # Without a mask the whole picture counts as subject, which no hull explains: use the masked views if possible.
     drawn = [view for view in views if view.has_alpha]
     views = drawn if len(drawn) > 1 and 2 * len(drawn) >= len(views) else views
     masked = [view for view in views if seen_subject(view).any()]
@@ -71,7 +75,7 @@ def _hull_box(views: Sequence[View], cut: set[str]) -> np.ndarray | None:
     start = np.stack((centre - reach, centre + reach))
     best = _tightest(views, start)
     if best is None or best.explained < 1.0 - UNEXPLAINED:
-        # Masks that lack something would cut the box. Where it could be is seen with their dissent allowed.
+        # Masks that lack a part of the subject would cut the box. The lenient box is large enough to find such masks.
         wide = _shrink(views, start, math.ceil(0.5 * len(views)), allowed=len(views))
         if wide is not None:
             marked, found = settled(views, Bounds(tuple(wide.box[0]), tuple(wide.box[1])))
@@ -83,7 +87,13 @@ def _hull_box(views: Sequence[View], cut: set[str]) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class _Hull:
-    """``explained``: the share of the silhouettes; ``box``: (2, 3) corners; ``centres``, ``step``: the cells in it."""
+    """A frame's hull. World units.
+
+    Attributes:
+        explained: share of the silhouette pixels that the cells cover.
+        box: (2, 3) lower and upper corner.
+        centres, step: (n, 3) centres of the kept cells, and (3,) their size.
+    """
 
     explained: float
     box: np.ndarray
@@ -92,7 +102,10 @@ class _Hull:
 
 
 def _tightest(views: Sequence[View], start: np.ndarray) -> _Hull | None:
-    """The tightest box that explains about as much as any: imperfect masks keep all from explaining everything."""
+    """The hull of the tightest box among those that explain nearly as many pixels as the best one.
+
+    With imperfect masks no hull explains all pixels.
+    """
     found: list[_Hull] = []
     for share in (1.0, 0.75, 0.5):
         hull = _shrink(views, start, math.ceil(share * len(views)))
@@ -105,7 +118,10 @@ def _tightest(views: Sequence[View], start: np.ndarray) -> _Hull | None:
 
 
 def _shrink(views: Sequence[View], box: np.ndarray, needed: int, allowed: int = 0) -> _Hull | None:
-    """Carve and shrink ``box`` (2, 3) to cells touched in ``needed`` views; ``allowed``: see :func:`vote`."""
+    """Carves and shrinks ``box`` (2, 3) to the cells whose projections touch the silhouettes of ``needed`` views.
+
+    ``allowed``: see :func:`vote`. None if no cell is left.
+    """
     for _ in range(8):
         bounds = Bounds(tuple(box[0]), tuple(box[1]))
         cells = np.maximum(4, np.ceil(SEARCH_CELLS * bounds.size / bounds.largest_side)).astype(int)
@@ -123,11 +139,12 @@ def _shrink(views: Sequence[View], box: np.ndarray, needed: int, allowed: int = 
 
 
 def _without_what_nobody_sees(views: Sequence[View], hull: _Hull, cut: set[str]) -> np.ndarray:
-    """The box without what a hull has beyond its subject on a side that no camera looks at from outside.
+    """The box, cut where the hull reaches beyond the subject on a side that no camera looks at from outside.
 
-    Cameras all around a table, above it, leave a cone below the subject that is as deep as they look down steeply. What
-    explains the silhouettes says where the subject ends, but for hollows that a camera may look into: for these some
-    depth is left. Where cameras do not stand all around, silhouettes do not tell the depth, and nothing is cut.
+    Cameras around a table that all look down leave a cone below the subject in the hull; the steeper they look, the
+    deeper it is. Cells of the cone are not needed to explain the silhouettes, so that the box can be cut at the deepest
+    place that leaves them explained. The subject may have a hollow there that a camera looks into, and some depth is
+    kept for it. Where cameras do not stand all around, silhouettes do not tell the depth, and nothing is cut.
     """
     box = hull.box.copy()
     positions = np.stack([view.camera.position for view in views])
@@ -142,7 +159,7 @@ def _without_what_nobody_sees(views: Sequence[View], hull: _Hull, cut: set[str])
             beyond = sign * (hull.centres[:, axis] - box[end, axis])
             least = hull.explained - CUT
             cuts = np.arange(0.0, beyond.max(), hull.step[axis])
-            # The deepest cut that leaves the silhouettes explained; from there on, more and more of them are not.
+            # Bisection for the deepest cut that leaves the silhouettes explained: deeper cuts explain ever less.
             deep, shallow = len(cuts), 0
             while deep - shallow > 1:
                 middle = (deep + shallow) // 2
@@ -150,7 +167,7 @@ def _without_what_nobody_sees(views: Sequence[View], hull: _Hull, cut: set[str])
                 shallow, deep = (middle, deep) if _explained(views, kept, hull.step) >= least else (shallow, middle)
             layer = hull.centres[np.abs(beyond - cuts[shallow]) <= hull.step[axis]][:, across]
             beyond_it = cuts[shallow] - HOLLOW * float((np.ptp(layer, axis=0) + hull.step[across]).max())
-            # A little more or less is not worth a guess.
+            # A small cut is not worth the risk of a wrong guess.
             if beyond_it > FAR * float(hull.box[1, axis] - hull.box[0, axis]):
                 box[end, axis] += sign * beyond_it
                 cut.add(f"{'-+'[end]}{'xyz'[axis]}")
@@ -173,10 +190,10 @@ def _silhouette_direction(view: View) -> np.ndarray:
 
 
 def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
-    """The padded box that at least half the cameras see around the point where their axes meet.
+    """The padded box of the space around the cameras' common point that at least half of the cameras see.
 
-    None where the axes do not meet in front of the cameras (a forward-facing rig, or all cameras in one point): nothing
-    then tells the depth.
+    None where the axes do not meet in front of the cameras (a forward-facing rig, or all cameras in one point): the
+    depth is unknown then.
     """
     positions = np.stack([camera.position for camera in cameras])
     axes = np.stack([camera.rotation[:, 2] for camera in cameras])
@@ -189,7 +206,7 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
         return None
     steps = (np.arange(SEARCH_CELLS) + 0.5) / SEARCH_CELLS * 2.0 - 1.0
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    # A ball and not a cube: outside the ring of cameras there is nothing that they were set up to film.
+    # A ball and not a cube: the corners of a cube would lie outside the ring of cameras.
     points = centre + reach * grid[(grid**2).sum(1) < 0.9**2]
     seen = np.zeros(len(points), int)
     for camera in cameras:
@@ -202,10 +219,10 @@ def bounds_from_cameras(cameras: Sequence[Camera]) -> Bounds | None:
 
 
 def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str, advice: str) -> None:
-    """Every camera must have some of the bounds in its image.
+    """Checks that every camera sees some of the bounds.
 
     Raises:
-        DataError: one has not; ``where`` begins the message and ``advice`` ends it.
+        DataError: a camera sees nothing of them; ``where`` begins the message and ``advice`` ends it.
     """
     lower, upper = np.asarray(bounds.lower), np.asarray(bounds.upper)
     steps = np.linspace(0.0, 1.0, 9)
@@ -218,7 +235,7 @@ def check_cameras_see(bounds: Bounds, cameras: Iterable[Camera], where: str, adv
 
 
 def _rays_cross(camera: Camera, bounds: Bounds) -> bool:
-    """Whether any of a 17 x 17 raster of the image's rays crosses the box: finds boxes larger than the image."""
+    """Whether any ray of a 17 x 17 raster over the image meets the box; finds boxes larger than the image."""
     x, y = np.meshgrid(np.linspace(0, camera.width, 17), np.linspace(0, camera.height, 17))
     return bool(rays_hit(camera, np.stack((x, y), axis=-1).reshape(-1, 2), bounds).any())
 

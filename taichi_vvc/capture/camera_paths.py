@@ -28,7 +28,7 @@ from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.geometry.projection import has_distortion, project
 from taichi_vvc.types import Bounds, Camera
 
-WIDE_GAP = math.radians(130)  # a rig that leaves a larger gap around the subject is swung over, not circled
+WIDE_GAP = math.radians(130)  # where cameras leave a larger gap in azimuth, a path swings to and fro, not around
 SINGLE_SWING = math.radians(15)
 LEVEL = math.cos(math.radians(15))
 FILL = 0.95  # share of the picture that the bounds may fill
@@ -41,11 +41,11 @@ def camera_path(
     count: int,
     size: tuple[int, int],
 ) -> list[Camera]:
-    """``count`` cameras of ``size`` (width, height) along a path.
+    """``count`` cameras with pictures of ``size`` (width, height) pixels along a path.
 
     ``"orbit"`` circles the bounds' centre once at the mean distance and elevation of ``cameras``; ``"spiral"`` circles
-    twice while it rises from their lowest to their highest elevation and returns. Where the cameras leave a wide gap
-    around the subject, both swing to and fro over the filmed side instead. Anything else is the name of a
+    twice while it rises from their lowest to their highest elevation and returns. Where the cameras leave a gap of more
+    than :data:`WIDE_GAP`, both paths swing to and fro over the filmed side instead. Any other text is the name of a
     ``cameras.json``, whose cameras are joined by a Catmull-Rom curve and spherical interpolation.
 
     Raises:
@@ -66,7 +66,7 @@ def camera_path(
     centre = 0.5 * (np.asarray(bounds.lower) + np.asarray(bounds.upper))
     axes, azimuths, elevations, radii = _around(cameras, centre)
     turns = 1 if kind == "orbit" else 2
-    phase = np.arange(count) / count  # a closed curve: the picture after the last is the first
+    phase = np.arange(count) / count  # the curve is closed: the last picture is followed by the first
     azimuth = _azimuths(azimuths, turns * phase)
     elevation = np.full(count, elevations.mean())
     if kind == "spiral":
@@ -82,8 +82,8 @@ def camera_path(
 def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]:
     """Cameras interpolated between those of a ``cameras.json``.
 
-    The first picture is the first key camera, the last picture the last one (or, for a closed path, just before the
-    first again). ``time`` only spaces the keys; without it they are evenly spaced.
+    The first picture is that of the first key camera and the last picture that of the last one. A closed path ends one
+    picture before the first key camera. ``time`` only spaces the keys; without it they are evenly spaced.
     """
     document = load_json(path)
     keys = document.get("cameras")
@@ -99,7 +99,7 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
         stated = stated_size(key, document, where)
         w, h = stated[0] or width, stated[1] or height
         lens = parse_intrinsics(key, document, (w, h), where)
-        # The picture's height decides; pixels stay square where they were, and the centre stays the centre.
+        # The focal length scales with the height. The pixels' aspect ratio is kept, and the centre stays the centre.
         scale = height / h
         shift = 0.5 * (width - w * scale)
         lenses.append([lens["fx"] * scale, lens["fy"] * scale, lens["cx"] * scale + shift, lens["cy"] * scale])
@@ -117,7 +117,7 @@ def keyframe_path(path: Path, count: int, size: tuple[int, int]) -> list[Camera]
     last = count if closed else max(1, count - 1)
     out = []
     for k in range(count):
-        with np.errstate(all="ignore"):  # numbers of any size are checked once they are known
+        with np.errstate(all="ignore"):  # infinities and NaN are refused by the check that follows
             time = knots[0] + (knots[-1] - knots[0]) * k / last
             value, rotation = _interpolate(knots, values, rotations, time, closed)
         fx, fy, cx, cy, k1, k2, p1, p2 = (float(v) for v in value[3:])
@@ -176,7 +176,7 @@ def _slerp(a: np.ndarray, b: np.ndarray, s: float) -> np.ndarray:
     if angle < 1e-9:
         return a
     if angle > math.pi - 1e-6:
-        # Half a turn: the axis is the eigenvector of eigenvalue 1.
+        # A rotation by 180 degrees: the axis is the eigenvector of eigenvalue 1.
         vectors = np.linalg.svd(between + np.eye(3))[0]
         axis = vectors[:, 0]
     else:
@@ -189,9 +189,9 @@ def _slerp(a: np.ndarray, b: np.ndarray, s: float) -> np.ndarray:
 
 
 def up_direction(cameras: Sequence[Camera]) -> np.ndarray:
-    """Unit world vector that is up for a rig: perpendicular to the cameras' horizontal axes, else their mean up.
+    """The up direction of a rig, (3,) unit vector, world: perpendicular to the cameras' x axes, else their mean up.
 
-    A world axis that is within 15 degrees of it is taken instead: worlds are mostly levelled, cameras only nearly.
+    If a world axis lies within 15 degrees, that axis is taken: the world is mostly levelled, cameras only nearly so.
     """
     up = -np.mean([camera.rotation[:, 1] for camera in cameras], axis=0)
     if np.linalg.norm(up) < 1e-6:
@@ -207,7 +207,11 @@ def up_direction(cameras: Sequence[Camera]) -> np.ndarray:
 
 
 def _around(cameras: Sequence[Camera], centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A frame with its third axis up (rows of (3, 3)), and the cameras' azimuths, elevations and distances in it."""
+    """The cameras in spherical coordinates around ``centre``.
+
+    Returns (3, 3) the axes of the coordinate frame in rows, the third one up; then azimuths, elevations (radians) and
+    distances (world units) of the cameras, (n,) each.
+    """
     up = up_direction(cameras)
     arms = np.stack([camera.position for camera in cameras]) - centre
     radii = np.maximum(np.linalg.norm(arms, axis=1), 1e-9)
@@ -223,7 +227,12 @@ def _around(cameras: Sequence[Camera], centre: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _azimuths(filmed: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Azimuths along a path: full turns, or a swing over the filmed arc when the cameras leave a wide gap."""
+    """Azimuths along a path, (count,) radians: around the subject, or to and fro over the filmed arc.
+
+    Args:
+        filmed: (n,) azimuths of the cameras, radians; a wide gap between them makes the path swing.
+        turns: (count,) progress along the path, in full turns.
+    """
     ordered = np.sort(filmed)
     gaps = np.diff(np.append(ordered, ordered[0] + 2 * math.pi))
     widest = int(np.argmax(gaps))
@@ -251,8 +260,10 @@ def _with_focal(
     size: tuple[int, int],
     kind: str,
 ) -> list[Camera]:
-    """Pinhole cameras with one focal length for the whole path: as long as keeps the bounds in the picture, but no
-    shorter than half the capture's own (bounds may reach close to the camera) and no longer than twice it.
+    """Pinhole cameras with one focal length for the whole path.
+
+    It is the longest with which the bounds stay in all pictures, but at least half of the capture's own focal length,
+    since bounds may reach close to the camera, and at most twice that.
     """
     width, height = size
     own = float(np.mean([min(c.fx / c.width * width, c.fy / c.height * height) for c in cameras]))

@@ -1,4 +1,4 @@
-"""Writes any capture that can be opened in the ``transforms.json`` layout."""
+"""Writes an opened capture in the ``transforms.json`` layout; the work of ``tvvc convert``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def convert(
 ) -> None:
     """Write ``transforms.json`` and ``images/<camera>/<frame>.png`` (RGBA) into ``folder``.
 
-    Everything is written into a temporary folder beside it that is renamed at the end, so that what bears the name is
-    whole. Reading it back gives the same cameras, times, bounds, split and pixels.
+    Everything is written into a temporary folder beside it, which is renamed at the end, so that a folder of the final
+    name is always complete. Reading it back gives the same cameras, times, bounds, split and pixels.
 
     Args:
         folders: the folder name of each camera.
@@ -65,7 +65,11 @@ def convert(
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
-    """Refuses to replace what is not a capture of this layout, or may not be replaced. Raises DataError."""
+    """Checks that ``folder`` does not exist, or is a capture of this layout and ``overwrite`` is set.
+
+    Raises:
+        DataError: it exists and is something else, or ``overwrite`` is not set.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Frame rates as exact fractions, from what people and files write."""
+"""Frame rates as exact fractions, parsed from options and files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 from numbers import Rational, Real
 
 FASTEST = 10_000
-"""Frames per second that are believed."""
+"""The highest frame rate that is accepted, frames per second."""
 
 _FINEST = 100_000  # the largest denominator: 30000/1001 and decimals of five digits are exact
 _NUMBER = re.compile(r"\+?(\d{1,9}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
@@ -16,11 +16,11 @@ _RATIO = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})", re.ASCII)
 
 
 def frame_rate(value: object) -> Fraction | None:
-    """``value`` as frames per second, above 0 and up to :data:`FASTEST`; None if it is no such thing.
+    """``value`` as frames per second, above 0 and up to :data:`FASTEST`; None if it is no frame rate.
 
     Args:
-        value: a number, decimal text such as ``"29.97"``, or a ratio such as ``"30000/1001"``. Text is bounded before
-            it is converted: an exponent could ask for a number of any length.
+        value: a number, decimal text such as ``"29.97"``, or a ratio such as ``"30000/1001"``. The length of text is
+            limited before the conversion: a large exponent would make an integer of millions of digits.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -32,7 +32,7 @@ def frame_rate(value: object) -> Fraction | None:
     elif isinstance(value, Rational) and not isinstance(value, bool):
         rate = Fraction(value)
     elif isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
-        # The digits that are written keep 29.97 what it is.
+        # By its decimal digits 29.97 is 2997/100; its binary value is not.
         rate = Fraction(repr(float(value)))
     else:
         return None

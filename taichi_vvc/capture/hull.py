@@ -1,7 +1,8 @@
-"""The visual hull: where the subject can be, given its silhouettes from calibrated cameras.
+"""The visual hull: the cells in which the subject can be, given its silhouettes from calibrated cameras.
 
-Conservative by construction: a cell survives unless some camera sees all of it and sees nothing but background there.
-Where masks contradict each other, several cameras may have to say so: see :func:`vote` and ``agreement.py``.
+The hull is conservative: a cell is carved only if a camera sees all of it and only background there. Where masks
+contradict each other, several cameras may have to agree before a cell is carved: see :func:`vote` and
+``capture/agreement.py``. The fit takes its first occupancy mask from here, and ``capture/bounds.py`` the bounds.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from taichi_vvc.types import Bounds, Camera, View
 
 BLOCK = 4  # cells per side of the coarse blocks that are tested first
 CHUNK = 1 << 16  # cells per NumPy pass: the temporaries then stay in the cache
-VIEWS_PER_DISSENT = 6  # so many views must see all of a cell for each that may be wrong about it: few keep carving
+VIEWS_PER_DISSENT = 6  # views that must see all of a cell for each view that may be overruled there
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What the views say of cells, each (nz, ny, nx).
+    """The result of carving; each array is (nz, ny, nx).
 
     Attributes:
-        kept: bool, the cells that survive.
+        kept: bool, the cells that were not carved.
         touched: int16, in how many views the silhouette touches a cell; 0 where it is not kept.
         against: int16, how many views see all of a cell and nothing but background there; 0 where it is not kept.
         seen: int16, how many views see all of a cell; 0 where it is not kept.
@@ -39,18 +40,18 @@ class Votes:
 def visual_hull(
     views: Sequence[View], bounds: Bounds, cells: tuple[int, int, int], margin_px: float = 1.0
 ) -> np.ndarray:
-    """Cells that may contain something according to every mask that sees them.
+    """The cells that may contain something according to every mask that sees them.
 
     Args:
         views: pictures with alpha; alpha above 0 counts as subject, as do unknown pixels. Views without masks carve
             nothing.
         bounds: the box that the grid of cells fills, world units.
         cells: (x, y, z) number of cells.
-        margin_px: how far a silhouette is grown before carving, pixels.
+        margin_px: number of pixels by which silhouettes are grown before carving.
 
     Returns:
-        (nz, ny, nx) bool. A cell is kept if, in every view, the box around its projection touches the silhouette,
-        or leaves the image, or reaches behind the camera.
+        (nz, ny, nx) bool. A cell is kept if, in every view, the rectangle around its projection touches the silhouette,
+        leaves the image, or belongs to a cell that reaches behind the camera.
     """
     kept, _ = carve(views, bounds, cells, margin_px)
     return kept
@@ -59,7 +60,7 @@ def visual_hull(
 def carve(
     views: Sequence[View], bounds: Bounds, cells: tuple[int, int, int], margin_px: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`visual_hull`, and in how many views the silhouette touches each kept cell.
+    """As :func:`visual_hull`, with the number of views in which the silhouette touches each kept cell.
 
     Returns:
         kept (nz, ny, nx) bool; touched (nz, ny, nx) int16, 0 where a cell is not kept.
@@ -71,11 +72,11 @@ def carve(
 def vote(
     views: Sequence[View], bounds: Bounds, cells: tuple[int, int, int], margin_px: float = 1.0, allowed: int = 0
 ) -> Votes:
-    """As :func:`visual_hull`, but up to :func:`allowed_dissent` views may see nothing but background in a kept cell."""
+    """As :func:`visual_hull`, but up to :func:`allowed_dissent` views may see only background in a kept cell."""
     shape = np.array(cells)
     tables = [silhouette_table(view) for view in views]
     cameras = [view.camera for view in views]
-    # Of a block fewer views may see all than of its cells: what is allowed at most holds for it.
+    # Fewer views may see all of a block than see all of one of its cells. So a block gets the largest allowance.
     most = int(allowed_dissent(len(views), allowed))
 
     coarse_shape = -(-shape // BLOCK)
@@ -101,20 +102,23 @@ def vote(
 
 
 def allowed_dissent(seen: np.ndarray | int, allowed: int) -> np.ndarray:
-    """How many of the ``seen`` views that see all of a cell may contradict the others, at most ``allowed``."""
+    """The number of views that may be overruled about a cell of which ``seen`` views see all; at most ``allowed``."""
     return np.minimum(np.asarray(seen) // VIEWS_PER_DISSENT, allowed)
 
 
 def dissents(view: View, centres: np.ndarray, step: np.ndarray, margin_px: float = 1.0) -> np.ndarray:
-    """Which cells a view sees all of, and nothing but background there: (n,) bool for ``centres`` (n, 3), world."""
+    """(n,) bool: the cells of which a view sees all, and only background there.
+
+    ``centres`` (n, 3), ``step`` (3,): centres and size of the cells, world units.
+    """
     _, touched, seen = _test_boxes(view.camera, silhouette_table(view), centres, 0.5 * step, margin_px)
     return seen & ~touched
 
 
 def coverage(camera: Camera, centres: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Pixels (height, width) bool that cells of size ``step`` (3,) around ``centres`` (n, 3), world, may show up in.
+    """(height, width) bool: the pixels in which cells of size ``step`` (3,) around ``centres`` (n, 3), world, may show.
 
-    Each cell covers a square that holds its projection; cells whose centre is not in the image cover nothing.
+    Each cell covers a square around its projection; cells whose centre is outside the image cover nothing.
     """
     pixels, depth = project(camera, centres)
     seen = inside_image(camera, pixels)
@@ -122,7 +126,7 @@ def coverage(camera: Camera, centres: np.ndarray, step: np.ndarray) -> np.ndarra
     size = np.array((camera.width, camera.height))
     low = np.clip(np.floor(pixels[seen] - reach[:, None]).astype(int), 0, size)
     high = np.clip(np.ceil(pixels[seen] + reach[:, None]).astype(int), 0, size)
-    # Each cell paints a square: add its corners, integrate once.
+    # Paint all squares by adding +-1 at their corners and integrating once (a summed-area table in reverse).
     stride = camera.width + 1
     ends = [low[:, 1] * stride + low[:, 0], high[:, 1] * stride + high[:, 0]]
     others = [low[:, 1] * stride + high[:, 0], high[:, 1] * stride + low[:, 0]]
@@ -140,8 +144,11 @@ def _carve_cells(
     margin_px: float,
     allowed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of ``index`` (n, 3) (x, y, z) whose cells survive, and (3, n) in how many views each is touched, is
-    background, and is wholly seen."""
+    """Carves the cells of ``index`` (n, 3) (x, y, z).
+
+    Returns the kept rows, and (3, kept) the number of views that touch each cell, see only background there, and see
+    all of it.
+    """
     survivors, counts = [index[:0]], [np.zeros((3, 0), np.int16)]
     for start in range(0, len(index), CHUNK):
         rows = index[start : start + CHUNK]
@@ -161,8 +168,10 @@ def _carve_cells(
 def _test_boxes(
     camera: Camera, table: np.ndarray, centres: np.ndarray, half: np.ndarray, margin_px: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For boxes of half size ``half`` around ``centres`` (n, 3): (may hold something, touches the silhouette, is wholly
-    seen)."""
+    """For boxes of half size ``half`` (3,) around ``centres`` (n, 3), three (n,) bool arrays.
+
+    They say whether a box may hold something, whether it touches the silhouette, and whether the camera sees all of it.
+    """
     to_camera = camera.rotation.T
     local = (centres - camera.position) @ camera.rotation
     # A box corner is centre + d with |d_j| <= half_j; its depth and its offset from the centre's ray are linear in d.
@@ -187,7 +196,7 @@ def _test_boxes(
         bottom = camera.fy * high_v + (camera.cy + margin_px)
         leaves = (left < 0) | (right > camera.width) | (top < 0) | (bottom > camera.height)
     unseen = reaches_behind | far | leaves
-    # Where the box reaches behind the camera or out of the lens model, its projection could be anywhere in front.
+    # Where the box reaches behind the camera or out of the lens model, its projection is unbounded.
     in_front = (local[:, 2] > 0.0) & (u * u + v * v < distortion_limit(camera))
     touched = (reaches_behind | far) & in_front & bool(table[-1, -1] > 0)
     ask = np.flatnonzero(~(reaches_behind | far))
@@ -205,7 +214,7 @@ def _clip(positions: np.ndarray, size: int) -> np.ndarray:
 
 
 def silhouette_table(view: View) -> np.ndarray:
-    """(height + 1, width + 1) int32: how many pixels above and left of a corner are in the silhouette."""
+    """(height + 1, width + 1) int32 summed-area table of the silhouette: pixels above and to the left of a corner."""
     subject = with_rays(view.camera, view.silhouette)
     table = np.zeros((subject.shape[0] + 1, subject.shape[1] + 1), np.int32)
     np.cumsum(np.cumsum(subject, axis=0, dtype=np.int32), axis=1, out=table[1:, 1:])

@@ -1,4 +1,8 @@
-"""Finds out what kind of masks each camera has, so that one odd frame is not read otherwise than the rest."""
+"""Decides once per camera how its masks are to be read, so that all its frames are read in the same way.
+
+``capture/sequence.py`` calls :func:`settle_masks` when a capture is opened. The kinds themselves, soft mattes, labels
+or alpha channels, are those of ``media/mattes.py``.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +30,20 @@ from taichi_vvc.media.mattes import (
     merged,
 )
 
-LOOKED_AT = 4  # masks of a camera, spread over the frames, where the first does not tell
-NOISE = 4  # a matte has values up to that where next to nobody is
+LOOKED_AT = 4  # masks of a camera, spread over the frames, that are read while the kind is not clear
+NOISE = 4  # largest value of a matte in a frame that the subject has nearly left
 THREADS = 8
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """What the masks of a camera are. ``sure``: whether they alone tell; ``seen``: what was seen, None if nothing."""
+    """The kind of a camera's masks.
+
+    Attributes:
+        kind: one of the kinds of ``media/mattes.py``.
+        sure: whether this camera's masks are enough to decide it.
+        seen: the evidence in the examined masks; None where there was no mask.
+    """
 
     kind: str
     sure: bool
@@ -43,9 +53,9 @@ class _Finding:
 def settle_masks(
     entries: tuple[tuple[ImageEntry, ...], ...],
 ) -> tuple[tuple[tuple[ImageEntry, ...], ...], list[str]]:
-    """The entries of a capture with masks of known kinds, and lines that say what is not plain.
+    """The entries of a capture with the kind of every mask settled, and messages about unusual masks.
 
-    Where the masks of a camera tell too little, being empty or nearly so, it has the kind that most others have.
+    A camera whose examined masks are empty, or nearly so, gets the kind that most other cameras have.
 
     Raises:
         DataError: a mask of the first frame cannot be read.
@@ -79,14 +89,14 @@ def _finding(masks: Sequence[Source | None]) -> _Finding:
         try:
             seen.append(evidence_of(draw(mask)))
         except DataError:
-            # What else is damaged is told of when it is read.
+            # Damage in later frames raises its error when that frame is read.
             if not place:
                 raise
             continue
         if seen[-1].clear:
             break
     together = next((e for e in seen if e.clear), None) or merged(seen)
-    # Small numbers are labels, or all that is left of a matte where next to nobody is.
+    # Small values are either labels or the faint remains of a matte in a nearly empty picture.
     tiny = not (together.palette or together.alpha or together.above) and together.brightest <= NOISE
     return _Finding(decide(together), not tiny, together)
 

@@ -1,4 +1,4 @@
-"""The small capture that comes with the package, and the picture that the demonstration draws of it."""
+"""The small capture that comes with the package, and the comparison picture of ``tvvc demo`` and of previews."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def capture_path() -> Path:
     """The folder of the capture.
 
     Raises:
-        DataError: this installation lacks it.
+        DataError: the installation does not contain it.
     """
     if not (CAPTURE / "transforms.json").is_file():
         raise DataError(f"expected the demo capture at {CAPTURE}, found none; reinstall the package")
@@ -30,11 +30,11 @@ def side_by_side(capture: np.ndarray, decoded: np.ndarray, zoom: int = 2) -> np.
 
     Args:
         capture, decoded: (height, width, 3) in [0, 1], on the same background.
-        zoom: whole factor by which pixels are repeated.
+        zoom: integer factor by which pixels are repeated.
 
     Returns:
-        (height * zoom + caption, 3 * width * zoom + gaps, 3) uint8. The difference is the absolute one per channel,
-        multiplied by :data:`DIFFERENCE_GAIN` and inverted: white is equal.
+        (height * zoom + caption, 3 * width * zoom + gaps, 3) uint8. The difference is absolute, per channel, multiplied
+        by :data:`DIFFERENCE_GAIN` and inverted, so that equal pixels are white.
     """
     difference = 1.0 - np.clip(np.abs(capture - decoded) * DIFFERENCE_GAIN, 0.0, 1.0)
     panels = [("capture", capture), ("decoded", decoded), (f"difference x{DIFFERENCE_GAIN} (white: none)", difference)]

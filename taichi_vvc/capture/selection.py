@@ -1,4 +1,4 @@
-"""Which cameras of a capture are used, and which of them are held out."""
+"""Selects the cameras of a capture that are used, and those of them that are held out from fitting."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class NoSuchCamera(ConfigError):
 
 
 def find_cameras(names: Sequence[str], wanted: str | Sequence[str], what: str) -> list[str]:
-    """The ones of ``names``, in their order, that ``wanted`` stands for.
+    """The camera names that ``wanted`` selects, in the order of ``names``.
 
     Args:
-        names: of all cameras, in the order of the capture.
+        names: names of all cameras, in the order of the capture.
         wanted: items, or text with commas between them. An item is a name; else a pattern with ``*``, ``?`` or
-            ``[...]``; else positions ``A:B`` or ``A:B:S`` in ``names``, from 0, B not included. With ``-`` before it an
-            item is left out; if the first one is, all others are in. A name goes before every other reading. Nothing
-            at all and the word ``none`` stand for no camera.
+            ``[...]``; else positions ``A:B`` or ``A:B:S`` in ``names``, counted from 0, B not included. An item with
+            ``-`` in front is excluded; if the first item is, the selection starts with all cameras. A camera's exact
+            name has precedence over every other reading. Empty text and the word ``none`` select no camera.
         what: begins the error line.
 
     Raises:
@@ -67,15 +67,16 @@ def _fitting(names: Sequence[str], item: str) -> list[str]:
 def select_cameras(
     index: CaptureIndex, cameras: str | Sequence[str] | None, test_cameras: str | Sequence[str] | None
 ) -> CaptureIndex:
-    """``index`` with some of its cameras only, and with some of these held out.
+    """``index`` reduced to the selected cameras, with the split of these set.
 
     Args:
-        cameras: which are used, see :func:`find_cameras`; None means all.
-        test_cameras: which of those are held out, no others; None means the ones that the capture holds out.
+        index: the capture.
+        cameras: the cameras to use, see :func:`find_cameras`; None means all.
+        test_cameras: exactly those of them to hold out; None means those that the capture holds out.
 
     Raises:
         NoSuchCamera: an item fits no camera.
-        ConfigError: no camera is left to be fitted.
+        ConfigError: no training camera is left.
     """
     if cameras is None and test_cameras is None:
         return index
@@ -90,7 +91,7 @@ def select_cameras(
     if "train" not in splits.values():
         why = "the capture holds out all of these" if test_cameras is None else "all of them are held out"
         raise ConfigError(f"cameras: at least one must be left for training, found {len(kept)}: {why}")
-    # A camera that stands still is one object in all frames, and stays one.
+    # A still camera is the same object in all frames, by which others recognise it; keep it so.
     changed: dict[int, Camera] = {}
 
     def camera_of(camera: Camera) -> Camera:

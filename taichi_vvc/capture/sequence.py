@@ -32,10 +32,10 @@ NO_MASKS = "no masks: all that is inside the bounds is coded, and what is outsid
 NONE_HELD_OUT = (
     "no held-out cameras: nothing can measure what a free viewpoint looks like; --test-cameras holds some out"
 )
-BOUNDS_FRAMES = 8  # so many frames, spread over the selection, are looked at to find bounds
-STANDS = 32  # and so many for where cameras that move stand
+BOUNDS_FRAMES = 8  # frames, spread over the selection, whose masks are read to find bounds
+BOUNDS_PIXELS = 320  # longest side, pixels, to which pictures are reduced for that
+STANDS = 32  # frames, spread over the selection, at which moving cameras are looked up to find bounds
 LARGEST_DOWNSCALE = 1 << 16
-BOUNDS_PIXELS = 320  # and pictures larger than this are reduced for it: a box needs no more
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,8 +43,8 @@ class MultiViewSequence:
     """N calibrated, synchronised cameras over T selected frames. Pictures are read when asked for and not kept.
 
     Attributes:
-        path: what was opened.
-        cameras: of the first frame, at the reduced size; the order of the views of every frame.
+        path: the folder or file that was opened.
+        cameras: the cameras of the first frame, at the reduced size; every frame's views are in this order.
         times: the capture's own time of each frame.
         first_index: the capture's frame number of frame 0.
         fps: frames per second of the selection (the capture's, divided by the step of the selection if it has more
@@ -57,7 +57,7 @@ class MultiViewSequence:
         indices: the capture's frame numbers of the selection.
         entries: ``entries[frame][camera]``: where the pictures are, with their cameras at full size.
         layout: the name of the layout on disk, see :mod:`taichi_vvc.capture.readers.layouts`.
-        stated_test: the names of those of the cameras that the capture itself holds out, whatever was asked for.
+        stated_test: the names of the cameras that the capture itself holds out, whatever was selected.
     """
 
     path: Path
@@ -99,7 +99,7 @@ class MultiViewSequence:
 
     @property
     def frame_step(self) -> int:
-        """How many of the capture's frames it is from one frame to the next; 1 for a single frame."""
+        """The step of the selection: frames of the capture per frame of the sequence; 1 for a single frame."""
         return self.indices.step if len(self) > 1 else 1
 
     def cameras_at(self, i: int) -> tuple[Camera, ...]:
@@ -131,12 +131,12 @@ def open_capture(
     Args:
         frames: which frames of the capture, as a slice of their numbers; a step above 1 lowers the frame rate.
         downscale: reduce pictures by this factor (area averaging, alpha-weighted).
-        bounds: the box to be coded, world units, instead of the file's or the found one.
+        bounds: the box to be coded, world units, in place of the one that is stated or found.
         format: the layout's name, see :data:`taichi_vvc.capture.readers.layouts.LAYOUTS`; None recognises it.
-        strict: whether a camera that sees nothing of the bounds is an error; if not, it is one of the messages.
+        strict: whether a camera that sees nothing of the bounds is an error; if False, it is a message.
         cameras: use these cameras only: names, patterns and positions, see
             :func:`taichi_vvc.capture.selection.find_cameras`.
-        test_cameras: hold out these of them, in the same form, and no others; None follows the capture.
+        test_cameras: hold out exactly these cameras, in the same form; None follows the capture.
         fps: frames per second of the capture, in place of its own: a number or text such as ``"30000/1001"``. A step of
             ``frames`` divides it.
 
@@ -148,7 +148,7 @@ def open_capture(
     """
     rate = _checked_arguments(downscale, bounds, fps)
     path = Path(path)
-    # Numbers of any size are checked once they are read, and what libraries warn of is no one's concern here.
+    # Numbers are checked after they were read; warnings of NumPy and of the decoders would only repeat that.
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = _read_index(path, frames, format)
@@ -195,7 +195,7 @@ def open_capture(
 
 
 def _checked_arguments(downscale: object, bounds: Bounds | None, fps: float | str | Fraction | None) -> Fraction | None:
-    """The frame rate that ``fps`` states, None without one. Raises ConfigError for arguments out of range."""
+    """The frame rate ``fps`` as a fraction, or None. Raises ConfigError for an argument out of range."""
     if isinstance(downscale, bool) or not isinstance(downscale, int) or not 1 <= downscale <= LARGEST_DOWNSCALE:
         raise ConfigError(
             f"expected downscale to be a whole number of 1 to {LARGEST_DOWNSCALE}, found {short(downscale)}"
@@ -204,14 +204,14 @@ def _checked_arguments(downscale: object, bounds: Bounds | None, fps: float | st
         raise ConfigError(problem)
     rate = None if fps is None else frame_rate(fps)
     if fps is not None and rate is None:
-        # Python refuses to write integers of thousands of digits.
+        # repr() raises for integers of thousands of digits.
         found = "a far larger number" if isinstance(fps, int) and fps > FASTEST else repr(fps)[:60]
         raise ConfigError(f'expected fps above 0 and up to {FASTEST}, such as 25 or "30000/1001", found {found}')
     return rate
 
 
 def _read_index(path: Path, frames: slice | None, format: str | None) -> CaptureIndex:
-    """The index of the capture at ``path``; what the system says of files there is a DataError, too."""
+    """The index of the capture at ``path``. Errors of the operating system and of memory become DataErrors."""
     try:
         layout, file = find_layout(path, format)
         return layout.read(file, frames)
@@ -223,7 +223,7 @@ def _read_index(path: Path, frames: slice | None, format: str | None) -> Capture
 
 
 def _distinct(index: CaptureIndex, downscale: int) -> Iterator[Camera]:
-    """Every camera of every frame once, at the size at which it is stored."""
+    """Every distinct camera of the capture once, at the reduced size that a file stores."""
     seen: set[int] = set()
     for row in index.entries:
         for entry in row:
@@ -247,8 +247,8 @@ def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...
             image = entry.undistortion(image)
         return View(_reduced(entry.camera, downscale), area_reduce(image, downscale))
 
-    # What decoders warn of is no one's concern here. Out here, since the filters are the whole process's: threads that
-    # change and restore them at the same time would leave them changed.
+    # Warnings of the decoders are of no use to the user. The filters belong to the process and are therefore changed
+    # here and not in the threads, which could restore each other's changes.
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")
         return tuple(pool.map(read, entries))
@@ -259,7 +259,7 @@ def _reduced(camera: Camera, factor: int) -> Camera:
 
 
 def _masked(views: Sequence[View]) -> tuple[bool, list[str]]:
-    """Whether any of a frame's views has a mask, and a line on those that lack one where others have one."""
+    """Whether any of a frame's views has a mask, and a message about views without one if others have one."""
     bare = [view.camera.name for view in views if not view.has_alpha]
     if len(bare) in (0, len(views)):
         return not bare, []
@@ -267,7 +267,7 @@ def _masked(views: Sequence[View]) -> tuple[bool, list[str]]:
 
 
 def _about_cameras(moving: bool, turned: list[str]) -> list[str]:
-    """Lines on cameras that move, and on those named in ``turned``, whose pictures state an orientation."""
+    """Messages about moving cameras, and about the cameras ``turned`` whose pictures have an EXIF orientation."""
     lines = []
     if moving:
         lines.append("cameras move during the capture: each frame has its own, in the fit and in the file")
@@ -288,7 +288,7 @@ def _about_rate(rate: Fraction | None, index: CaptureIndex) -> list[str]:
 
 
 def _about_rays(cameras: Sequence[Camera]) -> list[str]:
-    """One line on cameras for some of whose pixels the lens model has no ray; nothing of ordinary ones."""
+    """A message about cameras some of whose pixels have no ray in the lens model; no message if there are none."""
     without = {c.name: 1.0 - float(rays.mean()) for c in cameras if (rays := pixels_with_rays(c)) is not None}
     if not without:
         return []
@@ -341,7 +341,7 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tup
     """Bounds that the file does not state, from the training cameras only: (bounds, source, message).
 
     Args:
-        looks: what is wrong with the cameras' axes, see :func:`taichi_vvc.capture.axes.describe`.
+        looks: the clause of :func:`taichi_vvc.capture.axes.describe` about the cameras' axes, or None.
     """
     rows = [[entry for entry in row if entry.camera.split == "train"] for row in index.entries]
     why = ""
@@ -372,7 +372,7 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tup
 
 
 def _stands(rows: Sequence[Sequence[ImageEntry]]) -> list[Camera]:
-    """The cameras of the first frame, and where those that move stand at some later ones."""
+    """The cameras of the first frame, and moving cameras again at some later frames."""
     found = [entry.camera for entry in rows[0]]
     last = list(found)
     for row in rows[:: -(-len(rows) // STANDS)]:

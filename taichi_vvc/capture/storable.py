@@ -1,7 +1,8 @@
-"""What a capture may hold so that a file can hold it: asked when the capture is opened, not when the file is written.
+"""Checks that a file can hold a capture's cameras, bounds and frame rate.
 
-The limits are those of ``docs/bitstream.md``, by way of its syntax tables. A few are narrower here: numbers beyond them
-belong to no camera and no scene, and arithmetic with them ends in infinities.
+The checks run when the capture is opened, so that an unusable capture is refused before any fit. The limits are those
+of ``docs/bitstream.md``, taken from the syntax tables. A few are narrower here: larger numbers belong to no real
+camera, and arithmetic with them overflows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FOCAL = (1e-6, 1e9)  # pixels
 FARTHEST_CENTRE = 1e9  # pixels: a coordinate of a principal point
 STRONGEST = 1e6  # a coefficient of distortion
 NAME_BYTES = 255
-# Units of the file: half of what a run's widest number reaches, as a header's cameras are rounded.
+# In units of the file: half of the largest number of a run, which leaves room for the rounding of the header's cameras.
 FARTHEST_MOVE = 1 << 29
 
 
@@ -68,12 +69,15 @@ def _problem(camera: Camera) -> str:
 
 
 def check_moves(frames: Iterable[Sequence[Camera]], bounds: Bounds, where: str) -> None:
-    """Checks that a file can hold how cameras move and zoom, from the first frame (in its header) and between frames.
+    """Checks that a file can hold how cameras move and zoom, since the first frame and from frame to frame.
 
-    The cameras themselves are those that :func:`check_cameras` has found to be fit, ``bounds`` those of the file.
+    Args:
+        frames: the cameras of each frame, which :func:`check_cameras` has accepted.
+        bounds: the bounds of the file, on which the unit of positions depends.
+        where: begins the error line.
 
     Raises:
-        DataError: it cannot; the line names the camera, and ``where`` begins it.
+        DataError: it cannot; the line names the camera.
     """
     units: np.ndarray | None = None
     first: list[np.ndarray] = []
@@ -91,7 +95,7 @@ def check_moves(frames: Iterable[Sequence[Camera]], bounds: Bounds, where: str) 
             if camera.same_as(last):
                 continue
             here = _numbers(camera) / units
-            # Of the two quaternions of a rotation, the nearer one is stored.
+            # q and -q are the same rotation: the one nearer to the last quaternion is stored.
             signs = [
                 np.where(np.arange(15) < 4, np.sign(here[:4] @ other[:4]) or 1.0, 1.0)
                 for other in (first[place], there)
@@ -109,13 +113,13 @@ def check_moves(frames: Iterable[Sequence[Camera]], bounds: Bounds, where: str) 
 
 
 def _numbers(camera: Camera) -> np.ndarray:
-    """(15,) rotation, position, focal lengths and centre, distortion: the order in which chunks have them."""
+    """(15,) rotation, position, focal lengths, principal point and distortion, in the order of the bitstream."""
     lens = (camera.fx, camera.fy, camera.cx, camera.cy, camera.k1, camera.k2, camera.p1, camera.p2)
     return np.array([*quaternion_of(camera.rotation), *camera.position, *lens], np.float64)
 
 
 def bounds_problem(bounds: Bounds) -> str:
-    """Why a file cannot hold these bounds, in words; nothing if it can."""
+    """The reason why a file cannot hold these bounds, or ""."""
     corners = np.array([bounds.lower, bounds.upper], np.float64)
     if not np.isfinite(corners).all() or not (corners[0] < corners[1]).all():
         return f"expected bounds with lower < upper in x, y and z, found {bounds.lower} and {bounds.upper}"

@@ -1,10 +1,12 @@
-"""The ``tvvc`` command: one file per subcommand, and here what they share of the outside world.
+"""The ``tvvc`` command: one module per subcommand, and the options and outputs that they share.
 
-Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 unexpected, 2 usage, 3 unusable capture or
-an output that cannot be written, 4 bad stream, 5 backend, 130 interrupted, 143 terminated. Errors are one line;
-``--debug`` adds the traceback. A subcommand's module is imported only when it runs, so that ``tvvc info`` loads neither
-Taichi nor the entropy coder. The program itself, in ``program.py``, is imported by ``run``: Ctrl-C is caught from there
-on.
+Results go to stdout; progress and messages go to stderr. An error is one line, and ``--debug`` adds the traceback.
+Exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 unusable capture or unwritable output, 4 bad stream,
+5 backend, 130 interrupted, 143 terminated.
+
+:func:`main` is the console script; :func:`run` runs one command line. ``cli/program.py`` is imported by :func:`run`,
+so that Ctrl-C is caught while modules load. A subcommand's module is imported only when it runs: ``tvvc info`` loads
+neither Taichi nor the entropy coder. The commands may import every room; only ``__main__`` imports them.
 """
 
 from __future__ import annotations

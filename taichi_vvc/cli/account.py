@@ -1,4 +1,4 @@
-"""What ``tvvc encode`` says of the frames that it writes: of each one, and of the file in the end."""
+"""The progress lines and the summary of ``tvvc encode``, from the figures of the encoded frames."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from taichi_vvc.words import counted
 
 @dataclass
 class Account:
-    """The frames of one file: those that this run wrote, and those that were there when it began.
+    """The frames of one file: those that this run encoded, and those that a resumed file had before.
 
     Attributes:
-        total: how many the file is to have.
-        fps: how many are played per second.
-        varies: whether each frame has a lambda of its own.
-        found: bytes of each frame that was there before.
-        done: what this run wrote.
+        total: number of frames that the file will have.
+        fps: frames per second.
+        varies: whether each frame has a lambda of its own (rate control).
+        found: bytes of each frame that the file had before this run.
+        done: figures of the frames that this run encoded.
     """
 
     total: int
@@ -35,7 +35,7 @@ class Account:
     done: list[FrameStats] = field(default_factory=list)
 
     def progress_text(self, progress: Any) -> str:
-        """The state of the frame at hand, for the live line."""
+        """The state of the current frame, for the live line."""
         parts = [f"frame {progress.frame + 1}/{self.total}", f"step {progress.step}/{progress.steps}"]
         if progress.probe:
             parts.insert(0, f"trial {progress.probe}")
@@ -44,7 +44,7 @@ class Account:
         if self.done:
             parts.append(f"{self._seconds() / len(self.done):.1f} s/frame")
         parts.append(f"{progress.psnr:.2f} dB")
-        # The first steps fit without a rate.
+        # The first steps of a fit have no rate term.
         if progress.bits > 0:
             parts.append(f"{progress.bits / 8000:.1f} kB")
         if self.done:
@@ -52,7 +52,7 @@ class Account:
         return "  ".join(parts)
 
     def frame_line(self, frame: FrameStats) -> str:
-        """A frame that is finished, the last of ``done``."""
+        """The line about a finished frame, which must be the last of ``done``."""
         control = f"crf {crf_of_lambda(frame.lambda_rate):4.1f}  " if self.varies else ""
         return (
             f"frame {frame.index + 1}/{self.total}  {frame.type:5}  {control}{frame.bytes / 1000:8.1f} kB  "
@@ -60,14 +60,14 @@ class Account:
         )
 
     def bitrate(self) -> float:
-        """kbit/s of the frames that the file has, played at ``fps``; at least one must be done."""
-        # Going on with a file may drop frames at its end, whose numbers are done again.
+        """kbit/s of the file's frames so far; ``done`` must not be empty."""
+        # A resumed encode may repeat the last of the frames found.
         before = self.found[: self.done[0].index]
         size = sum(before) + sum(frame.bytes for frame in self.done)
         return size * 8 / 1000 * float(self.fps) / (len(before) + len(self.done))
 
     def say(self, output: Path) -> None:
-        """Says what the file has become, and apart from it what is of this run's frames only."""
+        """Prints the summary: figures of the whole file, then figures of this run's frames."""
         size, seconds, psnr = output.stat().st_size, self._seconds(), finite_mean([frame.psnr for frame in self.done])
         fields = {
             "output": str(output),
@@ -101,7 +101,7 @@ class Account:
 
 
 def frame_fields(frame: FrameStats) -> dict[str, Any]:
-    """A finished frame for programs, in plain JSON values."""
+    """The figures of a finished frame as plain JSON values, for programs."""
     return {
         "frame": frame.index,
         "type": frame.type,
@@ -115,7 +115,7 @@ def frame_fields(frame: FrameStats) -> dict[str, Any]:
 
 
 def frame_sizes(path: Path) -> list[int]:
-    """Bytes of each whole frame in a file; none if it is no file that can be gone on with."""
+    """Bytes of each whole frame in a file; an empty list if the file cannot be resumed."""
     try:
         with StreamReader(path) as reader:
             return [reader.frame_size(number) for number in range(len(reader.frames))]

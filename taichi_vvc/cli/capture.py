@@ -1,4 +1,4 @@
-"""Options about captures that several commands take."""
+"""Options for captures, shared by several commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Box(click.ParamType):
-    """``X0,Y0,Z0,X1,Y1,Z1`` as a pair of corners, lower then upper."""
+    """The option type ``X0,Y0,Z0,X1,Y1,Z1``: a pair of corners, lower and upper."""
 
     name = "box"
 
@@ -51,7 +51,7 @@ class Box(click.ParamType):
 
 
 class Rate(click.ParamType):
-    """A positive frame rate: a number, or a ratio such as 30000/1001."""
+    """The option type of a positive frame rate: a number, or a ratio such as 30000/1001."""
 
     name = "rate"
 
@@ -66,7 +66,10 @@ class Rate(click.ParamType):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is to be taken of a capture, as its options say; see :func:`taichi_vvc.capture.sequence.open_capture`."""
+    """The values of the options that select a part of a capture, with which :meth:`open` opens it.
+
+    The fields are arguments of :func:`taichi_vvc.capture.sequence.open_capture`.
+    """
 
     frames: slice | None
     downscale: int
@@ -109,7 +112,7 @@ def format_option(function: F) -> F:
 
 
 def capture_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what says which part of a capture is taken; the command gets it as ``chosen``, a :class:`Chosen`."""
+    """Adds the options that select a part of a capture; the command gets them as ``chosen``, a :class:`Chosen`."""
 
     @functools.wraps(function)
     def with_choice(*arguments: Any, **options: Any) -> Any:
@@ -159,7 +162,7 @@ def capture_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def describe_capture(sequence: MultiViewSequence) -> str:
-    """One line about an opened capture."""
+    """A one-line description of an opened capture."""
     held_out = sum(camera.split == "test" for camera in sequence.cameras)
     cameras = counted(len(sequence.cameras) - held_out, "camera") + (f" and {held_out} held out" if held_out else "")
     return (
@@ -169,7 +172,7 @@ def describe_capture(sequence: MultiViewSequence) -> str:
 
 
 def say_capture(sequence: MultiViewSequence) -> None:
-    """Says what is known of a capture that is about to be coded: warnings, then one line."""
+    """Prints the warnings about a capture that is to be encoded, and its description."""
     from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT
 
     for message in sequence.messages:
@@ -182,7 +185,7 @@ def say_capture(sequence: MultiViewSequence) -> None:
 
 
 def _sizes(cameras: Sequence[Camera], limit: int = 3) -> str:
-    """The sizes of pictures from the smallest to the largest; only these two where there are many."""
+    """The picture sizes as text, from the smallest to the largest; only these two if there are more than ``limit``."""
     found = sorted({(camera.width, camera.height) for camera in cameras}, key=lambda size: (size[0] * size[1], size))
     names = [f"{width}x{height}" for width, height in found]
     return ", ".join(names) if len(names) <= limit else f"{names[0]} to {names[-1]}"

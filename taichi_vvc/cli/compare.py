@@ -1,4 +1,4 @@
-"""``tvvc compare``: the curves of two benches."""
+"""``tvvc compare``: compares the rate-distortion curves of two runs of ``tvvc bench``."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def command(a: Path, b: Path, anchor: str | None, as_json: bool) -> None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """A results.json.
+    """Reads a results.json.
 
     Raises:
-        DataError: it cannot be read or is something else.
+        DataError: the file cannot be read or is no results.json.
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))

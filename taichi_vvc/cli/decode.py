@@ -1,4 +1,4 @@
-"""``tvvc decode``: the capture's own cameras, frame after frame; or a check of the file."""
+"""``tvvc decode``: renders the stored cameras frame by frame, or verifies the file."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def command(
                     sink.write(camera.name, number, picture)
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
     written = written_paths(output, names)
-    # Several videos lie beside the name that was given, under which there is nothing.
+    # Several videos have names derived from the output's; no file of the output's own name exists then.
     whole = None if output.kind != "folder" and len(written) > 1 else output
     say_result(
         f"{whole or some_of(written)}: {counted(len(chosen), 'frame')} of {counted(len(views), 'camera')}",
@@ -111,17 +111,19 @@ def command(
 
 
 def some_of(paths: list[Path], limit: int = 3) -> str:
-    """The first of ``paths``, and how many more there are."""
+    """The first ``limit`` paths as text, and the number of the others."""
     more = f" and {len(paths) - limit} more" if len(paths) > limit else ""
     return ", ".join(map(str, paths[:limit])) + more
 
 
 def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:
-    """Warns about a file without an index: its encode was stopped, or it is damaged. Returns the damage, if any.
+    """Warns about a file without a valid index, whose encode was stopped or which is damaged.
+
+    Returns the error that describes the damage, or None.
 
     Raises:
-        TruncatedStream: not even one whole frame is there.
-        StreamError: the file is complete and holds no frame.
+        TruncatedStream: the file has no whole frame.
+        StreamError: the file is complete and has no frames.
     """
     if stream.complete:
         if not len(stream):
@@ -138,7 +140,7 @@ def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:
 
 
 def damage_of(file: Path) -> StreamError | None:
-    """What is wrong with a file's chunks, up to its last whole one; None for a file that is whole or was cut off."""
+    """The error in a file's chunks, up to the last whole one; None for a file that is complete or only cut off."""
     with StreamReader(file) as reader:
         try:
             reader.scan()
@@ -148,11 +150,11 @@ def damage_of(file: Path) -> StreamError | None:
 
 
 def select_cameras(cameras: tuple[Camera, ...], choice: str) -> list[Camera]:
-    """The cameras that ``test``, ``train``, ``all``, or names, patterns and positions stand for.
+    """The cameras that ``choice`` selects: ``test``, ``train``, ``all``, or names, patterns and positions.
 
     Raises:
         ConfigError: an item fits no camera, see :func:`taichi_vvc.capture.selection.find_cameras`.
-        click.UsageError: there is none of that kind.
+        click.UsageError: no camera is selected.
     """
     by_name = {camera.name: camera for camera in cameras}
     if choice in ("test", "train", "all") and choice not in by_name:

@@ -1,4 +1,4 @@
-"""``tvvc demo``: the whole codec on the small capture that comes with the package."""
+"""``tvvc demo``: encodes, decodes and renders the small capture that comes with the package."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def command(output: Path, backend: str) -> None:
 
 
 def settings_of_demo() -> Any:
-    """The demonstration's settings: the preset ``fast`` with fewer steps, for two slow cores and little patience."""
+    """The demonstration's settings: the preset ``fast`` with fewer steps, so that two slow cores take a few minutes."""
     return dataclasses.replace(PRESETS["fast"], key_iterations=500, inter_iterations=300)
 
 
 def _write_picture(file: Path, sequence: Any, target: Path) -> None:
-    """Capture, decoded picture and difference of the last frame, seen by the first held-out camera."""
+    """Writes the comparison picture of the last frame: capture, decoded and difference, for a held-out camera."""
     from taichi_vvc.capture.packaged import side_by_side
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.field.render import render

@@ -1,4 +1,4 @@
-"""``tvvc doctor``: what works on this machine."""
+"""``tvvc doctor``: reports which backends work on this machine."""
 
 from __future__ import annotations
 

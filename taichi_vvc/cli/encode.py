@@ -1,4 +1,4 @@
-"""``tvvc encode``: capture in, one file out."""
+"""``tvvc encode``: encodes a capture into one file."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def command(
 def _control(
     crf: float | None, lambda_rate: float | None, bitrate: float | None, target_psnr: float | None
 ) -> dict[str, float]:
-    """The settings that one of the four options of rate control stands for; none without any."""
+    """The settings for the given one of the four options of rate control; empty without any."""
     options = {"--crf": crf, "--lambda": lambda_rate, "--bitrate": bitrate, "--target-psnr": target_psnr}
     given = [name for name, value in options.items() if value is not None]
     if len(given) > 1:
@@ -180,14 +180,14 @@ def encode_with_progress(
     csv_file: Path | None = None,
     preview: Any = None,
 ) -> None:
-    """Runs an encode and says how it goes.
+    """Runs an encode and reports its progress.
 
     Raises:
-        click.exceptions.Exit: status 130 after Ctrl-C, 143 after SIGTERM; the file is closed and playable then.
+        click.exceptions.Exit: status 130 after Ctrl-C, 143 after SIGTERM; the file is closed and playable.
     """
     from taichi_vvc.encode import encode
 
-    total, before = len(sequence), _there(output) if overwrite else None
+    total, before = len(sequence), _stat_of(output) if overwrite else None
     varies = config.bitrate is not None or config.target_psnr is not None
     account = Account(total, sequence.fps, varies, frame_sizes(output) if resume and output.exists() else [])
     begun = False
@@ -197,7 +197,7 @@ def encode_with_progress(
             nonlocal begun
             at = 0.0 if progress.probe else progress.frame + progress.step / max(progress.steps, 1)
             if not begun and not progress.probe:
-                # Trials, compilation and the frames of a resumed file are behind.
+                # The expected time counts from here, without trials, compilation and the frames of a resumed file.
                 line.begin(at)
                 begun = True
             line.update(
@@ -226,13 +226,13 @@ def encode_with_progress(
 
 
 def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
-    """What frames cost relative to each other: their iterations."""
+    """The relative cost of each frame: its number of iterations."""
     group = config.group_length(fps)
     return [config.inter_iterations if number % group else config.key_iterations for number in range(total)]
 
 
 def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool) -> Iterator[FrameStats]:
-    """Passes the figures on, writing each to the CSV file at once, so that a killed encode leaves what it did."""
+    """Yields the figures, and writes each to the CSV file at once, so that they survive a killed encode."""
     if path is None:
         yield from statistics
         return
@@ -243,7 +243,7 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
             from taichi_vvc.media.video import one_line
 
             with one_line(path):
-                # What is there belongs to the file that is there, until a frame takes that one's place.
+                # Rows of an old CSV belong to the old file, which is kept until the first new frame is written.
                 file = stack.enter_context(path.open("a", newline="", encoding="utf-8"))
         writer = csv.writer(file, lineterminator="\n" if path == STDOUT else "\r\n")
         for number, frame in enumerate(statistics):
@@ -272,7 +272,7 @@ def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool)
             yield frame
 
 
-def _there(path: Path) -> os.stat_result | None:
+def _stat_of(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except OSError:
@@ -280,11 +280,15 @@ def _there(path: Path) -> os.stat_result | None:
 
 
 def _interrupted(output: Path, before: os.stat_result | None) -> str:
-    """What an interrupted encode left. ``before``: the file that it was to replace, if there was one."""
-    now = _there(output)
+    """A message about the state of the output after an interrupted encode.
+
+    ``before``: the file that was to be replaced, or None.
+    """
+    now = _stat_of(output)
     if now is None:
         return f"interrupted before anything was written; there is no {output}"
-    # The new file takes the old one's place with its first frame, a moment before that frame's figures are told.
+    # The new file replaces the old one with its first frame, before that frame's figures arrive here. So the files
+    # themselves are compared.
     if before is not None and os.path.samestat(before, now):
         return f"interrupted; {output} is as it was"
     try:

@@ -1,4 +1,4 @@
-"""``tvvc eval``: a file against the capture it was made from."""
+"""``tvvc eval``: compares a file with the capture that it was made from."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def command(
 
 
 def as_text(figures: dict[str, Any]) -> str:
-    """The figures as a table of frames and a summary; without masks there is no foreground to tell of."""
+    """The figures as a table of frames and a summary; without masks there are no figures of the foreground."""
     masks = figures["psnr_foreground"] is not None
     foreground = f"{'foreground':>13}" if masks else ""
     rows = [f"{'frame':>5} {'type':6}{'bytes':>10}{'PSNR':>10}{foreground}{'SSIM':>9}"]
@@ -103,7 +103,7 @@ def as_text(figures: dict[str, Any]) -> str:
 
 
 def _cameras(figures: dict[str, Any]) -> str:
-    """How many cameras were compared, and what they were to the encode."""
+    """The number of cameras that were compared, and whether they were held out."""
     count, held_out = len(figures["cameras"]), figures["held_out"]
     kinds = [f"{number} {kind}" for number, kind in ((held_out, "held out"), (count - held_out, "fitted")) if number]
     return f"{counted(count, 'camera')} ({' and '.join(kinds) if len(kinds) > 1 else kinds[0].split(' ', 1)[1]})"

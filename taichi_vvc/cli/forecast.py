@@ -1,4 +1,4 @@
-"""What rendering many pictures will take, said before it begins."""
+"""Estimates how long ``tvvc render`` will take, and prints that before rendering begins."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.types import Camera
 from taichi_vvc.words import counted, duration
 
-LEAST = 10  # pictures; fewer are done nearly as soon as one is timed
-LONG = 10.0  # seconds from which on it is said what would take less
-CROWDED = 0.25  # share of the box; a subject with masks or a plain background takes a few percent to a fifth
-_SMALL = 16  # pixels of a picture that only loads the kernels
+LEAST = 10  # smallest number of pictures for an estimate; fewer take hardly longer than the measurement
+LONG = 10.0  # seconds of rendering from which on advice to shorten it is printed
+CROWDED = 0.25  # occupied share of the box that counts as large; masks or a plain background give up to a fifth
+_SMALL = 16  # side of the picture that is rendered first to load the kernels, pixels
 
 
 def say_forecast(
@@ -27,15 +27,15 @@ def say_forecast(
     workspace: Workspace,
     kept: int = 1,
 ) -> None:
-    """Say how many pictures will be rendered, and how long that will take, from timing one of them.
+    """Prints the number of pictures to render and the expected time, measured by rendering one of them.
 
     Args:
         field_of: decodes a frame.
         shown: the frame that each picture shows.
-        camera: of the first picture; all have its size.
+        camera: the camera of the first picture; all pictures have its size.
         background: sRGB in [0, 1].
-        workspace: what renders.
-        kept: how many decoded frames are kept for later pictures.
+        workspace: the device arrays for rendering.
+        kept: number of decoded frames that are cached.
     """
     if len(shown) < LEAST:
         return
@@ -52,7 +52,7 @@ def say_forecast(
 
 
 def decodes(shown: Sequence[int], kept: int) -> int:
-    """How often a frame is decoded that pictures show, with so many ``kept``."""
+    """The number of times a frame is decoded for pictures that show the frames ``shown``, with ``kept`` in a cache."""
     different = len(set(shown))
     if different <= kept:
         return different
@@ -60,9 +60,13 @@ def decodes(shown: Sequence[int], kept: int) -> int:
 
 
 def forecast(pictures: int, size: tuple[int, int], seconds: float, occupied: float) -> list[str]:
-    """Lines for the user: what it will take, and what would take less.
+    """Lines for the user: the expected time, and advice if it is long.
 
-    ``seconds``: all pictures together; ``occupied``: the share of the box's cells that hold something.
+    Args:
+        pictures: number of pictures.
+        size: (width, height) of each, pixels.
+        seconds: expected time for all of them.
+        occupied: share of occupied cells in the box.
     """
     lines = [f"{counted(pictures, 'picture')} of {size[0]}x{size[1]}, about {duration(seconds)}"]
     if occupied > CROWDED and seconds > LONG:

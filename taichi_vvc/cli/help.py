@@ -1,4 +1,4 @@
-"""``tvvc help``: the same as ``--help``, for those who look for it as a command."""
+"""``tvvc help``: the same as ``--help``, as a command."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from taichi_vvc.cli.options import common_options
 
 
 class CommandName(click.ParamType):
-    """The name of a command; what is none is left to the program's own error line, which knows near ones."""
+    """The option type of a command's name. Unknown names are not refused here: the program suggests similar ones."""
 
     name = "command"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so."""
+        """The commands that begin with ``incomplete``."""
         return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
 

@@ -1,4 +1,4 @@
-"""``tvvc info``: what is in a file. Needs neither Taichi nor the entropy coder nor a GPU."""
+"""``tvvc info``: describes the content of a file. Imports neither Taichi nor the entropy coder, and needs no GPU."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(file: Path, as_json: bool, with_frames: bool) -> None:
     if as_json:
         text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        # On a stdout of a narrower encoding, as the escapes that JSON has.
+        # Characters that stdout cannot encode are written as JSON's escapes.
         narrow = text.encode(encoding, "ignore").decode(encoding) != text
         click.echo(json.dumps(described, indent=2, allow_nan=False) if narrow else text)
     else:
@@ -37,10 +37,10 @@ def command(file: Path, as_json: bool, with_frames: bool) -> None:
 
 
 def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
-    """What ``tvvc info --json`` prints, as plain JSON values.
+    """The report of ``tvvc info --json``, as plain JSON values.
 
-    ``frame_list`` is there only ``with_frames``; its bytes by component sum to a frame's ``bytes``, which include the
-    group's parameters on a key frame.
+    ``frame_list`` is present only ``with_frames``. The bytes by component sum to the frame's ``bytes``, which include
+    the group's parameters on a key frame.
 
     Raises:
         CorruptStream: ``with_frames``, and a frame is damaged.
@@ -132,7 +132,7 @@ def _as_text(info: dict[str, Any]) -> str:
 
 
 def _part(info: dict[str, Any]) -> str:
-    """Which frames of the capture were coded, and at what size."""
+    """The selection of the capture's frames and the image size, as text."""
     step, scale = info["frame_step"], info["downscale"]
     ending = "th" if step % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(step % 10, "th")
     every = f", every {step}{ending}" if step > 1 else ""
@@ -140,7 +140,7 @@ def _part(info: dict[str, Any]) -> str:
 
 
 def _table(title: str, values: dict[str, Any], columns: int = 2) -> list[str]:
-    """Names and values in columns, read downwards."""
+    """Names and values in columns, to be read column by column."""
     cells = [(name, _plain(value)) for name, value in values.items()]
     rows = -(-len(cells) // columns)
     parts = [cells[start : start + rows] for start in range(0, len(cells), rows or 1)]

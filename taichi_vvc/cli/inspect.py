@@ -1,4 +1,4 @@
-"""``tvvc inspect``: what a capture holds, before anything is encoded."""
+"""``tvvc inspect``: describes a capture, warns of problems and estimates the cost of an encode."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def command(
 
 
 def estimates_as_text(found: dict[str, Any]) -> str:
-    """What an encode takes, a line for each preset."""
+    """The expected cost of an encode, one line per preset."""
     rows = [f"estimated, CPU      {'time':>9}  {'memory':>8}  {'size':>8}"]
     for row in found["estimates"]:
         time, memory, size = (f"{value:>{width}}" for value, width in zip(_rough(row), (9, 8, 8), strict=True))
@@ -71,7 +71,7 @@ def estimates_as_text(found: dict[str, Any]) -> str:
 
 
 def _rough(row: dict[str, Any]) -> tuple[str, str, str]:
-    """Time, memory and size with no more digits than an estimate has."""
+    """Time, memory and size, rounded to the precision of the estimates."""
     seconds, size = row["seconds"], row["size"]
     kilo = size < 1e6
     return (
@@ -82,7 +82,7 @@ def _rough(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _masks(cameras: list[dict[str, Any]]) -> str:
-    """How far the masks agree, by the share of each that the others explain."""
+    """A line about the agreement of the masks, by the share of each that the hull of all explains."""
     known = sorted((c["mask_explained"], c["name"]) for c in cameras if c["mask_explained"] is not None)
     if not known:
         return "yes"
@@ -91,7 +91,7 @@ def _masks(cameras: list[dict[str, Any]]) -> str:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """The findings as lines of a name and a value."""
+    """The report as lines of a name and a value."""
     cameras = found["cameras"]
     train = sum(camera["split"] == "train" for camera in cameras)
     sizes = sorted({f"{camera['width']}x{camera['height']}" for camera in cameras})

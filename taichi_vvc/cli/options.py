@@ -1,4 +1,4 @@
-"""What the subcommands share: common flags, parameter types, checks of outputs, the version line."""
+"""Flags, option types and checks of outputs that the subcommands share, and the version line."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ BACKENDS = ("auto", "cpu", "vulkan", "cuda", "metal")
 STDOUT = Path("-")
 FASTEST = 1000.0  # frames per second
 SLOWEST = 0.001
-LARGEST_SIDE = 16384  # pixels; a typing mistake, not a picture, above that
+LARGEST_SIDE = 16384  # pixels; larger values are taken for typing mistakes
 
 
 @dataclass
 class Settings:
-    """The flags that every command takes; one object for the process, like the terminal that they are about.
+    """The flags that every command takes; one object for the process.
 
     Attributes:
-        verbose: how often ``-v`` was given.
-        quiet: only warnings and errors on stderr.
-        debug: tracebacks for errors.
-        json: everything on stderr as JSON, one object per line.
+        verbose: number of times ``-v`` was given.
+        quiet: print only warnings and errors on stderr.
+        debug: print tracebacks of errors.
+        json: print everything on stderr as JSON, one object per line.
     """
 
     verbose: int = 0
@@ -43,7 +43,7 @@ class Settings:
     json: bool = False
 
     def reset(self) -> None:
-        """Back to the defaults, for the next command line in the same process."""
+        """Restores the defaults, for the next command line in the same process."""
         self.verbose, self.quiet, self.debug, self.json = 0, False, False, False
 
 
@@ -68,7 +68,7 @@ def _set_progress(_ctx: click.Context, _param: click.Parameter, value: str | Non
 
 
 def common_options(function: F) -> F:
-    """Adds ``-v``, ``--quiet``, ``--progress`` ``--debug``; the group and each command take them."""
+    """Adds ``-v``, ``--quiet``, ``--progress`` and ``--debug``; the group and each command take them."""
     for option in (
         click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Tracebacks for errors."),
         click.option(
@@ -136,7 +136,7 @@ def memory_option(function: F) -> F:
 
 
 class MemorySize(click.ParamType):
-    """Bytes, or a number of KiB, MiB, GiB or TiB with K, M, G or T behind it, as a positive int."""
+    """The option type of a size in bytes; suffixes K, M, G and T mean KiB, MiB, GiB and TiB. A positive int."""
 
     name = "size"
 
@@ -152,9 +152,9 @@ class MemorySize(click.ParamType):
 
 
 class FrameRange(click.ParamType):
-    """``A:B``, ``A:``, ``:B`` or ``N`` as a slice of non-negative frame numbers with step None.
+    """The option type ``A:B``, ``A:``, ``:B`` or ``N``: a slice of non-negative frame numbers with step None.
 
-    With ``strides`` also ``A:B:S``, every S-th of them; A and B may be missing then.
+    With ``strides`` also ``A:B:S`` for every S-th frame, in which A and B may be omitted.
     """
 
     name = "range"
@@ -184,7 +184,7 @@ class FrameRange(click.ParamType):
 
 
 class FiniteRange(click.FloatRange):
-    """A float within a range, infinity and NaN refused."""
+    """The option type of a finite float within a range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parses the option's text; a usage error says what was expected."""
@@ -195,7 +195,7 @@ class FiniteRange(click.FloatRange):
 
 
 class Colour(click.ParamType):
-    """``R,G,B`` (0..255), ``#rrggbb``, ``white`` or ``black`` as three ints."""
+    """The option type of a colour, ``R,G,B`` (0..255), ``#rrggbb``, ``white`` or ``black``: three ints."""
 
     name = "colour"
 
@@ -215,19 +215,19 @@ class Colour(click.ParamType):
 
 
 class CameraPath(click.ParamType):
-    """A kind of camera path or a file of poses, as text; see :func:`taichi_vvc.capture.camera_paths.camera_path`."""
+    """The option type of a camera path: a kind or a file, see :func:`taichi_vvc.capture.camera_paths.camera_path`."""
 
     name = "path"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The kinds that begin so, and files."""
+        """The kinds that begin with ``incomplete``, and files."""
         kinds = [CompletionItem(kind) for kind in ("orbit", "spiral") if kind.startswith(incomplete)]
-        # Files go first: bash forgets what came before them.
+        # The entry for files must be the first: bash's completion script drops entries before it.
         return [CompletionItem(incomplete, type="file"), *kinds]
 
 
 class PixelSize(click.ParamType):
-    """``WxH`` as a pair of positive ints, pixels."""
+    """The option type ``WxH``: a pair of positive ints, pixels."""
 
     name = "WxH"
 
@@ -243,9 +243,9 @@ class PixelSize(click.ParamType):
 
 
 def usual_rate(fps: Fraction) -> Fraction:
-    """The rate of videos of a file at ``fps``: that, but no faster than :data:`FASTEST`, which no container holds.
+    """The frame rate of a video made from a file at ``fps``, limited to what containers can hold.
 
-    Rates as cameras have them come out as they are; one frame takes an hour at most.
+    It is at most :data:`FASTEST`, and a frame lasts an hour at most. Usual frame rates are not changed.
     """
     return min(max(fps, Fraction(1, 3600)), Fraction(int(FASTEST))).limit_denominator(100_000)
 
@@ -261,7 +261,7 @@ def select_frames(frames: slice | None, available: int, what: str) -> range:
     """The frame numbers that ``frames`` selects of ``available``; None selects all.
 
     Raises:
-        click.UsageError: the range starts or ends beyond what is there. An open end never does.
+        click.UsageError: the range starts or ends beyond the last frame. An open end is always valid.
     """
     if frames is None:
         return range(available)
@@ -273,10 +273,10 @@ def select_frames(frames: slice | None, available: int, what: str) -> range:
 
 
 def check_output_file(path: Path, overwrite: bool, *inputs: Path, hint: str = "add -y to replace it") -> None:
-    """Refuses an output file that cannot or should not be written, before any work is done.
+    """Checks that an output file can and may be written, before any work is done.
 
     Raises:
-        click.UsageError: a folder is there, the folder to write into is missing or read-only, the file exists and
+        click.UsageError: the path is a folder, its parent folder is missing or read-only, the file exists and
             ``overwrite`` is False, or it is one of the inputs.
     """
     if path == STDOUT:
@@ -294,10 +294,10 @@ def check_output_file(path: Path, overwrite: bool, *inputs: Path, hint: str = "a
 
 
 def check_output_folder(path: Path, overwrite: bool) -> None:
-    """Refuses an output folder that cannot or should not be written into, before any work is done.
+    """Checks that an output folder can and may be written into, before any work is done.
 
     Raises:
-        click.UsageError: the path is a file, holds something already and ``overwrite`` is False, or is read-only.
+        click.UsageError: the path is a file, the folder is not empty and ``overwrite`` is False, or it is read-only.
     """
     if path == STDOUT:
         raise click.UsageError("this output cannot go to stdout; expected a folder, found -")

@@ -1,4 +1,7 @@
-"""Where the pictures of ``decode`` and ``render`` go: stills, folders, videos, each under its name only when whole."""
+"""Outputs of ``decode`` and ``render``: stills, folders of pictures, and videos.
+
+A file appears under its final name only when it is complete.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ STILLS = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class Output:
-    """Where pictures go, and as what. ``path`` of a video on stdout is ``-``."""
+    """The place and the kind of an output. The ``path`` of a video on stdout is ``-``."""
 
     path: Path
     kind: Literal["folder", "video", "still", "stdout"]
@@ -34,20 +37,21 @@ class Output:
 
     @property
     def is_video(self) -> bool:
-        """Whether it is one, in a file or on stdout."""
+        """Whether it is a video, in a file or on stdout."""
         return self.kind in ("video", "stdout")
 
     def beside(self, name: str) -> Path | None:
-        """Where a file that belongs to the pictures goes: into the folder, or beside the file; None for stdout."""
+        """The path of an accompanying file: in the output folder, or beside the output file; None for stdout."""
         if self.kind == "folder":
             return self.path / name
         return None if self.kind == "stdout" else self.path.with_name(f"{self.path.stem}.{name}")
 
 
 class OutputName(click.ParamType):
-    """``OUT.mp4`` and other videos, ``OUT.png`` and other stills, ``-``, or a folder.
+    """The option type of an output: ``OUT.mp4`` and other videos, ``OUT.png`` and other stills, ``-``, or a folder.
 
-    A folder exists already, ends in a slash, or has no suffix: a name with a suffix that is none of these is a mistake.
+    A name is that of a folder if the folder exists, or the name ends in a slash or has no suffix. Other suffixes are
+    refused as mistakes.
     """
 
     name = "output"
@@ -88,13 +92,13 @@ class Sink(Protocol):
 
 
 def safe_name(camera: str) -> str:
-    """A camera's name as a file name on any system: other characters than letters, digits, ``.-_`` become ``_``."""
+    """A camera's name as a valid file name on any system: characters except letters, digits, ``.-_`` become ``_``."""
     name = "".join(c if c.isascii() and (c.isalnum() or c in ".-_") else "_" for c in camera).strip(".")
     return name or "_"
 
 
 def file_names(cameras: list[str]) -> dict[str, str]:
-    """Distinct safe names of the cameras, case ignored; names that would collide are numbered."""
+    """Distinct safe file names of the cameras. Names that differ only in case, or not at all, are numbered."""
     names: dict[str, str] = {}
     used: set[str] = set()
     for camera in cameras:
@@ -108,7 +112,7 @@ def file_names(cameras: list[str]) -> dict[str, str]:
 
 
 def check_output(output: Output, cameras: list[str], overwrite: bool, *inputs: Path) -> None:
-    """Refuses an output that cannot or should not be written (see the two checks of ``options``)."""
+    """Checks that an output can and may be written, by the two checks of ``cli/options.py``."""
     if output.kind == "stdout":
         if len(cameras) != 1:
             raise click.UsageError(f"-o - is for one camera, found {len(cameras)}; choose one with --cameras NAME")
@@ -136,7 +140,7 @@ def folder_paths(output: Output, cameras: list[str]) -> dict[str, Path]:
 
 
 def written_paths(output: Output, cameras: list[str]) -> list[Path]:
-    """The files or folders that a sink of several cameras leaves behind, in their order."""
+    """The files or folders that a sink of several cameras writes, in the cameras' order."""
     return list((folder_paths if output.kind == "folder" else file_paths)(output, cameras).values())
 
 
@@ -149,13 +153,16 @@ def open_sink(
     codec: str | None = None,
     alpha: bool = False,
 ) -> contextlib.AbstractContextManager[Sink]:
-    """The sink for an output that was checked: ``DIR/<camera>/<frame:04d>.png``, stills, or videos at ``fps``.
+    """Opens the sink of a checked output: ``DIR/<camera>/<frame:04d>.png``, stills, or videos at ``fps``.
 
     A video on stdout is Matroska, which needs no seeking.
 
     Args:
-        flat: pictures lie in the folder itself, for a single camera.
-        crf, codec, alpha: of videos, see :class:`taichi_vvc.media.video.VideoWriter`.
+        output: the output.
+        cameras: names of the cameras.
+        fps: frame rate of videos.
+        flat: write pictures into the folder itself, for a single camera.
+        crf, codec, alpha: parameters of videos, see :class:`taichi_vvc.media.video.VideoWriter`.
     """
     if output.is_video:
         return VideoSink(file_paths(output, cameras), fps, crf, codec, alpha)
@@ -167,7 +174,7 @@ def open_sink(
 
 
 class PictureSink:
-    """A file of its own for each picture."""
+    """Writes each picture to a file of its own."""
 
     def __init__(self, place: Callable[[str, int], Path]) -> None:
         self.place = place
@@ -181,19 +188,19 @@ class PictureSink:
         return None
 
     def write(self, camera: str, frame: int, picture: np.ndarray) -> None:
-        """Writes one picture where ``place`` of its camera and frame says."""
+        """Writes one picture to the path that ``place`` returns for its camera and frame."""
         write_picture(self.place(camera, frame), picture)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
-    """A picture as an 8-bit file of the kind that its suffix says."""
+    """Writes a picture as an 8-bit file, in the format of the path's suffix."""
     from taichi_vvc.media.video import write_jpeg, write_png
 
     (write_png if path.suffix.lower() == ".png" else write_jpeg)(path, picture)
 
 
 class VideoSink:
-    """One video per camera. What was written before a damaged place or Ctrl-C is kept as a shorter video."""
+    """Writes one video per camera. After an error or Ctrl-C the pictures so far are kept as a shorter video."""
 
     def __init__(
         self,

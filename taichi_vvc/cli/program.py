@@ -1,4 +1,4 @@
-"""The command line's program: the group of subcommands, and what becomes of results and errors."""
+"""The group of subcommands, and the translation of errors to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from taichi_vvc.errors import DataError, TvvcError
 
 
 class _LazyGroup(click.Group):
-    """Imports ``taichi_vvc.cli.<name>`` when the subcommand is asked for."""
+    """Imports ``taichi_vvc.cli.<name>`` when the subcommand runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -37,7 +37,7 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # The table of the package instead of each command's own help, which would import all of them.
+        # Descriptions come from the package's table, since each command's own help would require its import.
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -67,7 +67,7 @@ def tvvc() -> None:
 def run_program(arguments: list[str]) -> int:
     """Runs one command line and returns its exit status; never raises."""
     settings.reset()
-    # What is wrong with a command line is said in the form that it asks for, though it was never parsed to the end.
+    # Usage errors, too, are printed as JSON if the command line asks for it; it may not be parsed completely.
     settings.json = wants_json(arguments)
     try:
         result = tvvc.main(args=arguments, prog_name="tvvc", standalone_mode=False)
@@ -78,7 +78,7 @@ def run_program(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         return _say_error(INTERRUPTED, interrupted_status(error), prefix="")
     except BrokenPipeError:
-        # The reader of stdout went away (`tvvc info F | head -1`): nothing to say, and nobody to say it to.
+        # The reader of stdout has closed it (`tvvc info F | head -1`), which is no error.
         abandon_stdout()
         return 1
     except click.ClickException as error:
@@ -111,7 +111,7 @@ def _report(error: Exception, debug: bool) -> int:
 
 
 def _say_error(message: str, status: int, trace: str | None = None, prefix: str = "error: ") -> int:
-    """The last thing on stderr; returns ``status``."""
+    """Prints an error as the last line on stderr; returns ``status``."""
     if settings.json:
         from taichi_vvc.cli.progress import emit
 

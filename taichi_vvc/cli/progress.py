@@ -1,10 +1,10 @@
-"""Everything that a command says on stderr: messages, warnings and progress.
+"""The output of commands on stderr: messages, warnings and progress.
 
-On a terminal, progress is one live line (rich, which honours ``NO_COLOR``); elsewhere it is plain lines, one per
-finished item and one now and then in between, so that a log stays readable. ``--quiet`` leaves warnings and errors.
+On a terminal, progress is one live line (rich, which honours ``NO_COLOR``). Elsewhere it is plain lines: one per
+finished item, and one every few seconds in between. With ``--quiet`` only warnings and errors are printed.
 
-``--progress json`` writes one JSON object per line instead, for programs. Its keys are promised in
-``docs/quickstart.md``: ``event`` is progress, item, message, warning, result or error, and says which others follow.
+``--progress json`` writes one JSON object per line for programs. ``docs/quickstart.md`` documents its keys; ``event``
+is progress, item, message, warning, result or error, and determines the other keys.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ JSON_INTERVAL = 0.5  # seconds between JSON lines about an unfinished item
 
 
 def emit(event: str, **fields: Any) -> None:
-    """One JSON object on stderr; values that JSON has no number for (infinity, NaN) become null."""
+    """Prints one JSON object on stderr; infinities and NaN become null."""
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
-    # ASCII: on a stderr of a narrower encoding other characters would come out as escapes that JSON does not have.
+    # Only ASCII: an stderr that cannot encode a character would write a Python escape, which is invalid JSON.
     print(json.dumps({"event": event, **finite}, allow_nan=False), file=sys.stderr, flush=True)
 
 
 def say(message: str) -> None:
-    """A message for the user, unless ``--quiet``."""
+    """Prints a message for the user, unless ``--quiet``."""
     if settings.json and not settings.quiet:
         emit("message", text=message)
     elif not settings.quiet:
@@ -44,13 +44,13 @@ def say(message: str) -> None:
 
 
 def detail(message: str) -> None:
-    """A message that only ``-v`` shows."""
+    """Prints a message with ``-v`` only."""
     if settings.verbose:
         say(message)
 
 
 def warn(message: str) -> None:
-    """A warning, shown even with ``--quiet``."""
+    """Prints a warning, even with ``--quiet``."""
     text = printable(" ".join(message.split()))
     if settings.json:
         emit("warning", text=text)
@@ -59,7 +59,7 @@ def warn(message: str) -> None:
 
 
 def say_result(message: str, **fields: Any) -> None:
-    """What a command made: ``message`` for people, ``fields`` for programs. Nothing with ``--quiet``."""
+    """Prints the result of a command: ``message`` for people, ``fields`` for programs. Nothing with ``--quiet``."""
     if settings.json and not settings.quiet:
         emit("result", **fields)
     else:
@@ -68,7 +68,7 @@ def say_result(message: str, **fields: Any) -> None:
 
 @contextlib.contextmanager
 def warnings_said() -> Iterator[None]:
-    """Says the package's warnings as the command line says its own."""
+    """A context in which the package's warnings are printed in the form of the command line's own."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", TvvcWarning)
         show = warnings.showwarning
@@ -98,8 +98,8 @@ def is_interactive() -> bool:
 class ProgressLine:
     """Progress over ``total`` items; use as a context manager.
 
-    ``update`` says how far the work is, with fractions for a part of an item; ``finish_item`` leaves a line behind.
-    ``costs`` is what each item costs, in any unit; without it they are taken to cost the same.
+    ``update`` sets the progress, with fractions for a part of an item; ``finish_item`` prints a line. ``costs`` are the
+    costs of the items in any unit, for the expected time; without it all items count the same.
     """
 
     def __init__(self, total: int, label: str, keep_lines: bool = True, costs: Sequence[float] | None = None) -> None:
@@ -117,7 +117,7 @@ class ProgressLine:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            # Names of cameras may look like markup.
+            # The text may contain names of cameras that look like rich's markup.
             text = TextColumn("{task.fields[text]}", markup=False)
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), text)
             self._live = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
@@ -132,16 +132,16 @@ class ProgressLine:
             self._live.stop()
 
     def remaining(self, done: float) -> str:
-        """The expected time to the end as text; empty while nothing is known."""
+        """The expected time to the end as text; "" while it is unknown."""
         seconds = self._remaining_seconds(done)
         return "" if seconds is None else f"ETA {clock(seconds)}"
 
     def begin(self, done: float) -> None:
-        """Expect the rest to go on as from here: what was done or spent before says nothing of it."""
+        """Starts the measurement of speed at ``done``: work and time before it do not count for the expected time."""
         self._begun = time.monotonic(), self._cost(done)
 
     def _cost(self, done: float) -> float:
-        """What the first ``done`` items cost, fractions included."""
+        """The cost of the first ``done`` items, fractions included."""
         whole = int(done)
         return sum(self._costs[:whole]) + (done - whole) * sum(self._costs[whole : whole + 1])
 
@@ -164,7 +164,7 @@ class ProgressLine:
         )
 
     def update(self, done: float, text: str = "", **fields: Any) -> None:
-        """The work is at ``done`` of ``total`` items; ``text`` says what is going on, ``fields`` say it to programs."""
+        """Sets the progress to ``done`` of ``total`` items; ``text`` is for people, ``fields`` are for programs."""
         if settings.quiet:
             return
         text = printable(text)
@@ -181,7 +181,7 @@ class ProgressLine:
             print("  ".join((self.label, *parts)), file=sys.stderr, flush=True)
 
     def finish_item(self, done: int, text: str, **fields: Any) -> None:
-        """Item number ``done`` (counted from 1) is complete; ``text`` is its line, ``fields`` are for programs."""
+        """Reports item number ``done`` (counted from 1) as complete; ``text`` for people, ``fields`` for programs."""
         if settings.quiet:
             return
         text = printable(text)

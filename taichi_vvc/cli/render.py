@@ -1,4 +1,4 @@
-"""``tvvc render``: a free camera, or one of the capture's, while time runs; or a still."""
+"""``tvvc render``: renders a moving camera or one of the stored cameras over time, or a still."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from taichi_vvc.words import counted
 if TYPE_CHECKING:
     from taichi_vvc.field.render import Image
 
-KEPT_FIELDS = 8  # decoded frames kept in memory
+KEPT_FIELDS = 8  # decoded frames that are kept in memory
 CAMERAS = "cameras.json"
 
 
 class Background(Colour):
-    """A colour, or ``transparent``."""
+    """The option type of a colour or ``transparent``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parses the option's text; a usage error says what was expected."""
@@ -127,7 +127,7 @@ def render_path(
     overwrite: bool = False,
     memory_limit: int | None = None,
 ) -> None:
-    """What the command does, for other commands; the parameters are its options."""
+    """Does the work of the command, also for other commands; the parameters are the command's options."""
     from taichi_vvc.cli.forecast import say_forecast
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.field.render import render, render_rgb8
@@ -148,7 +148,7 @@ def render_path(
         shots = shots_of(stream, path, camera, chosen, rate, look, output.kind == "still")
         near, far = depth_range([shot.camera for shot in shots], stream.header.layout.bounds)
         workspace = Workspace(start_backend(backend))
-        # A short file is looped; what is decoded once need not be decoded again for that.
+        # A clip may loop over a short file: its decoded frames are cached.
         field_of = functools.lru_cache(maxsize=KEPT_FIELDS)(stream.__getitem__)
         clear = look.background == TRANSPARENT
         behind = _background(look.background, stream.background)
@@ -158,7 +158,7 @@ def render_path(
         with sinks, line:
             for number, shot in enumerate(shots):
                 if camera is not None:
-                    # Of a damaged frame, whose picture is not to be one of the camera's first place.
+                    # Raises for a damaged frame, for which the shot has the camera of the first frame only.
                     stream.cameras_at(shot.frame)
                 seen = field_of(shot.frame), shot.camera, behind
                 if clear or look.depth or look.depth_output is not None:
@@ -187,7 +187,7 @@ def render_path(
 
 
 def _check_look(output: Output, look: Look) -> None:
-    """Refuses what does not go together before any work is done."""
+    """Checks that the options do not contradict each other, before any work is done. Raises click.UsageError."""
     from taichi_vvc.media.video import checked_crf, video_codec
 
     clear = look.background == TRANSPARENT
@@ -224,7 +224,7 @@ def _check_outputs(output: Output, beside: Output | None, poses: Path | None, ov
 
 
 class _Sinks:
-    """Where colour and depth of each picture go; a context manager."""
+    """The outputs of colour and depth; a context manager."""
 
     def __init__(self, output: Output, look: Look, rate: Fraction, near: float, far: float) -> None:
         self._look, self._near, self._far = look, near, far
@@ -245,11 +245,11 @@ class _Sinks:
         self._stack.__exit__(*error)
 
     def write_colour(self, number: int, picture: np.ndarray) -> None:
-        """Takes one (height, width, 3 or 4) picture."""
+        """Writes the colour of one picture, (height, width, 3 or 4)."""
         self._open.write("picture", number, picture)
 
     def write(self, number: int, image: Image) -> None:
-        """Takes one picture with its depth."""
+        """Writes one rendered image: colour, depth, or both."""
         if self._look.depth:
             self._write_depth(self._output, self._open, "picture", number, image.depth)
         else:
@@ -269,20 +269,20 @@ class _Sinks:
 
 
 def cut_out(image: Image) -> np.ndarray:
-    """(H, W, 4) float32 in [0, 1], straight alpha, of a picture that was rendered on black."""
+    """(H, W, 4) float32 in [0, 1] with straight alpha, from an image that was rendered on black."""
     opacity = image.opacity[..., None]
     colour = image.colour / np.maximum(opacity, 1e-6)
     return np.concatenate((np.clip(colour, 0.0, 1.0) * (opacity > 0.0), opacity), axis=2).astype(np.float32)
 
 
 def depth_as_grey(depth: np.ndarray, near: float, far: float) -> np.ndarray:
-    """(H, W, 3) in [0, 1]: white at ``near``, dark grey at ``far``, black where nothing was hit."""
+    """Depth (H, W) as (H, W, 3) in [0, 1]: white at ``near``, dark grey at ``far``, black where no surface is."""
     grey = np.where(depth > 0.0, 1.0 - 0.8 * np.clip((depth - near) / (far - near), 0.0, 1.0), 0.0)
     return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
 
 
 def _background(asked: tuple[int, int, int] | str | None, own: tuple[float, ...]) -> tuple[float, ...]:
-    """sRGB in [0, 1] to render on; black for what becomes transparent."""
+    """The background to render on, sRGB in [0, 1]; black for a transparent one."""
     if asked is None:
         return own
     return (0.0, 0.0, 0.0) if isinstance(asked, str) else tuple(c / 255 for c in asked)

@@ -1,4 +1,4 @@
-"""Which pictures ``tvvc render`` draws: of which frames, from where, and when."""
+"""The list of pictures that ``tvvc render`` makes: the frame, camera and time of each."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 DEFAULT_SIDE = 512  # pixels of the longer side of a free camera's pictures
 MOST_PICTURES = 1 << 20
-LONGEST = 86_400.0  # seconds that a path may take
+LONGEST = 86_400.0  # longest duration of a clip, seconds
 TRANSPARENT = "transparent"
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture of a clip: the ``frame`` of the file, the ``camera`` that sees it, ``time`` in seconds."""
+    """One picture of a clip: the number of its ``frame`` in the file, its ``camera``, and its ``time`` in seconds."""
 
     frame: int
     camera: Camera
@@ -37,16 +37,16 @@ class Shot:
 
 @dataclass(frozen=True)
 class Look:
-    """What pictures show and how they are kept.
+    """The content and format of rendered pictures.
 
     Attributes:
-        size: of the pictures; None: of the camera's shape.
-        fps: pictures per second; None: the file's.
-        duration: seconds that the clip takes; None: as long as the frames.
-        depth: depth instead of colour.
-        depth_output: depth goes there as well.
+        size: (width, height) of the pictures; None means the camera's own.
+        fps: pictures per second; None means the file's frame rate.
+        duration: duration of the clip, seconds; None means that of the frames.
+        depth: whether to render depth instead of colour.
+        depth_output: a second output for depth, or None.
         background: sRGB 8-bit, ``"transparent"``, or None for the file's.
-        codec, crf: of videos, see :func:`taichi_vvc.media.video.video_codec`.
+        codec, crf: parameters of videos, see :func:`taichi_vvc.media.video.video_codec`.
     """
 
     size: tuple[int, int] | None = None
@@ -62,7 +62,7 @@ class Look:
 def shots_of(
     stream: Stream, path: str, camera: str | None, frames: range, rate: Fraction, look: Look, still: bool
 ) -> list[Shot]:
-    """The pictures of a clip of the chosen ``frames``, ``rate`` of them per second; of a still its only one.
+    """The pictures of a clip of the ``frames`` with ``rate`` pictures per second; a single picture for a ``still``.
 
     Raises:
         click.UsageError: the file has no such camera, or there are too many pictures.
@@ -79,7 +79,7 @@ def shots_of(
         times = [float(number / rate) for number in range(len(shown))]
     if camera is None:
         size = look.size or _default_size(stream.cameras)
-        # A still is seen from where the path is at its frame.
+        # A still gets the camera that a path over all frames has at its frame.
         count, first = (len(stream), frames[0]) if still else (len(shown), 0)
         cameras = camera_path(path, stream.cameras, bounds, count, size)[first : first + len(shown)]
     else:
@@ -92,7 +92,7 @@ def shots_of(
 
 
 def _cameras_at(stream: Stream, frame: int) -> tuple[Camera, ...]:
-    """The cameras of a frame; of a damaged one the first frame's, for a picture that will not come about."""
+    """The cameras of a frame; for a damaged frame those of the first frame. Its picture is never rendered."""
     try:
         return stream.cameras_at(frame)
     except CorruptStream:
@@ -100,10 +100,10 @@ def _cameras_at(stream: Stream, frame: int) -> tuple[Camera, ...]:
 
 
 def timeline(frames: range, fps: Fraction, rate: Fraction, duration: float | None = None) -> list[int]:
-    """The frame that each picture shows: ``frames`` at ``fps``, looped for ``duration`` seconds, sampled at ``rate``.
+    """The frame number of each picture: ``frames`` at ``fps``, looped for ``duration`` seconds, sampled at ``rate``.
 
     Raises:
-        click.UsageError: they are more than :data:`MOST_PICTURES`.
+        click.UsageError: there would be more than :data:`MOST_PICTURES`.
     """
     seconds = Fraction(len(frames)) / fps if duration is None else Fraction(duration)
     pictures = max(1, round(seconds * rate))
@@ -116,7 +116,7 @@ def timeline(frames: range, fps: Fraction, rate: Fraction, duration: float | Non
 
 
 def framed(camera: Camera, size: tuple[int, int] | None) -> Camera:
-    """A camera with pictures of another size: the height decides, pixels stay square, the middle stays the middle."""
+    """A camera with another picture size and the same vertical field of view; pixels stay square, the centre stays."""
     if size is None:
         return camera
     width, height = size
@@ -143,7 +143,7 @@ def depth_range(cameras: Sequence[Camera], bounds: Bounds) -> tuple[float, float
 
 
 def write_poses(path: Path, shots: Sequence[Shot]) -> None:
-    """The cameras of pictures as a file that ``--path`` takes, with the time and frame of each.
+    """Writes the cameras of pictures, with the time and frame of each, in the format that ``--path`` reads.
 
     Raises:
         DataError: the file cannot be written.

@@ -1,6 +1,6 @@
-"""A command's standard streams and signals, whatever state the outside world left them in.
+"""Makes the standard streams and signals of the process usable, also if streams are closed or full.
 
-Only the standard library is imported: this runs before anything else.
+Only the standard library is imported, since this runs before anything else.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 
 class Terminated(KeyboardInterrupt):
-    """Somebody asked the process to end (SIGTERM). Everything that handles Ctrl-C handles it."""
+    """Raised on SIGTERM. Code that handles Ctrl-C handles it, too."""
 
 
-class _Deaf:
-    """A stream for messages whose reader may be gone or full: what it cannot take is lost, the work goes on."""
+class _LossyStream:
+    """A stream for messages that ignores errors of writing: text is lost if nobody reads it, and the work goes on."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -26,14 +26,14 @@ class _Deaf:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Writes what can be written."""
+        """Writes ``text``, or drops it if that fails."""
         try:
             return int(self._stream.write(text))
         except OSError:
             return len(text)
 
     def flush(self) -> None:
-        """Sends it on, if there is somebody."""
+        """Flushes the stream and ignores errors."""
         try:
             self._stream.flush()
         except OSError:
@@ -41,9 +41,10 @@ class _Deaf:
 
 
 def _fill_gaps() -> None:
-    """Opens the null device under each standard number that is closed, the wrong way round, so that using it fails.
+    """Opens the null device for each closed standard stream, so that no other file gets its descriptor.
 
-    Otherwise the next file that is opened would get the number, and what is printed would be written into it.
+    Otherwise the next opened file would get the descriptor, and printed text would be written into it. The device is
+    opened for the wrong direction (stdout for reading), so that using the stream still fails.
     """
     for number, way in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
         try:
@@ -56,43 +57,43 @@ def _fill_gaps() -> None:
 
 
 def prepare() -> None:
-    """Make the process ready for any command: called once, by the program and not by tests in a process of theirs."""
+    """Prepares streams and signals of the process. Called once by the console script, not by tests within pytest."""
     _fill_gaps()
     if sys.stdout is None:
-        # As the original one as well: libraries compare the two to find out whether they run in a notebook.
+        # sys.__stdout__ is set, too: libraries compare the two to recognise a notebook.
         sys.stdout = sys.__stdout__ = open(  # type: ignore[misc] # noqa: SIM115 - lasts as long as the process
             1, "w", encoding="utf-8", closefd=False
         )
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stderr = _Deaf(sys.stderr)
+    sys.stderr = _LossyStream(sys.stderr)
     try:
         signal.signal(signal.SIGTERM, _terminate)
     except ValueError:
-        pass  # not the main thread of its process: signals are somebody else's
+        pass  # not in the main thread, where alone signal handlers can be set
 
 
 def _terminate(_number: int, _frame: object) -> NoReturn:
-    # A second one ends the process at once.
+    # A second SIGTERM ends the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise Terminated
 
 
 def interrupted_status(error: BaseException) -> int:
-    """The exit code after Ctrl-C or SIGTERM: 128 and the signal's number, as shells have it."""
-    # Click passes either on as an error of its own.
+    """The exit code after Ctrl-C or SIGTERM: 128 plus the signal's number, as in shells."""
+    # Click may wrap the exception in one of its own.
     return 143 if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated) else 130
 
 
 def is_output_error(error: BaseException) -> bool:
-    """Whether stdout could not take what was written: it is closed, or what is behind it is full."""
+    """Whether an error comes from writing to a closed stdout or to a full device behind it."""
     return (
         isinstance(error, OSError) and error.filename is None and error.errno in (errno.EBADF, errno.ENOSPC, errno.EIO)
     )
 
 
 def abandon_stdout() -> None:
-    """Whatever is still waiting to go to stdout goes nowhere: Python would complain of it once more at its end."""
+    """Redirects stdout to the null device, since Python would report the unwritten buffer again at exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
@@ -100,7 +101,7 @@ def abandon_stdout() -> None:
 
 
 def system_error_line(error: OSError) -> str:
-    """What the system refused, in one line."""
+    """An error of the operating system as one line."""
     why = error.strerror or str(error)
     if is_output_error(error):
         return f"stdout: cannot write: {why}"

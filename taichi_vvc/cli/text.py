@@ -1,4 +1,4 @@
-"""Texts that come from files on their way to a terminal."""
+"""Safe output of untrusted text, such as names in files, on a terminal."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import click
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, without anything that a terminal would act on: such characters as Python escapes.
+    """``text`` on one line, with unsafe characters replaced by Python escapes.
 
-    These are control characters, those that turn the direction of writing, and surrogates without a partner.
+    Unsafe are control characters, characters that change the direction of writing, and lone surrogates.
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def echo(text: str) -> None:
-    """``text`` on stdout; what its encoding lacks comes out as escapes."""
+    """Prints ``text`` on stdout; characters that its encoding lacks are replaced by escapes."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding))

@@ -1,4 +1,4 @@
-"""``tvvc view``: a player in the browser."""
+"""``tvvc view``: starts the player in the browser."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def command(file: Path, backend: str, host: str, port: int, memory_limit: int | 
         if not stream.cameras:
             raise StreamError(f"{file}: expected cameras to look from, found none; use tvvc render --path FILE")
         runtime = start_backend(backend)
-        # Entropy decoding is many small matrix products, which several BLAS threads make several times slower.
+        # Entropy decoding makes many small matrix products, which are several times slower with several BLAS threads.
         with runtime.single_threaded_blas(), Playback(file, memory_limit=memory_limit) as playback:
             viewer = Viewer(stream, playback, runtime, host, port, title=file.name)
             if viewer.server.get_port() != port:
@@ -45,7 +45,7 @@ def command(file: Path, backend: str, host: str, port: int, memory_limit: int | 
                 warn(f"anyone who can reach {host} can control this player; there is no password")
             click.echo(viewer.url)
             say("open this address in a browser; Ctrl-C ends the player")
-            with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the player
                 viewer.run()
     if damage is not None:
         raise damage

@@ -1,6 +1,6 @@
-"""Baselines that are no .tvvc files: they fit fields as the encoder does, and code them in their own way.
+"""Baselines that fit fields as the encoder does but code them in other ways than a .tvvc file.
 
-Each yields, frame by frame, the field that a receiver would have and the bytes that it would have been sent.
+Each function yields, frame by frame, the field that a receiver would decode and the number of bytes sent for it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _fit(
     number: int,
     reference: Reference | None,
 ) -> tuple[FitResult, Field]:
-    """Fit one frame; also the field as it was rendered last, with unrounded values where ``joint`` is off."""
+    """Fits one frame. Also returns the field as last rendered; its values are not rounded without ``joint``."""
     views = sequence.frame(number).views
     mask = first_mask(layout, views, None if reference is None else reference.frame)
     problem = make_problem(ws, layout, views, mask)
@@ -48,7 +48,7 @@ def _fit(
 def independent_frames(
     ws: Workspace, layout: FieldLayout, config: EncoderConfig, sequence: MultiViewSequence
 ) -> Iterator[tuple[Field, int]]:
-    """Every frame a field of its own: float32 values of live nodes and MLPs, and the mask, packed by LZMA.
+    """Fits every frame independently; sends the float32 values of live nodes and MLPs, and the mask, by LZMA.
 
     Yields:
         The field and its bytes.
@@ -80,9 +80,9 @@ def independent_frames(
 def transformed_frames(
     ws: Workspace, layout: FieldLayout, config: EncoderConfig, sequence: MultiViewSequence, quality: float
 ) -> Iterator[tuple[Field, int]]:
-    """Fits without rate; :func:`~taichi_vvc.measure.baselines.code_blocks` codes their residual grids, closed loop.
+    """Fits without rate; codes the residual grids with :func:`~taichi_vvc.measure.baselines.code_blocks`.
 
-    Masks and MLPs are coded as in a .tvvc file.
+    Residuals are relative to the decoded frame before. Masks and MLPs are coded as in a .tvvc file.
 
     Yields:
         The decoded field and its bytes.
@@ -101,7 +101,7 @@ def transformed_frames(
         if reference is None:
             assert fit.mlp_symbols is not None
             size += len(encode_integers(fit.mlp_symbols))
-        # What the receiver adds are multiples of the fine step too, so that both sides hold the same integers.
+        # Decoded residuals are rounded to multiples of the fine step, so that encoder and decoder have equal integers.
         steps = tuple(np.rint(d / FINE_STEP).astype(np.int32) for d in coded.decoded)
         symbols = steps
         if reference is not None:

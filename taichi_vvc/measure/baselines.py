@@ -1,7 +1,7 @@
-"""What the codec is measured against: other ways to code the same kind of field, and plain video of the cameras.
+"""Baselines for the codec: other ways to code the same kind of field, and plain video of the cameras.
 
-Nothing here is part of the format. Each function that codes also decodes what it coded, so that pictures come from what
-a receiver would have, and returns every byte that a receiver would need.
+Nothing here is part of the format. Figures are fair to the codec and the baselines: pictures are made from decoded
+values, and every byte that a decoder needs is counted.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ RESIDUAL_WEIGHT = 1e-3
 
 
 def pack_lzma(data: bytes) -> bytes:
-    """LZMA as 7-Zip's own method at its highest effort, in the container of the smallest header (13 bytes)."""
+    """LZMA at the effort of 7-Zip's highest level, in the container with the smallest header (13 bytes)."""
     return lzma.compress(data, format=lzma.FORMAT_ALONE, preset=9 | lzma.PRESET_EXTREME)
 
 
 def lzma_symbols(grids: Sequence[np.ndarray]) -> bytes:
-    """Integer grids one after the other, each in the smallest of 1, 2 or 4 bytes per symbol (stated), as LZMA.
+    """Integer grids packed by LZMA, each with 1, 2 or 4 bytes per symbol as needed; one byte states which.
 
     Args:
-        grids: int arrays of what is sent, e.g. (live nodes, channels); their shapes are known to the receiver.
+        grids: int arrays of the symbols to send, e.g. (live nodes, channels). The decoder knows their shapes.
     """
     parts = []
     for grid in grids:
@@ -63,13 +63,13 @@ def unpack_lzma_symbols(payload: bytes, shapes: Sequence[tuple[int, ...]]) -> li
 
 
 def live_symbols(stream: Stream, frame: SymbolFrame) -> list[np.ndarray]:
-    """(live nodes, channels) of what a frame sends of each grid: its residuals."""
+    """The residuals that a frame sends, one (live nodes, channels) array per grid."""
     live = live_nodes(stream.header.layout, frame.occupancy)
     return [r[m] for r, m in zip(frame.residuals, live, strict=True)]
 
 
 def bytes_with_lzma(file: Path) -> int:
-    """Bytes of a .tvvc file, had its symbols been packed by LZMA, frame by frame, instead of the entropy coder."""
+    """The size of a .tvvc file if its symbols were packed by LZMA, frame by frame, in place of the entropy coder."""
     size = file.stat().st_size
     with Stream(file) as stream, StreamReader(file) as reader:
         for number in range(len(stream)):
@@ -79,9 +79,9 @@ def bytes_with_lzma(file: Path) -> int:
 
 
 def bytes_with_whole_coefficients(file: Path) -> int:
-    """Bytes of a .tvvc file, had each inter frame sent its coefficient grid whole, by one Laplace per channel.
+    """The size of a .tvvc file if inter frames sent their coefficient grid whole, coded by one Laplace per channel.
 
-    Meant for files that were fitted for it (``EncoderConfig.whole_coefficients``).
+    For files that were fitted with ``EncoderConfig.whole_coefficients``.
     """
     size = file.stat().st_size
     with Stream(file) as stream, StreamReader(file) as reader:
@@ -98,7 +98,7 @@ def bytes_with_whole_coefficients(file: Path) -> int:
 
 @dataclass(frozen=True)
 class CodedBlocks:
-    """What :func:`code_blocks` sends: ``payload``, and the ``decoded`` grids of the shapes that went in."""
+    """The result of :func:`code_blocks`: the bytes, and the grids as a decoder reconstructs them."""
 
     payload: bytes
     decoded: tuple[np.ndarray, ...]
@@ -106,7 +106,7 @@ class CodedBlocks:
 
 @cache
 def _dct() -> np.ndarray:
-    """(8, 8) orthonormal DCT-II: rows are frequencies."""
+    """(8, 8) matrix of the orthonormal DCT-II; rows are frequencies."""
     k, n = np.mgrid[:BLOCK, :BLOCK]
     basis = np.sqrt(2 / BLOCK) * np.cos(np.pi * (n + 0.5) * k / BLOCK)
     basis[0] /= np.sqrt(2)
@@ -115,7 +115,7 @@ def _dct() -> np.ndarray:
 
 @cache
 def _zigzag() -> tuple[np.ndarray, np.ndarray]:
-    """Order of the 512 coefficients by the sum of their frequencies, and that sum of each, in that order."""
+    """The order of the 512 coefficients by the sum of their frequencies, and these sums in the same order."""
     total = np.indices((BLOCK,) * 3).sum(0).reshape(-1)
     order = np.argsort(total, kind="stable")
     return order, total[order]
@@ -125,7 +125,7 @@ def quantisation_table(quality: float) -> np.ndarray:
     """(8, 8, 8) steps: 16 at frequency 0, rising evenly with the frequency to 120, scaled by quality as in JPEG.
 
     Raises:
-        ConfigError: quality is not from 1 to below 100, fractions included.
+        ConfigError: quality is not in [1, 100).
     """
     if not 1 <= quality < 100:
         raise ConfigError(f"expected a quality from 1 to below 100, found {quality}")
@@ -142,7 +142,7 @@ def _blocks(grid: np.ndarray) -> np.ndarray:
 
 
 def _used(mask: np.ndarray) -> np.ndarray:
-    """(blocks,) bool: which blocks of a (nz, ny, nx) mask hold anything."""
+    """(blocks,) bool: the blocks in which a (nz, ny, nx) mask has any True."""
     return np.asarray(_blocks(mask[..., None]).any(axis=(1, 2, 3, 4)))
 
 
@@ -154,15 +154,16 @@ def _merged(blocks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def code_blocks(grids: Sequence[np.ndarray], live: Sequence[np.ndarray], quality: float) -> CodedBlocks:
-    """Codes float grids as ReRF does its residuals: blocks of 8^3, orthonormal 3-D DCT per channel, a quality-scaled
-    table, coefficients in zigzag order.
+    """Codes float grids as ReRF codes its residuals.
 
-    Blocks without live nodes are not sent. Where ReRF has JPEG's Huffman code, the range coder codes the integers here,
-    with one table per grid and sum of frequencies; LZMA is taken for a frame where that is smaller (one byte says).
+    Blocks of 8^3 nodes are transformed by an orthonormal 3-D DCT per channel, quantised with a table scaled by quality,
+    and read in zigzag order. Blocks without live nodes are not sent. In place of JPEG's Huffman code the range coder is
+    used, with one table per grid and sum of frequencies, or LZMA for a frame where that is smaller (one byte tells).
 
     Args:
         grids: (nz, ny, nx, C) float.
-        live: (nz, ny, nx) bool of each, known to the receiver; decoded values outside are zero.
+        live: (nz, ny, nx) bool of each grid, known to the decoder; decoded values elsewhere are zero.
+        quality: 1 to below 100, see :func:`quantisation_table`.
     """
     order, sums = _zigzag()
     table = quantisation_table(quality).reshape(-1)[order]
@@ -200,13 +201,15 @@ def decode_blocks(
 
 
 def pack_floats(values: Sequence[np.ndarray], mask: np.ndarray) -> bytes:
-    """A frame that stands alone: float32 values one after the other and one bit per cell of its mask, as LZMA."""
+    """An independent frame: float32 values one after the other and one bit per cell of its mask, packed by LZMA."""
     floats = b"".join(np.ascontiguousarray(v, "<f4").tobytes() for v in values)
     return pack_lzma(np.packbits(mask).tobytes() + floats)
 
 
 def hevc(pictures: Sequence[np.ndarray], fps: Fraction, crf: int) -> tuple[int, list[np.ndarray]]:
-    """One camera's pictures, (H, W, 3) uint8, as HEVC by libx265: bytes of the bare stream, and what it decodes to.
+    """Codes one camera's pictures, (H, W, 3) uint8, as HEVC by libx265.
+
+    Returns the bytes of the raw stream and the decoded pictures.
 
     4:2:0, BT.709, preset medium.
 
@@ -255,34 +258,34 @@ def with_lambda(config: EncoderConfig, value: float) -> EncoderConfig:
 
 
 def without_motion(config: EncoderConfig, value: float) -> EncoderConfig:
-    """The joint fit at another lambda, every inter frame predicted from what stood at the same place."""
+    """The joint fit at another lambda, without motion: inter frames are predicted from the unmoved reference."""
     return replace(config, lambda_rate=value, motion_blocks=0)
 
 
 def with_laplace(config: EncoderConfig, value: float) -> EncoderConfig:
-    """The joint fit at another lambda, one Laplace distribution per channel as rate model and coder."""
+    """The joint fit at another lambda, with one Laplace distribution per channel as rate model and coder."""
     return replace(config, lambda_rate=value, rate_model="laplace")
 
 
 def as_the_paper(config: EncoderConfig, value: float) -> EncoderConfig:
-    """:func:`with_laplace` without motion, with groups of one length, fitted for coefficients that are sent whole."""
+    """The paper's method: :func:`with_laplace`, no motion, groups of fixed length, coefficients sent whole."""
     return replace(with_laplace(config, value), whole_coefficients=True, motion_blocks=0, scenecut=False)
 
 
 def without_rate(config: EncoderConfig) -> EncoderConfig:
-    """A fit without rate and quantisation, whose learning rates end where that is best for it."""
+    """A fit without rate and quantisation, with the final learning rate that was found best for it."""
     return replace(config, joint=False, final_rate=0.05)
 
 
 def with_step(config: EncoderConfig, value: float) -> EncoderConfig:
-    """A fit without rate, quantisation and motion, rounded afterwards to multiples of a step; groups of one length."""
+    """A fit without rate, quantisation and motion, rounded to a step afterwards, in groups of fixed length."""
     return replace(without_rate(config), coefficient_step=value, basis_step=value, motion_blocks=0, scenecut=False)
 
 
 def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:
     """:func:`with_step` with the paper's L1 term on the basis residual.
 
-    Inter frames take as many iterations as key frames: what it is measured against fits every frame from scratch.
+    Inter frames take as many iterations as key frames, since the baseline beside it fits every frame from scratch.
     """
     config = with_step(config, value)
     return replace(config, lambda_residual=RESIDUAL_WEIGHT, inter_iterations=config.key_iterations)

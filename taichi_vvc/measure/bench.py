@@ -1,7 +1,7 @@
-"""``tvvc bench``: rate-distortion points of several configurations on one capture, kept on disk point by point.
+"""``tvvc bench``: rate-distortion points of several configurations on one capture.
 
-Each point is a JSON file of its own, and each fitted file stays beside it, so that a stopped run goes on where it was.
-A point is taken over only if the capture, the frames, the size and every setting are the same.
+Each point is kept as a JSON file, and each encoded file is kept beside it, so that a stopped run can be resumed. A
+point is reused only if the capture, the frames, the size and every setting are the same.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ DEFAULT_CONFIGS = ("full", "paper", "posthoc")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one point of a configuration shows and costs.
+    """The decoded frames of one point of a configuration, and its costs.
 
     Attributes:
         fields: the decoded frames, in order.
-        sizes: bytes that add up to all that is sent; complete once ``fields`` has come to its end.
-        seconds: of fitting, the same.
+        sizes: byte counts whose sum is everything that is sent; complete once ``fields`` is exhausted.
+        seconds: times of fitting, likewise.
     """
 
     fields: Iterator[Field]
@@ -58,13 +58,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One curve.
+    """One rate-distortion curve.
 
     Attributes:
-        text: what it is.
-        unit: what its points differ in.
-        values: (points, config) to the value of each point.
-        run: makes a point; None for pictures that are sent as they are.
+        text: a description for the table.
+        unit: the parameter in which its points differ.
+        values: returns the parameter's value at each point, for a number of points and the settings.
+        run: makes a point; None for the baseline of plain video.
     """
 
     text: str
@@ -75,7 +75,14 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all points of a run share: the capture, the settings (background settled), and where results lie."""
+    """The inputs that all points of a run share.
+
+    Attributes:
+        sequence: the capture.
+        config: the settings, with the background chosen.
+        folder: the folder of the results.
+        workspace: the device arrays for rendering and fitting.
+    """
 
     sequence: MultiViewSequence
     config: EncoderConfig
@@ -83,14 +90,14 @@ class Bench:
     workspace: Workspace
 
     def key(self, *more: Any) -> str:
-        """What a kept result must agree with."""
+        """A hash of everything that a kept result depends on; it is reused only if this is equal."""
         s = self.sequence
         what = [str(s.path.resolve()), list(s.indices), s.downscale, list(s.bounds.lower), list(s.bounds.upper)]
         what += [str(s.fps), [[camera.name, camera.split] for camera in s.cameras]]
         return hashlib.sha256(json.dumps([what, self.config.settings(), *more]).encode()).hexdigest()[:16]
 
     def layout(self, config: EncoderConfig) -> tuple[FieldLayout, int]:
-        """The field's shape as a file would state it, and the bytes of a file that holds no frame."""
+        """The field's layout as a file would state it, and the size in bytes of a file without frames."""
         s = self.sequence
         layout = layout_of(config, s.bounds, [c for c in s.cameras if c.split == "train"])
         header = header_of(layout, s.cameras, config, s.fps, s.first_index, s.downscale, s.frame_step)
@@ -108,7 +115,7 @@ def _geometric(first: float, last: float) -> Callable[[int, EncoderConfig], list
 
 
 def _lambdas(lowest: float, highest: float) -> Callable[[int, EncoderConfig], list[float]]:
-    """Multiples of the preset's lambda."""
+    """Lambdas at even ratios, from ``lowest`` to ``highest`` times the preset's."""
     return lambda n, config: [float(f"{config.lambda_rate * f:.3g}") for f in np.geomspace(lowest, highest, n)]
 
 
@@ -117,7 +124,7 @@ def _qualities(points: int, _config: EncoderConfig) -> list[float]:
 
 
 def _encoded(bench: Bench, name: str, config: EncoderConfig) -> tuple[Path, float]:
-    """The .tvvc file of an encode, made now or by an earlier run, and the seconds that it took."""
+    """The .tvvc file of an encode, made now or in an earlier run, and the seconds that it took."""
     stem = f"{name}-{bench.key(config.settings())}"
     path, note = (bench.folder / "files" / f"{stem}{ending}" for ending in (".tvvc", ".json"))
     if not (path.exists() and note.exists()):
@@ -134,7 +141,7 @@ def _file(
     change: Callable[[EncoderConfig, float], EncoderConfig],
     count: Callable[[Path], int] = lambda path: path.stat().st_size,
 ) -> Callable[[Bench, float], Outcome]:
-    """A configuration whose pictures come from a .tvvc file; ``count`` says what its bytes are."""
+    """The ``run`` of a configuration that is a .tvvc file; ``count`` returns the number of bytes to report for it."""
 
     def run(bench: Bench, value: float) -> Outcome:
         path, seconds = _encoded(bench, name, change(bench.config, value))
@@ -174,7 +181,7 @@ def _transformed(bench: Bench, value: float) -> Outcome:
     return _from_fields(bench, header, frames)
 
 
-# Ranges that lead the curves over about the same quality: else there is nothing to compare.
+# These ranges make all curves cover about the same quality, without which they cannot be compared.
 _LAPLACE_LAMBDAS = _lambdas(1 / 16, 4)
 _STEPS = _geometric(0.6, 4.0)
 
@@ -231,19 +238,19 @@ def run_bench(
     backend: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """Measures configurations on a capture and writes points, table, plot and crops into ``folder``.
+    """Measures configurations on a capture and writes points, a table, a plot and crops into ``folder``.
 
     Args:
-        sequence: the capture, its frames and its size.
-        config: the settings that the configurations vary.
-        folder: made if missing; what lies there of an earlier run of the same settings is taken over.
-        names: of :data:`CONFIGURATIONS`.
-        points: per curve, at least 4.
+        sequence: the capture, with its selected frames and its size.
+        config: the settings that the configurations start from.
+        folder: created if missing; results of an earlier run with the same settings are reused.
+        names: keys of :data:`CONFIGURATIONS`.
+        points: number of points per curve, at least 4.
         backend: see :func:`taichi_vvc.runtime.start`.
         progress: called with the points done, those in all, and a line about the last one.
 
     Returns:
-        What ``results.json`` holds: ``points`` by configuration, and what they were measured with.
+        The content of ``results.json``: ``points`` by configuration, and the conditions of the measurement.
 
     Raises:
         ConfigError: unknown names, too few points, or a missing package (bjontegaard, matplotlib, libx265).
@@ -293,7 +300,7 @@ def run_bench(
 
 
 def _point(bench: Bench, name: str, number: int, value: float) -> dict[str, Any]:
-    """One point, measured now or by an earlier run."""
+    """One point, measured now or in an earlier run."""
     configuration = CONFIGURATIONS[name]
     path = bench.folder / "points" / f"{name}-{value:g}.json"
     key = bench.key(name, value)
@@ -321,7 +328,7 @@ def _point(bench: Bench, name: str, number: int, value: float) -> dict[str, Any]
 
 
 def _measure(bench: Bench, fields: Iterable[Field], picture: Path) -> dict[str, Any]:
-    """Figures over held-out views (training views where none is held out), and the PSNR of training views."""
+    """Figures over the held-out views, else over the training views, and the PSNR of the training views."""
     background = bench.config.backdrop
     figures: dict[str, list[Figures]] = {"test": [], "train": []}
     for number, field in enumerate(fields):
@@ -354,7 +361,7 @@ def _simulcast(bench: Bench, crf: int) -> dict[str, Any]:
 
 
 def write_summary(bench: Bench, results: dict[str, Any]) -> None:
-    """Table, plot and crops from results and the pictures beside them."""
+    """Writes table, plot and crops from the results and their pictures."""
     points, folder = results["points"], bench.folder
     first, last = results["frames"]
     title = (

@@ -1,7 +1,7 @@
-"""Rate-distortion curves: Bjontegaard deltas, the table, the plot, and the picture of one crop at about equal rate.
+"""Rate-distortion curves: Bjontegaard deltas, tables, plots, and crops of pictures at about equal rate.
 
-A point is a plain dictionary as ``tvvc bench`` writes it: ``config``, ``setting``, ``bytes_per_frame``, ``psnr`` (dB),
-``ssim`` and more. BD figures come from the package ``bjontegaard``, plots from ``matplotlib``: the extra ``bench``.
+A point is a dictionary as written by ``tvvc bench``: ``config``, ``setting``, ``bytes_per_frame``, ``psnr`` (dB),
+``ssim`` and more. The extra ``bench`` installs the packages ``bjontegaard`` and ``matplotlib``.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ Curves = Mapping[str, Sequence[Point]]
 
 ENOUGH_POINTS = 4
 ENOUGH_OVERLAP = 0.5
-RATES_AGREE = 1.25  # factor between the rates that the two interpolations find
-PSNR_AGREES = 0.5  # dB between theirs
+RATES_AGREE = 1.25  # largest factor between the rates of the two interpolations for which they agree
+PSNR_AGREES = 0.5  # largest difference between their BD-PSNR, dB, for which they agree
 _MARKERS = "osD^vP*X<>"
 
 
 @dataclass(frozen=True)
 class Delta:
-    """How one curve compares with an anchor, over the range that both cover.
+    """The comparison of a curve with an anchor, over the range that both cover.
 
     Attributes:
-        rate: BD-rate in percent by Akima interpolation, negative is fewer bytes; None where the curves share no range
-            of quality, or the two interpolations disagree.
+        rate: BD-rate in percent by Akima interpolation; negative means fewer bytes. None where the curves share no
+            range of quality, or the two interpolations disagree.
         rate_pchip: the same by PCHIP interpolation.
-        psnr: BD-PSNR in dB by Akima interpolation, positive is better; None where the curves share no range of rate,
+        psnr: BD-PSNR in dB by Akima interpolation; positive is better. None where the curves share no range of rate,
             or the two interpolations disagree.
         psnr_pchip: the same by PCHIP interpolation.
-        overlap: the shared range of quality as a part of the range that the two cover together.
-        note: why a figure is missing or to be read with care; empty if neither.
+        overlap: the shared range of quality, as a share of the range that the two curves cover together.
+        note: the reason for a missing or doubtful figure; "" without one.
     """
 
     rate: float | None
@@ -56,7 +56,7 @@ class Delta:
 
 
 def require(*names: str) -> None:
-    """Checks that optional packages are there.
+    """Checks that optional packages are installed.
 
     Raises:
         ConfigError: one is missing; the line says how to install it.
@@ -73,7 +73,7 @@ def require(*names: str) -> None:
 
 @contextlib.contextmanager
 def _quiet_backend() -> Any:
-    """matplotlib without a window system; ``bjontegaard`` imports its pyplot."""
+    """Imports matplotlib with a backend that needs no window system; ``bjontegaard`` imports pyplot."""
     before = os.environ.get("MPLBACKEND")
     os.environ["MPLBACKEND"] = "Agg"
     try:
@@ -86,7 +86,7 @@ def _quiet_backend() -> Any:
 
 
 def frontier(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
-    """Rates (bytes/frame) and PSNR (dB) of the points that no cheaper point equals or beats, by rising rate."""
+    """Rates (bytes/frame) and PSNR (dB) of the Pareto-optimal points, by rising rate."""
     rates: list[float] = []
     quality: list[float] = []
     for p in sorted(points, key=lambda p: (p["bytes_per_frame"], -(p["psnr"] or -math.inf))):
@@ -99,9 +99,9 @@ def frontier(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
 def compare(anchor: Sequence[Point], test: Sequence[Point]) -> Delta:
     """BD-rate and BD-PSNR of ``test`` against ``anchor``.
 
-    Interpolation needs quality to rise with rate, so that points which cost more and show less are left out first,
-    with a note. Nothing is extrapolated. What the interpolations disagree on is no measurement but an artefact of one
-    of them, and gets a note in place of a figure.
+    Interpolation needs quality to rise with rate. Points with a higher rate and no better quality than another point
+    are therefore left out, with a note. Nothing is extrapolated. Where the two interpolations disagree, one of them has
+    an artefact, and a note replaces the figure.
 
     Raises:
         ConfigError: the package ``bjontegaard`` is missing.
@@ -128,7 +128,7 @@ def compare(anchor: Sequence[Point], test: Sequence[Point]) -> Delta:
                 figures.append(None)
                 continue
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # our note says it
+                warnings.simplefilter("ignore")  # the note says the same
                 value = function(ra, qa, rt, qt, method=method, require_matching_points=False, min_overlap=0)
             figures.append(float(value) if math.isfinite(value) else None)
     rate, rate_pchip, psnr, psnr_pchip = figures
@@ -143,7 +143,7 @@ def compare(anchor: Sequence[Point], test: Sequence[Point]) -> Delta:
 
 
 def _agree(akima: float | None, pchip: float | None, same: Callable[[float, float], bool]) -> bool:
-    """Whether two interpolations tell one story; also if neither has a figure, but not if only one has."""
+    """Whether two interpolations agree by ``same``. True if neither has a figure, False if only one has."""
     if akima is None or pchip is None:
         return akima is pchip
     return same(akima, pchip)
@@ -159,7 +159,7 @@ def _same_psnr(akima: float, pchip: float) -> bool:
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """The common part of two ranges over what they cover together."""
+    """The length of the intersection of two ranges, divided by that of the range that encloses both."""
     if not (a.size and b.size):
         return 0.0
     covered = max(a.max(), b.max()) - min(a.min(), b.min())
@@ -207,7 +207,7 @@ def delta_cells(d: Delta) -> str:
 
 
 def _comparable(a: Sequence[Point], b: Sequence[Point]) -> bool:
-    """Whether two curves show the same pictures."""
+    """Whether two curves were measured on the same kind of pictures."""
     return {p["split"] for p in a} == {p["split"] for p in b}
 
 
@@ -216,9 +216,9 @@ def _number(value: float | None, digits: int, unit: str = "") -> str:
 
 
 def plot(curves: Curves, path: str | Path, title: str) -> None:
-    """Rate against PSNR and SSIM, all curves, as PNG or SVG by the name's ending.
+    """Plots PSNR and SSIM over rate for all curves, as PNG or SVG by the suffix of ``path``.
 
-    Curves that show other pictures than held-out views are dashed.
+    Curves that were not measured on held-out views are dashed.
 
     Raises:
         ConfigError: the package ``matplotlib`` is missing.
@@ -250,7 +250,7 @@ def plot(curves: Curves, path: str | Path, title: str) -> None:
 
 
 def equal_rate(curves: Curves) -> dict[str, Point]:
-    """One point of each curve with a free viewpoint, such that their rates differ as little as the points allow."""
+    """One point of each curve that allows free viewpoints, chosen so that their rates differ as little as possible."""
     free = {name: points for name, points in curves.items() if points and points[0]["free_viewpoint"]}
 
     def nearest(target: float) -> dict[str, Point]:
@@ -265,7 +265,7 @@ def equal_rate(curves: Curves) -> dict[str, Point]:
 
 
 def crop_around(alpha: np.ndarray) -> tuple[slice, slice]:
-    """The upper half of what a mask (H, W) shows, as a square as far as it fits; all of it for an empty mask."""
+    """(rows, columns) of the upper half of a mask's (H, W) subject, about square; the whole picture if it is empty."""
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     if not rows.size:
         return slice(None), slice(None)

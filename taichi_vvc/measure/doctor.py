@@ -1,7 +1,7 @@
-"""Finds out what works on this machine: versions, backends that really start, memory, a short self-test.
+"""``tvvc doctor``: checks the versions, backends and memory of this machine, with a short self-test.
 
-Each backend is tried in a child process with a time limit, because a missing or broken driver may end the process
-that asks for it instead of raising an error. ``python -m taichi_vvc.measure.doctor --probe BACKEND`` is that child.
+Each backend is started in a child process with a time limit, because a broken driver may kill the process that loads
+it. ``python -m taichi_vvc.measure.doctor --probe BACKEND`` is that child process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from taichi_vvc.versions import version_of, versions
 
 BACKENDS = ("cpu", "vulkan", "cuda", "metal")
-PROBE_TIMEOUT = 90.0  # seconds; a first start compiles its kernels
+PROBE_TIMEOUT = 90.0  # seconds; the first start of a backend compiles kernels
 LITTLE_MEMORY = 2 * 2**30  # bytes
 
 _INSTALL_VULKAN = {
@@ -32,7 +32,7 @@ _INSTALL_VULKAN = {
 
 
 def diagnose(timeout: float = PROBE_TIMEOUT) -> dict[str, Any]:
-    """Everything that ``tvvc doctor`` reports, as plain JSON values.
+    """The report of ``tvvc doctor``, as plain JSON values.
 
     Keys: ``versions``, ``system``, ``memory`` (bytes, None where unknown), ``backends`` (by name: ``works``,
     ``seconds``, ``message``), ``self_test`` (``works``, ``backend``, ``message``), ``hints`` (lines), ``works`` (True
@@ -63,7 +63,7 @@ def probe_in_child(backend: str, timeout: float = PROBE_TIMEOUT) -> dict[str, An
 
 def _child(arguments: list[str], timeout: float) -> dict[str, Any]:
     environment = dict(os.environ)
-    # The child must find this very package, also in a checkout that is not installed.
+    # The child must import this package, also from a checkout that is not installed.
     places = [str(Path(__file__).resolve().parent.parent), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     start = time.monotonic()
@@ -102,7 +102,7 @@ def _how_it_died(status: int, stderr: str) -> str:
 
 
 def memory() -> dict[str, int | None]:
-    """``total_bytes`` and ``available_bytes`` of main memory; None where the system does not tell."""
+    """``total_bytes`` and ``available_bytes`` of main memory; None where the system does not state them."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         table = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in text.splitlines() if line.endswith("kB")}
@@ -120,7 +120,7 @@ def memory() -> dict[str, int | None]:
 def _memory_of_windows() -> dict[str, int | None]:
     import ctypes
 
-    # MEMORYSTATUSEX: two 32-bit fields (length, load), then seven 64-bit ones, of which the first two are wanted.
+    # MEMORYSTATUSEX: two 32-bit fields (length, load), then seven 64-bit ones, of which the first two are used.
     buffer = (ctypes.c_uint64 * 8)()
     ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint32))[0] = ctypes.sizeof(buffer)
     if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(buffer)):  # type: ignore[attr-defined]
@@ -129,7 +129,7 @@ def _memory_of_windows() -> dict[str, int | None]:
 
 
 def hints(report: dict[str, Any]) -> list[str]:
-    """What the user of this machine could do about what ``report`` (see :func:`diagnose`) shows, one line each."""
+    """Advice to the user about the findings in ``report`` (see :func:`diagnose`), one line each."""
     found = []
     backends, system = report["backends"], report["system"]
     if report["versions"]["taichi"] is None and version_of("quadrants") is None:
@@ -150,8 +150,8 @@ def hints(report: dict[str, Any]) -> list[str]:
 
 
 def _what_to_do(backend: str, os_name: str) -> str:
-    """What to do about a backend that does not start on an operating system (as :func:`platform.platform` has it)."""
-    # On Apple silicon platform() begins with macOS, on older Pythons with Darwin.
+    """Advice about a backend that does not start. ``os_name``: the result of :func:`platform.platform`."""
+    # On a Mac it begins with macOS, in older Pythons with Darwin.
     mac, linux, windows = (os_name.startswith(names) for names in (("macOS", "Darwin"), "Linux", "Windows"))
     if backend == "cpu":
         return "always there with a working Taichi; install it anew: pip install --force-reinstall taichi"
@@ -190,7 +190,7 @@ def _linux_family() -> str:
 
 
 def probe(backend: str) -> str:
-    """Starts ``backend`` in this process, runs one kernel and compares it with NumPy; returns what was found.
+    """Starts ``backend`` in this process, runs one kernel and compares it with NumPy; returns a line for the report.
 
     Raises:
         BackendError: the backend is missing, or computes wrong values.
@@ -217,10 +217,10 @@ def probe(backend: str) -> str:
 
 
 def self_test(backend: str) -> str:
-    """Codes a small random field, decodes it and renders it on ``backend``; returns what was found.
+    """Codes a small random field, decodes it and renders it on ``backend``; returns a line for the report.
 
     Raises:
-        BackendError: the symbols that came back differ, or the picture is not a picture.
+        BackendError: the decoded symbols differ, or the picture does not show an opaque cube.
     """
     import numpy as np
 
@@ -244,7 +244,7 @@ def self_test(backend: str) -> str:
     if not all(np.array_equal(a, b) for a, b in zip(sent, symbols, strict=True)):
         raise BackendError("expected the entropy coder to return the symbols it was given, found others; reinstall it")
     mlp = tuple(random.normal(0, 0.3, shape).astype(np.float32) for shape in layout.mlp_shapes)
-    # A density that is opaque whatever the random grids say, so that the picture is known to show something.
+    # A bias that makes the density high everywhere, so that the picture must show something.
     mlp[3][0] += 5.0
     frame = SymbolFrame(tuple(symbols), tuple(symbols), np.ones((8, 8, 8), bool))
     camera = Camera("self-test", 32, 32, 40.0, 40.0, 16.0, 16.0, np.eye(3), np.array([0.0, 0.0, -4.0]))
@@ -256,14 +256,14 @@ def self_test(backend: str) -> str:
 
 
 def _answer(arguments: list[str]) -> int:
-    """The child process: one line of JSON on stdout."""
+    """The main function of the child process: prints one line of JSON on stdout."""
     action, backend = arguments
     try:
         message = {"--probe": probe, "--self-test": self_test}[action](backend)
         print(json.dumps({"works": True, "message": message}))
         return 0
     except Exception as error:
-        # What to do about it is the business of the hints.
+        # The advice after the semicolon is left out: hints() gives it.
         message = " ".join(str(error).split()).split("; ")[0] or type(error).__name__
         print(json.dumps({"works": False, "message": message}))
         return 1

@@ -1,7 +1,7 @@
-"""What an encode will take, before it is made: time, memory and size.
+"""Estimates the time, memory and file size of an encode in advance.
 
-Rays, samples and symbols are counted in one frame of the capture; what each of them costs was measured in real encodes
-(docs/tuning.md, "What an encode will take", says how, and how far off the results are).
+Rays, samples and symbols are counted in one frame of the capture. The cost of each was measured in real encodes;
+docs/tuning.md, "What an encode will take", describes how, and how accurate the estimates are.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from taichi_vvc.geometry.projection import pixel_directions, with_rays
 from taichi_vvc.media.metrics import differs, edge_colour
 from taichi_vvc.types import Bounds, View
 
-_PROBES = 4096  # pixels whose rays are followed to know what all rays meet
+_PROBES = 4096  # number of rays that are marched to estimate the samples of all rays
 
 # Seconds of one core of the reference machine. benchmarks/estimate.py measures them: the three per iteration are fitted
 # to nine encodes of a key and an inter frame (ultrafast, fast, medium; two captures, one rendered and one real, at
 # several sizes; processor time of a busy machine). The others are from an earlier such fit.
 _START = 1.5  # imports and kernels from the cache
 _PER_ITERATION = 2.2e-3
-_PER_SAMPLE = 2.1e-7  # and iteration
-_PER_SYMBOL = 7.1e-9  # and iteration
-_MOTION = 1.25  # with the search, whose iterations, a sixth of the fit's, take one and a half times as long
+_PER_SAMPLE = 2.1e-7  # per sample and iteration
+_PER_SYMBOL = 7.1e-9  # per symbol and iteration
+_MOTION = 1.25  # factor of a fit with motion search: a sixth more iterations, each one and a half times as long
 _PER_CODED_SYMBOL = 5.1e-6
-_PER_RENDERED_SAMPLE = 2.6e-7  # of the training views, for the PSNR of each frame
-_UNMASKED = 0.5  # of that: without masks all of the bounds is counted, and most of it soon turns out to be empty
-_SERIAL = 0.3  # share of an encode's work that further cores do not help with
-_MOST_CORES = 8  # that are counted on
+_PER_RENDERED_SAMPLE = 2.6e-7  # for rendering the training views, which gives the PSNR of each frame
+_UNMASKED = 0.5  # factor of samples without masks: all of the bounds is counted, most of which is soon found empty
+_SERIAL = 0.3  # share of an encode's work that does not run in parallel
+_MOST_CORES = 8  # more cores make no difference
 
-# Bytes of memory; the first two from the same encodes.
+# Bytes of memory; the first two are from the same encodes.
 _PROGRAM = 1.82e8
 _PER_VALUE = 88.0
 _PER_PIXEL = 20.0
@@ -49,25 +49,25 @@ _PER_BATCH_SAMPLE = 960.0
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
-_INTER_FRAME = 0.35  # of a key frame, the geometric mean of the same encodes; 0.16 to 0.76 was seen
+_INTER_FRAME = 0.35  # size relative to a key frame: geometric mean of the same encodes, which had 0.16 to 0.76
 
-# The reference machine's time for what machine_speed() does, seconds.
+# The time of the calibration in machine_speed() on the reference machine, seconds.
 _REFERENCE_SECONDS = 3.5e-4
 
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do for one frame, counted before any fit.
+    """The amount of work in one frame, counted before any fit.
 
     Attributes:
-        pixels: of all views.
-        training_views: how many views are fitted.
-        rays_per_view: training pixels whose rays meet an occupied cell, per view.
-        samples_per_ray: march steps within occupied cells, mean over these rays.
+        pixels: pixels of all views.
+        training_views: number of training views.
+        rays_per_view: training pixels per view whose rays meet an occupied cell.
+        samples_per_ray: march steps in occupied cells, mean over these rays.
         symbols: live symbols of all grids.
         grid_values: nodes times channels of all grids.
-        masks: whether there are any; without, all of the bounds counts as occupied.
-        shown_per_view: as rays_per_view, without those whose pixels have the colour of a plain background.
+        masks: whether the views have masks; without, all of the bounds counts as occupied.
+        shown_per_view: as rays_per_view, without pixels of the colour of a plain background.
     """
 
     pixels: int
@@ -82,7 +82,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an encode with ``preset`` will take on this machine's CPU: ``seconds``, ``memory`` and ``size``, bytes."""
+    """The expected cost of an encode with ``preset`` on this machine's CPU; ``memory`` and ``size`` in bytes."""
 
     preset: str
     seconds: float
@@ -96,13 +96,15 @@ def estimate(
     speed: float | None = None,
     cores: int | None = None,
 ) -> list[Estimate]:
-    """Estimates of an encode of ``sequence``, for every one of ``configs``; none without a training camera.
+    """Estimates of an encode of ``sequence`` with each of ``configs``; an empty list without a training camera.
 
-    Reads the frame in the middle.
+    Reads the pictures of the middle frame.
 
     Args:
-        speed: of a core, relative to the reference machine; None measures it.
-        cores: that the encoder may use; None counts them.
+        sequence: the capture.
+        configs: settings by name.
+        speed: speed of a core relative to the reference machine; None measures it.
+        cores: number of cores that the encoder may use; None means all.
 
     Raises:
         DataError: a picture cannot be read.
@@ -122,7 +124,7 @@ def estimate(
         seconds = _START + keys * _fit_seconds(work, config, config.key_iterations)
         searching = _MOTION if config.motion_blocks else 1.0
         seconds += inters * _fit_seconds(work, config, config.inter_iterations * searching)
-        # Later key frames go on from the frame before them, motion and all.
+        # Later key frames start from the frame before them, with a search for motion as in inter frames.
         seconds += (keys - 1) * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
         memory = _PROGRAM + _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
@@ -144,10 +146,10 @@ def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
 
 @lru_cache(maxsize=1)
 def machine_speed() -> float:
-    """How fast one core is, relative to the reference machine, by a calibration of about 50 ms.
+    """The speed of one core relative to the reference machine, measured in about 50 ms.
 
-    Interpolates in a small table, as lookups in grids do; the fastest of several rounds counts, so that other programs
-    matter little.
+    The calibration interpolates in a small table, similar to the lookups in grids. The fastest of several rounds
+    counts, which reduces the influence of other programs.
     """
     rng = np.random.default_rng(0)
     table = rng.random(1 << 18, np.float32)
@@ -165,7 +167,7 @@ def machine_speed() -> float:
 
 
 def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Work:
-    """Count the work of a key frame of ``views``: its visual hull (all of the bounds without masks), rays, symbols."""
+    """Counts the work of a key frame of ``views`` in their visual hull, or in all of the bounds without masks."""
     training = [view for view in views if view.camera.split == "train"]
     layout = layout_of(config, bounds, [view.camera for view in training])
     nx, ny, nz = layout.occupancy
@@ -198,7 +200,7 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Wor
 
 
 def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_side: int) -> np.ndarray:
-    """(rays,) int64: how many march steps fall into occupied cells, for pixels spread evenly over all views."""
+    """(rays,) int64: number of march steps in occupied cells, for pixels spread evenly over all views."""
     share = -(-_PROBES // len(views))
     counts = []
     edge = bounds.largest_side / max(mask.shape)
@@ -206,7 +208,7 @@ def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_
     shape = np.array(mask.shape[::-1])
     for view in views:
         camera = view.camera
-        # A lattice of pixels with the picture's proportions, fine enough for its share of the rays.
+        # A lattice of pixels with the picture's aspect ratio and about the view's share of the rays.
         nu = max(1, round((share * camera.width / camera.height) ** 0.5))
         nv = max(1, round(share / nu))
         u, v = np.meshgrid((np.arange(nu) + 0.5) * camera.width / nu, (np.arange(nv) + 0.5) * camera.height / nv)
@@ -219,7 +221,7 @@ def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_
         near, far = np.minimum(a / safe, b / safe).max(1), np.maximum(a / safe, b / safe).min(1)
         near = np.maximum(near, 0.0)
         t = near[:, None] + (np.arange(int(np.ceil(np.sqrt(3) * steps_per_side))) + 0.5) * step
-        # Rays that miss the bounds lead far away, where cells have no integers.
+        # Rays that miss the bounds have coordinates too large for integers.
         cells = np.clip((camera.position + t[..., None] * directions[:, None] - lower) / edge, 0, shape - 1)
         x, y, z = np.moveaxis(cells.astype(np.int32), -1, 0)
         counts.append((mask[z, y, x] & (t < far[:, None]) & ~blind[:, None]).sum(1))

@@ -1,4 +1,4 @@
-"""Decodes a file, renders the capture's cameras and compares: the figures of ``tvvc eval``."""
+"""``tvvc eval``: decodes a file, renders the capture's cameras and compares them with the capture's pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ from taichi_vvc.types import View
 
 @dataclass(frozen=True)
 class Figures:
-    """Quality of one picture: dB, dB over the foreground (NaN without one or a mask), SSIM (NaN if too small)."""
+    """The quality of one picture.
+
+    Attributes:
+        psnr: PSNR, dB.
+        psnr_foreground: PSNR of the foreground, dB; NaN without a mask or with an empty one.
+        ssim: SSIM; NaN for a picture smaller than its window.
+    """
 
     psnr: float
     psnr_foreground: float
@@ -46,31 +52,31 @@ def evaluate(
     observe: Callable[[int, View, Figures], None] | None = None,
     memory_limit: int | None = None,
 ) -> dict[str, Any]:
-    """Compares a file with the capture it was made from, at the coded size, over the frames it holds.
+    """Compares a file with the capture that it was made from, at the coded size, over the frames of the file.
 
-    Frame range and size come from the file. PSNR is over all pixels of each picture, in floats, both composited on
-    the file's background, and averaged over pictures; ``psnr_foreground`` is over the capture's mask grown by two
-    pixels. Pictures without mask or foreground, and pictures that agree exactly (infinite PSNR), are left out of the
-    averages concerned. Pixels for which a lens has no ray count nowhere. An incomplete file is compared up to its last
-    whole frame.
+    Both pictures are composited on the file's background and compared in floats. PSNR is over all pixels of a picture,
+    ``psnr_foreground`` over the capture's mask grown by two pixels; figures are averaged over pictures. Left out of an
+    average are pictures without a mask or foreground and pictures of infinite PSNR. Pixels for which the lens has no
+    ray are not compared. An incomplete file is compared up to its last whole frame.
 
     Args:
         file: the .tvvc file.
         capture: the capture, see :func:`taichi_vvc.capture.sequence.open_capture`.
-        split: ``"test"`` (cameras that were held out when the file was made), ``"train"`` or ``"all"``; None means test
-            if there are such, else all. Where there are no such cameras all are compared, and an :class:`OtherCameras`
-            warning says so, as it does where the capture's own split is not the file's.
+        split: ``"test"`` (cameras that were held out when the file was made), ``"train"`` or ``"all"``. None means
+            ``"test"`` if there are such cameras, else ``"all"``. Where there are no cameras of the split, all are
+            compared, with an :class:`OtherCameras` warning. The warning also comes where the capture's own split is
+            not the file's.
         format: the capture's layout, see :func:`taichi_vvc.capture.sequence.open_capture`.
-        backend: what renders, see :func:`taichi_vvc.runtime.start`.
+        backend: the backend for rendering, see :func:`taichi_vvc.runtime.start`.
         progress: called with (frames done, frames in all); fractions count pictures.
         observe: called with the frame's number, the view and the figures of every picture.
-        memory_limit: bytes that decoding and drawing may take, see :func:`taichi_vvc.open`.
+        memory_limit: bytes that decoding and rendering may take, see :func:`taichi_vvc.open`.
 
     Returns:
-        JSON values, numbers that cannot be told being None: ``psnr`` (dB), ``psnr_foreground`` (dB), ``ssim``,
-        ``bytes`` (of the file), ``frames`` (count), ``bytes_per_frame``, ``bitrate_kbps``, ``per_frame`` (list of
-        ``frame``, ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``), ``split``, ``cameras`` (names of those
-        that were compared), ``held_out`` (how many of them were), ``background`` (sRGB in [0, 1]).
+        JSON values, with None for undefined figures: ``psnr`` (dB), ``psnr_foreground`` (dB), ``ssim``, ``bytes`` (of
+        the file), ``frames`` (count), ``bytes_per_frame``, ``bitrate_kbps``, ``per_frame`` (list of ``frame``,
+        ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``), ``split``, ``cameras`` (names of those that were
+        compared), ``held_out`` (how many of these were held out), ``background`` (sRGB in [0, 1]).
 
     Raises:
         StreamError: the file cannot be decoded.
@@ -125,7 +131,7 @@ def evaluate(
 
 
 def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -> MultiViewSequence:
-    """The frames, the cameras and the size of ``capture`` that a file was made from; held out is what was so there.
+    """Opens ``capture`` with the frames, cameras, size and split that a file was made from.
 
     Raises:
         DataError: the capture cannot be read or does not have the cameras, the frames or the size that the file states.
@@ -138,7 +144,7 @@ def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -
             frames=slice(first, first + (count - 1) * step + 1, step),
             downscale=stream.downscale,
             format=format,
-            # The file's own bounds spare a search; captures that do not state any were encoded with --bounds, perhaps.
+            # The file's bounds save a search, and the encode may have been given --bounds that the capture lacks.
             bounds=stream.header.layout.bounds,
             cameras=[camera.name for camera in stream.cameras],
             test_cameras=held_out if len(held_out) < len(stream.cameras) else None,
@@ -166,7 +172,7 @@ def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -
 
 
 def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], file: str) -> None:
-    """An :class:`OtherCameras` warning where the capture holds out cameras, but not those that the file does."""
+    """Issues an :class:`OtherCameras` warning where the capture holds out other cameras than the file does."""
     held_out = [name for name, split in splits.items() if split == "test"]
     if sequence.stated_test and set(sequence.stated_test) != set(held_out):
         theirs, ours = (some(list(names), 6) or "none" for names in (sequence.stated_test, held_out))
@@ -175,9 +181,9 @@ def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], fi
 
 
 def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> Figures:
-    """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against what the camera saw.
+    """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against the capture's picture in ``view``.
 
-    Pixels for which its lens has no ray do not count. Without a mask nothing tells the foreground from the rest.
+    Pixels for which the lens has no ray do not count. Without a mask there is no foreground.
     """
     truth, rays = composite(view.image, background), pixels_with_rays(view.camera)
     similar = math.nan

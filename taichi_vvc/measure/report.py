@@ -1,4 +1,4 @@
-"""The page of ``tvvc eval --report``: figures, charts and pictures in one HTML file that needs nothing beside it."""
+"""The report of ``tvvc eval --report``: figures, charts and pictures in one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from taichi_vvc.media.video import atomic, one_line
 from taichi_vvc.runtime import start
 from taichi_vvc.types import View
 
-_SMALL = 320  # pictures narrower than this are shown at twice their size
+_SMALL = 320  # pixels; narrower pictures are shown at twice their size
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222;
   background: #fff }
@@ -49,19 +49,19 @@ class Report:
     """Collects the figures of every picture of an evaluation, and writes the page."""
 
     def __init__(self, file: str | Path, capture: str | Path, format: str | None = None) -> None:
-        """For a .tvvc ``file`` and the ``capture`` it is compared with, of the layout ``format`` if that is given."""
+        """Prepares a report about a .tvvc ``file`` and its ``capture``; ``format``: the capture's layout, or None."""
         self._file, self._capture, self._format = Path(file), Path(capture), format
         self._pictures: list[tuple[int, str, str, Figures]] = []
 
     def add(self, frame: int, view: View, figures: Figures) -> None:
-        """Takes note of one picture; the ``observe`` of :func:`taichi_vvc.measure.evaluate.evaluate`."""
+        """Records one picture's figures; for the argument ``observe`` of ``evaluate``."""
         self._pictures.append((frame, view.camera.name, view.camera.split, figures))
 
     def write(self, path: str | Path, figures: dict[str, Any]) -> None:
         """Writes the page.
 
-        Decodes and renders the worst and the median picture once more: keeping all of them would take the memory of
-        the whole capture.
+        The worst and the median picture are decoded and rendered again, since keeping all pictures during the
+        evaluation would take the memory of the whole capture.
 
         Args:
             path: the HTML file.
@@ -76,7 +76,7 @@ class Report:
         with StreamReader(self._file) as reader:
             parts = [reader.components(number) for number in range(len(reader.frames))]
             settings = _settings(reader)
-        # Without masks there is no foreground to tell of.
+        # Without masks there are no figures of the foreground.
         quality = [row for row in _QUALITY if row[1] != "psnr_foreground" or figures[row[1]] is not None]
         name, frames = escape(self._file.name), _frames(figures["per_frame"], quality)
         page = "\n".join(

@@ -1,4 +1,4 @@
-"""A picture of a capture: its cameras and bounds from above and from the side, and the bounds in four of its images."""
+"""The picture of ``tvvc inspect -o``: cameras and bounds from above and from the side, and bounds in four images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ WIDTH, PLAN_HEIGHT, MARGIN = 1280, 520, 34
 PICTURES = 4
 TRAIN, TEST, BOX, INK, PAPER = (38, 84, 170), (214, 106, 20), (0, 150, 70), (40, 40, 40), (255, 255, 255)
 AXES = ((200, 40, 40), (40, 140, 40), (50, 80, 220))
-LABELLED = 40  # cameras: more names would only cover each other
+LABELLED = 40  # largest number of cameras whose names are drawn; more would overlap
 EDGES = [(a, b) for a, b in itertools.combinations(range(8), 2) if (a ^ b).bit_count() == 1]
 
 
 def sketch(sequence: MultiViewSequence) -> Image.Image:
-    """Draws the capture as of its first frame; reads the pictures of up to four cameras.
+    """Draws the cameras and bounds of the first frame; reads the pictures of up to four cameras.
 
     Raises:
         DataError: a picture cannot be read.
@@ -55,7 +55,7 @@ def _plan(sequence: MultiViewSequence, axes: np.ndarray, title: str, width: int)
     centre = corners.mean(0)
     length = 0.16 * float(np.median([np.linalg.norm(camera.position - centre) for camera in cameras]))
     frusta = [_frustum(camera, length) for camera in cameras]
-    # The axes of the world stand at the box, half as long as its largest side.
+    # The world's axes are drawn at the centre of the box, half as long as its largest side.
     arms = centre + 0.5 * bounds.largest_side * np.eye(3)
     tracks = [np.array([row[c].camera.position for row in sequence.entries]) for c in range(len(cameras))]
     flat = np.concatenate([*frusta, corners, *tracks]) @ axes.T
@@ -76,7 +76,7 @@ def _plan(sequence: MultiViewSequence, axes: np.ndarray, title: str, width: int)
         (start,), (end,) = place(centre), place(arm)
         if math.dist(start, end) > 4:
             draw.line([start, end], fill=colour, width=2)
-            # Beyond the arm's end, where the box that it ends at does not cover it.
+            # The label goes beyond the arm's end, where the box does not cover it.
             draw.text(
                 (end[0] + 0.05 * (end[0] - start[0]) + 3, end[1] + 0.2 * (end[1] - start[1]) - 7), name, colour, font
             )
@@ -113,7 +113,7 @@ def _legend(draw: ImageDraw.ImageDraw, sequence: MultiViewSequence, title: str, 
 
 
 def _picture(sequence: MultiViewSequence, number: int, width: int) -> Image.Image:
-    """One camera's first picture with the bounds' edges, as its lens shows them, and a caption."""
+    """One camera's first picture with the bounds' edges, distorted as by its lens, and a caption."""
     entry = sequence.entries[0][number]
     room = width - 8
     factor = max(1, round(max(entry.camera.width, entry.camera.height) / room))
@@ -136,7 +136,7 @@ def _picture(sequence: MultiViewSequence, number: int, width: int) -> Image.Imag
 
 
 def _edges_in(camera: Camera, bounds: Bounds) -> list[list[tuple[float, float]]]:
-    """The visible runs of the box's edges in pixels; edges are bent by the lens and cut where they pass the camera."""
+    """The visible parts of the box's edges as polylines, pixels; edges are clipped where they pass the camera."""
     corners = _corners(bounds)
     along = np.linspace(0.0, 1.0, 65)[:, None]
     reach = 4.0 * max(camera.width, camera.height)
@@ -157,12 +157,12 @@ def _edges_in(camera: Camera, bounds: Bounds) -> list[list[tuple[float, float]]]
 
 
 def _corners(bounds: Bounds) -> np.ndarray:
-    """(8, 3); corner k is the upper one in x, y, z where bit 0, 1, 2 of k is set."""
+    """(8, 3) corners, world; corner k is at the upper end in x, y, z where bit 0, 1, 2 of k is set."""
     return np.array([[(bounds.lower, bounds.upper)[k >> axis & 1][axis] for axis in range(3)] for k in range(8)])
 
 
 def _frustum(camera: Camera, length: float) -> np.ndarray:
-    """(5, 3): the camera's centre and the corners of its image plane at ``length`` along the axis."""
+    """(5, 3) world: the camera's centre and the corners of its image at ``length`` along the axis."""
     x = (np.array([0.0, camera.width, camera.width, 0.0]) - camera.cx) / camera.fx
     y = (np.array([0.0, 0.0, camera.height, camera.height]) - camera.cy) / camera.fy
     local = length * np.stack((x, y, np.ones(4)), axis=1)
@@ -178,5 +178,5 @@ def _round(value: float) -> float:
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     try:
         return ImageFont.load_default(size)
-    except (TypeError, ImportError):  # a Pillow before 10.1, or one without FreeType, has a single size
+    except (TypeError, ImportError):  # Pillow before 10.1, or without FreeType, has a font of one size only
         return ImageFont.load_default()

@@ -1,4 +1,4 @@
-"""Looks a capture over before it is encoded: what is in it, and what will make trouble."""
+"""``tvvc inspect``: describes a capture before it is encoded, and warns of likely problems."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from taichi_vvc.measure.estimate import estimate
 from taichi_vvc.types import Bounds, Camera, View
 from taichi_vvc.words import counted
 
-LOOKED_AT = 3  # frames, spread over the selection
-PIXELS = 200  # pictures are reduced to about that many along their longer side
-CUT = 0.01  # share of a mask outside the bounds that is worth a warning: its soft edge alone is less
-EXPOSURE = 1.4  # ratio of a camera's mean brightness to the median camera's
-FEW = 10  # training cameras
+LOOKED_AT = 3  # number of frames, spread over the selection, that are examined
+PIXELS = 200  # longer side, pixels, to which pictures are reduced
+CUT = 0.01  # share of a mask outside the bounds that causes a warning; a soft edge alone has less
+EXPOSURE = 1.4  # ratio of a camera's mean brightness to the median camera's that causes a warning
+FEW = 10  # fewer training cameras cause a warning
 EXPLAINED = 0.95  # share of a mask that the others must explain
 
 
 def survey(sequence: MultiViewSequence) -> dict[str, Any]:
-    """What ``tvvc inspect --json`` prints, as plain JSON values.
+    """The report of ``tvvc inspect --json``, as plain JSON values.
 
-    Reads the pictures of a few frames, reduced. ``warnings`` has the sequence's messages and what was found here:
-    bounds that cut masks, cameras inside the bounds, empty masks, masks that contradict each other, unequal exposure,
-    few or no held-out cameras. Each of ``cameras`` has ``mask_explained``, the share of its mask behind which all
-    cameras' masks leave something, and ``mask_lacks``, the share of what the others show of the subject that is missing
-    in it; of the worst frame, None without masks.
-    ``estimates`` has for each preset what an encode of the sequence takes on this machine's CPU: ``seconds``,
-    ``memory`` and ``size`` (bytes), see :mod:`taichi_vvc.measure.estimate`.
+    Reads the pictures of a few frames, reduced. ``warnings`` has the sequence's messages and the findings here: bounds
+    that cut masks, cameras inside the bounds, empty masks, masks that contradict each other, unequal exposure, few
+    training or no held-out cameras. Each of ``cameras`` has ``mask_explained`` and ``mask_lacks``, which are the
+    ``explained`` and ``lacking`` of :class:`taichi_vvc.capture.agreement.Agreement` in the worst frame; None without
+    masks. ``estimates`` has for each preset the cost of an encode on this machine's CPU: ``seconds``, ``memory`` and
+    ``size`` (bytes), see :mod:`taichi_vvc.measure.estimate`.
 
     Raises:
         DataError: a picture cannot be read.
@@ -125,7 +124,7 @@ def _about_masks(sequence: MultiViewSequence, views: dict[int, tuple[View, ...]]
 
 
 def _mask(number: int, agreed: dict[int, Agreement]) -> dict[str, float | None]:
-    """How the mask of a camera agrees with those of the others, in the frame where it does so least."""
+    """The agreement of a camera's mask with the others, in the frame where it is worst."""
     explained = [float(found.explained[number]) for found in agreed.values()]
     known = [share for share in explained if np.isfinite(share)]
     lacks = max(float(found.lacking[number]) for found in agreed.values()) if known else None
@@ -142,7 +141,7 @@ def _about_agreement(sequence: MultiViewSequence, agreed: dict[int, Agreement]) 
             " left out of a fit"
         )
     alone = sorted((row["mask_explained"], name) for name, row in rows if row["mask_explained"] is not None)
-    # Where some masks lack something, that is what the others show alone.
+    # Skipped if some masks were found to lack a part: the unexplained pixels of the others are a consequence of that.
     if not found and (odd := [f"{name} {100 * share:.0f} %" for share, name in alone if share < EXPLAINED]):
         warnings.append(
             f"masks that those of the other cameras explain to a part only: {_some(odd)}; check masks, calibration and"
@@ -152,7 +151,7 @@ def _about_agreement(sequence: MultiViewSequence, agreed: dict[int, Agreement]) 
 
 
 def _outside(view: View, bounds: Bounds) -> float | None:
-    """The share of the mask whose rays miss the bounds; None if the mask is empty."""
+    """The share of the mask's pixels whose rays miss the bounds; None if the mask is empty."""
     rows, columns = np.nonzero(with_rays(view.camera, view.image[..., 3] > 127))
     if not len(rows):
         return None
@@ -160,7 +159,7 @@ def _outside(view: View, bounds: Bounds) -> float | None:
 
 
 def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str]:
-    """Cameras whose mean brightness, of the subject where there are masks, is far from the median camera's."""
+    """Messages about cameras whose mean brightness differs from the median camera's; of the subject, with masks."""
     levels: dict[str, list[float]] = {}
     for row in views.values():
         for view in row:

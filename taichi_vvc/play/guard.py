@@ -1,9 +1,9 @@
-"""Who may talk to the player, and what they may say.
+"""Filters the requests and messages that browsers send to the player.
 
-The player's server, viser, takes every connection and every message. A page of another site that is open in the same
-browser could connect to it, and one message with an impossible value would end it for all. So two things are put before
-it: a request has to name the player's own address, and of its messages only those come through that say something
-that the player's controls can mean.
+The player's server, viser, accepts every connection and every message. A page of another site that is open in the
+same browser could connect to it, and one message with an impossible value would end the player for all browsers. Two
+checks are therefore put in front of it. A request must name the player's own address (:func:`welcome`), and a message
+must be one that the player's page can send (:func:`acceptable`). The player starts its server within :func:`guarded`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from urllib.parse import urlsplit
 from taichi_vvc.errors import ConfigError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-FARTHEST = 1e12  # world units; no bounds in a file lie farther out
+FARTHEST = 1e12  # world units; the largest coordinate that a file can hold
 LARGEST_WINDOW = 16384  # pixels of a side of a browser's window
 WIDEST = math.pi - 1e-3  # vertical angle of view, radians
 NARROWEST = 1e-4
-MESSAGE_BYTES = 1 << 16  # those of a browser take some hundred
+MESSAGE_BYTES = 1 << 16  # largest size of a message; real ones have some hundred bytes
 
 Check = Callable[[object], bool]
 """Whether a control may take a value."""
 
 
 def number(low: float, high: float) -> Check:
-    """A finite number of ``low`` to ``high``."""
+    """A check for finite numbers in ``[low, high]``."""
     return lambda value: (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -41,12 +41,12 @@ def number(low: float, high: float) -> Check:
 
 
 def one_of(*values: object) -> Check:
-    """One of these values, of the same type."""
+    """A check for one of these values, with the same type."""
     return lambda value: any(type(value) is type(known) and value == known for known in values)
 
 
 def _as_float(value: int | float) -> float:
-    """A float, infinite where an integer is beyond all floats."""
+    """``value`` as a float; infinite for an integer that is too large for a float."""
     try:
         return float(value)
     except OverflowError:
@@ -59,7 +59,7 @@ def _vector(value: object, count: int, largest: float = FARTHEST) -> bool:
 
 
 def _turn(value: object) -> bool:
-    """A quaternion that has a direction."""
+    """Whether ``value`` is a quaternion of a length clearly above 0, which can be normalised."""
     return _vector(value, 4, 1e3) and math.hypot(*value) > 1e-3  # type: ignore[misc]
 
 
@@ -71,7 +71,7 @@ _CAMERA: dict[str, Check] = {
     "fov": number(NARROWEST, WIDEST),
     "near": number(0.0, FARTHEST),
     "far": number(0.0, 1e3 * FARTHEST),
-    # A hidden tab has a window of no pixels; the player then draws nothing.
+    # A hidden tab reports a size of 0; the player then draws nothing.
     "image_width": number(0, LARGEST_WINDOW),
     "image_height": number(0, LARGEST_WINDOW),
 }
@@ -88,8 +88,8 @@ def acceptable(message: object, controls: Mapping[str, Check]) -> bool:
     """Whether a decoded message of a browser may reach the player.
 
     Args:
-        message: what the browser sent; anything.
-        controls: the check of each control's value, by the control's identifier.
+        message: the decoded message, of any type.
+        controls: the check for each control's value, by the control's identifier.
     """
     if not isinstance(message, dict):
         return False
@@ -108,12 +108,13 @@ def acceptable(message: object, controls: Mapping[str, Check]) -> bool:
 def welcome(host: str, hosts: list[str], origins: list[str]) -> bool:
     """Whether a request names the player's own address.
 
-    A page of another site has its own address as ``Origin``; where that site's name was made to lead here, it is also
-    the ``Host``.
+    A page of another site sends its own address as ``Origin``. If that site's name resolves to this machine (DNS
+    rebinding), it is also the ``Host``.
 
     Args:
-        host: what the player listens on.
-        hosts, origins: all values of these two headers. Programs that are no browsers send no ``Origin``.
+        host: the address on which the player listens.
+        hosts, origins: all values of the headers ``Host`` and ``Origin``. Programs other than browsers send no
+            ``Origin``.
     """
     if len(hosts) != 1 or len(origins) > 1:
         return False
@@ -130,7 +131,7 @@ def _own_name(name: str, host: str) -> bool:
         return True
     if host in LOCAL:
         return False
-    # Whoever listens to others is reached under any address of the machine, or under its name, but under no other name.
+    # A player that listens to other machines may be reached by any address of this machine, or by its host name.
     machine = socket.gethostname().lower()
     return _is_address(name) or name in (machine, f"{machine}.local", socket.getfqdn().lower())
 
@@ -151,7 +152,7 @@ def _name_of(url: str) -> str:
 
 
 class _Filtered:
-    """A connection whose messages are only those that are acceptable."""
+    """A connection that drops the messages that are not acceptable."""
 
     def __init__(self, connection: Any, controls: Mapping[str, Check]) -> None:
         self._connection, self._controls = connection, controls
@@ -178,14 +179,14 @@ class _Filtered:
 
 @contextmanager
 def guarded(host: str, controls: Mapping[str, Check]) -> Iterator[None]:
-    """Within this block a viser server that starts has the guard before it, for as long as it runs.
+    """A context in which a viser server must be started to be guarded; the guard stays for as long as the server runs.
 
     Args:
-        host: what the server listens on.
+        host: the address on which the server listens.
         controls: see :func:`acceptable`; may be filled later.
 
     Raises:
-        ConfigError: this version of viser starts its server in another way.
+        ConfigError: this version of viser does not start its server in the way that is patched here.
     """
     import websockets.asyncio.server as module
     from websockets.exceptions import ConnectionClosed
@@ -207,7 +208,7 @@ def guarded(host: str, controls: Mapping[str, Check]) -> Iterator[None]:
             return Response(http.HTTPStatus.FORBIDDEN, "Forbidden", lines, text)
 
         async def quiet(connection: Any) -> None:
-            # What a browser makes fail ends its own connection, and is no matter of whoever runs the player.
+            # An error caused by a browser ends that browser's connection and is not shown to the user of the player.
             try:
                 await handler(_Filtered(connection, controls))
             except (ConnectionClosed, TypeError, ValueError, KeyError, AssertionError):

@@ -1,4 +1,4 @@
-"""The capture's cameras in the player's scene: a pyramid for each, which moves as the camera did."""
+"""Markers of the capture's cameras in the player's scene: a pyramid for each, which moves as the camera did."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _FITTED, _HELD_OUT = (59, 110, 168), (224, 142, 43)
 
 
 class Markers:
-    """Pyramids in a scene of viser. The caller's thread moves them; clicks come in viser's threads."""
+    """Camera pyramids in a scene of viser. The caller's thread moves them; clicks arrive in viser's threads."""
 
     def __init__(self, scene: Any, cameras: Sequence[Camera], distance: float, click: Callable[[Any, Camera], None]):
-        """Add the cameras.
+        """Adds the pyramids.
 
         Args:
-            scene: of the server.
-            cameras: as they stand at first.
-            distance: of cameras from the subject, world units, which says how large pyramids are.
-            click: called with a browser's handle and the camera that was clicked in it, as it stands then.
+            scene: the scene of the viser server.
+            cameras: the cameras of the first frame.
+            distance: distance of the cameras from the subject, world units, to which the pyramids' size is relative.
+            click: called with a browser's handle and the clicked camera, with its pose of that moment.
         """
         self._cameras = tuple(cameras)
         self._frusta = []
@@ -43,12 +43,12 @@ class Markers:
             self._frusta.append(frustum)
 
     def show(self, visible: bool) -> None:
-        """Show or hide all of them."""
+        """Shows or hides all pyramids."""
         for frustum in self._frusta:
             frustum.visible = visible
 
     def move(self, cameras: Sequence[Camera]) -> None:
-        """Put them where the same cameras are at another frame."""
+        """Moves the pyramids to the cameras' poses at another frame; ``cameras`` in the same order."""
         before, self._cameras = self._cameras, tuple(cameras)
         for frustum, old, new in zip(self._frusta, before, cameras, strict=True):
             if not new.same_as(old):
@@ -57,5 +57,5 @@ class Markers:
 
 
 def angle_of_view(camera: Camera) -> float:
-    """From the lower to the upper edge of a camera's image, radians."""
+    """The vertical angle of view of a camera, radians."""
     return 2 * math.atan(0.5 * camera.height / camera.fy)

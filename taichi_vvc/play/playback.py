@@ -1,9 +1,9 @@
-"""Decoding ahead of a player: entropy decoding in one background thread, memory bounded, any frame at once.
+"""Decodes a file ahead of a player, in one background thread and within a memory limit; and the player's clock.
 
-What is kept of a decoded frame are its integers, packed: most of them are zero, so that a frame takes a few per cent of
-its size and the memory holds long files whole. The frame at hand and the ones after it come first; then the rest of
-the file, as far as the memory goes. Nothing here touches a device: uploading and rendering stay with the caller's
-thread.
+The integers of decoded frames are kept in compressed form. Most of them are zero, so that a frame takes a few percent
+of its size and even long files fit in memory. The requested frame and the frames after it are decoded first, then the
+rest of the file, as far as the memory limit allows. Nothing here uses a device: uploading and rendering are done by
+the caller's thread.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from taichi_vvc.decode import decode_symbols
 from taichi_vvc.errors import BackendError, ConfigError, CorruptStream, TvvcError
 from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame
 
-DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames
+DEFAULT_MEMORY = 256 * 2**20  # bytes of packed frames that are kept
 
 
 @dataclass(frozen=True)
 class PackedFrame:
-    """All integers of a decoded frame, compressed: of each array the bytes and the integer type they hold."""
+    """The integers of a decoded frame; for each array its compressed bytes and integer type."""
 
     symbols: tuple[tuple[bytes, np.dtype], ...]
     residuals: tuple[tuple[bytes, np.dtype], ...]
@@ -40,13 +40,13 @@ class PackedFrame:
 
     @property
     def size(self) -> int:
-        """Memory that the frame takes, bytes."""
+        """Bytes of memory that the packed frame takes."""
         motion = () if self.motion is None else (self.motion,)
         return sum(len(data) for data, _ in (*self.symbols, *self.residuals, *motion)) + len(self.occupancy)
 
 
 def pack(frame: SymbolFrame) -> PackedFrame:
-    """Compress a frame; a key frame's residuals are its symbols and need no place of their own."""
+    """Compresses a frame. Residuals of a key frame equal its symbols and are not stored."""
     return PackedFrame(
         tuple(_squeezed(grid) for grid in frame.symbols),
         () if frame.key else tuple(_squeezed(grid) for grid in frame.residuals),
@@ -57,7 +57,7 @@ def pack(frame: SymbolFrame) -> PackedFrame:
 
 
 def unpack(packed: PackedFrame, layout: FieldLayout) -> SymbolFrame:
-    """The frame that was packed, exactly."""
+    """The inverse of :func:`pack`, exactly."""
     symbols = _restored(packed.symbols, layout.grid_shapes)
     x, y, z = layout.occupancy
     bits = np.unpackbits(np.frombuffer(zlib.decompress(packed.occupancy), np.uint8), count=x * y * z)
@@ -85,22 +85,25 @@ def _restored(parts: tuple[tuple[bytes, np.dtype], ...], shapes: tuple[tuple[int
 
 
 class Playback:
-    """The decoded frames of a file, decoded by a thread of its own. Use as a context manager, or close it."""
+    """The frames of a file, decoded by a background thread. Use it as a context manager, or call :meth:`close`."""
 
     def __init__(
         self, path: str | os.PathLike[str], memory: int = DEFAULT_MEMORY, memory_limit: int | None = None
     ) -> None:
-        """Open ``path`` and begin at frame 0; ``memory`` bounds the packed frames that are kept, bytes.
+        """Opens ``path`` and begins to decode at frame 0.
 
-        ``memory_limit``: what decoding a frame may take besides, as of :class:`~taichi_vvc.decode.Stream`.
+        Args:
+            path: the .tvvc file.
+            memory: largest number of bytes of packed frames that are kept.
+            memory_limit: bytes that decoding a frame may take in addition, as in :class:`~taichi_vvc.decode.Stream`.
 
         Raises:
-            StreamError: it is no .tvvc file, of a newer version, or damaged.
+            StreamError: the file is no .tvvc file, is of a newer version, or is damaged.
             ConfigError: ``memory`` is not positive.
         """
         if memory <= 0:
             raise ConfigError(f"expected a positive number of bytes for decoded frames, found {memory}")
-        # A reader of its own: seeking in one file from two threads would mix up their positions.
+        # The thread has a reader of its own and shares no state with the caller's.
         self._reader = StreamReader(path)
         self.layout = layout_of_header(self._reader.header)
         self.count = len(self._reader.frames)
@@ -118,7 +121,7 @@ class Playback:
         self._thread.start()
 
     def request(self, index: int) -> None:
-        """Frame ``index`` is wanted next, and then the ones after it. Returns at once."""
+        """Makes frame ``index`` the next to be decoded, followed by the frames after it. Returns at once."""
         with self._change:
             if index != self._target:
                 self._target = index
@@ -164,7 +167,7 @@ class Playback:
 
     def close(self) -> None:
         """Stop the thread and close the file."""
-        # In a forked process there is no thread, and what it held is held for ever.
+        # A forked process has no such thread, and locks that the thread held are never released.
         if os.getpid() == self._process:
             with self._change:
                 self._stop = True
@@ -194,7 +197,7 @@ class Playback:
                 if start is not None:
                     before = last[1] if last is not None and last[0] == start else self._unpacked(packed)
                 last = number, self._decode(number, before)
-            except Exception as error:  # whatever goes wrong with a frame is told to whoever asks for it
+            except Exception as error:  # get() raises the error of a frame in the thread that asks for it
                 told = error if isinstance(error, TvvcError) else CorruptStream(f"frame {number}: {error}")
                 self._fail(number, told)
             else:
@@ -205,23 +208,23 @@ class Playback:
         return unpack(packed, self.layout)
 
     def _ahead(self, index: int) -> int:
-        """How many frames after the target ``index`` is played, with the file in a loop."""
+        """The number of frames from the target to ``index`` in playing order, with the file in a loop."""
         return (index - self._target) % max(self.count, 1)
 
     def _next(self) -> int | None:
-        """The frame to work on: the first missing one from the target on, while the memory has room for it."""
+        """The frame to decode next: the first missing one from the target on; None if there is no memory for it."""
         for distance in range(self.count):
             index = (self._target + distance) % self.count
             if index in self._kept or index in self._failed:
                 continue
             room = self._used + self._largest <= self._memory
-            # Room can be made by dropping a frame that is played later; when there is none, nothing is left to do.
+            # Without room, a frame that is played later can be dropped; if there is none, decoding pauses.
             later = any(self._ahead(kept) > distance for kept in self._kept)
             return index if room or later or not distance else None
         return None
 
     def _step_towards(self, wanted: int, last: int | None) -> tuple[int, int | None]:
-        """The frame to decode now on the way to ``wanted``, and the decoded frame that it refers to."""
+        """The frame to decode first in order to reach ``wanted``, and the decoded frame that it refers to, or None."""
         index = wanted
         while self._reader.frames[index].type != "key":
             before = index - 1
@@ -249,7 +252,7 @@ class Playback:
             self._used += packed.size
             self._largest = max(self._largest, packed.size)
             while self._used > self._memory and len(self._kept) > 1:
-                # What is played last goes first, but never the frame at hand.
+                # Drop the frame that is played last, but never the requested one.
                 victim = max((k for k in self._kept if k != self._target), key=self._ahead)
                 self._used -= self._kept.pop(victim).size
             groups = {self._reader.frames[kept].group for kept in self._kept}
@@ -263,16 +266,16 @@ class Playback:
 
 
 class Clock:
-    """Which frame is shown when: play, pause, speed, loop and steps. Times are seconds of any steady clock."""
+    """Maps time to frames for a player with pause, speed, loop and steps. Times are seconds of a monotonic clock."""
 
     def __init__(self, count: int, fps: Fraction | float) -> None:
-        """A paused clock at frame 0 of ``count`` frames at ``fps``."""
+        """Creates a paused clock at frame 0 of ``count`` frames at ``fps``."""
         self.count, self.fps = count, float(fps)
         self.playing, self.loop, self.speed = False, True, 1.0
         self._frame, self._since = 0.0, 0.0
 
     def frame(self, now: float) -> int:
-        """The frame at time ``now``. At the end of the file it stays there and pauses, unless it loops."""
+        """The frame at time ``now``. At the end of the file the clock pauses, unless it loops."""
         if self.playing:
             reached = self._frame + (now - self._since) * self.speed * self.fps
             if self.loop:
@@ -283,27 +286,27 @@ class Clock:
         return min(int(self._frame), self.count - 1)
 
     def play(self, now: float) -> None:
-        """Go on from the frame at hand, or from the start where a file without loop has ended."""
+        """Plays from the current frame, or from frame 0 if the clock does not loop and is at the end."""
         if not self.loop and self._frame >= self.count - 1:
             self._frame = 0.0
         self.playing, self._since = True, now
 
     def pause(self, now: float) -> None:
-        """Stay at the frame at hand."""
+        """Pauses at the current frame."""
         self.seek(self.frame(now), now)
         self.playing = False
 
     def seek(self, index: int, now: float) -> None:
-        """Go to a frame, clamped to the file, and go on playing if it plays."""
+        """Jumps to a frame, clamped to the file; a playing clock keeps playing."""
         self._frame, self._since = float(min(max(index, 0), self.count - 1)), now
 
     def step(self, frames: int, now: float) -> None:
-        """Pause and move by some frames; past an end, a loop comes out at the other."""
+        """Pauses and moves by some frames; with a loop it wraps around at the ends."""
         target = self.frame(now) + frames
         self.playing = False
         self.seek(target % self.count if self.loop else target, now)
 
     def set_speed(self, speed: float, now: float) -> None:
-        """Play ``speed`` times as fast from now on."""
+        """Sets the speed, as a multiple of normal speed, from time ``now`` on."""
         self.frame(now)
         self.speed = speed

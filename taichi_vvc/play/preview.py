@@ -1,4 +1,4 @@
-"""Pictures of an encode under way, for ``tvvc encode --preview``: one view beside the truth and their difference."""
+"""Previews of a running encode, for ``tvvc encode --preview``: one view beside the capture's, with the difference."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.media.metrics import composite
 from taichi_vvc.media.video import write_png
 
-INTERVAL = 4.0  # seconds between pictures of a fit
-SHARE = 0.05  # of the time that looking may take
+INTERVAL = 4.0  # seconds between previews of a fit
+SHARE = 0.05  # largest share of the time that previews may take
 _SMALL = 320  # pixels; smaller pictures are written at twice their size
 
 
 class PreviewWriter:
-    """The ``preview`` of :func:`taichi_vvc.encode.encode`: writes ``latest.png`` now and then, and ``0000.png`` and so
-    on of finished frames. The view is the first held-out camera's, else the first camera's.
+    """Writes previews; an instance is the argument ``preview`` of :func:`taichi_vvc.encode.encode`.
+
+    While a frame is fitted it writes ``latest.png`` at intervals, and for each finished frame ``0000.png`` and so on.
+    The view is that of the first held-out camera, else of the first camera.
     """
 
     def __init__(self, folder: str | Path, interval: float = INTERVAL) -> None:
-        """Write into ``folder``, made when needed, a fit's picture every ``interval`` seconds at most."""
+        """Prepares to write into ``folder``, which is created when needed, at most once per ``interval`` seconds."""
         self.folder, self._interval = Path(folder), interval
         self._due = time.monotonic() + interval
         self._workspace: Workspace | None = None
         self._stopped = False
 
     def __call__(self, glimpse: Glimpse) -> None:
-        """Take a look.
+        """Renders and writes a preview if one is due.
 
-        The first picture that cannot be written is the last one: a :class:`PreviewStopped` warning says so, and the
-        encode goes on.
+        After the first picture that cannot be written there are no more previews: a :class:`PreviewStopped` warning is
+        issued, and the encode goes on.
         """
         began = time.monotonic()
         if self._stopped or (not glimpse.finished and began < self._due):
@@ -44,7 +46,7 @@ class PreviewWriter:
         views = glimpse.views.views
         view = next((view for view in views if view.camera.split == "test"), views[0])
         runtime = glimpse.field.runtime
-        # Scratch arrays and opacity bounds of our own: looking must not change what the fit does.
+        # A workspace of its own: rendering a preview must not change arrays that the fit uses.
         self._workspace = self._workspace or Workspace(runtime)
         own = dataclasses.replace(glimpse.field, opacity=runtime.zeros(glimpse.field.mask.size), measured=False)
         decoded = render(own, view.camera, glimpse.background, workspace=self._workspace).colour

@@ -1,8 +1,8 @@
-"""``tvvc view``: a player in the browser, on viser.
+"""``tvvc view``: the player in the browser, built on viser.
 
-Three kinds of threads share the work: viser's own, which bring events; the decoder's
-(:mod:`taichi_vvc.play.playback`); and the caller's, which alone touches the device. Events only change what is wanted;
-the caller's loop compares that with what each browser shows, and draws.
+Three kinds of threads share the work. Viser's threads deliver events, which only change the wanted state. The thread of
+:mod:`taichi_vvc.play.playback` decodes. The caller's thread compares the wanted state with what each browser shows, and
+renders; it is the only one that uses the device.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from taichi_vvc.types import Camera, GroupParameters, SymbolFrame
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 STEPS = ("first", "back", "next", "last")
 VIEWS = ("add", "drop last", "clear")
-SHARPNESS = (128, 2048)  # pixels
-MOVING_SECONDS = 0.1  # what a picture may take while something moves
+SHARPNESS = (128, 2048)  # range of the longer side of a still picture, pixels
+MOVING_SECONDS = 0.1  # time limit for a picture while something moves
 LOSSLESS = 200**2  # pixels; smaller pictures are sent as PNG
-SETTLED = 0.25  # seconds without an event after which the camera is at rest
+SETTLED = 0.25  # seconds without an event after which the camera counts as still
 
 
 def require_viser() -> Any:
-    """The module viser.
+    """Imports and returns the module viser.
 
     Raises:
         ConfigError: it is not installed.
@@ -59,7 +59,15 @@ def require_viser() -> Any:
 
 @dataclass
 class _Browser:
-    """One connected browser: when its camera moved last, and what it shows (frame, view, fine or coarse, camera)."""
+    """One connected browser.
+
+    Attributes:
+        handle: viser's client handle.
+        moves: number of camera events so far.
+        moved: time of the last camera event.
+        drawn: frame, display mode, ``moves`` and size of the picture that it shows.
+        keys: the recorded key cameras.
+    """
 
     handle: Any
     moves: int = 0
@@ -69,7 +77,7 @@ class _Browser:
 
 
 class Viewer:
-    """The player of one file. The constructor starts the server; :meth:`run` draws until :meth:`stop`."""
+    """The player of one file. The constructor starts the server; :meth:`run` renders until :meth:`stop`."""
 
     def __init__(
         self,
@@ -80,17 +88,18 @@ class Viewer:
         port: int = 8080,
         title: str = "taichi_vvc",
     ) -> None:
-        """Draw frame 0 once, which compiles what is needed, and start the server.
+        """Renders frame 0, which compiles the kernels, and starts the server.
 
         Args:
-            stream: the file, for its cameras, frame rate and sizes; no symbol is decoded through it.
-            playback: the same file's decoder.
-            host, port: where the server listens; the next free port is taken if this one is in use.
-            title: what stands above the controls.
+            stream: the file, for its cameras, frame rate and sizes; frames are not decoded through it.
+            playback: the decoder of the same file.
+            runtime: the backend.
+            host, port: address of the server; if the port is in use, the next free one is taken.
+            title: the title above the controls.
 
         Raises:
-            ConfigError: viser is missing, or is a version that cannot be guarded.
-            DataError: the server cannot listen there.
+            ConfigError: viser is missing, or its version does not work with the guard.
+            DataError: the server cannot listen at this address.
             StreamError: frame 0 cannot be decoded.
         """
         viser = require_viser()
@@ -104,15 +113,15 @@ class Viewer:
         self._field: tuple[int, Field] | None = None
         self._loaded_at = 0.0
         self._problem = ""
-        self._told, self._told_at = 0, 0.0  # the frame that the controls show, and since when
+        self._told, self._told_at = 0, 0.0  # the frame that the controls show, and the time when it was set
         self._chart: Any = None
-        self._rate = 0.0  # pixels per second that moving pictures reach
+        self._rate = 0.0  # measured rendering speed, pixels per second
         self._sizes = [stream.info(i).bytes for i in range(len(stream))]
         self._are_keys = [stream.info(i).type == "key" for i in range(len(stream))]
         self._warm_up()
         self._checks: dict[str, Check] = {}
         try:
-            # Its banner has no place among a program's results.
+            # Viser prints a banner to stdout, which is for results only.
             with redirect_stdout(StringIO()), guarded(host, self._checks):
                 self.server = viser.ViserServer(host=host, port=port, label=title, verbose=False)
         except (OSError, RuntimeError) as error:
@@ -124,12 +133,12 @@ class Viewer:
 
     @property
     def url(self) -> str:
-        """Where the player is to be opened."""
+        """The address at which a browser on this machine opens the player."""
         host = self.server.get_host()
         return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{self.server.get_port()}"
 
     def run(self) -> None:
-        """Draw for all browsers until :meth:`stop`, in this thread, the only one that uses the device.
+        """Renders for all browsers until :meth:`stop`. This thread is the only one that uses the device.
 
         Raises:
             BackendError: the device fails.
@@ -144,11 +153,11 @@ class Viewer:
                 self.server.stop()
 
     def stop(self) -> None:
-        """Let :meth:`run` end; from any thread."""
+        """Makes :meth:`run` return; may be called from any thread."""
         self._stopped = True
         self._wake.set()
 
-    # ---- what the caller's thread does
+    # ---- in the caller's thread
 
     def _field_of(self, frame: SymbolFrame, parameters: GroupParameters) -> Field:
         budget = self._stream.budget
@@ -159,13 +168,13 @@ class Viewer:
         assert found is not None
         self._field = 0, self._field_of(*found)
         camera = self._stream.cameras[0].resized(SMALLEST, SMALLEST)
-        for _ in range(2):  # the first time compiles
+        for _ in range(2):  # the first round compiles
             began = time.monotonic()
             draw(self._workspace, self._field[1], camera, self._stream.background, SHOWN[0], lambda: False)
             self._rate = SMALLEST**2 / max(time.monotonic() - began, 1e-4)
 
     def _turn(self) -> bool:
-        """Bring every browser one picture closer to what it should show; False if all of them are there."""
+        """Sends every browser at most one picture; False if all of them show what they should."""
         now = time.monotonic()
         with self._lock:
             frame, playing = self._clock.frame(now), self._clock.playing
@@ -183,7 +192,7 @@ class Viewer:
         return busy
 
     def _load(self, frame: int) -> None:
-        """Upload ``frame`` if it is decoded; what is on the device stays there until it is."""
+        """Uploads ``frame`` if it is decoded; until then the frame on the device is kept."""
         assert self._field is not None
         self._playback.request(frame)
         if self._field[0] == frame:
@@ -203,7 +212,7 @@ class Viewer:
             self._markers.move(cameras)
 
     def _serve(self, browser: _Browser, playing: bool) -> bool:
-        """Draw for one browser if it is due; True if another picture will be."""
+        """Renders for one browser if needed; True if another picture will be needed soon."""
         assert self._field is not None
         camera, (frame, shown_field) = browser.handle.camera, self._field
         moves, mode, largest = browser.moves, self._mode.value, int(self._largest.value)
@@ -228,10 +237,10 @@ class Viewer:
             return True
         rate = size[0] * size[1] / max(time.monotonic() - began, 1e-4)
         self._rate = 0.7 * self._rate + 0.3 * rate if moving else self._rate
-        # Small pictures are enlarged, and so is what JPEG does to them.
+        # The browser enlarges small pictures, which would make the artefacts of JPEG visible.
         kind = "png" if size[0] * size[1] < LOSSLESS else "jpeg"
         with warnings.catch_warnings():
-            # The browser may have left while its picture was drawn.
+            # The browser may have disconnected while its picture was rendered.
             warnings.filterwarnings("ignore", "Queued .* on a closed connection")
             browser.handle.scene.set_background_image(picture, format=kind, jpeg_quality=75 if moving else 92)
             browser.handle.flush()
@@ -243,14 +252,14 @@ class Viewer:
         label = "Pause" if playing else "Play"
         if self._play.label != label:
             self._play.label = label
-        # The slider and the chart follow at a rate that leaves room for pictures.
+        # While playing, the slider and the chart are updated at most ten times per second, to save bandwidth.
         if frame != self._told and (not playing or now - self._told_at > 0.1):
             self._told, self._told_at = frame, now
             self._slider.value = frame
             self._chart.content = charts.timeline(self._sizes, self._are_keys, frame)
 
     def _say(self, text: str) -> None:
-        """The line of small print under the chart."""
+        """Sets the status line under the chart."""
         style = "padding:0 1em;font-size:0.75em;opacity:0.8"
         self._status.content = f'<div class="tvvc-status" style="{style}">{text}</div>'
 
@@ -259,7 +268,7 @@ class Viewer:
             self._problem = problem
             self._note.content, self._note.visible = problem, bool(problem)
 
-    # ---- scene and controls; their callbacks run in viser's threads
+    # ---- scene and controls; callbacks run in viser's threads
 
     def _build_scene(self) -> None:
         cameras, bounds = self._stream.cameras, self._stream.header.layout.bounds
@@ -310,7 +319,7 @@ class Viewer:
         self._save.on_click(lambda event: self._send_path(event.client_id))
 
     def _takes(self, check: Check, control: Any) -> Any:
-        """``control``, which browsers may set to what passes ``check``."""
+        """Registers ``check`` for the values that browsers may set, and returns ``control``."""
         self._checks[control._impl.uuid] = check
         return control
 
@@ -348,7 +357,7 @@ class Viewer:
             self._clock.step(-1 if name == "back" else 1, now)
 
     def _slid(self, event: Any) -> None:
-        if event.client is not None:  # not our own setting of it
+        if event.client is not None:  # None when the player itself moved the slider
             self._on_clock(lambda now: self._clock.seek(int(self._slider.value), now))
 
     def _jump(self, handle: Any, camera: Camera) -> None:

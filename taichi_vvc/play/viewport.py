@@ -1,4 +1,4 @@
-"""What a player needs of cameras and pictures: views, sizes, what is shown of a picture, recorded paths."""
+"""Cameras and pictures for the player: a browser's view as a camera, picture sizes, and display modes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ from taichi_vvc.types import Camera
 
 SHOWN = ("colour", "depth", "opacity")
 SMALLEST = 64  # pixels of the longer side of a moving picture
-START_TURN = math.radians(32)  # of the first view around the up axis, away from the camera that it is derived from
+START_TURN = math.radians(32)  # angle around the up axis between a capture's camera and the first view
 
 
 def camera_of_view(name: str, position: Any, wxyz: Any, fov: float, width: int, height: int) -> Camera:
-    """A camera from a position, a camera-to-world quaternion (OpenCV axes) and a vertical angle of view (radians)."""
+    """A camera of a browser's view.
+
+    Args:
+        name: the camera's name.
+        position: (3,) world units.
+        wxyz: (4,) camera-to-world quaternion, OpenCV axes.
+        fov: vertical angle of view, radians.
+        width, height: pixels.
+    """
     w, x, y, z = np.asarray(wxyz, np.float64) / np.linalg.norm(wxyz)
     rotation = np.array(
         [
@@ -35,7 +43,7 @@ def camera_of_view(name: str, position: Any, wxyz: Any, fov: float, width: int, 
 def quaternion(rotation: np.ndarray) -> np.ndarray:
     """(4,) w, x, y, z of a rotation matrix (3, 3); w is not negative."""
     m = np.asarray(rotation, np.float64)
-    # The largest eigenvector of this symmetric matrix is the quaternion, without a case for each sign.
+    # The quaternion is the eigenvector of the largest eigenvalue of this symmetric matrix. The formula has no cases.
     k = np.array(
         [
             [m[0, 0] + m[1, 1] + m[2, 2], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
@@ -49,9 +57,13 @@ def quaternion(rotation: np.ndarray) -> np.ndarray:
 
 
 def start_position(camera: np.ndarray, centre: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Where to look from at first: beside a capture's camera and nearer, so that no outline is in front of the subject.
+    """The position of the first view, (3,) world: beside a capture's camera and nearer to the subject.
 
-    ``up`` is a unit vector.
+    From there no camera marker hides the subject.
+
+    Args:
+        camera, centre: (3,) positions of the camera and of the subject, world units.
+        up: (3,) unit vector.
     """
     arm = np.asarray(camera, np.float64) - centre
     side = np.cross(up, arm)
@@ -60,14 +72,17 @@ def start_position(camera: np.ndarray, centre: np.ndarray, up: np.ndarray) -> np
 
 
 def fitted_size(width: int, height: int, pixels: float) -> tuple[int, int]:
-    """A size of about ``pixels`` in the shape of ``width`` x ``height``, between :data:`SMALLEST` and the size."""
+    """A (width, height) of about ``pixels`` in all, with the given aspect ratio.
+
+    It is at least :data:`SMALLEST` along the longer side, and at most ``width`` x ``height``.
+    """
     scale = math.sqrt(max(pixels, 1.0) / (width * height))
     scale = min(1.0, max(scale, SMALLEST / max(width, height)))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def as_picture(image: Image, shown: str) -> np.ndarray:
-    """(height, width, 3) uint8: colour, opacity as grey, or depth as grey: near is light, and black is nothing."""
+    """(height, width, 3) uint8: colour, or opacity as grey, or depth as grey (near is light, nothing is black)."""
     if shown == "colour":
         values = image.colour
     elif shown == "opacity":
@@ -88,7 +103,10 @@ def draw(
     mode: str,
     stale: Callable[[], bool],
 ) -> np.ndarray | None:
-    """A picture of ``mode``, see :func:`as_picture`, but given up with None once ``stale`` says that nobody waits."""
+    """Renders a picture in a display ``mode``, see :func:`as_picture`.
+
+    Returns None if ``stale()`` becomes True before the picture is finished.
+    """
     for _ in render_parts(workspace, shown, camera, background):
         if stale():
             return None

@@ -1,12 +1,13 @@
-"""The codec's differentiable kernels as torch functions, to optimise other representations jointly (extra ``torch``).
+"""The codec's kernels as differentiable torch functions, for fits of other representations (extra ``torch``).
 
-Every function runs the same Taichi kernels as the codec on contiguous tensors, whose memory the kernels use directly:
-CPU tensors with the ``cpu`` backend, tensors of the first CUDA device with the ``cuda`` backend. The device that is
-used first starts its backend; a process has one. docs/torch.md shows a whole fit.
+Every function runs the Taichi kernels of the codec on contiguous tensors. The kernels use the tensors' memory
+directly: CPU tensors with the ``cpu`` backend, tensors of the first CUDA device with the ``cuda`` backend. The first
+call starts the backend of its device, and a process can have only one. docs/torch.md shows a whole fit.
 
-All functions raise :class:`~taichi_vvc.errors.ConfigError` for a wrong type, shape or layout and
-:class:`~taichi_vvc.errors.BackendError` for a device that does not go with the running backend. Gradients are of first
-order.
+All functions raise :class:`~taichi_vvc.errors.ConfigError` for a wrong type, shape or memory layout and
+:class:`~taichi_vvc.errors.BackendError` for a device other than that of the running backend. Gradients are of first
+order only. The room imports from ``fit/``, ``field/``, ``coding/``, ``geometry/``, ``kernels/`` and ``runtime``; no
+other room imports it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tensors as kernel arguments: what is accepted, and how a kernel gets at their memory."""
+"""Tensors as kernel arguments: checks of types and shapes, access to their memory, and launches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ _WARM: set[str] = set()
 
 
 def runtime_of(device: torch.device) -> Runtime:
-    """The backend whose kernels can use the memory of a device's tensors."""
+    """The backend whose kernels can use the memory of a device's tensors; starts it if needed.
+
+    Raises:
+        BackendError: there is no such backend, or another one is running.
+    """
     if device.type not in ("cpu", "cuda") or device.index:
         raise BackendError(f"expected tensors on cpu or cuda:0, found {device}; move them with .to('cpu')")
     try:
@@ -24,7 +28,18 @@ def runtime_of(device: torch.device) -> Runtime:
 
 
 def check(name: str, tensor: Any, shape: str, like: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
-    """One-line errors; ``shape`` such as ``"n 4"`` has a word per dimension, numbers are exact."""
+    """Checks a tensor's type, device, memory layout and shape.
+
+    Args:
+        name: the argument's name, for the message.
+        tensor: the argument.
+        shape: a word per dimension, such as ``"n 4"``; numbers are exact, other words match any size.
+        like: a tensor whose device this one must share.
+        dtype: the expected element type.
+
+    Raises:
+        ConfigError: a check fails.
+    """
     if not isinstance(tensor, Tensor):
         raise ConfigError(f"{name}: expected a tensor, found {type(tensor).__name__}")
     words = shape.split()
@@ -43,13 +58,13 @@ def check(name: str, tensor: Any, shape: str, like: Tensor | None = None, dtype:
 
 
 def raw(tensor: Tensor) -> Any:
-    """A flat array over the tensor's own memory for a kernel; detached, since Taichi gives others a ``.grad``."""
+    """The tensor's own memory as a flat tensor for a kernel; detached, since Taichi allocates ``.grad`` otherwise."""
     flat = tensor.detach().view(-1)
     return flat.numpy() if flat.device.type == "cpu" else flat
 
 
 def launch(device: torch.device, kernel: Any, *arguments: Any) -> Any:
-    """Run a kernel, in order with the torch stream in use: Taichi has the default stream only."""
+    """Runs a kernel in order with torch's current stream; Taichi itself uses the default stream only."""
     if device.type == "cpu":
         return kernel(*arguments)
     torch.cuda.current_stream(device).synchronize()
@@ -59,7 +74,7 @@ def launch(device: torch.device, kernel: Any, *arguments: Any) -> Any:
 
 
 def warm(device: torch.device, kernel: Any, *arguments: Any) -> None:
-    """Compile a backward kernel now: torch calls backward on threads of its own, on which Taichi cannot compile."""
+    """Compiles a backward kernel in advance: torch calls backward in its own threads, where Taichi cannot compile."""
     name = f"{kernel.__name__} {device.type}"
     if name not in _WARM:
         launch(device, kernel, 0, *arguments)

@@ -1,4 +1,4 @@
-"""Symbols to bytes and back: what a representation of one's own takes on disk."""
+"""Entropy coding of integer tensors, for representations other than the codec's field."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ _MOST = 2**29
 
 @torch.no_grad()
 def compress(symbols: Tensor, live: Tensor | None = None) -> bytes:
-    """Code integers with the codec's entropy coder.
+    """Codes integers with the codec's entropy coder.
 
     Args:
-        symbols: int32, magnitudes up to 2^20. Grids (nz, ny, nx, C) get the context model; other shapes, such as the
-            weights of a network, one table for all.
-        live: (nz, ny, nx) bool: which nodes of a grid are sent, itself sent along; symbols elsewhere must be 0.
+        symbols: int32, magnitudes up to 2^20. Grids (nz, ny, nx, C) are coded with the context model. Tensors of other
+            shapes, such as the weights of a network, are coded with one table for all symbols.
+        live: (nz, ny, nx) bool, the nodes of a grid that are coded; the set itself is coded, too. Symbols of other
+            nodes must be 0. None means all nodes.
 
     Returns:
         Bytes for :func:`decompress`: shape, live set, symbols and a CRC-32.

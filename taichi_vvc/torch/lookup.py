@@ -1,4 +1,4 @@
-"""Grid lookups with gradients."""
+"""Trilinear lookups in grids with gradients: :func:`grid_lookup`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 def _groups(
     coefficients: tuple[int, ...], bases: tuple[tuple[int, ...], ...], size: tuple[float, ...], tiles: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int, int, int, int, int], ...], int]:
-    """The kernels' group tables (``kernels/columns.py``); per group level, first channel there and overall, width,
-    coefficient and basis base; and the length of the flat array."""
+    """The tables of channel groups for the kernels (see ``kernels/columns.py``).
+
+    Returns the tables of integers and floats; for each group its level, its first channel in the level and overall, its
+    width, and the offsets of its coefficients and basis in the flat array; and the length of the flat array.
+    """
     cz, cy, cx = (max(2, n) for n in coefficients[:3])
     per_cell = [(n - 1) / s for n, s in zip(coefficients[2::-1], size, strict=True)]
     rows, parts = [], []
@@ -44,7 +47,7 @@ def _groups(
 
 
 def _block(flat: Tensor, base: int, shape: Sequence[int], width: int) -> Tensor:
-    """One group's nodes (nz, ny, nx, width) in the flat array; an axis of one node is stored twice."""
+    """A view of one group's nodes (nz, ny, nx, width) in the flat array; an axis of one node is stored twice there."""
     z, y, x = (max(2, n) for n in shape[:3])
     return flat[base : base + z * y * x * width].view(z, y, x, width)
 
@@ -90,13 +93,13 @@ class _GridLookup(Function):
             places = [(0, feature, c_base)] + ([(level + 1, channel, b_base)] if len(gradients) > 1 else [])
             for grid, first, base in places:
                 z, y, x = ctx.shapes[grid][:3]
-                # The second of two stored nodes of an axis has no weight.
+                # An axis of one node is stored as two nodes, of which the second has no weight.
                 gradients[grid][..., first : first + width] = _block(flat, base, ctx.shapes[grid], width)[:z, :y, :x]
         return (None, None, *gradients)
 
 
 def _lookup_bwd(device: torch.device, groups: int, channels: int) -> tuple[Any, tuple[float, ...]]:
-    """The adjoint's kernel and its numbers behind that of the points; on a GPU nothing counts as negligible."""
+    """The adjoint kernel and its arguments after the number of points; no gradient counts as negligible."""
     if device.type == "cpu":
         return grids_cpu.lookup_bwd_tasks, (groups, channels)
     return grids_gpu.lookup_bwd_channels, (channels, 0.0)
@@ -112,11 +115,13 @@ def grid_lookup(
     """Trilinear interpolation of a grid, or the product of a coefficient grid and basis grids (arXiv 2302.01226).
 
     Args:
-        grid: (nz, ny, nx, C), C even, nodes from border to border of the box ``size``. An axis of one node is constant,
-            which makes a plane of it.
-        points: (n, 3), or (n, 4) of which the last is not read; x, y, z in the units of ``size``, clamped to it.
-        bases: grids (nz, ny, nx, C_l) with the C_l summing to C, multiplied onto their share of the channels.
-        frequencies: how often each basis repeats along the longest side; 1 without.
+        grid: (nz, ny, nx, C), C even; its first and last nodes lie on the borders of the box. The grid is constant
+            along an axis of one node, so that it can be a plane.
+        points: (n, 3), or (n, 4) of which the last column is ignored: x, y, z in the units of ``size``, clamped to the
+            box.
+        size: (x, y, z) size of the box, which starts at 0.
+        bases: grids (nz, ny, nx, C_l) whose C_l sum to C; each is multiplied with its share of the channels.
+        frequencies: number of repetitions of each basis along the longest side; 1 by default.
 
     Returns:
         (n, C). Differentiable in ``grid`` and ``bases``, not in ``points``.

@@ -25,7 +25,7 @@ class _Quantize(Function):
         n, device = symbols.numel(), symbols.device
         out = torch.empty_like(symbols)
         place = torch.arange(n, dtype=torch.int32, device=device)
-        # The kernel also dequantises onto a reference; with step 1 and reference 0 that gives the same numbers again.
+        # The kernel also dequantises and adds a reference, which changes nothing with step 1 and reference 0.
         arrays = [raw(t) for t in (symbols, torch.zeros_like(symbols), place, out, torch.empty_like(symbols))]
         launch(device, quantize.quantize_fwd, 0, n, mode, 1.0, 0.0, seed, iteration, *arrays)
         return out
@@ -37,13 +37,13 @@ class _Quantize(Function):
 
 
 def quantize_noise(symbols: Tensor, *, seed: int = 0, iteration: int = 0, rounded: bool = False) -> Tensor:
-    """Symbols as a decoder would see them, or a stand-in that can be optimised.
+    """Symbols with quantisation noise, which can be optimised, or rounded as a decoder sees them.
 
     Args:
         symbols: any shape, in units of the quantisation step.
-        seed: the noise of each element depends on this, ``iteration`` and its place only.
-        iteration: of the fit, as ``seed``.
-        rounded: really round to the nearest integer (ties up) instead of adding uniform noise on [-1/2, 1/2).
+        seed: the noise of an element depends on this, on ``iteration`` and on its index only.
+        iteration: number of the fit's step, see ``seed``.
+        rounded: round to the nearest integer (ties up) instead of adding uniform noise on [-1/2, 1/2).
 
     Returns:
         The same shape. The gradient passes unchanged: exact for noise, straight-through for rounding.
@@ -54,7 +54,7 @@ def quantize_noise(symbols: Tensor, *, seed: int = 0, iteration: int = 0, rounde
 
 
 class _Bits(Function):
-    """Total bits of symbols under a pair of kernels, which take ``count, symbols, *tables``."""
+    """Total bits of symbols, by a pair of kernels (forward, adjoint) that take ``count, symbols, *tables``."""
 
     @staticmethod
     def forward(ctx: Any, symbols: Tensor, kernels: tuple[Any, Any], tables: tuple[Any, ...]) -> Tensor:
@@ -75,11 +75,12 @@ class _Bits(Function):
 
 
 def laplace_bits(symbols: Tensor, scale: Tensor | None = None) -> Tensor:
-    """Bits of (noisy) symbols under one Laplace distribution per channel: the mass of each unit interval.
+    """Bits of (noisy) symbols under one Laplace distribution per channel: -log2 of the mass of each unit interval.
 
     Args:
         symbols: (..., C), in units of the quantisation step.
-        scale: (C,) above 0, in symbols, taken as constant; None for that of maximum likelihood, at least 0.05.
+        scale: (C,) positive scales in units of the quantisation step, without gradient; None takes those of maximum
+            likelihood, but at least 0.05.
 
     Returns:
         A scalar, summed in float32. Differentiable in ``symbols``.
@@ -103,13 +104,13 @@ def laplace_bits(symbols: Tensor, scale: Tensor | None = None) -> Tensor:
 
 @dataclass(frozen=True)
 class CoderTables:
-    """The code lengths that the entropy coder would use for a grid as it was rounded, see :func:`coder_tables`.
+    """The entropy coder's code lengths for a rounded grid, see :func:`coder_tables`.
 
     Attributes:
-        shape: of the symbols that they are for: the grid's, or (live nodes, channels).
-        device: of those symbols.
-        rate: the tables themselves.
-        bits: what the coder would need for the grid, side information included.
+        shape: shape of the symbols that the tables are for: the grid's, or (live nodes, channels).
+        device: device of those symbols.
+        rate: the code lengths.
+        bits: total bits that the coder needs for the grid, side information included.
     """
 
     shape: tuple[int, ...]
@@ -120,13 +121,13 @@ class CoderTables:
 
 @torch.no_grad()
 def coder_tables(grid: Tensor, live: Tensor | None = None) -> CoderTables:
-    """Choose contexts and tables for a grid's symbols, rounded, as :func:`~taichi_vvc.torch.compress` would.
+    """Chooses contexts and tables for a grid's rounded symbols, as :func:`~taichi_vvc.torch.compress` does.
 
-    Takes the symbols to the host, so a fit calls it every few dozen steps, not in each.
+    The symbols are copied to the host. A fit should therefore call it every few dozen steps, not in each.
 
     Args:
         grid: (nz, ny, nx, C) float32, in units of the quantisation step.
-        live: (nz, ny, nx) bool, the nodes that are sent; None for all.
+        live: (nz, ny, nx) bool, the nodes that are coded; None for all.
     """
     check("grid", grid, "nz ny nx C")
     runtime = runtime_of(grid.device)
@@ -144,11 +145,13 @@ def coder_tables(grid: Tensor, live: Tensor | None = None) -> CoderTables:
 
 
 def entropy_bits(symbols: Tensor, tables: CoderTables) -> Tensor:
-    """Bits of symbols under the entropy coder's own code lengths, linear between integers, both signs alike.
+    """Bits of symbols by the entropy coder's code lengths, interpolated linearly between integers.
+
+    Both signs of a magnitude get the same length.
 
     Args:
         symbols: the grid that the tables were chosen for, (nz, ny, nx, C), or its live nodes ``grid[live]``, (n, C).
-        tables: contexts are taken as constant until they are chosen anew.
+        tables: the result of :func:`coder_tables`; its contexts and tables are constants here.
 
     Returns:
         A scalar, summed in float32, without side information. Differentiable in ``symbols``.

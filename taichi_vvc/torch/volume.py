@@ -1,4 +1,4 @@
-"""Rays of cameras, their samples, and volume rendering with gradients."""
+"""Rays of cameras, their samples in occupied cells, and volume rendering with gradients."""
 
 from __future__ import annotations
 
@@ -24,10 +24,17 @@ _ENDLESS = 1e30
 
 
 def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], device: Any = "cpu") -> Tensor:
-    """The rays of all pixels of all cameras, row by row: (pixels, 8), in cells of ``bounds`` from its lower corner.
+    """The rays of all pixels of all cameras, image row by image row.
 
-    A row is origin, unit direction, entry and exit distance (entry > exit where a ray misses the bounds, or the lens
-    has none for the pixel). ``cells``: (x, y, z); cells are cubes of the longest side divided by the largest number.
+    Args:
+        cameras: the cameras.
+        bounds: the box of the scene, world units.
+        cells: (x, y, z) numbers of cells; a cell is a cube with the longest side divided by the largest number.
+        device: torch device of the result.
+
+    Returns:
+        (pixels, 8), in cells from the lower corner of ``bounds``: origin, unit direction, entry and exit distance.
+        Entry > exit where a ray misses the bounds, or the lens model has no ray for the pixel.
     """
     device = torch.device(device)
     runtime_of(device)
@@ -49,17 +56,19 @@ def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], 
 def march_rays(
     rays: Tensor, occupancy: Tensor, step: float, *, seed: int | None = None, iteration: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Packed samples of rays in the occupied cells; without gradient.
+    """Samples of rays in occupied cells, packed one ray after the other; without gradient.
 
     Args:
         rays: (rays, 8), see :func:`pixel_rays`.
         occupancy: (nz, ny, nx) bool.
-        step: distance of samples, cells.
-        seed: jitters the start of each ray, by ``seed`` and ``iteration`` only; None for the middle of a step.
+        step: distance between samples, cells.
+        seed: jitters the first sample of each ray, depending on ``seed`` and ``iteration`` only; None puts samples in
+            the middle of their steps.
+        iteration: see ``seed``.
 
     Returns:
-        samples (n, 4): x, y, z and distance along the ray, cells; the ray of each, (n,) int32; starts (rays + 1,)
-        int32.
+        samples (n, 4): x, y, z and distance along the ray, cells; the index of each sample's ray, (n,) int32; and the
+        index of each ray's first sample, (rays + 1,) int32.
     """
     check("rays", rays, "rays 8")
     check("occupancy", occupancy, "nz ny nx", rays, torch.bool)
@@ -68,7 +77,7 @@ def march_rays(
     device, count = rays.device, len(rays)
     runtime_of(device)
     nz, ny, nx = occupancy.shape
-    # Taichi has no boolean arrays on every backend.
+    # Not all backends of Taichi have boolean arrays.
     where = [raw(t) for t in (rays, occupancy.to(torch.int32), torch.zeros(occupancy.shape, device=device))]
     rest = (nx, ny, nz, float(step), _ENDLESS, 0 if seed is None else 1, seed or 0, iteration)
     starts = torch.zeros(count + 1, dtype=torch.int32, device=device)
@@ -125,7 +134,7 @@ class _VolumeRender(Function):
             d_colours, d_density = adjoint(colours, background, d_out.contiguous())
             d_background = d_out * passed[:, None]
         if d_passed is not None or d_depth is not None:
-            # Depth and transmittance are colours too: that of a sample is its distance, that of the background is 1.
+            # Depth is composited as a colour equal to each sample's distance, transmittance as a background of 1.
             zero = torch.zeros_like(passed)
             d = torch.stack([zero if t is None else t for t in (d_depth, d_passed, zero)], dim=1)
             distance = torch.zeros_like(colours)
@@ -141,16 +150,16 @@ def volume_render(
     """Composite packed samples front to back (NeRF eq. 3).
 
     Args:
-        density: (n,) before the activation ``50 softplus(density - 3)``, which is per unit of ``step``.
+        density: (n,) raw, before the activation ``50 softplus(density - 3)``; the result is per unit of ``step``.
         colours: (n, 3).
-        samples: (n, 4), of which the last, the distance along the ray, goes into the depth.
-        starts: (rays + 1,) int32, first sample of each ray, from 0 to n. As :func:`march_rays` gives them.
+        samples: (n, 4), of which only the last column, the distance along the ray, is used (for the depth).
+        starts: (rays + 1,) int32, index of each ray's first sample, from 0 to n, as returned by :func:`march_rays`.
         background: (rays, 3).
-        step: length of a sample; the codec counts it in longest sides of the bounds.
+        step: length of a sample; the codec's unit is the longest side of the bounds.
 
     Returns:
-        Colour (rays, 3), transmittance (rays,), and depth (rays,), the weighted sum of distances (not divided by
-        opacity). Differentiable in density, colours and background.
+        Colour (rays, 3), transmittance (rays,), and depth (rays,): the weighted sum of distances, not divided by the
+        opacity. Differentiable in density, colours and background.
     """
     check("density", density, "n")
     runtime_of(density.device)

@@ -1,5 +1,8 @@
-"""The limits of fields of headers, groups and index, each on both of its sides: what lies just within is written and
-read, what lies just beyond is neither written nor, in bytes made by hand, read."""
+"""The limits of the fields of headers, groups and the index, each tested on both sides.
+
+A value just within its limit is written and read. A value just beyond is refused by the writer and, in bytes made by
+hand, by the reader.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def wide_header() -> syntax.SequenceHeader:
     return dataclasses.replace(header, layout=layout)
 
 
-# Field: what is just within, what is just beyond.
+# Field: values just within its limits, values just beyond.
 HEADER_LIMITS: dict[str, tuple[list, list]] = {
     **{f"layout.lower.{axis}": ([-1e12, 1e12], [-1.1e12, 1.1e12, NAN, -INFINITE]) for axis in range(3)},
     "layout.cell": ([1e-12, 1e12], [0.0, -1.0, 0.9e-12, 1.1e12, NAN, INFINITE]),

@@ -1,4 +1,4 @@
-"""Files made by hand, every checksum right, whose parts contradict each other: none is played as if nothing were."""
+"""Files made by hand with valid checksums whose parts contradict each other: reading them raises an error."""
 
 from __future__ import annotations
 

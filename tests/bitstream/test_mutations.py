@@ -1,4 +1,4 @@
-"""Damaged files: every failure is a StreamError, and nothing altered is taken for good."""
+"""Damaged files: every failure is a StreamError, and altered content is never returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks that contradict each other: what two of many lack is kept, what few cameras say is believed."""
+"""Masks that contradict each other: a part that two of many masks lack is kept; few cameras carve strictly."""
 
 from __future__ import annotations
 

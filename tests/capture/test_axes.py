@@ -1,4 +1,4 @@
-"""Poses of another convention are recognised, and said, where today's rays would look away from the subject."""
+"""Poses in another axis convention are recognised, and the message names it, if cameras look away from the subject."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from taichi_vvc.types import Bounds, Camera
 
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
-# What a file has in place of the OpenGL camera-to-world matrix M, and what must be said of it.
+# The matrix that a file has in place of the OpenGL camera-to-world matrix M, and parts of the expected message.
 WRONG: dict[str, tuple[Callable[[np.ndarray], np.ndarray], list[str]]] = {
     "OpenCV": (
         lambda m: m @ FLIP,

@@ -1,4 +1,4 @@
-"""Camera paths: orbit and spiral stay on the capture's sphere and see the bounds; key cameras are met."""
+"""Camera paths: orbit and spiral stay on the capture's sphere and see the bounds; paths pass through key cameras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tvvc convert``: what is written reads back to the same capture, and nothing else is touched."""
+"""``tvvc convert``: the written capture reads back the same, and no other file is changed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Numbers that no capture has, in each place where a capture has numbers: one line, no warning, no other error.
+"""Absurd numbers in every place where a capture has numbers: a one-line error, no warning, no other exception.
 
-What is not refused must be fit for a file: ``inspect`` and ``encode`` say the same.
+A capture that is not refused must be storable in a file: ``inspect`` and ``encode`` give the same result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of captures that ask for more time, memory or programs than their size suggests, and names that no file has."""
+"""Capture files that would take excessive time or memory, or run code, and file names that are impossible."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def changed(good: Path) -> Any:
     captures.write_document(good, before)
 
 
-# ---- what a file cannot hold --------------------------------------------------------------------------------------
+# ---- values that a file cannot hold -------------------------------------------------------------------------------
 
 TOO_MUCH = {
     "focal length": (
@@ -243,7 +243,7 @@ def test_data_sets_that_were_never_written(tmp_path: Path) -> None:
 
 
 def bomb(levels: int) -> Any:
-    """Ten times the same list in each list: some hundred bytes in a pickle, 10 ** levels values."""
+    """Lists that contain the same list ten times, nested: some hundred bytes as a pickle, 10 ** levels values."""
     value: Any = [0] * 10
     for _ in range(levels):
         value = [value] * 10

@@ -1,4 +1,4 @@
-"""The visual hull: conservative, tight, right under distortion, and against a brute-force projection."""
+"""The visual hull: conservative, tight, correct under distortion, and equal to a brute-force projection."""
 
 from __future__ import annotations
 

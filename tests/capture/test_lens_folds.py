@@ -1,4 +1,4 @@
-"""Lenses whose polynomial folds back inside the picture: the pixels beyond take part in nothing."""
+"""Lenses whose distortion polynomial folds back inside the picture: pixels beyond the fold are ignored everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks as segmenters write them: palettes, labels, alpha, booleans; and mattes, which stay as they are."""
+"""Masks in the forms that segmentation programs write: palettes, labels, alpha, booleans; and soft mattes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cameras of a capture are used, which are held out, and at what rate its frames are played."""
+"""Selection of used and held-out cameras of a capture, and its frame rate."""
 
 from __future__ import annotations
 

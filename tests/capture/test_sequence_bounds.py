@@ -1,4 +1,4 @@
-"""Reduced pictures and their rays, and the box that is found where none is stated."""
+"""Reduced pictures and their rays, and the search for bounds that a capture does not state."""
 
 from __future__ import annotations
 

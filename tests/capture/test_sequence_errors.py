@@ -1,4 +1,4 @@
-"""What is wrong with a capture is said in one clear line."""
+"""Every error in a capture gives one clear line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A part of a capture: what is encoded of it, what ``eval`` takes of it, and what ``--resume`` must agree with."""
+"""Encodes of selected cameras and frames, their evaluation, and resuming with the same or another selection."""
 
 from __future__ import annotations
 

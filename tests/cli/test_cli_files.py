@@ -1,4 +1,4 @@
-"""The command line from a capture to pictures: what each command writes and prints."""
+"""The command line from a capture to pictures: the files and the output of each command."""
 
 from __future__ import annotations
 

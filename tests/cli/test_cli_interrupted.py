@@ -1,4 +1,4 @@
-"""The command line and files that are there already, were cut off, are damaged, or are resumed."""
+"""The command line with existing, cut-off and damaged files, and resumed encodes."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_encoding_twice_gives_a_file_that_decodes_alike(coded, capture, tmp_path
 
 @pytest.mark.parametrize("name", ["_coded", "check_start", "outcome_of"])
 def test_what_is_said_after_ctrl_c_is_so(coded, capture, tmp_path, monkeypatch, capfd, name: str) -> None:
-    """Before the first frame, before the file, and when the frame is written but not told of yet."""
+    """Interrupted before the first frame, before the file exists, and after a frame is written but not yet reported."""
 
     def interrupt(*_arguments: object) -> None:
         raise KeyboardInterrupt

@@ -20,7 +20,7 @@ from taichi_vvc.measure.evaluate import evaluate
 from taichi_vvc.runtime import start
 
 FRAMES, GROUP = 6, 2
-# Shorter fits, and coarser steps on grids this small, are too much a matter of chance to be steered.
+# With shorter fits, or coarser steps on grids this small, results are too random for rate control.
 TINY = tv.EncoderConfig(
     **{
         **TWO_LEVELS,

@@ -1,4 +1,4 @@
-"""The outside world does odd things to a command: closed streams, full disks, a folder that is gone, signals."""
+"""Commands in unusual environments: closed streams, full disks, a deleted working directory, signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demonstration and the examples, with settings so small that only the way is tested, not the quality."""
+"""The demonstration and the examples, with settings so small that they run but their quality is not tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that README and quickstart show, on a capture as most are: none held out, no masks, few frames."""
+"""The commands in README and quickstart, on a typical capture: no held-out cameras, no masks, few frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from places import ROOT
 
 from taichi_vvc.cli import run
 
-# What a test has no time for.
+# Replacements that make the commands fast enough for a test.
 QUICKLY = {"--preset fast": "--preset tiny", "--size 640x480": "--size 32x24"}
 
 

@@ -1,4 +1,4 @@
-"""What rendering will take is said beforehand, and only then what would make it shorter."""
+"""The forecast of rendering time, and advice to shorten it if it is long."""
 
 from __future__ import annotations
 

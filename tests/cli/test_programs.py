@@ -1,4 +1,4 @@
-"""What programs and shells use of the command line: JSON progress, CSV on stdout, suggestions, completion."""
+"""The command line as used by programs and shells: JSON progress, CSV on stdout, suggestions, completion."""
 
 from __future__ import annotations
 

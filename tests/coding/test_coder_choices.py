@@ -1,4 +1,4 @@
-"""What the coder chooses costs least: each choice against its alternatives, by really coding all of them."""
+"""The coder's choices are the cheapest: each choice is compared with its alternatives by coding all of them."""
 
 from __future__ import annotations
 

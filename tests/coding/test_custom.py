@@ -1,4 +1,4 @@
-"""Contexts of one's own: exact both ways, worth their bytes, and unable to look ahead."""
+"""Custom contexts: exact round trips, fewer bytes, and no access to symbols that are not decoded yet."""
 
 from __future__ import annotations
 

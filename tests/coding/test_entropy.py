@@ -1,4 +1,4 @@
-"""Entropy coding of grids: round trips, agreement with the document, what the fit sees of it, and that it pays."""
+"""Entropy coding of grids: round trips, agreement with the document, the fit's estimate of bits, and the savings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live set: exactly what a brute-force twin finds, and never less than what a lookup touches."""
+"""The live set: equal to a brute-force computation, and never without a node that a lookup reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file may make its decoder allocate: the estimates are upper bounds, and the limit refuses beforehand."""
+"""Memory of the decoder: the estimates are upper bounds, and the limit refuses a file before any allocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Motion: integers as the document says, the search's kernels against them and against differences, and a real move."""
+"""Motion: the integer arithmetic against the document, the kernels against both, and a capture that really moves."""
 
 from __future__ import annotations
 

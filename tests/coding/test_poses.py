@@ -1,4 +1,4 @@
-"""The coding of cameras that move: any path, the document's reader, and what no file may hold."""
+"""The coding of moving cameras: arbitrary paths, agreement with the document's reader, and refused values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the inner functions refuse when they are called in a way that makes no sense, and that they say why."""
+"""Invalid arguments of internal functions are refused with a message."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_the_documented_range_decoder_agrees() -> None:
     assert plain_decoder.raw(decoder, 500, 13) == list(range(500))
 
 
-def test_side_integers_and_escapes_round_trip() -> None:
+def test_small_integers_and_escapes_round_trip() -> None:
     values = np.array([0, -1, 15, -16, 17, 96, -95, 1 << 20, -(1 << 20), 0])
     writer = entropy.RangeWriter()
     small_integers.write_side(writer, values)

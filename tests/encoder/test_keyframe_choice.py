@@ -1,4 +1,4 @@
-"""Whether a frame is coded as a key frame: by what both ways cost, in the unit of the fit's loss."""
+"""The choice between a key frame and an inter frame by their costs, in the unit of the fit's loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate control against encoders that are formulas: what it promises must hold for any of them."""
+"""Rate control with simulated encoders, whose bytes and PSNR are formulas of lambda: all of them meet their targets."""
 
 from __future__ import annotations
 

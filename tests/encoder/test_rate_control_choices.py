@@ -1,4 +1,4 @@
-"""What rate control chooses for the next frame, by small histories of which the right answer can be told."""
+"""The lambda that rate control chooses for the next frame, after small histories with a known right answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks that are empty where they cannot be, and frames that show nothing."""
+"""Masks that are empty although other masks show the subject, and frames without any subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts that no preset has but the format allows: they must be drawn right, in bounded time."""
+"""Layouts that the format allows but no preset uses: they are rendered correctly and in bounded time."""
 
 from __future__ import annotations
 

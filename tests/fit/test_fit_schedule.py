@@ -1,4 +1,4 @@
-"""What a fit does when: noise and rounding, pruning, freezing of the MLPs, new tables, learning rates, random draws."""
+"""The schedule of a fit: noise and rounding, pruning, freezing of the MLPs, new tables, learning rates, randomness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a frame's motion is sent, by what it saves and costs; and motion at the ends of its range."""
+"""The decision whether a frame's motion is sent, by its savings and cost; and motion at the ends of its range."""
 
 from __future__ import annotations
 

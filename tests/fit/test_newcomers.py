@@ -1,4 +1,4 @@
-"""What comes into a scene, and what a fit drops too early, without masks; key frames where a group loses the scene."""
+"""Objects that enter a scene, cells that must not be dropped, both without masks; key frames where quality is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a frame's fit is measured against: the training pictures and the pixels worth a ray."""
+"""The training pictures of a frame, and the pixels from which training rays are drawn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def views(alpha: int = 255, split: str = "train") -> list[View]:
     return found
 
 
-def test_problem_holds_the_training_pixels() -> None:
+def test_the_candidates_are_the_training_pixels() -> None:
     mask = np.ones(CELLS, bool)
     problem = make_problem(Workspace(runtime()), LAYOUT, views(), mask)
     assert problem.count == len(down(problem.candidates, problem.count)) <= RAYS
@@ -40,7 +40,7 @@ def test_problem_holds_the_training_pixels() -> None:
     np.testing.assert_array_equal(pixels, np.concatenate([v.image.reshape(-1, 4) for v in views()]))
 
 
-def test_problem_without_views_or_rays_is_refused() -> None:
+def test_a_frame_without_views_or_rays_is_refused() -> None:
     with pytest.raises(DataError, match="training view"):
         make_problem(Workspace(runtime()), LAYOUT, views(split="test"), np.ones(CELLS, bool))
     with pytest.raises(DataError, match="none"):

@@ -1,4 +1,4 @@
-"""Quick launches on the CPU: what a kernel was last launched with must never show in the next launch."""
+"""Quick launches on the CPU: a launch must never use the arguments of an earlier launch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quick launches on the backend under test: every launch sees its own arguments, and no other's."""
+"""Quick launches on the backend under test: a launch must never use the arguments of an earlier launch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baselines of the bench: what they send decodes to what is shown, and every byte is counted."""
+"""Baselines of the bench: pictures come from decoded values, and every byte is counted."""
 
 from __future__ import annotations
 

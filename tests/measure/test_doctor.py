@@ -1,4 +1,4 @@
-"""The doctor: what it finds out about backends, memory and versions, and that nothing it meets stops it."""
+"""``tvvc doctor``: its findings about backends, memory and versions; broken drivers do not stop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encode will take: the counts it is derived from, and how it depends on capture and settings."""
+"""Estimates of an encode: the counts that they are derived from, and their dependence on capture and settings."""
 
 from __future__ import annotations
 

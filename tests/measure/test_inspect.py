@@ -1,4 +1,4 @@
-"""``tvvc inspect``: what it finds in a capture, what it warns of, and the picture it draws."""
+"""``tvvc inspect``: its report, its warnings and its picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may talk to the player: other sites may not, and no message of a browser ends it for the others."""
+"""The player's guard: other sites are refused, and no message of a browser stops the player for the others."""
 
 from __future__ import annotations
 

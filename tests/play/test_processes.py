@@ -1,4 +1,4 @@
-"""One stream in several threads, and processes that are forked from one that has rendered."""
+"""One stream in several threads, and forked children of a process that has rendered."""
 
 from __future__ import annotations
 

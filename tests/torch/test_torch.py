@@ -1,4 +1,4 @@
-"""The torch functions: values and gradients against float64 references, bytes, and what wrong arguments are told."""
+"""The torch functions: values and gradients against float64 references, coded bytes, and errors of arguments."""
 
 from __future__ import annotations
 

@@ -30,10 +30,10 @@ CORNERS = ("aabb_min_x", "aabb_min_y", "aabb_min_z", "aabb_max_x", "aabb_max_y",
 def read_actorshq(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the capture whose calibration is ``file``. All cameras are training cameras.
 
-    Bounds are those of ``aabbs.csv``, around the boxes of the selected frames, if it has all of these.
+    The bounds enclose the boxes that ``aabbs.csv`` has for the selected frames, if it has a box for each of them.
 
     Raises:
-        DataError: the calibration is damaged, or its cameras and the pictures do not fit.
+        DataError: the calibration is damaged, or its cameras do not match the pictures.
     """
     if file.is_dir():
         raise DataError(f"{file}: found calibration.csv in several folders of it; name the folder to use")
@@ -76,7 +76,7 @@ def read_actorshq(file: Path, frames: slice | None = None) -> CaptureIndex:
             )
         )
     index = index_rig(file, "actorshq", rig, frames, messages=messages)
-    # Of the pictures that were selected: some may be left out where other cameras lack them.
+    # The frame numbers in the names of the selected pictures: frames that a camera lacks are not among them.
     numbers = frame_numbers([Path(row[0].image.name).stem for row in index.entries])
     boxes = next((f for f in (file.parent.parent / "aabbs.csv", file.parent / "aabbs.csv") if f.is_file()), None)
     if boxes is None:
@@ -87,7 +87,7 @@ def read_actorshq(file: Path, frames: slice | None = None) -> CaptureIndex:
 
 
 def _bounds(source: Path, numbers: list[int]) -> Bounds | None:
-    """The box around the boxes of the frames of these numbers, None unless each has one."""
+    """The box around the boxes of all these frames; None unless every frame has a box."""
     boxes: dict[int, np.ndarray] = {}
     for row in _table(source, ("frame_number", *CORNERS)):
         number = finite_number(row["frame_number"], f'{source}: expected a number for "frame_number"')
@@ -103,7 +103,7 @@ def _bounds(source: Path, numbers: list[int]) -> Bounds | None:
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a table with a header. Raises DataError if it has not the ``columns``."""
+    """The rows of a CSV file with a header line. Raises DataError if one of the ``columns`` is missing."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             lines = [[cell.strip() for cell in row] for row in csv.reader(stream, skipinitialspace=True)]

@@ -1,4 +1,4 @@
-"""Calibrations in TOML as aniposelib, Pose2Sim and FreeMoCap write them, with a video or a folder per camera.
+"""Calibrations in TOML as written by aniposelib, Pose2Sim and FreeMoCap, with a video or a folder per camera.
 
 Sources: lambdaloop/aniposelib, aniposelib/cameras.py (``Camera.get_dict``, ``CameraGroup.dump``): a table per camera
 with ``name``, ``size`` (width, height), ``matrix``, ``distortions`` (OpenCV's k1 k2 p1 p2 k3), ``rotation`` (a rotation
@@ -33,11 +33,11 @@ PIXEL_CENTRE = 0.5
 def read_anipose(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the capture that the TOML calibration ``file`` belongs to. All cameras are training cameras.
 
-    Pictures lie beside the file, or beside its folder if that is called calibration: one video or folder per camera,
-    named after the camera's ``name`` or table, or after what tells the cameras' names apart.
+    Pictures lie beside the file, or beside its folder if that is called calibration. There is one video or folder per
+    camera, matched by name, see :func:`match_names`.
 
     Raises:
-        DataError: the calibration is damaged or of fisheye lenses, or its cameras and the pictures do not fit.
+        DataError: the calibration is damaged or of fisheye lenses, or its cameras do not match the pictures.
     """
     if file.is_dir():
         raise DataError(f"{file}: found several calibrations in TOML; name the one to use")
@@ -70,7 +70,7 @@ def read_anipose(file: Path, frames: slice | None = None) -> CaptureIndex:
 
 def _pictures(file: Path, cameras: dict[str, str]) -> tuple[Path, dict[str, Clip], dict[str, str], bool]:
     """The folder of the pictures, the clips in it, and the match of cameras to these, see :func:`match_names`."""
-    # A folder of calibrations has pictures of its own, of the boards.
+    # A calibration folder may hold videos of the calibration board, so the folder above it is searched first.
     places = [file.parent.parent, file.parent] if "calib" in file.parent.name.lower() else [file.parent]
     clips: dict[str, Clip] = {}
     for place in places:
@@ -90,14 +90,16 @@ def _pictures(file: Path, cameras: dict[str, str]) -> tuple[Path, dict[str, Clip
 
 
 def match_names(cameras: dict[str, str], clips: list[str]) -> tuple[dict[str, str], bool]:
-    """The clip of each camera, and whether names only correspond and are not the same.
+    """Matches cameras to clips by name.
 
     Args:
-        cameras: names, and a second name of each.
+        cameras: each camera's name, and its second name (of its table).
+        clips: names of the clips.
 
     Returns:
-        A match of equal names if any is; else one of all cameras and all clips by what is left of their names without
-        what all begin and end with (``int_cam01_img`` and ``trial-cam1``); else nothing.
+        The clip of each camera, and whether the match is not by equal names. Equal names count first. Else common
+        beginnings and ends are removed from both lists of names, and all cameras are matched to all clips by the rest
+        (``int_cam01_img`` and ``trial-cam1``). Else nothing is matched.
     """
     by_name = {name: name for name in cameras if name in clips}
     by_second = {name: second for name, second in cameras.items() if second in clips}
@@ -113,7 +115,7 @@ def match_names(cameras: dict[str, str], clips: list[str]) -> tuple[dict[str, st
 
 
 def _cores(names: list[str]) -> list[str]:
-    """Names in lower case without what all of them begin and end with. Numbers are not cut, leading zeros are."""
+    """Names in lower case without their common beginning and end. Numbers stay whole but lose leading zeros."""
     names = [name.lower() for name in names]
     if len(names) < 2:
         return names

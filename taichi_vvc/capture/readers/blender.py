@@ -1,9 +1,11 @@
-"""Blender's layout as NeRF and D-NeRF have it: ``transforms_train.json``, and ``_test`` or ``_val`` for held-out views.
+"""The Blender layout of NeRF and D-NeRF: ``transforms_train.json``, and ``_test`` or ``_val`` for held-out views.
 
-Matrices are camera to world with OpenGL axes, the field of view is ``camera_angle_x``, pictures are RGBA; ``time`` runs
-from 0 to 1. Nothing names a camera: pictures with the same matrix come from the same camera. Exporters of head captures
-(ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py) write the same three files with ``camera_id``, ``timestep_index`` and
-``fg_mask_path``: one camera is held out in ``_val``, and ``_test`` has later times of all cameras.
+Matrices are camera to world with OpenGL axes. The field of view is ``camera_angle_x``, pictures are RGBA, and ``time``
+runs from 0 to 1. Cameras have no names: pictures with the same matrix come from the same camera.
+
+Exporters of head captures (ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py) write the same three files with
+``camera_id``, ``timestep_index`` and ``fg_mask_path``. There ``_val`` has one held-out camera, and ``_test`` has later
+times of all cameras.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ HELD_OUT = ("test", "val")
 def read_blender(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the capture whose training views ``transforms_train.json`` beside (or at) ``file`` lists.
 
-    The views of ``transforms_test.json``, else of ``transforms_val.json``, are held out if they exist at every time
-    of the training views and their cameras are not trained on; others are left out, and a message says so.
+    Held-out views come from ``transforms_test.json``, else from ``transforms_val.json``. A camera there is used if it
+    has a view at every time of the training views and is no training camera. The others are left out with a message.
 
     Raises:
         DataError: as :func:`taichi_vvc.capture.readers.transforms.read_transforms`.
@@ -64,7 +66,7 @@ def read_blender(file: Path, frames: slice | None = None) -> CaptureIndex:
 
 
 def _load(file: Path, split: str) -> dict[str, Any]:
-    """The document with ``camera`` and ``split`` on every image."""
+    """The JSON document of one file, with ``camera`` and ``split`` added to every image."""
     if not file.is_file():
         raise DataError(f"{file}: expected the training views there, found no such file")
     document = load_json(file)
@@ -78,12 +80,12 @@ def _load(file: Path, split: str) -> dict[str, Any]:
         named = [{**record, "camera": camera_name(record, key, file)} for record in records]
     else:
         named = _named_by_pose(records, split, file)
-    # "rotation", which Blender's script writes, is the step of its turntable.
+    # "rotation" of Blender's script is the step of its turntable and no pose.
     return {**document, "frames": [{"split": split, **record} for record in named]}
 
 
 def _named_by_pose(records: list[dict[str, Any]], split: str, file: Path) -> list[dict[str, Any]]:
-    """The records with ``camera``: one per distinct matrix if these repeat over time, else one that moves."""
+    """The records with ``camera`` added: one camera per matrix if matrices repeat over time, else one that moves."""
     times = image_times(records, file)
     poses: dict[str, list[float]] = defaultdict(list)
     for record, time in zip(records, times, strict=True):
@@ -106,10 +108,10 @@ def _named_by_pose(records: list[dict[str, Any]], split: str, file: Path) -> lis
 
 
 def _at_all_times(records: list[dict[str, Any]], times: set[float], file: Path) -> list[dict[str, Any]]:
-    """The images of those cameras that have one at each of the ``times``."""
+    """The images of the cameras that have an image at each of the ``times``."""
     found: dict[str, set[float]] = defaultdict(set)
     known = sorted(times)
-    # The two files may have been written with different digits.
+    # The two files may have been written with different numbers of digits.
     together = same_moments([*known, *image_times(records, file)])
     times, taken = set(together[: len(known)]), together[len(known) :]
     for record, time in zip(records, taken, strict=True):

@@ -1,8 +1,8 @@
 """Scenes calibrated with COLMAP: ``sparse/0`` beside videos, folders per camera, or folders per frame.
 
-COLMAP sees single pictures; here each stands for a camera. Its name in the model, ``cam00.png``, ``cam00/0000.png`` or
-``images/cam00.png``, is matched with the names of the clips. Where the pictures of most folders have different poses,
-the folders are no cameras: the scene stands still, and each picture is a camera of its own.
+A COLMAP model has poses of single pictures. Here each picture stands for a camera: its name in the model
+(``cam00.png``, ``cam00/0000.png`` or ``images/cam00.png``) is matched with the names of the clips. Where most folders
+contain pictures of several poses, folders are no cameras: the scene is static, and each picture is a camera of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from taichi_vvc.capture.readers.scenes import (
 )
 from taichi_vvc.errors import DataError
 
-MOVED = 1e-3  # radians, and share of the rig's size: more is a camera that moves
+MOVED = 1e-3  # rotation in radians, or shift as a share of the rig's size: a camera with more of either moves
 
 
 def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> CaptureIndex:
@@ -73,7 +73,7 @@ def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> Captur
 def _read_still(
     scene: Path, model: Path, images: list[ModelImage], pictures: dict[str, Path], frames: slice | None
 ) -> CaptureIndex:
-    """One frame of a still scene; ``pictures`` are the files by the names that the model has for them."""
+    """The single frame of a static scene; ``pictures``: file of each picture by its name in the model."""
     stems = {name: _below(name).with_suffix("").as_posix() for name in pictures}
     names = stems if len(set(stems.values())) == len(stems) else {name: name for name in pictures}
     clips = {names[name]: Clip((file,)) for name, file in pictures.items()}
@@ -95,7 +95,10 @@ def _read_still(
 
 
 def _still_pictures(scene: Path, images: list[ModelImage]) -> dict[str, Path] | None:
-    """The registered pictures in subfolders, by name, if most folders with several pictures have several poses."""
+    """The registered pictures in subfolders, by name, if most folders with several pictures have several poses.
+
+    None for a scene that is not static.
+    """
     for folder in IMAGE_FOLDERS:
         found: dict[str, Path] = {}
         inside: dict[PurePosixPath, list[ModelImage]] = {}
@@ -112,7 +115,7 @@ def _still_pictures(scene: Path, images: list[ModelImage]) -> dict[str, Path] | 
 
 
 def _below(name: str) -> PurePosixPath:
-    """The name of a picture in the model, below the folder of the pictures."""
+    """The name of a picture in the model, relative to the folder of the pictures."""
     path = PurePosixPath(name.replace("\\", "/").lstrip("/"))
     return PurePosixPath(*path.parts[1:]) if path.parts[:1] and path.parts[0] in IMAGE_FOLDERS else path
 
@@ -136,7 +139,7 @@ def _rig_camera(name: str, image: ModelImage, clips: dict[str, Clip], masks: dic
 
 
 def _scene_of(model: Path) -> Path:
-    """The folder of the scene: above ``sparse/0`` and ``colmap``."""
+    """The folder of a model's scene: the one above ``sparse/0`` or ``colmap``."""
     scene = model.resolve()
     for names in (("0",), ("sparse",), ("colmap",)):
         if scene.name in names:

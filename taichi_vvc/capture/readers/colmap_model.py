@@ -1,4 +1,4 @@
-"""Cameras and images of a COLMAP model, binary or text: the two of its files that a capture needs.
+"""Reads the ``cameras`` and ``images`` files of a COLMAP model, binary or text.
 
 Intrinsics are in pixels with the centre of the first pixel at (0.5, 0.5). Poses are world to camera, a quaternion
 (w, x, y, z) and a translation, with OpenCV axes. The format is that of COLMAP's documentation, "Output Format". Since
@@ -21,7 +21,7 @@ from taichi_vvc.errors import DataError
 
 Item = TypeVar("Item")
 
-# COLMAP's numbers of the models, and of those that can be read: which parameters are fx, fy, cx, cy, k1, k2, p1, p2.
+# COLMAP's camera models by their numbers; for those that can be read, the order of fx, fy, cx, cy, k1, k2, p1, p2.
 MODELS = (
     "SIMPLE_PINHOLE PINHOLE SIMPLE_RADIAL RADIAL OPENCV OPENCV_FISHEYE FULL_OPENCV FOV SIMPLE_RADIAL_FISHEYE"
     " RADIAL_FISHEYE THIN_PRISM_FISHEYE RAD_TAN_THIN_PRISM_FISHEYE SIMPLE_DIVISION DIVISION SIMPLE_FISHEYE FISHEYE EUCM"
@@ -79,7 +79,7 @@ def read_model(folder: Path) -> list[ModelImage]:
 
 
 def _whole(file: Path, read: Callable[[Path], Iterator[Item]]) -> list[Item]:
-    """All that a reader yields. Raises DataError for a file that is missing, cut off or no such file at all."""
+    """A list of everything that ``read`` yields. Raises DataError for a file that is missing, cut off or invalid."""
     try:
         return list(read(file))
     except OSError as error:
@@ -132,7 +132,7 @@ def _images_bin(file: Path) -> Iterator[tuple[str, tuple[float, ...], int]]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines that say something, with their numbers."""
+    """The lines that are neither empty nor comments, with their numbers."""
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
         line = line.strip()
         if line and not line.startswith("#"):
@@ -149,8 +149,8 @@ def _cameras_txt(file: Path) -> Iterator[tuple[int, ModelCamera]]:
 
 
 def _images_txt(file: Path) -> Iterator[tuple[str, tuple[float, ...], int]]:
-    # Two lines per image; the second, its features, may be empty, and programs leave it out or put empty lines between
-    # any two. So a line is told by what it holds and not by its number.
+    # An image has two lines. The second one, its features, may be empty, and some programs leave it out or insert empty
+    # lines. So lines are told apart by their content and not by their number.
     features = False
     for at, line in _lines(file):
         if features and _are_features(line):
@@ -169,19 +169,19 @@ def _images_txt(file: Path) -> Iterator[tuple[str, tuple[float, ...], int]]:
 
 
 def _are_features(line: str) -> bool:
-    """Whether a line has x, y and the number of a 3D point for each of some features. An image's has 10 words."""
+    """Whether a line lists features, each with x, y and the number of a 3D point. A line of an image has 10 words."""
     parts = line.split()
     if len(parts) % 3:
         return False
     try:
-        # All of them would take long; a name with spaces in it shows among the first words.
+        # Checking all words would take long, and a file name with spaces shows among the first ones.
         return all(math.isfinite(float(part)) for part in (*parts[:15], *parts[-3:]))
     except ValueError:
         return False
 
 
 def _rotation(quaternion: tuple[float, ...], where: str) -> np.ndarray:
-    """(3, 3) from (w, x, y, z) of any length but 0."""
+    """(3, 3) rotation from a quaternion (w, x, y, z) of any length but 0."""
     q = np.array(quaternion, np.float64)
     length = float(np.linalg.norm(q))
     if not np.isfinite(length) or length < 1e-9:

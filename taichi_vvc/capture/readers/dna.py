@@ -1,9 +1,9 @@
 """DNA-Rendering's layout: ``<take>.smc`` with pictures and ``<take>_annots.smc`` with calibration and masks, both HDF5.
 
-``Camera_5mp/<id>/color/<frame>`` and ``Camera_12mp/...`` are encoded pictures, ``Mask/<id>/mask/<frame>`` encoded
-masks (the largest channel counts), ``Camera_Parameter/<id of two digits>`` has ``K``, ``D`` (k1 k2 p1 p2 k3) and
-``RT``, which is **camera to world** with OpenCV axes. Pictures are distorted as filmed; colour calibration is not
-applied.
+``Camera_5mp/<id>/color/<frame>`` and ``Camera_12mp/...`` are encoded pictures. ``Mask/<id>/mask/<frame>`` are encoded
+masks, of which the largest channel counts. ``Camera_Parameter/<id of two digits>`` has ``K``, ``D`` (k1 k2 p1 p2 k3)
+and ``RT``, which is **camera to world** with OpenCV axes. Pictures keep the distortion of the lens; colour calibration
+is not applied.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ class SmcFile:
         self._lock = threading.Lock()
 
     def use(self, action: Callable[[Any], Any]) -> Any:
-        """What ``action`` returns for the open file. Raises DataError if it cannot be read or lacks something."""
+        """Calls ``action`` with the open HDF5 file and returns its result.
+
+        Raises:
+            DataError: the file cannot be read, or lacks what ``action`` needs.
+        """
         h5py = _h5py(self.path)
         with self._lock:
             try:
@@ -65,7 +69,7 @@ class SmcPicture:
 
     @property
     def name(self) -> str:
-        """Where it is inside the file."""
+        """Path of the data set inside the file."""
         return self.item
 
     def __str__(self) -> str:
@@ -87,7 +91,7 @@ def read_dna_rendering(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the take whose main file is ``file``; its annotations lie beside it. The benchmark's views are held out.
 
     Raises:
-        DataError: h5py is not installed, a file is missing or is not what is expected.
+        DataError: h5py is not installed, or a file is missing or not of this layout.
     """
     if file.is_dir():
         raise DataError(f"{file}: expected one take, found several .smc files; name the one to read")
@@ -133,7 +137,10 @@ def _cameras(file: Any) -> list[tuple[str, str, list[str]]]:
 
 
 def _content(group: Any, key: str, most: int) -> Any:
-    """All of a data set. One that was never written takes no space in the file, whatever its size."""
+    """The whole content of a data set of at most ``most`` values.
+
+    The limit is needed since a data set that was never written takes no space in the file, whatever its size.
+    """
     item = group[key]
     if item.size is None or item.size > most:
         raise ValueError(f"{item.name} with {item.size} values, more than {most}")

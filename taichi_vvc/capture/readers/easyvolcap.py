@@ -1,4 +1,4 @@
-"""EasyMocap's and EasyVolcap's layout: ``intri.yml``, ``extri.yml``, ``images/<camera>/``, ``masks/<camera>/``.
+"""The layout of EasyMocap and EasyVolcap: ``intri.yml``, ``extri.yml``, ``images/<camera>/``, ``masks/<camera>/``.
 
 Poses are world to camera with OpenCV axes: ``R_<camera>`` is a rotation vector and goes before the matrix
 ``Rot_<camera>``; ``T_<camera>`` is the translation. Intrinsics: ``K_``, distortion ``D_`` or ``dist_`` (k1 k2 p1 p2
@@ -22,7 +22,7 @@ from taichi_vvc.types import Bounds
 
 IMAGE_FOLDERS = ("images", "videos")
 MASK_FOLDERS = ("masks", "mask", "mask-schp", "schp", "bgmtv2")
-UNBOUNDED = 1e4  # EasyVolcap writes a huge box where it knows none
+UNBOUNDED = 1e4  # world units; EasyVolcap writes a larger box as a placeholder
 
 
 def read_easyvolcap(file: Path, frames: slice | None = None) -> CaptureIndex:
@@ -64,7 +64,7 @@ def read_easyvolcap(file: Path, frames: slice | None = None) -> CaptureIndex:
 
 
 def _lacks(name: str, intri: dict[str, Any], extri: dict[str, Any]) -> str | None:
-    """The first key that a camera's calibration needs and has not, None if it is whole."""
+    """The first key that is missing from a camera's calibration; None if it is complete."""
     for storage, keys in ((intri, ("K",)), (extri, ("R", "Rot")), (extri, ("T",))):
         if all(f"{key}_{name}" not in storage for key in keys):
             return f"no {keys[0]}_{name}"
@@ -104,7 +104,7 @@ def _camera(
 
 
 def _bounds(extri: dict[str, Any], names: list[str], file: Path) -> Bounds | None:
-    """The box around all cameras' ``bounds_``, None unless each has one."""
+    """The box around the ``bounds_`` of all cameras; None unless every camera has one."""
     boxes = [matrix(extri, f"bounds_{name}", (2, 3), file) for name in names]
     known = [box for box in boxes if box is not None and np.abs(box).max() < UNBOUNDED and (box[0] < box[1]).all()]
     if len(known) < len(names):

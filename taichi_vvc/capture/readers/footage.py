@@ -1,4 +1,4 @@
-"""All pictures of one camera: a video that is decoded when a frame is asked for, or a folder of image files."""
+"""The pictures of one camera as a sequence: the frames of a video, decoded on demand, or the files of a folder."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from taichi_vvc.media.images import Source
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 PREDICTED_BOTH_WAYS = 3  # FFmpeg's type of B pictures
-HELD = 8  # frames of a video that are decoded ahead at the most
+HELD = 8  # largest number of frames that are decoded ahead
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def is_video(name: str | Path) -> bool:
-    """Whether a file's name is that of a video."""
+    """Whether a file is a video, by its suffix."""
     return Path(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key by which ``cam2`` comes before ``cam10``."""
-    # Python does not read integers of any number of digits.
+    """A sort key for natural order: ``cam2`` comes before ``cam10``."""
+    # int() refuses text of thousands of digits.
     parts = [part for part in re.split(r"(\d+)", name) if part]
     return [(0, int(part), "") if part.isdecimal() and len(part) < 600 else (1, 0, part) for part in parts]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The pictures of one camera in the order of time.
+    """The pictures of one camera in order of time.
 
     Attributes:
         pictures: image files, or a :class:`VideoFile`.
         stems: the file names without suffix; empty for a video.
-        fps: of a video.
+        fps: frame rate that a video states; None if unknown, or for image files.
     """
 
     pictures: Sequence[Source]
@@ -59,16 +59,17 @@ def mask_stem(file: Path) -> str:
 
 
 def video_clip(path: Path) -> Clip:
-    """The clip of a video file. Raises DataError if it is none."""
+    """The clip of a video file. Raises DataError if it cannot be read as a video."""
     video = VideoFile(path)
     return Clip(video, (), video.fps)
 
 
 def as_calibrated(clip: Clip, size: tuple[float, float]) -> Clip:
-    """A clip, its video turned as its rotation flag says unless a calibration for ``size`` (width, height) belongs to
-    the pixels as they are stored: landscape and portrait tell flags of 90 and 270 degrees apart.
+    """The clip with its video turned, or not, to match a calibration.
 
-    A principal point will do for a size: it lies about the middle.
+    Videos are normally turned as their rotation flag says. With a flag of 90 or 270 degrees the stored and the turned
+    pictures differ in orientation, landscape or portrait, and the calibration's ``size`` (width, height) shows which of
+    the two it belongs to. The principal point can be given in place of the size, since it lies near the middle.
     """
     video = clip.pictures
     if not isinstance(video, VideoFile) or not video.flag.swaps or size[0] == size[1]:
@@ -89,7 +90,7 @@ def image_clip(files: Sequence[Path]) -> Clip | None:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files in ``folder``, in no order; nothing if there is no such folder."""
+    """The image files in ``folder``, unsorted; none if there is no such folder."""
     return [file for file in _content(folder) if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
 
 
@@ -133,9 +134,12 @@ class VideoPicture:
 
 @dataclass(frozen=True)
 class _Timeline:
-    """Where frames are: presentation times in order (empty if the container has none), numbers of the key frames.
+    """The frames of a video.
 
-    ``unit``: of the times, seconds.
+    Attributes:
+        count: number of frames.
+        times: presentation times in order, in units of ``unit`` seconds; empty if the container lacks some.
+        keys: numbers of the key frames.
     """
 
     count: int
@@ -145,24 +149,24 @@ class _Timeline:
 
 
 class VideoFile(Sequence["VideoPicture"]):
-    """The frames of a video as pictures. The decoder opens at the first read and stays where it is.
+    """The frames of a video as pictures, with random access.
 
-    The next frame costs one decoding step, any other frame those from the key frame before it; the frame that was
-    read last is at hand. Frames are numbered by presentation time, which is found by walking through the packets once.
-    May be used from several threads.
+    The decoder is opened by the first read and stays at the frame read last, which can be read again at no cost. The
+    next frame costs one decoding step; any other frame costs the steps from the key frame before it. Frames are
+    numbered in order of presentation time, for which all packets are read once. May be used from several threads.
 
     Args:
         path: the file.
-        turned: whether pictures are turned as the container's rotation flag says.
+        turned: whether pictures are turned according to the container's rotation flag.
 
     Attributes:
         size: (width, height) of the pictures.
-        stored_size: the same before any turn.
-        flag: the turn that the container states.
-        fps: mean frame rate, if the container knows.
+        stored_size: (width, height) as stored, before any turn.
+        flag: the container's rotation flag.
+        fps: mean frame rate, or None if the container does not state it.
 
     Raises:
-        DataError: the file is missing, is no video or is damaged, or is turned by no multiple of 90 degrees.
+        DataError: the file is missing, is no video or is damaged, or its rotation is no multiple of 90 degrees.
     """
 
     def __init__(self, path: Path, turned: bool = True) -> None:
@@ -173,7 +177,7 @@ class VideoFile(Sequence["VideoPicture"]):
         self._at = -1  # number of the frame in self._frame
         self._frame: Any = None
         self._from = 0  # number of the key frame that decoding began at
-        self._damaged = -1  # number of a damaged frame that was met
+        self._damaged = -1  # number of the last damaged frame that the decoder returned, -1 for none
         with self._open() as container:
             stream = container.streams.video[0]
             self.stored_size: tuple[int, int] = (stream.codec_context.width, stream.codec_context.height)
@@ -205,7 +209,10 @@ class VideoFile(Sequence["VideoPicture"]):
         return np.array(timeline.times, np.float64) * timeline.unit if timeline.times else None
 
     def _flag(self, container: Any) -> Turn:
-        """What the first frame carries; a frame that cannot be decoded is told of when it is read."""
+        """The rotation flag, which the first decoded frame carries.
+
+        A first frame that cannot be decoded counts as one without a flag here, and raises an error when it is read.
+        """
         import av
 
         matrix = None
@@ -222,7 +229,7 @@ class VideoFile(Sequence["VideoPicture"]):
         return turn
 
     def _open(self) -> Any:
-        import av  # heavy, and only wanted for videos
+        import av  # slow to import, and needed for videos only
 
         try:
             container = av.open(str(self.path))
@@ -233,7 +240,7 @@ class VideoFile(Sequence["VideoPicture"]):
         if not container.streams.video:
             container.close()
             raise DataError(f"{self.path}: expected a video, found a file without a picture track")
-        # Cameras are decoded side by side in threads; threads within each decoder would only be in the way.
+        # Cameras are decoded in parallel threads already; more threads within each decoder would slow them down.
         container.streams.video[0].codec_context.thread_count = 1
         return container
 
@@ -267,7 +274,7 @@ class VideoFile(Sequence["VideoPicture"]):
 
         timeline = self._timeline
         self._damaged = -1
-        key = bisect.bisect_right(timeline.keys, number) - 1  # the last key frame that is not after the frame
+        key = bisect.bisect_right(timeline.keys, number) - 1  # the last key frame at or before the frame
         skips = number != self._at + 1 and key >= 0 and timeline.keys[key] > self._at
         try:
             if self._container is not None and number > self._at and not skips and self._forward(number):
@@ -276,7 +283,7 @@ class VideoFile(Sequence["VideoPicture"]):
                 self._restart(timeline.keys[key])
                 if self._forward(number):
                     return
-                key -= 1  # a stream may name a place to start from where not everything after it can be decoded
+                key -= 1  # frames after a stated key frame may need frames before it: try an earlier one
             self._restart(0)
             if self._forward(number):
                 return
@@ -312,7 +319,7 @@ class VideoFile(Sequence["VideoPicture"]):
         self._frames = _with_damage(self._container.decode(self._container.streams.video[0]))
 
     def _forward(self, number: int) -> bool:
-        """Decodes up to frame ``number``; False if it does not come."""
+        """Decodes up to frame ``number``; False if the decoder does not return it undamaged."""
         timeline = self._timeline
         for frame, damaged in self._frames:
             at = self._at + 1
@@ -321,7 +328,7 @@ class VideoFile(Sequence["VideoPicture"]):
             if at > number:
                 return False
             if damaged and at >= self._from:
-                # Frames before the place of the start may lack theirs by right.
+                # Frames before the key frame of the restart lack their references and count as damaged; skip these.
                 self._damaged = at
                 return False
             if at == number and (not timeline.times or frame.pts == timeline.times[number]):
@@ -337,10 +344,10 @@ class VideoFile(Sequence["VideoPicture"]):
 
 
 def _with_damage(frames: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
-    """Decoded frames in the order of time, and whether their picture data were damaged.
+    """Decoded frames in order of time, and whether a frame or its later reference was damaged.
 
-    Frames that are predicted from both sides are held back until the one behind them is known, at most ``HELD``: its
-    damage is theirs. What follows on a damaged frame is the caller's concern, who has met that before.
+    Bidirectionally predicted frames are held back, at most ``HELD`` of them, until the frame after them is decoded:
+    if that one is damaged, so are they. Damage inherited from earlier frames is not reported; the caller has seen it.
     """
     held: list[Any] = []
     for frame in frames:

@@ -1,4 +1,8 @@
-"""Which frames of several cameras show the same moment, by the times that their containers or file names state."""
+"""Matches the frames of several cameras by the times that their containers or file names state.
+
+Cameras drop frames, so that frames of the same number may show different moments. ``capture/readers/rig.py`` uses
+:func:`match` to find the moments that all cameras have filmed. Times are seconds, or the unit of the file names.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,21 @@ import numpy as np
 
 from taichi_vvc.words import counted
 
-REGULAR = 0.8  # share of the steps between numbers that are about the median one, if they are time stamps
-STEP = 0.2  # share of the median step that such a step may be off
-TRUSTED = 0.5  # share of the frames that must have a partner for times to be believed
-ROUNDING = 1e-5  # share of the time of a whole capture that rounding may amount to
-SCALES = 100.0  # times as long as what rounding does a frame must be
-TOLD = 3  # missing frames that are named
+REGULAR = 0.8  # numbers in file names are time stamps if this share of their steps is about the median step
+STEP = 0.2  # relative deviation of a step from the median that still counts as about the median
+TRUSTED = 0.5  # share of the frames that must have a partner at the same time for times to be used
+ROUNDING = 1e-5  # largest rounding error of a time, relative to the duration of the capture
+SCALES = 100.0  # smallest ratio between the steps of frames and the differences by rounding
+TOLD = 3  # number of missing frames that a message names
 
 
 @dataclass(frozen=True)
 class Moments:
-    """The moments that all cameras show.
+    """The moments that all cameras have filmed.
 
     Attributes:
-        frames: (moments, cameras) int, the number of each camera's frame.
-        rate: frames per second (or per unit of the times) of the cameras, without what they lack.
+        frames: (moments, cameras) int, the number of each camera's frame at each moment.
+        rate: frame rate of the cameras, per second or unit of the times, as if no frame were missing.
         notes: one-line warnings.
     """
 
@@ -33,8 +37,10 @@ class Moments:
 
 
 def mates(times: np.ndarray, others: np.ndarray) -> np.ndarray | None:
-    """(n,) for each of the ``times`` (n,) which of the ``others`` is less than half a frame away, both taken to start
-    together; None if one has none."""
+    """(n,) for each of the ``times`` (n,), the index in ``others`` of the time less than half a frame away.
+
+    Both are shifted to start together. None if one of the times has no such partner.
+    """
     if len(times) < 2 or len(others) < 2:
         return None
     found = _partners(times - times[0], others - others[0], 0.5 * float(np.median(np.diff(times))))
@@ -42,7 +48,7 @@ def mates(times: np.ndarray, others: np.ndarray) -> np.ndarray | None:
 
 
 def time_stamps(stems: Sequence[str]) -> np.ndarray | None:
-    """(n,) the numbers at the ends of file names, if they rise by about the same step: time stamps; else None."""
+    """(n,) the numbers at the ends of file names if they are time stamps, rising in about equal steps; else None."""
     ends = [stem[len(stem.rstrip("0123456789")) :] for stem in stems]
     if len(ends) < 4 or not all(ends):
         return None
@@ -56,22 +62,22 @@ def time_stamps(stems: Sequence[str]) -> np.ndarray | None:
 
 
 def match(names: Sequence[str], times: Sequence[np.ndarray], unit: str = " s") -> Moments | None:
-    """The moments that all cameras show, or None where the times do not fit together.
+    """The moments that all cameras have filmed, or None where the cameras' times do not match.
 
-    Frames belong together that are less than half a frame apart. Cameras are taken to start together, unless their
-    times fit at least as well as they are stated.
+    Frames match if they are less than half a frame apart. Each camera's times are shifted to start with the others',
+    unless they match at least as well without a shift.
 
     Args:
-        names: of the cameras.
+        names: names of the cameras.
         times: (n,) float64, rising, for each camera.
-        unit: of the times, for the notes.
+        unit: unit of the times as text, for the notes.
     """
     if min(map(len, times)) < 2:
         return None
     steps = [_interval(t) for t in times]
     first = max(range(len(times)), key=lambda i: len(times[i]))
     base, half = times[first], 0.5 * min(steps)
-    # Rates that drift apart by half a frame are different ones.
+    # Cameras whose times drift apart by half a frame over the capture have different frame rates.
     if half <= 0.0 or (max(steps) - min(steps)) * len(base) >= half:
         return None
     shifts = [_shift(base, t, half) for t in times]
@@ -89,7 +95,7 @@ def match(names: Sequence[str], times: Sequence[np.ndarray], unit: str = " s") -
 
 
 def _shift(base: np.ndarray, times: np.ndarray, half: float) -> float:
-    """What to subtract from ``times``: nothing, or the difference of the starts if more frames then have partners."""
+    """The offset to subtract from ``times``: 0, or the difference of the starts if more frames then have partners."""
     start = float(times[0] - base[0])
     as_stated = int((_partners(base, times, half) >= 0).sum())
     together = int((_partners(base, times - start, half) >= 0).sum())
@@ -97,27 +103,27 @@ def _shift(base: np.ndarray, times: np.ndarray, half: float) -> float:
 
 
 def _partners(base: np.ndarray, times: np.ndarray, half: float) -> np.ndarray:
-    """(len(base),) the number of the frame that belongs to each time of ``base``, -1 where there is none."""
+    """(len(base),) for each time of ``base`` the index of its partner in ``times``, -1 where there is none."""
     after = np.clip(np.searchsorted(times, base), 1, len(times) - 1)
     nearest = np.where(base - times[after - 1] <= times[after] - base, after - 1, after)
     found = np.where(np.abs(times[nearest] - base) < half, nearest, -1)
-    # Where two have the same partner, the second has none.
+    # A frame is the partner of one time only: the first of two keeps it.
     found[1:][(found[1:] == found[:-1])] = -1
     return found
 
 
 def _interval(times: np.ndarray) -> float:
-    """The time between frames, whatever is missing."""
+    """The mean time between frames; gaps are divided by the number of frames that would fill them."""
     steps = np.diff(times)
     usual = float(np.median(steps))
     return float(times[-1] - times[0]) / float(np.maximum(1.0, np.rint(steps / usual)).sum()) if usual > 0.0 else 0.0
 
 
 def same_moments(times: Sequence[float]) -> list[float]:
-    """Times of which those that differ by rounding are made equal: 1/3 and the float32 next to it, or 0.333333.
+    """The times, made equal where they differ by rounding only, such as 1/3, its float32 and 0.333333.
 
-    Rounding is told from frames by its scale: below a hundred thousandth of all the time there is, and a hundredth of
-    the smallest step that is larger. Where nothing is that clear, times stay as they are.
+    A difference is rounding if it is below :data:`ROUNDING` times the whole duration, and if all such differences are
+    at least :data:`SCALES` times smaller than every other step. If the second condition fails, nothing is changed.
     """
     distinct = np.unique(np.asarray(times, np.float64))
     steps = np.diff(distinct)
@@ -130,7 +136,7 @@ def same_moments(times: Sequence[float]) -> list[float]:
 
 
 def disagreement(names: Sequence[str], times: Sequence[np.ndarray], unit: str = " s") -> str | None:
-    """Where frames of the same number first are more than half a frame apart; None if they never are."""
+    """A clause about the first frame number at which cameras are half a frame or more apart; None without one."""
     for i in range(1, min(map(len, times))):
         since = [float(t[i] - t[0]) for t in times]
         late, early = max(since), min(since)
@@ -161,7 +167,7 @@ def _about_starts(names: Sequence[str], shifts: Sequence[float], first: int, hal
 def _about_gaps(
     names: Sequence[str], times: Sequence[np.ndarray], first: int, half: float, unit: str
 ) -> tuple[str, ...]:
-    """One line on the frames that some cameras lack, up to the last moment that all have filmed."""
+    """A message about the frames that some cameras lack, up to the last moment that all have filmed."""
     end = min(t[-1] for t in times) + half
     known = times[first]
     for other in times:

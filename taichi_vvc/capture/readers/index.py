@@ -1,4 +1,4 @@
-"""What a reader hands to :class:`taichi_vvc.capture.sequence.MultiViewSequence`, whatever the layout on disk."""
+"""The result of a reader: the index of a capture, from which ``capture/sequence.py`` makes the sequence."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from taichi_vvc.types import Bounds, Camera
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One picture that is still on disk.
+    """One picture on disk, not read yet.
 
     Attributes:
-        camera: with the size of the stored picture.
-        image, mask: where the picture and its optional mask are.
-        undistortion: what turns the stored picture into that of ``camera``, for lenses that Camera cannot describe.
+        camera: its camera, with the size of the stored picture.
+        image, mask: the places of the picture and of its mask; a mask may be None.
+        undistortion: resamples the stored picture to that of ``camera``, for lenses that Camera cannot describe.
     """
 
     camera: Camera
@@ -35,13 +35,13 @@ class CaptureIndex:
     Attributes:
         source: the file that describes the capture.
         indices: the capture's frame numbers that were selected.
-        times: the capture's own time of each selected frame.
+        times: time of each selected frame, in the capture's own unit.
         entries: ``entries[frame][camera]``; the order of cameras is the same in all frames.
-        bounds: of the file, or None.
-        fps: of the whole capture (before selection), or None.
+        bounds: the box that the capture states, world units, or None.
+        fps: frames per second of the whole capture (before selection), or None.
         messages: one-line warnings for the user.
         layout: the name of the layout, see :mod:`taichi_vvc.capture.readers.layouts`.
-        bounds_hint: a box to fall back to if none can be found otherwise.
+        bounds_hint: a box to use if no other can be found.
         convention: the axes that a ``transform_matrix`` was taken to have, ``"opengl"`` or ``"opencv"``; None for
             layouts that have none.
     """
@@ -59,7 +59,7 @@ class CaptureIndex:
 
 
 def select_frames(count: int, frames: slice | None, source: Path) -> tuple[range, tuple[str, ...]]:
-    """The frame numbers that ``frames`` picks from ``count``, and a warning if it asked for more than there are.
+    """The frame numbers that ``frames`` selects of ``count``, and a message if it asked for more than there are.
 
     Raises:
         ConfigError: ``frames`` is not a slice of whole numbers.
@@ -85,5 +85,5 @@ def select_frames(count: int, frames: slice | None, source: Path) -> tuple[range
 
 
 def _whole_or_open(end: object) -> bool:
-    """Whether ``end`` can be an end or the step of a slice; NumPy's integers can, too."""
+    """Whether ``end`` can be an end or the step of a slice: None, an int or a NumPy integer."""
     return end is None or hasattr(end, "__index__")

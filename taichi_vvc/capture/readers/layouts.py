@@ -1,6 +1,6 @@
-"""The layouts of captures on disk: how each is recognised, and its reader. docs/capture.md describes them.
+"""The table of capture layouts: how each one is recognised, and its reader. docs/capture.md describes the layouts.
 
-The readers are imported when they are used, so that a list of the names costs nothing.
+A reader is imported when it is used, so that listing the layouts' names stays cheap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from taichi_vvc.capture.readers.index import CaptureIndex
 
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", ".")
-LOOKED_AT = 1_000_000  # bytes of a file, to see what is in it
+LOOKED_AT = 1_000_000  # bytes of a file that are read to recognise it
 CAMERA_MATRIX = re.compile(rb"^\s*matrix\s*=", re.MULTILINE)  # in a calibration in TOML
 SPLIT_FILES = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 
@@ -27,10 +27,10 @@ class Layout:
     """One way to lay out a capture.
 
     Attributes:
-        name: as ``--format`` takes it.
-        looks_for: what it is recognised by, in words.
-        find: the file (for COLMAP the scene's folder) that describes the capture at a path, None if not there.
-        read: the index of the capture that such a file describes, for a selection of frames.
+        name: the name that ``--format`` takes.
+        looks_for: the files that it is recognised by, in words, for messages.
+        find: returns the file (for COLMAP the scene's folder) that describes the capture at a path, or None.
+        read: returns the index of the capture that such a file describes, for a selection of frames.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Layout:
 
 
 def _named(*names: str) -> Callable[[Path], Path | None]:
-    """Finds a file of one of these names, or one in the folder."""
+    """A ``find`` function for files of these names: the path itself, or a file in the folder at the path."""
 
     def find(path: Path) -> Path | None:
         if path.is_file():
@@ -76,9 +76,9 @@ def _find_dna(path: Path) -> Path | None:
 
 
 def _find_anipose(path: Path) -> Path | None:
-    """A calibration in TOML, in the folder or in one of it that is called calibration; the folder if there are several.
+    """A TOML calibration in the folder or in its calibration folder; the folder itself if there are several.
 
-    Programs keep their settings in TOML, too: what is found must have cameras.
+    Programs keep their settings in TOML, too, so that only files with cameras count.
     """
     if path.is_file():
         return path if path.suffix.lower() == ".toml" else None
@@ -93,11 +93,11 @@ def _has_cameras(file: Path) -> bool:
         with file.open("rb") as stream:
             return CAMERA_MATRIX.search(stream.read(LOOKED_AT)) is not None
     except OSError:
-        return file.is_file()  # its reader says why
+        return file.is_file()  # the reader raises the error about an unreadable file
 
 
 def _find_actorshq(path: Path) -> Path | None:
-    """``calibration.csv``, or that of the one scale (1x, 2x, 4x) that is there; the folder if there are several."""
+    """``calibration.csv`` of the folder or of its only scale (1x, 2x, 4x); the folder itself if there are several."""
     file = _named("calibration.csv")(path)
     if file is not None or path.is_file():
         return file
@@ -106,7 +106,7 @@ def _find_actorshq(path: Path) -> Path | None:
 
 
 def _find_colmap(path: Path) -> Path | None:
-    """The scene and not its model: the scene's folder may be called anything, ``sparse`` and ``colmap`` included."""
+    """The scene's folder, not that of its model. A scene may be called ``sparse`` or ``colmap``, too."""
     if path.is_file():
         return path.parent if path.name in ("cameras.bin", "cameras.txt") else None
     return path if find_model(path) is not None else None
@@ -182,7 +182,7 @@ def _read_colmap(scene: Path, frames: slice | None) -> CaptureIndex:
     return read_colmap(scene, find_model(scene) or scene, frames)
 
 
-# In the order in which they are tried: what says most comes first.
+# In the order in which they are tried: layouts with the most specific files come first.
 LAYOUTS = (
     Layout("transforms", "transforms.json", _find_transforms, _read_transforms),
     Layout("blender", "transforms_train.json", _named(*SPLIT_FILES), _read_blender),

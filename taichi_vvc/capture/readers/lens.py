@@ -1,4 +1,6 @@
-"""Lenses that :class:`taichi_vvc.types.Camera` cannot describe: their pictures are resampled when they are read.
+"""Undistortion for lenses with k3, which :class:`taichi_vvc.types.Camera` cannot describe.
+
+Their pictures are resampled to a pinhole camera when they are read.
 
 The five-coefficient model of OpenCV's calibration: k1, k2, k3 radial, p1, p2 tangential, on normalised coordinates.
 """
@@ -13,7 +15,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.geometry.projection import distortion_limit
 from taichi_vvc.types import Camera
 
-ROWS = 256  # output rows per pass: bounds the temporaries of large pictures
+ROWS = 256  # output rows per pass, which limits the temporary memory for large pictures
 ZOOM_STEP, ZOOM_LIMIT = 1.01, 1.6
 
 
@@ -22,9 +24,9 @@ class Undistortion:
     """Resamples pictures of a distorting lens to those of a pinhole camera.
 
     Attributes:
-        source: the camera as calibrated, with its k1, k2, p1, p2.
-        k3: the coefficient of the sixth power of the radius.
-        camera: the pinhole camera of the results: the same pose, size and principal point.
+        source: the calibrated camera, with its k1, k2, p1, p2.
+        k3: the radial coefficient of the sixth power of the radius.
+        camera: the pinhole camera of the results, of the same pose, size and principal point.
     """
 
     source: Camera
@@ -32,9 +34,9 @@ class Undistortion:
     camera: Camera
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """(height, width, 4) uint8 with straight alpha to the same of :attr:`camera`, by bilinear interpolation."""
+        """Resamples a picture, (height, width, 4) uint8 with straight alpha, to :attr:`camera`; bilinear."""
         height, width = image.shape[:2]
-        # Premultiplied, so that what is transparent does not bleed into edges.
+        # Premultiplied alpha keeps the colour of transparent pixels out of the edges.
         planes = image.astype(np.float32)
         planes[..., :3] *= planes[..., 3:] / 255.0
         out = np.empty_like(image)
@@ -49,7 +51,7 @@ class Undistortion:
         return out
 
     def stored_position(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the stored picture shows what the pinhole camera has at pixel position (x, y)."""
+        """Pixel positions in the stored picture of the rays through positions (x, y) of the pinhole camera."""
         c, s = self.camera, self.source
         u, v = (x - c.cx) / c.fx, (y - c.cy) / c.fy
         r2 = u * u + v * v
@@ -62,9 +64,8 @@ class Undistortion:
 def undistortion(source: Camera, k3: float, where: str) -> Undistortion:
     """The resampling for a camera with ``k3``.
 
-    The focal length is enlarged, in steps of a percent, until every resulting pixel was seen by the lens: nothing is
-    made up at the borders, where an unseen pixel would otherwise count as background, and nothing lies where the
-    distortion has folded back into the picture.
+    The focal length is enlarged in steps of one percent until the lens has seen every resulting pixel. An unseen pixel
+    at the border would count as background, and pixels beyond the fold of the distortion would show wrong content.
 
     Raises:
         DataError: the distortion is so strong that no such enlargement is found; ``where`` begins the message.

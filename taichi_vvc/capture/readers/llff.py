@@ -1,8 +1,9 @@
-"""``poses_bounds.npy`` as LLFF has it, with one video per camera: Neural 3D Video (DyNeRF), Meet Room.
+"""The layout of LLFF, ``poses_bounds.npy``, with one video per camera: Neural 3D Video (DyNeRF), Meet Room.
 
-(N, 17) numbers: a 3x5 matrix, row by row, of [rotation | position | height, width, focal length], then the nearest and
-the farthest depth. It is camera to world; the columns of the rotation are the camera's down, right and backwards. Rows
-are in the order of the sorted file names, the principal point is the centre.
+The array has (N, 17) numbers. A row is a 3x5 matrix, row by row, of [rotation | position | height, width, focal
+length], then the nearest and the farthest depth. The pose is camera to world; the columns of the rotation are the
+camera's down, right and backwards axes. Rows are in the order of the sorted file names. The principal point is the
+image centre.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import image_size
 from taichi_vvc.types import Bounds
 
-STATIC_HOLDOUT = 8  # of single pictures, every eighth is held out, as LLFF's own evaluation does
+STATIC_HOLDOUT = 8  # of a static scene every eighth picture is held out, as in LLFF's own evaluation
 
 
 def read_llff(file: Path, frames: slice | None = None) -> CaptureIndex:
-    """Index the scene that ``poses_bounds.npy`` describes. The first camera is held out (of single pictures, every
-    eighth), as the data sets' papers do.
+    """Index the scene that ``poses_bounds.npy`` describes.
 
-    Focal lengths are scaled when the pictures are a reduced copy (``H W f`` then belong to the originals).
+    The first camera is held out, in a static scene every eighth picture, as in the data sets' papers. Focal lengths are
+    scaled where the pictures are a reduced copy of those that ``H W f`` belong to.
 
     Raises:
         DataError: the array is not (N, 17), or there is not one camera per row.
@@ -82,10 +83,10 @@ def _load(file: Path) -> np.ndarray:
 
 
 def _hint(rig: list[RigCamera], rows: np.ndarray) -> Bounds | None:
-    """The box around what all cameras' central halves show between the nearest and the farthest depth.
+    """The box around the view frusta of all cameras, narrowed to the central half, from the nearest to the far depth.
 
-    Forward-facing cameras do not tell depth in any other way. Far depths are those of structure from motion with its
-    outliers, so their median counts.
+    Forward-facing cameras give no other information about depth. The far depth is the median over the cameras, since
+    the stated ones come from structure from motion and have outliers.
     """
     near, far = float(rows[:, 15].min()), float(np.median(rows[:, 16]))
     if not 0.0 < near < far:

@@ -1,4 +1,4 @@
-"""Which camera an image of a ``transforms.json`` belongs to, its mask, and whether images can be of one moment."""
+"""Reads the cameras' names and the masks of images in a ``transforms.json``, and checks images without times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from taichi_vvc.capture.readers.parse import as_numbers, kind, short
 from taichi_vvc.errors import DataError
 
-# As exporters of head captures write them (ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py), after our own.
+# Our own key, then those of exporters of head captures (ShenhanQian/VHAP, vhap/export_as_nerf_dataset.py).
 CAMERA_KEYS = ("camera", "camera_id", "camera_index")
 TIME_KEYS = ("time", "timestep_index")
 MASK_KEYS = ("mask_path", "fg_mask_path")
@@ -22,9 +22,9 @@ MASK_KEYS = ("mask_path", "fg_mask_path")
 def name_cameras(records: list[dict[str, Any]], times: list[float], path: Path) -> list[str]:
     """The camera name of every image: ``camera``, else ``camera_id`` or ``camera_index``, else from the file paths.
 
-    From paths, the first of these that names one image per camera and time: the folder (``cam00/0003.png``), the
-    file (``frame3/cam00.png``), the file without its last number (``cam00_0003.png``), without its first number
-    (``0003_cam00.png``), the whole path.
+    Several parts of the path are tried, and the first one counts that names one image per camera and time: the folder
+    (``cam00/0003.png``), the file (``frame3/cam00.png``), the file without its last number (``cam00_0003.png``), the
+    file without its first number (``0003_cam00.png``), the whole path.
 
     Raises:
         DataError: some images name their camera and others do not, or paths do not tell cameras apart.
@@ -55,7 +55,7 @@ def name_cameras(records: list[dict[str, Any]], times: list[float], path: Path) 
 
 
 def camera_name(record: dict[str, Any], key: str, path: Path) -> str:
-    """The name that ``key`` of an image states. Raises DataError if it is neither text nor a number."""
+    """The camera's name under ``key`` of an image. Raises DataError if it is neither text nor a number."""
     value = record[key]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise DataError(f'{path}: expected "{key}" of {record["file_path"]} to be a name, found {kind(value)}')
@@ -63,7 +63,7 @@ def camera_name(record: dict[str, Any], key: str, path: Path) -> str:
 
 
 def mask_name(record: dict[str, Any], where: str) -> str | None:
-    """The path of an image's mask as it states it, None without one. Raises DataError if it is no path."""
+    """The stated path of an image's mask, or None. Raises DataError if it is no text."""
     for key in MASK_KEYS:
         mask = record.get(key)
         if mask is not None and not isinstance(mask, str):
@@ -74,12 +74,12 @@ def mask_name(record: dict[str, Any], where: str) -> str | None:
 
 
 def check_moments(records: list[dict[str, Any]], path: Path) -> None:
-    """Images without any time are one moment, in which no two cameras are in the same place.
+    """Checks that images without times can be of one moment: no two of them may have the same pose.
 
-    Images that state their ``camera`` are left alone: that two cameras share a pose is then said.
+    Images that all state their ``camera`` are not checked: cameras may then share a pose on purpose.
 
     Raises:
-        DataError: images have the same pose, so that they must be of different moments; the line says what to add.
+        DataError: two images have the same pose and so must be of different moments; the line says what to add.
     """
     if any(key in record for record in records for key in TIME_KEYS):
         return
@@ -106,6 +106,9 @@ def _pose(record: dict[str, Any]) -> Any:
 
 
 def _without_suffix(file: PurePosixPath) -> PurePosixPath:
-    """Numbers behind a dot are no suffix but a frame's: Blender leaves out the suffix of ``cam00.0003.png``."""
-    # "." and "/" have no name, and so no suffix either.
+    """The path without its suffix. Digits after a dot are a frame number and no suffix.
+
+    Blender writes ``cam00.0003`` for the file ``cam00.0003.png``.
+    """
+    # with_suffix() raises for "." and "/", which have no name.
     return file if not file.name or file.suffix[1:].isdecimal() else file.with_suffix("")

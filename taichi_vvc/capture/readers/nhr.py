@@ -28,13 +28,13 @@ NORMALISED_REACH = 2.0  # largest absolute coordinate of a camera in the frame o
 
 
 def read_nhr(file: Path, frames: slice | None = None) -> CaptureIndex:
-    """Index the capture whose folder has ``CamPose.inf`` (``file``) and ``Intrinsic.inf``. All cameras are trained on.
+    """Index the capture whose folder has ``CamPose.inf`` (``file``) and ``Intrinsic.inf``. All are training cameras.
 
     Pictures: ``img/<t>/img_%04d.jpg`` with ``img/<t>/mask/`` (NHR), ``image/<t>/img_%04d.png`` with ``mask/<t>/``
     (ReRF, unpacked), or ``image/%03d.mp4`` with ``mask/%03d.mp4`` (ReRF).
 
     Raises:
-        DataError: a calibration is missing or damaged, or pictures do not fit it.
+        DataError: a calibration is missing or damaged, or does not match the pictures.
     """
     folder = file.parent
     poses = _poses(file)
@@ -96,7 +96,7 @@ def _poses(file: Path) -> np.ndarray:
 
 def _lenses(file: Path, count: int) -> np.ndarray:
     """(N, 3, 3) float64."""
-    lines = [line for line in _text(file) if len(line.split()) > 1]  # a number alone is the camera's
+    lines = [line for line in _text(file) if len(line.split()) > 1]  # a single number is that of the camera
     rows = _numbers(file, lines)
     if len(rows) != 3 * count or any(len(row) != 3 for row in rows):
         raise DataError(
@@ -132,7 +132,11 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _by_camera(times: list[Path], strict: Path | None) -> dict[int, Clip]:
-    """The picture numbered n of every folder as the clip of camera n; incomplete ones are refused or left out."""
+    """The clip of camera n: picture number n of every folder.
+
+    Cameras that lack a picture are left out. If ``strict`` is given, the file that error messages name, they are an
+    error.
+    """
     taken: dict[int, list[Path]] = defaultdict(list)
     for time in times:
         for file in images_in(time):

@@ -1,4 +1,4 @@
-"""NumPy's ``.npy`` files as they come: headers are checked against the file before anything is allocated."""
+"""Reads ``.npy`` files from untrusted sources: headers are checked against the file's size before any allocation."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from taichi_vvc.errors import DataError
 
 
 def read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """(shape, whether in Fortran's order, type) from the beginning of a file.
+    """(shape, whether the array is in Fortran order, element type) from the beginning of a file.
 
     Raises:
-        ValueError: it is no such header.
+        ValueError: it is no valid header.
     """
     try:
-        with warnings.catch_warnings():  # about headers that Python 2 wrote
+        with warnings.catch_warnings():  # NumPy warns about headers written by Python 2
             warnings.simplefilter("ignore")
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = read(stream)
-    except Exception as error:  # the header is an expression in Python's syntax: nearly anything can be wrong with it
+    except Exception as error:  # NumPy evaluates the header as a Python literal, which can raise nearly anything
         raise ValueError(" ".join(str(error).split())[:120] or type(error).__name__) from None
     if any(isinstance(side, bool) or side < 0 for side in shape):
         raise ValueError(f"an array of the shape {shape!s:.60}")
@@ -32,10 +32,10 @@ def read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def load_numbers(file: Path) -> np.ndarray:
-    """The array of numbers in ``file`` as float64, of any shape. Nothing else is read; no program can be run.
+    """The array of numbers in ``file``, float64, of any shape. Pickled objects are refused, so that no code is run.
 
     Raises:
-        DataError: the file cannot be read, is damaged, or holds something else.
+        DataError: the file cannot be read, is damaged, or holds no numbers.
     """
     try:
         with file.open("rb") as stream:

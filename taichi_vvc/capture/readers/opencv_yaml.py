@@ -1,4 +1,4 @@
-"""The YAML that OpenCV's FileStorage writes, as far as calibrations use it: matrices, lists, numbers and text."""
+"""Reads the YAML of OpenCV's FileStorage, as far as calibrations use it: matrices, lists, numbers and text."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def read_filestorage(file: Path) -> dict[str, Any]:
 
 
 def matrix(storage: dict[str, Any], key: str, shape: tuple[int, ...], file: Path) -> np.ndarray | None:
-    """The matrix ``key`` in ``shape`` (-1 for any length), None if it is absent.
+    """The matrix ``key`` reshaped to ``shape`` (-1 for any length), None if it is absent.
 
     Raises:
-        DataError: it is no matrix of that many numbers.
+        DataError: it is no matrix, or has another number of elements.
     """
     value = storage.get(key)
     if value is None:
@@ -57,7 +57,7 @@ def matrix(storage: dict[str, Any], key: str, shape: tuple[int, ...], file: Path
 
 
 def number(storage: dict[str, Any], key: str, file: Path) -> float | None:
-    """The finite number ``key``, None if it is absent. Raises DataError if it is something else."""
+    """The number ``key``, None if it is absent. Raises DataError if it is no finite number."""
     value = storage.get(key)
     if value is None or value == "":
         return None

@@ -1,4 +1,4 @@
-"""Checked parsing of what ``transforms.json`` and camera paths state: numbers, poses, lenses, boxes, frame rates."""
+"""Checked parsing of the values in ``transforms.json`` and camera paths: numbers, poses, lenses, boxes, frame rates."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from taichi_vvc.types import Bounds
 
 LENS_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
 DISTORTION = ("k1", "k2", "p1", "p2")
-# Higher orders; and skew, which Metashape calls b1 (difference of the focal lengths) and b2.
+# Higher orders of distortion, and skew; Metashape has b1 (difference of the focal lengths) and b2 (skew).
 UNSUPPORTED = ("k3", "k4", "k5", "k6", "p3", "p4", "b1", "b2", "skew")
-ROTATION_TOLERANCE = 1e-3  # files often carry four to eight decimals
+ROTATION_TOLERANCE = 1e-3  # files often have only four to eight decimals
 CONVENTIONS = ("opengl", "opencv")
 LENS_KEYS = (
     *("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "cx", "cy", "w", "h"),
@@ -29,14 +29,14 @@ _DECIMAL = re.compile(r"\s*[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``. Raises DataError naming line and column when it is broken."""
+    """The JSON object in ``path``. Raises DataError, with line and column of a syntax error."""
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot read it: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: expected JSON in UTF-8, found other bytes") from None
-    except (ValueError, RecursionError, MemoryError) as error:  # a ValueError, too, for an integer of many digits
+    except (ValueError, RecursionError, MemoryError) as error:  # int() raises ValueError for thousands of digits
         raise DataError(f"{path}: expected JSON, found an error: {error or type(error).__name__}") from None
     if not isinstance(document, dict):
         raise DataError(f"{path}: expected a JSON object at the top, found {kind(document)}")
@@ -44,7 +44,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def finite_number(value: Any, expected: str) -> float:
-    """``value``, a number or one as decimal text, as a float.
+    """``value``, a number or decimal text, as a float.
 
     Raises:
         DataError: it is no finite number; ``expected`` begins the message.
@@ -61,7 +61,7 @@ def finite_number(value: Any, expected: str) -> float:
 
 
 def as_numbers(value: Any) -> np.ndarray:
-    """``value``, lists of numbers, as an array of float64; an empty one if it is anything else."""
+    """``value``, nested lists of numbers, as a float64 array; an empty array if it is anything else."""
     try:
         return np.array(value, np.float64)
     except (TypeError, ValueError, OverflowError, RecursionError, MemoryError):
@@ -69,13 +69,13 @@ def as_numbers(value: Any) -> np.ndarray:
 
 
 def parse_convention(document: dict[str, Any], path: Path) -> str:
-    """The axes of the document's cameras that ``camera_convention`` states, ``"opengl"`` or ``"opencv"``.
+    """The axes of the document's cameras by its key ``camera_convention``: ``"opengl"`` (default) or ``"opencv"``.
 
-    The key is that of the WAI format (facebookresearch/map-anything, data_processing/README.md), which is otherwise
-    as nerfstudio's; without it cameras have OpenGL axes.
+    The key belongs to the WAI format (facebookresearch/map-anything, data_processing/README.md), which is otherwise
+    that of nerfstudio.
 
     Raises:
-        DataError: it states another one.
+        DataError: it states another convention.
     """
     stated = document.get("camera_convention", "opengl")
     if not isinstance(stated, str) or stated.lower() not in CONVENTIONS:
@@ -87,7 +87,7 @@ def parse_pose(matrix: Any, where: str, convention: str = "opengl") -> tuple[np.
     """(rotation (3, 3), position (3,)) with OpenCV axes from a 4x4 or 3x4 camera-to-world matrix.
 
     Args:
-        convention: the axes that the matrix has, see :func:`parse_convention`.
+        convention: the camera axes of the matrix, see :func:`parse_convention`.
 
     Raises:
         DataError: wrong shape, not finite, or its 3x3 part is not a rotation. ``where`` begins the message.
@@ -105,16 +105,16 @@ def parse_pose(matrix: Any, where: str, convention: str = "opengl") -> tuple[np.
         raise DataError(
             f'{where}: expected a rotation in "transform_matrix", found {found}; remove scale and mirroring'
         )
-    u, _, vt = np.linalg.svd(rotation)  # the nearest exact rotation: the file's digits are rounded
+    u, _, vt = np.linalg.svd(rotation)  # the file's digits are rounded: take the nearest exact rotation
     signs = [1.0, -1.0, -1.0] if convention == "opengl" else [1.0, 1.0, 1.0]
     return (u @ vt) * np.array(signs), pose[:3, 3].copy()
 
 
 def stated_size(record: dict[str, Any], shared: dict[str, Any], where: str) -> tuple[int | None, int | None]:
-    """(width, height) that ``w`` and ``h`` state, pixels, None where they do not.
+    """(width, height), pixels, from ``w`` and ``h``; None where they are not stated.
 
     Raises:
-        DataError: one is no positive whole number.
+        DataError: one of them is no positive whole number.
     """
     sides: list[int | None] = []
     for key in "wh":
@@ -130,11 +130,12 @@ def stated_size(record: dict[str, Any], shared: dict[str, Any], where: str) -> t
 def parse_intrinsics(
     record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], where: str
 ) -> dict[str, Any]:
-    """Focal lengths, principal point and distortion as keywords of :class:`Camera`, from an image's own values first
-    and the capture's shared ones second.
+    """Focal lengths, principal point and distortion as keywords of :class:`Camera`.
+
+    An image's own values (``record``) take precedence over the capture's shared ones.
 
     Raises:
-        DataError: no focal length, a value that is no finite number, or a lens model that is not supported.
+        DataError: there is no focal length, a value is no finite number, or the lens model is not supported.
     """
 
     def get(key: str) -> float | None:
@@ -179,7 +180,7 @@ def parse_intrinsics(
 
 
 def parse_bounds(document: dict[str, Any], path: Path) -> Bounds | None:
-    """The box that the document states as ``aabb``, None without one. Raises DataError if it is no box."""
+    """The document's ``aabb``, world units, or None. Raises DataError if it is no box."""
     if document.get("aabb") is None:
         return None
     box = as_numbers(document["aabb"])
@@ -192,7 +193,7 @@ def parse_bounds(document: dict[str, Any], path: Path) -> Bounds | None:
 
 
 def parse_fps(document: dict[str, Any], path: Path) -> Fraction | None:
-    """The exact frame rate that the document states as ``fps``, None without one. Raises DataError if it is none."""
+    """The document's ``fps`` as an exact fraction, or None. Raises DataError if it is no frame rate."""
     stated = document.get("fps")
     if stated is None:
         return None
@@ -205,16 +206,16 @@ def parse_fps(document: dict[str, Any], path: Path) -> Fraction | None:
 
 
 def short(value: Any, limit: int = 60) -> str:
-    """``value`` as text of one line that fits into a message."""
+    """``value`` as one line of text of limited length, for messages."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer of many digits, lists in lists in lists ...
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or deeply nested lists
         text = f"a value of type {type(value).__name__} that is too long to be shown"
     return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
 def is_there(file: Path) -> bool:
-    """Whether there is a file of this name, which may be one that no file can have: too long, with a zero byte."""
+    """Whether the file exists; False for names that no file can have (too long, or with a zero byte)."""
     try:
         return file.is_file()
     except (OSError, ValueError):
@@ -222,12 +223,12 @@ def is_there(file: Path) -> bool:
 
 
 def some(names: list[str], limit: int = 3) -> str:
-    """The first names, and how many more there are; very long ones in part."""
+    """The first ``limit`` names as text, and the number of the others; very long names are shortened."""
     shown = [name if len(name) <= 80 else f"{name[:76]} ..." for name in names[:limit]]
     return ", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def kind(value: Any) -> str:
-    """What sort of JSON value this is, in words."""
+    """The type of a JSON value, in words."""
     names = {dict: "an object", list: "a list", str: "text", type(None): "nothing"}
     return "an empty list" if value == [] else names.get(type(value)) or short(value)

@@ -1,4 +1,4 @@
-"""Puts a capture together from calibrated cameras that stand still and the clip that each of them took."""
+"""Builds the index of a capture from calibrated, still cameras with a clip each; most readers call this."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import LabelMask, Source, image_size
 from taichi_vvc.types import Bounds, Camera
 
-K_SLACK = 1e-6  # what rounding may leave where K has 0 and 1
-SKEW_PIXELS = 0.05  # pixels at the picture's edge: a skew up to that cannot be seen
+K_SLACK = 1e-6  # tolerance for the entries of K that must be 0 or 1
+SKEW_PIXELS = 0.05  # displacement by skew at the picture's edge, pixels, that is ignored
 
 
 @dataclass(frozen=True)
 class RigCamera:
-    """A camera as a calibration states it, and what it took.
+    """A calibrated camera and its pictures.
 
     Attributes:
         name: unique within the rig.
         rotation, position: camera to world, OpenCV axes, world units; see :func:`from_world_to_camera`.
         fx, fy, cx, cy: pixels.
         distortion: k1, k2, p1, p2, k3 as OpenCV orders them; may be shorter.
-        clip, masks: its pictures, and their masks in the same order if there are any.
-        size: (width, height) that the calibration belongs to, None if it does not say.
+        clip, masks: its pictures, and its masks or None.
+        size: (width, height), pixels, that the calibration belongs to; None if it does not say.
         split: ``"train"`` or ``"test"``.
     """
 
@@ -57,14 +57,14 @@ def pinhole(k: np.ndarray, where: str, name: str = "K") -> dict[str, Any]:
     """fx, fy, cx, cy as keywords of :class:`RigCamera` from a matrix K of 3x3 (or 9) numbers, called ``name``.
 
     Raises:
-        DataError: K has skew, or is no matrix of a pinhole camera; ``where`` begins the message.
+        DataError: K has skew, or is not the matrix of a pinhole camera; ``where`` begins the message.
     """
     matrix = np.asarray(k, np.float64).reshape(3, 3)
     (fx, skew, cx), (other, fy, cy), last = matrix
     if not np.isfinite(matrix).all() or abs(other) > K_SLACK or np.abs(last - (0.0, 0.0, 1.0)).max() > K_SLACK:
         found = _numbers(matrix.ravel().tolist())
         raise DataError(f"{where}: expected {name} to be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], found {found}")
-    # At the upper and the lower edge, the normalised coordinate that the skew multiplies is about cy / fy.
+    # Skew is multiplied by the normalised y coordinate, which is about cy / fy at the upper and lower edge.
     if abs(skew) * max(1.0, abs(cy)) > SKEW_PIXELS * max(1.0, abs(fy)):
         raise DataError(
             f"{where}: a skew of {skew:g} in {name} is not supported (pixels are rectangles); undistort the pictures"
@@ -80,7 +80,7 @@ def from_world_to_camera(rotation: np.ndarray, translation: np.ndarray) -> tuple
 
 
 def rodrigues(vector: np.ndarray) -> np.ndarray:
-    """The rotation matrix (3, 3) about ``vector`` (3,) by its length, radians (Rodrigues' formula)."""
+    """The rotation matrix (3, 3) of a rotation vector (3,): axis times angle in radians (Rodrigues' formula)."""
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)
@@ -100,15 +100,14 @@ def index_rig(
     bounds_hint: Bounds | None = None,
     messages: Sequence[str] = (),
 ) -> CaptureIndex:
-    """The index of a rig: frame i is the i-th moment that all cameras have filmed, by the times that videos and file
-    names state, else the i-th picture of every camera. Times are frame numbers.
+    """Builds the index of a rig's selected ``frames``. Other arguments become fields of :class:`CaptureIndex`.
 
-    Args:
-        source: the file that describes the capture, for messages.
-        fps: if the layout states it; else that of the videos counts.
+    Frame i is the i-th moment that all cameras have filmed, by the times that videos or file names state. Without
+    times it is the i-th picture of every camera. The index states frame numbers as times. If ``fps`` is None, the
+    frame rate is that of the videos.
 
     Raises:
-        DataError: no cameras, or what they took does not fit together or to the calibration.
+        DataError: there are no cameras, or their pictures do not match each other or the calibration.
     """
     if not rig:
         raise DataError(f"{source}: expected cameras with pictures, found none")
@@ -138,7 +137,7 @@ def index_rig(
     rates = [camera.clip.fps for camera in rig if camera.clip.fps]
     if fps is None and rates:
         fps = rates[0]
-        # Frames that are missing make the mean rate that a video states too small.
+        # Missing frames make the mean rate of a video too small.
         if moments is not None and (numbers != np.arange(len(numbers))[:, None]).any():
             fps = _nearest_rate(rates, moments)
     if moments is None:
@@ -157,7 +156,7 @@ def index_rig(
 
 
 def _check_poses(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> None:
-    """No two cameras are in one place and look the same way; lenses without a pose yet are all at zero."""
+    """Notes cameras that share a pose. Raises DataError if all do: only intrinsics have been calibrated then."""
     poses = [np.concatenate((np.ravel(camera.rotation), np.ravel(camera.position))) + 0.0 for camera in rig]
     by_pose: dict[bytes, list[str]] = {}
     for camera, pose in zip(rig, poses, strict=True):
@@ -170,7 +169,7 @@ def _check_poses(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> No
 
 
 def _turned(camera: RigCamera) -> RigCamera:
-    """A camera with its videos turned as its calibration wants them."""
+    """The camera with its videos turned to match its calibration."""
     clip = as_calibrated(camera.clip, camera.size or (camera.cx, camera.cy))
     if camera.masks is None:
         return replace(camera, clip=clip)
@@ -178,7 +177,7 @@ def _turned(camera: RigCamera) -> RigCamera:
 
 
 def _about_turns(rig: Sequence[RigCamera]) -> list[str]:
-    """One line for each way in which videos are turned, or not, although they have a rotation flag."""
+    """Messages about videos with a rotation flag: which are turned by it, and which are used as stored."""
     found: dict[tuple[str, bool], list[str]] = {}
     for camera in rig:
         video = camera.clip.pictures
@@ -197,7 +196,7 @@ def _about_turns(rig: Sequence[RigCamera]) -> list[str]:
 
 
 def _moments(rig: Sequence[RigCamera]) -> Moments | None:
-    """What belongs together by time; None where cameras do not state times, or these do not fit together."""
+    """The frames matched by time; None where cameras do not state times, or their times do not match."""
     names, clips = [camera.name for camera in rig], [camera.clip for camera in rig]
     if all(isinstance(clip.pictures, VideoFile) for clip in clips):
         times = [clip.pictures.times for clip in clips if isinstance(clip.pictures, VideoFile)]
@@ -209,7 +208,7 @@ def _moments(rig: Sequence[RigCamera]) -> Moments | None:
 
 
 def _about_times(rig: Sequence[RigCamera], rates: Sequence[Fraction]) -> list[str]:
-    """One line if frames of the same number, which were taken for want of better, do not belong to the same time."""
+    """A message if frames are matched by number although the videos' times or rates disagree with that."""
     if rates and max(rates) - min(rates) > 0.01:
         span = f"{float(min(rates)):g} to {float(max(rates)):g}"
         return [f"videos differ in frame rate, {span}: frames are taken by number, not by time"]
@@ -220,7 +219,7 @@ def _about_times(rig: Sequence[RigCamera], rates: Sequence[Fraction]) -> list[st
 
 
 def _about_lengths(rig: Sequence[RigCamera], numbers: np.ndarray) -> list[str]:
-    """One line if cameras go on after the last moment that all of them have."""
+    """A message if some cameras have more frames after the last moment that all have filmed."""
     lengths = [len(camera.clip.pictures) for camera in rig]
     more = [n - 1 - int(last) for n, last in zip(lengths, numbers[-1], strict=True)]
     if not any(more):
@@ -233,7 +232,7 @@ def _about_lengths(rig: Sequence[RigCamera], numbers: np.ndarray) -> list[str]:
 
 
 def _nearest_rate(rates: Sequence[Fraction], moments: Moments) -> Fraction:
-    """The stated rate nearest to that of the times, if it is about the same."""
+    """The stated rate nearest to the rate of the matched times if it is within 0.2 %, else that rate as a fraction."""
     best = min(rates, key=lambda rate: abs(float(rate) - moments.rate))
     close = abs(float(best) - moments.rate) < 2e-3 * moments.rate
     return best if close else Fraction(moments.rate).limit_denominator(1001)
@@ -257,7 +256,7 @@ def _frame_count(source: Path, rig: Sequence[RigCamera], notes: list[str]) -> in
 
 
 def _check_numbers(source: Path, rig: Sequence[RigCamera]) -> None:
-    """File names may differ between cameras, the frame numbers at their ends must not: one would be a frame late."""
+    """Raises DataError if the frame numbers in file names differ, so that a camera would be off by a frame."""
     counters = {camera.name: numbers for camera in rig if (numbers := _counter(camera.clip.stems))}
     first = next(iter(counters), "")
     for name, numbers in counters.items():
@@ -270,7 +269,7 @@ def _check_numbers(source: Path, rig: Sequence[RigCamera]) -> None:
 
 
 def _counter(stems: Sequence[str]) -> list[int]:
-    """The numbers at the ends of file names if they count frames; nothing if they are time stamps or missing."""
+    """The numbers at the ends of file names if they count frames; none if they are time stamps or missing."""
     numbers = frame_numbers(stems)
     if len(numbers) < 2:
         return []
@@ -279,7 +278,7 @@ def _counter(stems: Sequence[str]) -> list[int]:
 
 
 def frame_numbers(stems: Sequence[str]) -> list[int]:
-    """The numbers at the ends of file names; nothing unless all have one."""
+    """The numbers at the ends of file names; none unless every name has one."""
     ends = [stem[len(stem.rstrip("0123456789")) :] for stem in stems]
     return [int(end) for end in ends] if all(ends) else []
 
@@ -325,7 +324,7 @@ def _camera(taken: RigCamera, picture: Source, source: Path) -> tuple[Camera, Un
 
 
 def nearest_rotation(matrix: np.ndarray, where: str) -> np.ndarray:
-    """The exact rotation (3, 3) nearest to ``matrix``, whose digits are rounded.
+    """The exact rotation (3, 3) nearest to a ``matrix`` with rounded digits.
 
     Raises:
         DataError: ``matrix`` is not a rotation to 0.001; ``where`` begins the message.
@@ -342,17 +341,17 @@ def nearest_rotation(matrix: np.ndarray, where: str) -> np.ndarray:
 
 
 def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
-    """The masks of a camera, one per picture: by file name, of videos of other lengths by time, else by order."""
+    """The masks of a camera, one per picture: matched by file name, by number or (videos) by time, else in order."""
     if taken.masks is None:
         return None
     masks, clip = taken.masks, taken.clip
     if clip.stems and masks.stems and clip.stems != masks.stems:
-        # Some programs append to the whole name of the picture: 000000.jpg.png, 000000.mask.png
+        # Some programs append to the picture's whole name: 000000.jpg.png, 000000.mask.png
         for rule in (lambda stem: mask_stem(Path(f"{stem}.png")), lambda stem: stem.split(".")[0]):
             by_stem = {rule(stem): mask for stem, mask in zip(masks.stems, masks.pictures, strict=True)}
             if all(stem in by_stem for stem in clip.stems):
                 return [by_stem[stem] for stem in clip.stems]
-        # Cam001_rgb000015.jpg and Cam001_mask000015.png: by the number where names are not the same.
+        # Names that differ but have the same number: Cam001_rgb000015.jpg and Cam001_mask000015.png.
         by_number = dict(zip(frame_numbers(masks.stems), masks.pictures, strict=False))
         wanted = frame_numbers(clip.stems)
         if len(by_number) == len(masks.pictures) and wanted and all(number in by_number for number in wanted):
@@ -360,7 +359,7 @@ def _masks(taken: RigCamera, notes: list[str]) -> Sequence[Source] | None:
     if isinstance(clip.pictures, VideoFile) and isinstance(masks.pictures, VideoFile):
         times, drawn = clip.pictures.times, masks.pictures.times
         if len(masks.pictures) != len(clip.pictures) and times is not None and drawn is not None:
-            # Tools that repeat what a camera has dropped make a mask for every moment.
+            # Some tools repeat dropped frames, so that the mask video has a frame for every moment.
             chosen = mates(times, drawn)
             if chosen is not None:
                 return [masks.pictures[number] for number in chosen.tolist()]
@@ -382,7 +381,7 @@ def mask_clips(folder: Path, names: Sequence[str], *, labels: bool = False) -> d
     """The masks of cameras from the first of the folders ``names`` that has any.
 
     Args:
-        labels: the masks are labels, everything but 0 is subject.
+        labels: whether the masks are labels, of which everything but 0 is subject.
     """
     for name in names:
         clips = find_clips(folder / name)
@@ -392,7 +391,7 @@ def mask_clips(folder: Path, names: Sequence[str], *, labels: bool = False) -> d
 
 
 def as_labels(clip: Clip) -> Clip:
-    """The same masks, read as labels."""
+    """The clip of masks, to be read as labels: everything but 0 is subject."""
     return Clip(tuple(LabelMask(p) if isinstance(p, Path) else p for p in clip.pictures), clip.stems, clip.fps)
 
 

@@ -1,6 +1,6 @@
-"""Rotation flags of videos: what a container says about how to hold the stored pictures.
+"""Rotation flags of videos: the turn that a container states for its stored pictures.
 
-Players turn pictures by it, and so do the tools that extract pictures to be calibrated (ffmpeg, OpenCV).
+Players apply it, and so do the tools that extract pictures for calibration (ffmpeg, OpenCV).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-SKEW = 0.01  # share of an axis by which a display matrix may miss a multiple of 90 degrees
+SKEW = 0.01  # relative error of a display matrix that still counts as a multiple of 90 degrees
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn by a multiple of 90 degrees, perhaps mirrored: rows and columns swap first, then either axis flips."""
+    """A turn by a multiple of 90 degrees, possibly mirrored: swaps rows and columns first, then flips either axis."""
 
     swaps: bool = False
     flips_x: bool = False
@@ -27,25 +27,25 @@ class Turn:
 
     def __str__(self) -> str:
         if self.swaps == (self.flips_x != self.flips_y):
-            # A rotation: swapping mirrors, and so does each flip.
+            # A swap is a mirror image, and so is each flip: an even number of them is a rotation.
             return f"{(90 if self.flips_y else 270) if self.swaps else 180} degrees"
         return "mirroring" if not self.swaps else "90 degrees and mirroring"
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """The (width, height) of a turned picture."""
+        """(width, height) of a picture after the turn."""
         return (height, width) if self.swaps else (width, height)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """A picture (height, width, channels), turned."""
+        """The picture (height, width, channels) after the turn."""
         image = image.swapaxes(0, 1) if self.swaps else image
         image = image[:, ::-1] if self.flips_x else image
         return np.ascontiguousarray(image[::-1] if self.flips_y else image)
 
 
 def turn_of(matrix: Sequence[int] | np.ndarray) -> Turn | None:
-    """The turn of a display matrix: 9 numbers, of which the first two of each row take (x, y) as stored to the screen.
+    """The turn that a display matrix describes; None where it is no multiple of 90 degrees.
 
-    None where it is no multiple of 90 degrees.
+    The matrix has 9 numbers. The first two of each row map stored (x, y) to screen coordinates.
     """
     a, b, _, c, d = (float(value) for value in matrix[:5])
     swaps = abs(b) + abs(c) > abs(a) + abs(d)
@@ -56,7 +56,7 @@ def turn_of(matrix: Sequence[int] | np.ndarray) -> Turn | None:
 
 
 def display_matrix(frame: Any) -> np.ndarray | None:
-    """(9,) int32 that a decoded frame of PyAV carries; None without one."""
+    """The display matrix, (9,) int32, of a decoded frame of PyAV; None without one."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             found = np.frombuffer(bytes(data), "=i4")

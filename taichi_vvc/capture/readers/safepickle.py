@@ -1,9 +1,9 @@
-"""Reads the pickled dictionary in a ``.npy`` file without running anything that the file says.
+"""Reads the pickled dictionary in a ``.npy`` file without running code from the file.
 
-A pickle is a program. This reader admits numbers, text, lists, tuples, dictionaries and NumPy arrays of these, and
-builds the arrays itself: no function that a file names is ever called. Time and memory are bounded by the file's size
-and by :data:`MOST_VALUES`: a pickle can name one list many times in another, and so a few bytes can mean any number of
-values.
+A pickle is a program. This reader admits numbers, text, lists, tuples, dictionaries and NumPy arrays of these. It
+builds the arrays itself and never calls a function that a file names. Time and memory are limited by the file's size
+and by :data:`MOST_VALUES`. The second limit is needed since a pickle can contain one list many times, so that a few
+bytes can stand for any number of values.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from taichi_vvc.capture.readers.npy import read_header
 from taichi_vvc.errors import DataError
 
 DTYPES = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
-MOST_VALUES = 1 << 22  # all lists, dictionaries and what is in them, each as often as it is named
+MOST_VALUES = 1 << 22  # lists, dictionaries and their items, counted as often as the pickle refers to them
 DEEPEST = 32
-LARGEST = 1 << 26  # elements of one array; a calibration has fewer
+LARGEST = 1 << 26  # elements of one array
 
 
 class _Refused(Exception):
-    """Something that the reader does not admit; the text says what."""
+    """The pickle contains something that the reader does not admit; the text says what."""
 
 
 class _Dtype:
@@ -88,7 +88,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """Old protocols spell bytes as text to be encoded in Latin-1."""
+    """Stands in for ``_codecs.encode``: old protocols write bytes as text to be encoded in Latin-1."""
     if not isinstance(text, str) or encoding != "latin1":
         raise _Refused("text in an unknown encoding")
     return text.encode("latin1")
@@ -112,17 +112,19 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_npy_object(file: Path) -> Any:
-    """What ``numpy.save`` wrote of a dictionary (or any nesting of plain values), for arrays of one element that one.
+    """The object that ``numpy.save`` wrote into a file: a dictionary, or any nesting of plain values.
+
+    Of an array with one element, that element is returned.
 
     Raises:
-        DataError: the file cannot be read, is damaged, or asks for anything but plain values and arrays.
+        DataError: the file cannot be read, is damaged, or contains anything but plain values and arrays.
     """
     try:
         with file.open("rb") as stream:
             shape = _header(stream)
             data = stream.read()
         _check_program(data)
-        # Files of Python 2 have byte strings for text; Latin-1 keeps the bytes of arrays, too.
+        # Files of Python 2 have byte strings in place of text. Latin-1 also preserves the bytes of arrays.
         value = _Unpickler(io.BytesIO(data), encoding="latin1").load()
         _check_size(value)
         value = _plain(value)
@@ -151,9 +153,9 @@ def _header(stream: BinaryIO) -> tuple[int, ...]:
 
 
 def _check_program(data: bytes) -> None:
-    """Raises _Refused for a pickle that asks for memory out of proportion.
+    """Raises _Refused for a pickle with a memo index out of proportion to its size.
 
-    It numbers what it stores as it likes, and Python allocates up to the highest number.
+    A pickle chooses the indices itself, and Python allocates memory up to the largest one.
     """
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
         if "PUT" in opcode.name and isinstance(argument, int) and argument > count + 1:
@@ -163,7 +165,7 @@ def _check_program(data: bytes) -> None:
 
 
 def _check_size(value: Any) -> None:
-    """Raises _Refused for what holds itself, and for too much of it; each list is looked at once."""
+    """Raises _Refused for a value that contains itself or has too many items; each list is visited once."""
     sizes: dict[int, int | None] = {}
 
     def size(value: Any, depth: int) -> int:

@@ -1,4 +1,4 @@
-"""Where scenes with a separate calibration keep their pictures: videos, folders per camera, folders per frame."""
+"""Finds the pictures and masks of scenes that have a separate calibration (COLMAP, LLFF)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FRAME_FOLDER = re.compile(r"(?:frame_?|colmap_|)\d+", re.IGNORECASE)
 
 
 def scene_clips(scene: Path) -> dict[str, Clip]:
-    """The clip of every camera of a scene, in natural order. The first of these that is there:
+    """The clip of every camera of a scene, by name, in natural order.
 
-    videos (``cam00.mp4`` in the scene, ``videos/`` or ``images/``), folders per camera (``images/cam00/0000.png``),
-    folders per frame (``frame000000/images/cam00.png``, ``colmap_0/images/cam00.png``), single pictures
-    (``images/cam00.png``, one frame).
+    The first arrangement that is found counts: videos (``cam00.mp4`` in the scene, ``videos/`` or ``images/``), folders
+    per camera (``images/cam00/0000.png``), folders per frame (``frame000000/images/cam00.png``,
+    ``colmap_0/images/cam00.png``), single pictures (``images/cam00.png``, one frame).
 
     Raises:
-        DataError: there are none, or a folder of one frame lacks a camera.
+        DataError: there are no pictures, or the folder of a frame lacks a camera.
     """
     for name in _video_folders(scene):
         return find_clips(scene / name)
@@ -47,7 +47,7 @@ def scene_clips(scene: Path) -> dict[str, Clip]:
 
 
 def has_videos(scene: Path) -> bool:
-    """Whether the scene's pictures are videos."""
+    """Whether the scene has videos."""
     return bool(_video_folders(scene))
 
 
@@ -59,7 +59,7 @@ def _video_folders(scene: Path) -> list[str]:
 def scene_masks(scene: Path) -> dict[str, Clip]:
     """The masks of a scene's cameras, laid out like its pictures in ``masks/``; empty if there are none.
 
-    Their names are those of the pictures, or these with ``.png`` behind them (``cam00.png.png``), as COLMAP has it.
+    A mask has the name of its picture, or that name with ``.png`` appended (``cam00.png.png``) as in COLMAP.
     """
     for name in MASK_FOLDERS:
         clips = find_clips(scene / name)
@@ -72,8 +72,12 @@ def scene_masks(scene: Path) -> dict[str, Clip]:
 
 
 def picture_mask(scene: Path, below: PurePosixPath) -> Path | None:
-    """The mask of a picture that lies ``below`` a folder of pictures: it has that path below ``masks/``, in PNG or with
-    ``.png`` behind it.
+    """The mask of a picture; None without one.
+
+    It is the file at the same relative path in a folder of masks, with ``.png`` appended, with the suffix ``.png``, or
+    of the same name.
+
+    ``below``: the picture's path relative to the folder of the pictures.
     """
     for folder in MASK_FOLDERS:
         for path in (f"{below}.png", below.with_suffix(".png"), below):
@@ -83,7 +87,7 @@ def picture_mask(scene: Path, below: PurePosixPath) -> Path | None:
 
 
 def unused_masks(masks: dict[str, Clip], cameras: Iterable[str]) -> list[str]:
-    """A message if there are masks that belong to none of the cameras, by their names."""
+    """A message if there are masks whose names are those of no camera."""
     cameras = set(cameras)
     unused = [name for name in masks if name not in cameras]
     return [f"masks of no camera's name, not used: {some(unused, 6)}"] if unused else []
@@ -106,5 +110,5 @@ def _frame_folders(scene: Path, names: tuple[str, ...]) -> dict[str, Clip]:
             )
     order = sorted(taken, key=natural)
     clips = {camera: image_clip(taken[camera]) for camera in order}
-    # A frame's number is its folder's; the files' own names are those of the cameras.
+    # Without stems: frames are numbered by their folders, and the files are named after cameras.
     return {camera: Clip(clip.pictures) for camera, clip in clips.items() if clip is not None}

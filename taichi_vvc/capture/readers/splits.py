@@ -1,4 +1,4 @@
-"""Which images of a ``transforms.json`` are used, and which cameras are held out."""
+"""Reads from a ``transforms.json`` which images are used and which cameras are held out."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ FILE_LISTS = (("train_filenames", "train"), ("val_filenames", "test"), ("test_fi
 def listed_images(
     document: dict[str, Any], records: list[dict[str, Any]], path: Path
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The images that nerfstudio's lists of files leave, with their ``split``, and messages.
+    """The images that nerfstudio's lists of files select, with ``split`` added, and messages.
 
-    ``train_filenames``, ``val_filenames`` and ``test_filenames`` name images as ``file_path`` does (nerfstudio's
-    nerfstudio_dataparser.py: relative to the data folder; a name that no image has is an error; an image that no list
-    names belongs to no split). An image's own ``split`` goes before. With lists of one split only, the other images
-    are of the other split; else what no list names is left out.
+    ``train_filenames``, ``val_filenames`` and ``test_filenames`` name images by their ``file_path``. As in nerfstudio
+    (nerfstudio_dataparser.py), names are relative to the data folder and an unknown name is an error. An image's own
+    ``split`` has precedence over the lists. If all lists are of one split, the other images belong to the other split.
+    If there are lists of both, images that no list names are left out.
 
     Raises:
-        DataError: a list is none of file names, names an unknown file, or a file is in lists of both splits.
+        DataError: a list contains anything but file names, names an unknown file, or a file is in lists of both
+            splits.
     """
     listed: dict[str, tuple[str, str]] = {}  # file to (split, the list's key)
     known = {_file(record["file_path"], path) for record in records}
@@ -64,8 +65,8 @@ def camera_splits(
 ) -> dict[str, str]:
     """``"train"`` or ``"test"`` for every camera name.
 
-    An image's own ``split`` counts first, then the lists ``train_cameras`` and ``test_cameras`` (names or ids, or a
-    single one), else all cameras are training cameras.
+    The ``split`` of an image has precedence, then the lists ``train_cameras`` and ``test_cameras`` (names or ids, or a
+    single one of these). Without either, all cameras are training cameras.
 
     Raises:
         DataError: an unknown split or camera, a camera in both or neither, or no training camera.
@@ -116,7 +117,7 @@ def _listed_cameras(
 
 
 def _cameras(stated: Any, key: str, path: Path) -> list[str]:
-    """The cameras that a list, or a single name or number, states."""
+    """The cameras of a list, or of a single name or number."""
     items = stated if isinstance(stated, list) else [] if stated is None else [stated]
     for item in items:
         if isinstance(item, bool) or not isinstance(item, (str, int)):
@@ -125,5 +126,5 @@ def _cameras(stated: Any, key: str, path: Path) -> list[str]:
 
 
 def _file(name: str, path: Path) -> str:
-    """What tells whether two names mean the same file."""
+    """A normal form of a file name: equal for two names of the same file."""
     return os.path.normpath(os.path.join(path.parent, name.replace("\\", "/")))

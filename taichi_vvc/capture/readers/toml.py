@@ -1,7 +1,7 @@
-"""The TOML that camera calibrations are written in: tables of numbers, text, truth values and lists of them.
+"""Reads the part of TOML that camera calibrations use: tables of numbers, text, booleans and lists of these.
 
-Python has a reader of its own from 3.11 on only. Here values are read when they are asked for, so that what a file has
-besides cameras (dates, inline tables, tables in lists) is skipped and does no harm.
+Python has a TOML reader only from 3.11 on. Here a value is parsed when it is asked for. Values that calibrations do not
+use (dates, inline tables, tables in lists) are therefore skipped without an error.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Table:
     """A ``[table]`` of a file.
 
     Attributes:
-        name: as it stands in the brackets, without quotes; empty for what stands before any.
-        entries: the words of each key's value.
+        name: the text in the brackets, without quotes; empty for entries before the first table.
+        entries: the value of each key as words, not parsed yet.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Table:
     where: str
 
     def get(self, key: str) -> Any:
-        """The value of ``key``: a number (float), text, a truth value or a list; None if it is absent.
+        """The value of ``key``: a float, text, a bool or a list; None if it is absent.
 
         Raises:
-            DataError: it is something else.
+            DataError: the value is of another type.
         """
         words = self.entries.get(key)
         return None if words is None else _value(words, f'{self.where}: expected a value for "{key}" of [{self.name}]')
@@ -79,7 +79,7 @@ def read_toml(file: Path) -> list[Table]:
 
 
 def _statements(text: str, file: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The words of each line, with its number; lines within brackets belong to the one before."""
+    """The words of each statement, with its line number; a statement goes on while a bracket is open."""
     words: list[str] = []
     at, line, first, depth = 0, 1, 1, 0
     while at <= len(text):
@@ -107,10 +107,10 @@ def _statements(text: str, file: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _value(words: tuple[str, ...], expected: str) -> Any:
-    """The value that the words spell, without recursion."""
+    """The value that the words spell. Not recursive, so that nested lists cannot exhaust the stack."""
     done: list[Any] = []
     stack = [done]
-    closed = False  # whether a value stands before, so that a comma or the end must follow
+    closed = False  # whether the last word ended a value, so that a comma or the end must follow
     for word in words:
         if word == "," and closed and len(stack) > 1:
             closed = False

@@ -36,17 +36,19 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import image_size
 from taichi_vvc.types import Camera
 
-LONGEST_NAME = 255  # characters of a file's or folder's name: no system has longer ones
+LONGEST_NAME = 255  # characters of a file's or folder's name: no file system allows longer ones
 
 
 def read_transforms(path: Path, frames: slice | None = None, split_files: Sequence[str] = ()) -> CaptureIndex:
-    """Index the capture that the JSON file ``path`` describes; only headers of the selected images are read.
+    """Index the capture that the JSON file ``path`` describes; of the selected images only the headers are read.
 
     Args:
-        split_files: the names of Blender's files that lie beside it, the one of the training views first.
+        path: the JSON file.
+        frames: the selection of frames.
+        split_files: names of the files of the Blender layout beside it, that of the training views first.
 
     Raises:
-        DataError: the file or an image it names cannot be used; the line says which, what was found and expected.
+        DataError: the file or an image that it names cannot be used; the line says what was expected and found.
     """
     index = index_document(load_json(path), path, frames)
     train = path.parent / "transforms_train.json"
@@ -57,10 +59,10 @@ def read_transforms(path: Path, frames: slice | None = None, split_files: Sequen
 
 
 def index_document(document: dict[str, Any], path: Path, frames: slice | None = None) -> CaptureIndex:
-    """As :func:`read_transforms`, of a document that was read from ``path`` or put together for it.
+    """As :func:`read_transforms`, for a document that was already read from ``path`` or was built in its place.
 
     Raises:
-        DataError: as there.
+        DataError: as :func:`read_transforms`.
     """
     records = document.get("frames")
     if not isinstance(records, list) or not records:
@@ -122,14 +124,14 @@ def _entries(
     order: list[str],
     splits: dict[str, str],
 ) -> tuple[tuple[ImageEntry, ...], ...]:
-    """The selected images with their cameras, after checking that the files are there and have the stated size."""
+    """The selected images with their cameras. Checks that the files exist and have the stated size."""
     files = [[locate(path, pictures[name]["file_path"]) for name in order] for pictures in chosen]
     missing = [file for row in files for file in row if not is_there(file)]
     if missing:
         total = len(chosen) * len(order)
         raise DataError(f"{path}: {len(missing)} of {total} images are missing, the first is {missing[0]}")
     convention = parse_convention(document, path)
-    cache: dict[str, tuple[Any, Camera]] = {}  # poses mostly repeat over time: parse a camera again only if it moved
+    cache: dict[str, tuple[Any, Camera]] = {}  # most cameras stand still: parse a pose again only where it changed
     sizes: dict[str, tuple[int, int]] = {}
     rows = []
     for pictures, row_files in zip(chosen, files, strict=True):
@@ -172,7 +174,7 @@ def _check_size(
 
 
 def locate(path: Path, name: str) -> Path:
-    """The file that ``name`` means, relative to the JSON file; Blender leaves out the suffix ``.png``."""
+    """The file of a name relative to the JSON file ``path``. Blender leaves out the suffix ``.png``, which is added."""
     file = path.parent / name
     if not is_there(file):
         plain = name.replace("\\", "/")
@@ -183,10 +185,12 @@ def locate(path: Path, name: str) -> Path:
 
 
 def image_times(records: list[dict[str, Any]], path: Path) -> list[float]:
-    """The time of each image, ``time`` or ``timestep_index``; rounding apart; all 0 when no image has one.
+    """The time of each image, from ``time`` or ``timestep_index``; all 0 if no image states one.
+
+    Times that differ by rounding only are made equal.
 
     Raises:
-        DataError: only some have one, or it is no number.
+        DataError: only some images state a time, or a time is no number.
     """
     time = next((key for key in TIME_KEYS if any(key in record for record in records)), "time")
     stated = [time in record for record in records]

@@ -1,4 +1,4 @@
-"""``transforms.json`` whose entries name videos: one entry per camera, the video's frames are the times."""
+"""Reader for a ``transforms.json`` whose entries name videos: one entry per camera, one time per video frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from taichi_vvc.media.images import image_size
 def index_videos(document: dict[str, Any], path: Path, frames: slice | None = None) -> CaptureIndex:
     """Index a capture whose entries in ``frames`` each name one camera's video as ``file_path``.
 
-    Masks are videos too, or RGBA videos (VP9 in WebM, ProRes 4444). ``time`` has no meaning here.
+    Masks are separate videos or the alpha channel of RGBA videos (VP9 in WebM, ProRes 4444). ``time`` is ignored.
 
     Raises:
         DataError: videos and images are mixed, a camera has two videos, or one cannot be used.
@@ -85,7 +85,7 @@ def _names(records: list[dict[str, Any]], path: Path) -> list[str]:
     else:
         files = [PurePosixPath(record["file_path"].replace("\\", "/")) for record in records]
         names = [file.stem for file in files]
-        if len(set(names)) != len(names):  # every camera in a folder of its own
+        if len(set(names)) != len(names):  # each camera has its own folder, and the files have the same name
             names = [file.parent.name for file in files]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
@@ -103,7 +103,7 @@ def _mask_clip(record: dict[str, Any], path: Path, where: str) -> Clip | None:
 
 
 def _evidence(record: dict[str, Any], shared: dict[str, Any], size: tuple[int, int], where: str) -> tuple[float, float]:
-    """What tells whether a calibration is of turned pictures: the size it states, else its principal point."""
+    """The size by which :func:`as_calibrated` decides about a turn: the stated size, else the principal point."""
     width, height = stated_size(record, shared, where)
     if width and height:
         return width, height

@@ -1,8 +1,8 @@
-"""ZJU-MoCap's layout (also LightStage): ``annots.npy`` with cameras and file names, pictures in folders per camera.
+"""The layout of ZJU-MoCap and LightStage: ``annots.npy`` with cameras and file names, pictures in folders per camera.
 
-``annots["cams"]`` has lists ``K``, ``R``, ``T``, ``D``, one item per camera: world to camera with OpenCV axes, **T in
-millimetres**; the world here is in metres. ``annots["ims"]`` has for each frame the file names of all cameras; without
-it the folders beside the file are the cameras, in natural order.
+``annots["cams"]`` has lists ``K``, ``R``, ``T``, ``D`` with one item per camera. Poses are world to camera with OpenCV
+axes and **T in millimetres**; here the world is in metres. ``annots["ims"]`` has the file names of all cameras for each
+frame. Without it, the folders beside the file are the cameras, in natural order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from taichi_vvc.capture.readers.safepickle import load_npy_object
 from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import LabelMask, Source
 
-METRES = 1e-3  # per unit of T
+METRES = 1e-3  # metres per unit of T
 MASK_FOLDERS = ("mask", "mask_cihp", "masks")
 
 
@@ -28,10 +28,10 @@ def read_zju_mocap(file: Path, frames: slice | None = None) -> CaptureIndex:
     """Index the capture whose ``annots.npy`` is ``file``. All cameras are training cameras.
 
     The file is a pickle; it is read without running code (see :mod:`taichi_vvc.capture.readers.safepickle`). Masks are
-    labels of body parts or 0 and 1: everything but 0 is subject.
+    labels, of body parts or 0 and 1: everything but 0 is subject.
 
     Raises:
-        DataError: the file is damaged or has not what is expected, or pictures are missing.
+        DataError: the file is damaged or lacks an entry, or pictures are missing.
     """
     annotations = load_npy_object(file)
     cams = annotations.get("cams") if isinstance(annotations, dict) else None
@@ -91,7 +91,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _folders(file: Path, count: int) -> tuple[list[list[str]], list[str]]:
-    """The pictures of each frame, as ``ims`` would name them, from the folders beside the file; and a message."""
+    """The pictures of each frame from the folders beside the file, in the form of ``ims``; and messages."""
     clips: dict[str, Clip] = {}
     for parent in (file.parent, file.parent / "images"):
         folders = (
@@ -127,7 +127,7 @@ def _paths(row: Any, count: int, file: Path) -> list[str]:
 
 
 def _names(paths: list[str]) -> list[str]:
-    """The folders' names where these are distinct, else numbers."""
+    """The cameras' names: those of the pictures' folders if these are distinct, else numbers."""
     folders = [PurePosixPath(path).parent.name for path in paths]
     return folders if all(folders) and len(set(folders)) == len(folders) else [f"{c:02d}" for c in range(len(paths))]
 
@@ -140,11 +140,11 @@ def _numbers(value: Any, count: int, where: str, key: str) -> np.ndarray:
 
 
 def _masks(folder: Path, paths: list[str]) -> Clip | None:
-    """The masks of one camera from the first folder that has them; its tree is that of the pictures, in PNG."""
+    """The masks of one camera, from the first mask folder that has them: PNG files in the same tree as the pictures."""
     for name in MASK_FOLDERS:
         masks: list[Source] = []
         for path in paths:
-            # Some scenes keep pictures in images/, with masks/ in its place.
+            # Some scenes keep pictures in images/ and masks in masks/ in place of it.
             below = PurePosixPath(path)
             parts = [below.with_suffix(".png")]
             if below.parts[0] == "images":

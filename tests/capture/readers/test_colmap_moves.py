@@ -1,4 +1,4 @@
-"""COLMAP models with several poses of one camera: whether it moves, by its place alone, its direction alone, or not."""
+"""COLMAP models with several poses of one camera: cameras that only translate, only rotate, or stand still."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def turned(rotation: np.ndarray, angle: float) -> np.ndarray:
 
 
 def messages(folder: Path, change) -> tuple[str, ...]:
-    """What is said of a scene whose camera cam01 has two pictures; ``change`` makes the second one's pose."""
+    """The messages about a scene whose camera cam01 has two pictures; ``change`` makes the second one's pose."""
     rig = layouts.rig()
     second: Camera = change(rig[1])
     names = ["cam00/0000.png", "cam01/0000.png", "cam02/0000.png", "cam01/0001.png"]

@@ -1,4 +1,4 @@
-"""Videos that say how to turn their pictures, and damaged ones."""
+"""Videos with a rotation flag, and damaged videos."""
 
 from __future__ import annotations
 

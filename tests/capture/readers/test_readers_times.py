@@ -1,4 +1,4 @@
-"""What belongs together when cameras dropped different frames."""
+"""Matching of frames by time when cameras have dropped different frames."""
 
 from __future__ import annotations
 

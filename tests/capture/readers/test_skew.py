@@ -1,4 +1,4 @@
-"""Pixels are rectangles here: a calibration with skew is refused by every reader that can meet one, with its camera."""
+"""A calibration with skew is refused with the camera's name, by every reader whose format can state skew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``transforms.json`` as other programs write it: moments, masks, splits, numbers and paths under their own keys."""
+"""``transforms.json`` as other programs write it: their keys and forms of times, masks, splits, numbers and paths."""
 
 from __future__ import annotations
 
