@@ -135,7 +135,7 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
     ws = Workspace(case.runtime)
     make_rays(ws, case.layout, case.problem.table, case.problem.candidates, case.problem.count)
     # All rays are laid out once and before the clock starts, which spares torch the work that ours does at each step.
-    every = torch.from_numpy(np.array(case.runtime.download(ws.arrays["rays"], case.problem.count * 8)).reshape(-1, 8))
+    every = torch.from_numpy(np.array(case.runtime.download(ws.rays.array, case.problem.count * 8)).reshape(-1, 8))
     pictures = torch.from_numpy(images[candidates].astype(np.float32) / 255)
     every, pictures = every.to(device), pictures.to(device)
     empty = batch_of(case, device.type)

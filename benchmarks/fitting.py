@@ -51,10 +51,14 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
         *((mlp_cpu, name) for name in ("colours_bwd_outputs", "colours_bwd_inputs", "gather_blocks")),
         (shading, "_with_gradient"),
     ],
-    "quantiser": [(update, "quantize_symbols"), (update, "quantize_symbols_lanes")],
+    "quantiser": [
+        (update, name) for name in ("quantize_symbols", "quantize_lanes", "values_of_levels", "values_of_fours")
+    ],
     "adjoint of symbols, rate, Adam": [
         (update, "update_symbols"),
-        (update, "update_symbols_lanes"),
+        (update, "gradient_of_symbols"),
+        (update, "gradient_of_fours"),
+        (update, "adam_lanes"),
         (adam, "adam_step"),
     ],
 }
@@ -106,7 +110,7 @@ class Case:
     @property
     def samples(self) -> int:
         """Samples of the last batch."""
-        return int(self.runtime.download(self.ws.arrays["starts"])[self.config.rays])
+        return int(self.runtime.download(self.ws.starts.array)[self.config.rays])
 
 
 def paper_config(rays: int = 4096) -> EncoderConfig:

@@ -29,7 +29,7 @@ from taichi_vvc.coding.motion import (
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.grids import Field, field_of_symbols
-from taichi_vvc.field.mlp import vectors
+from taichi_vvc.field.mlp import fours, vectors
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import watch_solid
@@ -37,6 +37,7 @@ from taichi_vvc.fit.prediction import Reference
 from taichi_vvc.fit.schedule import frame_seed
 from taichi_vvc.fit.training_rays import FrameProblem
 from taichi_vvc.kernels import motion as kernels
+from taichi_vvc.kernels.columns import Entry, MovedGrid
 from taichi_vvc.runtime import aligned
 from taichi_vvc.types import FieldLayout
 
@@ -223,50 +224,56 @@ class Mover:
         """The arrays for a frame whose ``live`` nodes are moved; ``field`` holds the reference."""
         runtime, layout, shape = field.runtime, field.layout, lattice_shape(field.layout)
         entries, corners, parts = [], [], []
-        grids: list[list[float]] = []
+        grids: list[np.ndarray] = []
         pieces: list[list[int]] = []
         sources = aligned(4 * field.map.size, np.dtype(np.float32))
         for grid in moved_grids(layout):
             z, y, x = where = np.nonzero(live[grid])
             first, within, corner, part = _corners(layout, grid, where)
-            entries.append(np.stack([x, y, z, first, *within, np.full(x.size, len(grids))], 1).astype(np.float32))
+            rows = np.zeros((x.size, Entry.ROW), np.float32)
+            rows[:, Entry.NODE : Entry.NODE + 3] = np.stack([x, y, z], 1)
+            rows[:, Entry.BELOW], rows[:, Entry.GRID] = first, len(grids)
+            rows[:, Entry.ABOVE : Entry.ABOVE + 3] = np.stack(within, 1)
+            entries.append(rows)
             corners.append(corner)
             parts.append(part)
             nz, ny, nx, channels = layout.grid_shapes[grid]
             spans = (extent(layout, grid, axis) for axis in range(3))
             per_cell = [(n - 1) * b / a for n, (a, b) in zip((nx, ny, nz), spans, strict=True)]
-            scale = reference.parameters.steps[grid], grid_offset(grid)
             symbols = reference.frame.symbols[grid].astype(np.float32)
             fields = [symbols, *(second_differences(symbols, axis) for axis in (2, 1, 0))]
             bases, widths = field.map.bases[grid]
             channel, of_grid = 0, len(pieces)
             while channel < channels:
                 base, width = int(bases[channel]), int(widths[channel])
-                rows = sources[4 * base : 4 * (base + nx * ny * nz * width)].reshape(-1, 4, width)
+                of_piece = sources[4 * base : 4 * (base + nx * ny * nz * width)].reshape(-1, 4, width)
                 for number, values in enumerate(fields):
-                    rows[:, number] = values.reshape(-1, channels)[:, channel : channel + width]
+                    of_piece[:, number] = values.reshape(-1, channels)[:, channel : channel + width]
                 pieces.append([base, width])
                 channel += width
-            grids.append([nx, ny, nz, *per_cell, *scale, of_grid, len(pieces) - of_grid])
-        table = np.zeros((len(grids), kernels.GRID), np.float32)
-        table[:, : len(grids[0])] = grids
+            row = np.zeros(MovedGrid.ROW, np.float32)
+            row[MovedGrid.NODES : MovedGrid.NODES + 3] = nx, ny, nz
+            row[MovedGrid.PER_CELL : MovedGrid.PER_CELL + 3] = per_cell
+            row[MovedGrid.STEP], row[MovedGrid.OFFSET] = reference.parameters.steps[grid], grid_offset(grid)
+            row[MovedGrid.FIRST_PIECE], row[MovedGrid.PIECES] = of_grid, len(pieces) - of_grid
+            grids.append(row)
         rows = np.concatenate(entries)
         corner, part = np.concatenate(corners).reshape(-1), np.concatenate(parts).reshape(-1)
         lattice, count = shape[0] * shape[1] * shape[2], corner.size // 8
         # Small integers are sorted much faster.
         order = np.argsort(corner.astype(np.min_scalar_type(lattice)), kind="stable")
-        fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
-        shaped = _fours if fours else _as_it_is
+        in_fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
+        shaped = fours if in_fours else _as_it_is
         return Mover(
             field,
             shape,
-            fours,
+            in_fours,
             rows,
             Entries(count, runtime.upload(rows)),
-            runtime.upload(table),
+            runtime.upload(np.concatenate(grids)),
             runtime.upload(np.array(pieces, np.int32)),
             runtime.zeros(lattice * 4),
-            vectors(runtime.upload(sources)) if fours else runtime.upload(sources),
+            vectors(runtime.upload(sources)) if in_fours else runtime.upload(sources),
             shaped(field.values),
             shaped(runtime.zeros(count * 4)),
             runtime.zeros(lattice * 4),
@@ -277,12 +284,13 @@ class Mover:
 
     def _where(self, entries: Entries) -> tuple[Any, ...]:
         _, my, mx, _ = self.shape
-        lattice = _fours(self.lattice) if self.fours else self.lattice
+        lattice = fours(self.lattice) if self.fours else self.lattice
         return entries.count, mx, my, entries.rows, self.grids, self.pieces, lattice, self.sources
 
     def entries_of(self, live: tuple[np.ndarray, ...]) -> Entries:
         """The entries of ``live`` nodes, some of those that the mover was made with."""
-        places = self.rows[:, [2, 1, 0, 7]].astype(np.int32)
+        columns = [Entry.NODE + 2, Entry.NODE + 1, Entry.NODE, Entry.GRID]
+        places = self.rows[:, columns].astype(np.int32)
         ends = np.searchsorted(places[:, 3], np.arange(len(moved_grids(self.field.layout)) + 1))
         kept = [
             live[grid][tuple(places[low:high, :3].T)]
@@ -304,17 +312,13 @@ class Mover:
         mz, my, mx, _ = self.shape
         where = mz * my * mx, self.first, self.moved, self.weights, self.pull
         if self.fours:
-            kernels.move_bwd_fours(*self._where(self.entries), _fours(values), self.pull)
-            kernels.gather_pull_fours(*where, _fours(self.slope))
+            kernels.move_bwd_fours(*self._where(self.entries), fours(values), self.pull)
+            kernels.gather_pull_fours(*where, fours(self.slope))
         else:
             kernels.move_bwd(*self._where(self.entries), values, self.pull)
             kernels.gather_pull(*where, self.slope)
         slope = self.field.runtime.download(self.slope, 4 * mz * my * mx)
         return slope.reshape(mz, my, mx, 4)[..., :3].astype(np.float64)
-
-
-def _fours(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, 4)
 
 
 def _as_it_is(array: Any) -> Any:

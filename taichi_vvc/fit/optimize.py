@@ -25,7 +25,7 @@ from taichi_vvc.field.render import measure_opacity
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import kept_cells, missed_cells
-from taichi_vvc.fit.parameters import quantize_on_cpu, shrink_live, update_on_cpu
+from taichi_vvc.fit.parameters import quantize_symbols, shrink_live, update_symbols
 from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.rate import RateTables, add_laplace_gradient, plan_tables
 from taichi_vvc.fit.rate_on_device import DevicePlanner
@@ -33,10 +33,12 @@ from taichi_vvc.fit.schedule import Schedule, Turn, frame_seed
 from taichi_vvc.fit.state import FitState, FittedMlp, GivenMlp, NoTables, RoundedMlp, begin_fit, rounded
 from taichi_vvc.fit.training_rays import FrameProblem
 from taichi_vvc.kernels import adam, update
+from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import FieldLayout, GroupParameters
 
 _BETA1, _BETA2, _EPSILON = 0.8, 0.95, 1e-15
+_ADAM = {SymbolGrid.BETA1: _BETA1, SymbolGrid.BETA2: _BETA2, SymbolGrid.EPSILON: _EPSILON}
 # What is left of a batch's error in the running mean after each iteration.
 _ERROR_KEPT = 0.95
 
@@ -160,11 +162,8 @@ def _result(state: FitState, config: EncoderConfig, prediction: Prediction, bits
 def _quantize(state: FitState, mode: int, seed: int, iteration: int) -> None:
     s, runtime = state.symbols, state.field.runtime
     offsets = [grid_offset(grid) for grid in range(len(state.steps))]
-    where = *s.blocks.launch(runtime, step=state.steps, offset=offsets), mode, seed, iteration
-    if runtime.host_arrays:
-        quantize_on_cpu(where, s, state.field.values)
-        return
-    update.quantize_symbols(*where, s.parameters, s.reference, s.place, s.levels, state.field.values)
+    columns = {SymbolGrid.STEP: state.steps, SymbolGrid.OFFSET: offsets}
+    quantize_symbols(runtime, s, state.field.values, columns, mode, seed, iteration)
 
 
 def _prune(ws: Workspace, state: FitState, config: EncoderConfig, problem: FrameProblem, margin: bool = True) -> bool:
@@ -239,13 +238,16 @@ def _update(state: FitState, schedule: Schedule, problem: FrameProblem, turn: Tu
     rate = schedule.grid_rate / state.first_steps * turn.learning_rate * correction1
     magnitude = np.zeros(len(state.steps))
     magnitude[1:] = schedule.lambda_residual * state.steps[1:] / problem.rays_per_view
-    where = s.blocks.launch(runtime, step=state.steps, rate=rate, magnitude=magnitude)
-    numbers = *where, given, weight, largest, _BETA1, _BETA2, correction2, _EPSILON
-    if runtime.host_arrays:
-        update_on_cpu(numbers, s, state.gradient, rows, slopes)
-    else:
-        symbols = s.moment1, s.moment2, s.parameters, s.blocks.d_step
-        update.update_symbols(*numbers, s.place, state.gradient, s.levels, rows, slopes, *symbols)
+    columns = _ADAM | {
+        SymbolGrid.STEP: state.steps,
+        SymbolGrid.SPEED: rate,
+        SymbolGrid.MAGNITUDE: magnitude,
+        SymbolGrid.RATE: given,
+        SymbolGrid.RATE_WEIGHT: weight,
+        SymbolGrid.LARGEST: largest,
+        SymbolGrid.CORRECTION: correction2,
+    }
+    update_symbols(runtime, s, state.gradient, columns, rows, slopes)
     if schedule.step_rate:
         _update_steps(state, schedule.step_rate * turn.learning_rate, correction1, correction2)
     if isinstance(state.mlp, FittedMlp):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.field.render import CameraTable, camera_table, make_rays
+from taichi_vvc.field.render import DEPTH_LIMIT, CameraTable, camera_table, make_rays
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.kernels import march
 from taichi_vvc.types import Camera, FieldLayout, View
@@ -84,18 +84,15 @@ def crossing_pixels(
     """Indices (int32) of the pixels whose rays take a sample in the ``mask``, of all pixels or of those ``among``."""
     runtime = ws.runtime
     nx, ny, nz = layout.occupancy
-    occupancy = runtime.upload(mask.astype(np.int32))
-    # An opacity of 1 per occupied cell and a tiny limit end each ray at its first sample.
-    opacity = runtime.upload(mask.astype(np.float32))
+    where = runtime.upload(mask.astype(np.int32)), runtime.zeros(mask.size), nx, ny, nz, layout.march_step, DEPTH_LIMIT
     among = np.arange(table.pixels, dtype=np.int32) if among is None else among
     found = [np.zeros(0, np.int32)]
     for start in range(0, among.size, chunk):
         pixels = among[start : start + chunk]
         make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
-        counts = ws.get("counts", pixels.size, np.int32)
-        march.count_samples(
-            pixels.size, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, layout.march_step, 1e-6, 0, 0, 0, counts
-        )
+        counts = ws.counts.get(pixels.size)
+        # Each ray ends at its first sample.
+        march.count_samples(pixels.size, ws.rays.array, *where, 0, 0, 0, 1, True, counts)
         found.append(pixels[runtime.download(counts, pixels.size) > 0])
     return np.concatenate(found)
 
