@@ -34,7 +34,8 @@ from taichi_vvc.capture.packaged import capture_path
 from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.coding import choose_tables, context_weights, contexts, tables
 from taichi_vvc.coding.context_weights import Weights, WeightSet
-from taichi_vvc.coding.entropy import Known, encode_grid, known_grids
+from taichi_vvc.coding.grid_encoder import encode_grid
+from taichi_vvc.coding.known import Known, known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.decode import decode_prediction, previous_residuals
 from taichi_vvc.decode import open as open_stream

@@ -36,6 +36,9 @@ from taichi_vvc.field.mlp import flatten
 from taichi_vvc.field.render import Workspace, make_rays, render
 from taichi_vvc.fit import optimize
 from taichi_vvc.fit.parameters import scatter_live
+from taichi_vvc.fit.prediction import Prediction
+from taichi_vvc.fit.schedule import Schedule
+from taichi_vvc.fit.state import NoTables, begin_fit
 from taichi_vvc.media.metrics import psnr
 from taichi_vvc.types import View
 
@@ -105,25 +108,20 @@ def torch_now(case: Case, field: TorchField) -> Field:
 def encoder_steps(case: Case, total: int) -> Iterator[int]:
     """The steps of :func:`taichi_vvc.fit.optimize.fit_frame` on a key frame; yields the quantiser's mode after each."""
     config, state = case.config, case.state
-    rates = config.grid_rate / state.steps
-    prune_at = {int(total * x) for x in optimize.KEY_PRUNES}
-    round_at = int(total * config.rounding_from)
-    for iteration in range(total):
-        if iteration in prune_at:
-            if optimize._prune(case.ws, state, config, case.problem, margin=iteration < max(prune_at)):
-                state.tables = None
-        elif iteration % 100 == 50:
+    schedule = Schedule.of(replace(config, key_iterations=total), Prediction.scratch())
+    for turn in schedule:
+        if turn.prune and optimize._prune(case.ws, state, config, case.problem, turn.margin):
+            state.tables = NoTables()
+        if turn.measure_opacity:
             optimize.measure_opacity(case.ws, state.field)
-        if iteration == int(total * 0.75):
-            optimize._freeze_mlp(state, case.layout, config)
-        mode = quantize.ROUND if iteration >= round_at else quantize.NOISE
-        optimize._quantize(state, mode, case.seed, iteration)
-        case.distortion(iteration)
-        if iteration >= total // 20 and (state.tables is None or iteration % optimize._PLAN_EVERY == 0):
+        if turn.freeze_mlp:
+            optimize._freeze_mlp(state, config)
+        optimize._quantize(state, turn.mode, case.seed, turn.iteration)
+        case.distortion(turn.iteration)
+        if turn.rate and (turn.new_tables or isinstance(state.tables, NoTables)):
             case.plan()
-        decay = optimize.learning_decay(config, iteration, total)
-        optimize._update(state, config, case.problem, rates * decay, decay, iteration, True)
-        yield mode
+        optimize._update(state, schedule, case.problem, turn)
+        yield turn.mode
 
 
 def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
@@ -137,7 +135,7 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
     ws = Workspace(case.runtime)
     make_rays(ws, case.layout, case.problem.table, case.problem.candidates, case.problem.count)
     # All rays are laid out once and before the clock starts, which spares torch the work that ours does at each step.
-    every = torch.from_numpy(np.array(case.runtime.download(ws.arrays["rays"], case.problem.count * 8)).reshape(-1, 8))
+    every = torch.from_numpy(np.array(case.runtime.download(ws.rays.array, case.problem.count * 8)).reshape(-1, 8))
     pictures = torch.from_numpy(images[candidates].astype(np.float32) / 255)
     every, pictures = every.to(device), pictures.to(device)
     empty = batch_of(case, device.type)
@@ -145,15 +143,14 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
     wanted = torch.cat([pictures[:, :3] * pictures[:, 3:] + empty.background * clear, clear], dim=1)
     yield 0
     weight, field.rate_weight = field.rate_weight, 0.0
-    for iteration in range(total):
-        if iteration >= total // 20 and (field.rate_weight == 0 or iteration % optimize._PLAN_EVERY == 0):
+    for turn in Schedule.of(replace(case.config, key_iterations=total), Prediction.scratch()):
+        if turn.rate and (turn.new_tables or field.rate_weight == 0):
             field.rate_weight = weight
             scales = [torch.floor(q.detach() + 0.5).abs().mean(1).clamp_min(0.05) for q in field.symbols]
             field.scales.copy_(torch.cat(scales))
         drawn = torch.from_numpy(generator.integers(0, len(candidates), rays)).to(device)
-        decay = optimize.learning_decay(case.config, iteration, total)
         for group, rate in zip(optimizer.param_groups, start, strict=True):
-            group["lr"] = rate * decay
+            group["lr"] = rate * turn.learning_rate
         torch_step(field, optimizer, replace(empty, rays=every[drawn], targets=wanted[drawn]))
         if device.type == "cuda":
             torch.cuda.synchronize()
@@ -190,7 +187,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     case = prepare(runtime, config, sequence, 0)
     source = case
     if options.torch_pruned:
-        fresh = optimize.begin_fit(runtime, warm.layout, warm.config, warm.state.field.mask, None)
+        fresh = begin_fit(runtime, warm.layout, warm.config, warm.state.field.mask, Prediction.scratch())
         fresh.field.opacity = warm.state.field.opacity
         source = replace(warm, state=fresh)
     if not options.torch_pruned:

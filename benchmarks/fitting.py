@@ -21,7 +21,10 @@ from taichi_vvc.field import shading
 from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit import colour_error, optimize
 from taichi_vvc.fit.occupancy import first_mask
+from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.fit.rate_on_device import DevicePlanner
+from taichi_vvc.fit.schedule import Schedule
+from taichi_vvc.fit.state import FitState, FittedMlp, NoTables, begin_fit
 from taichi_vvc.fit.training_rays import FrameProblem, make_problem
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import FieldLayout
@@ -48,10 +51,14 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
         *((mlp_cpu, name) for name in ("colours_bwd_outputs", "colours_bwd_inputs", "gather_blocks")),
         (shading, "_with_gradient"),
     ],
-    "quantiser": [(update, "quantize_symbols"), (update, "quantize_symbols_lanes")],
+    "quantiser": [
+        (update, name) for name in ("quantize_symbols", "quantize_lanes", "values_of_levels", "values_of_fours")
+    ],
     "adjoint of symbols, rate, Adam": [
         (update, "update_symbols"),
-        (update, "update_symbols_lanes"),
+        (update, "gradient_of_symbols"),
+        (update, "gradient_of_fours"),
+        (update, "adam_lanes"),
         (adam, "adam_step"),
     ],
 }
@@ -65,7 +72,8 @@ class Case:
     layout: FieldLayout
     config: EncoderConfig
     problem: FrameProblem
-    state: Any
+    state: FitState
+    schedule: Schedule
     background: tuple[float, ...]
     seed: int = 1
     iteration: int = 0
@@ -82,12 +90,13 @@ class Case:
         number = self.iteration if batch is None else batch
         optimize._quantize(self.state, mode, self.seed, number)
         self.distortion(number)
-        rates = self.config.grid_rate / self.state.steps
-        optimize._update(self.state, self.config, self.problem, rates, 1.0, self.iteration, True)
+        turn = replace(self.schedule.turn(0), iteration=self.iteration, learning_rate=1.0)
+        optimize._update(self.state, self.schedule, self.problem, turn)
 
-    def colour_error(self, batch: int) -> float | None:
+    def distortion(self, batch: int) -> float | None:
         """Render one batch and go back through it; mean squared error where it was read."""
-        gradients = self.state.gradient, self.state.mlp_gradient
+        mlp = self.state.mlp
+        gradients = self.state.gradient, mlp.gradient if isinstance(mlp, FittedMlp) else None
         parts = self.ws, self.state.field, self.config, self.problem, *gradients, self.seed, batch
         return colour_error.distortion_step(*parts)
 
@@ -101,7 +110,7 @@ class Case:
     @property
     def samples(self) -> int:
         """Samples of the last batch."""
-        return int(self.runtime.download(self.ws.arrays["starts"])[self.config.rays])
+        return int(self.runtime.download(self.ws.starts.array)[self.config.rays])
 
 
 def paper_config(rays: int = 4096) -> EncoderConfig:
@@ -132,14 +141,15 @@ def prepare(
     ws = Workspace(runtime)
     training = [v for v in views.views if v.camera.split == "train"]
     problem = make_problem(ws, layout, training[:cameras], mask)
-    state = optimize.begin_fit(runtime, layout, config, mask, None)
-    case = Case(ws, layout, config, problem, state, tuple(c / 255 for c in config.background))
+    scratch = Prediction.scratch()
+    state, schedule = begin_fit(runtime, layout, config, mask, scratch), Schedule.of(config, scratch)
+    case = Case(ws, layout, config, problem, state, schedule, tuple(c / 255 for c in config.background))
     # A field of a few steps has not formed: pruning would leave hardly a sample of it.
     prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} if warm >= 30 else set()
     for iteration in range(warm):
         if iteration in prune_at and optimize._prune(ws, state, config, problem):
-            state.tables = None
-        if state.tables is None and iteration > warm // 4:
+            state.tables = NoTables()
+        if isinstance(state.tables, NoTables) and iteration > warm // 4:
             case.plan()
         case.step()
     measure_opacity(ws, state.field)

@@ -41,7 +41,7 @@ def floor_of(case: Case, measured: dict[str, float], adjoint: bool) -> dict[str,
     """Seconds that a step (or, without the adjoint, its rendering) takes at the least."""
     projection, colour = perceptrons(case.layout)
     samples = case.samples
-    coloured = int((case.runtime.download(case.ws.arrays["weights"], samples) > 1e-3).sum())
+    coloured = int((case.runtime.download(case.ws.weights.array, samples) > 1e-3).sum())
     channels = case.layout.channels
     # Eight corners of two grids, four bytes each; the adjoint reads and writes them, and the two factors.
     moved = samples * channels * 4 * (2 * 8 + 3)
@@ -223,7 +223,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     networks = products(runtime, options)
     table(
         ["perceptron", "rows", "kernels, ms", "torch, ms"],
-        [[r["perceptron"], r["rows"], r["kernels_ms"], r.get("torch_ms", "-")] for r in networks],
+        [[r["perceptron"], r["rows"], r["kernels_ms"], r.torch_ms.get("-")] for r in networks],
     )
     fits = encoded(options)
     table(list(fits[0]), [list(row.values()) for row in fits])

@@ -29,7 +29,7 @@ def losses(case: Case, field: TorchField) -> tuple[float, float]:
     case.distortion(_BATCH)
     runtime, s = case.runtime, case.state.symbols
     rays = case.config.rays
-    errors = runtime.download(case.ws.arrays["errors"], rays)
+    errors = runtime.download(case.ws.errors.array, rays)
     batch = batch_of(case, field.scales.device.type)
     channel = np.concatenate([np.tile(np.arange(len(q)) + at, q.shape[1]) for q, at in _channels(field)])
     scales = runtime.upload(field.scales.cpu().numpy())
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ours_loss, torch_loss = losses(case, field)
     batch, optimizer = batch_of(case, field.scales.device.type), field.optimizer(case)
     samples = case.samples
-    coloured = int((case.runtime.download(case.ws.arrays["weights"], samples) > 1e-3).sum())
+    coloured = int((case.runtime.download(case.ws.weights.array, samples) > 1e-3).sum())
     stages = by_stage(case, options.repeats)
     tables = best(case.plan, max(1, options.repeats // 5), runtime) / 40
     opacity = best(lambda: measure_opacity(case.ws, case.state.field), max(1, options.repeats // 5), runtime) / 100

@@ -42,7 +42,7 @@ def batch_of(case: Case, device: str = "cpu") -> TorchBatch:
     rays, n = case.config.rays, case.samples
 
     def tensor(name: str, count: int, width: int) -> Tensor:
-        host = np.array(case.runtime.download(case.ws.arrays[name], count * width))
+        host = np.array(case.runtime.download(getattr(case.ws, name).array, count * width))
         return torch.from_numpy(host.reshape(count, width) if width > 1 else host).to(device)
 
     return TorchBatch(

@@ -8,18 +8,13 @@ numbers. All is in integers, as in the coder; signs are not looked at.
 """
 
 from ._taichi import F32, I32, ti
+from .columns import ContextKind, ContextSettings
 from .launch import kernel
 from .quantize import ROUND, quantized_value
 
 CAP = 15
 TOTAL_CAP = 255
 ESCAPE = 16
-# Numbers per grid and weight set in the settings: four kinds of pass with 12 each (ten features, those of the channels
-# before, mean), 8 bit masks of the neighbours that are known and 8 kinds by class, then the means.
-KIND = 12
-MASKS = 48
-KINDS = 56
-MEANS = 64
 THRESHOLDS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584)
 # Copies of every counter, so that threads side by side do not wait for each other.
 COPIES = 32
@@ -84,19 +79,8 @@ def sum_channels(
 @kernel
 def choose_tables(
     count: ti.i32,
-    channels: ti.i32,
-    first_node: ti.i32,
-    first_symbol: ti.i32,
-    base: ti.i32,
-    start: ti.i32,
-    width: ti.i32,  # nodes from a row of the bordered volume to the next, and from a slice
-    area: ti.i32,
-    settings_at: ti.i32,
-    shift: ti.i32,  # of the bits that hold the table
-    slot: ti.i32,  # counters of the grid's first table
-    has_before: ti.i32,
-    has_beneath: ti.i32,
-    settings: I32,
+    row: ti.i32,  # where the grid's settings begin
+    settings: I32,  # :class:`ContextSettings` of ``columns.py``
     where: I32,
     magnitudes: I32,
     totals: I32,
@@ -108,15 +92,23 @@ def choose_tables(
 ):
     """The table of every live symbol of a grid, and how often each magnitude falls to each."""
     for i in range(count):
+        channels = settings[row + ContextSettings.CHANNELS]
+        first_symbol = settings[row + ContextSettings.FIRST_SYMBOL]
+        base = settings[row + ContextSettings.BASE]
+        start = settings[row + ContextSettings.START]
+        width = settings[row + ContextSettings.WIDTH]
+        area = settings[row + ContextSettings.AREA]
+        shift = settings[row + ContextSettings.SHIFT]
+        has_before = settings[row + ContextSettings.HAS_BEFORE]
         n = i // channels
         c = i - n * channels
-        place = where[first_node + n]
+        place = where[settings[row + ContextSettings.FIRST_NODE] + n]
         z = place // area
         y = (place - z * area) // width
         x = place - z * area - y * width
         # The border shifts every index by one.
         parity = ((z + 1) & 1) << 2 | ((y + 1) & 1) << 1 | ((x + 1) & 1)
-        mask = settings[settings_at + MASKS + parity]
+        mask = settings[row + ContextSettings.MASKS + parity]
         own = ti.Vector([0, 0, 0])
         every = ti.Vector([0, 0, 0])
         faces = 0
@@ -130,26 +122,29 @@ def choose_tables(
                 if ti.static(far == 1):
                     if has_before == 1:
                         faces += before[base + at * channels + c]
-        row = settings_at + settings[settings_at + KINDS + parity] * KIND
-        activity = (settings[settings_at + MEANS + c] * settings[row + 11]) >> 8
+        kind = row + ContextSettings.KINDS + settings[row + ContextSettings.KIND_OF + parity] * ContextKind.ROW
+        activity = (settings[row + ContextSettings.MEANS + c] * settings[kind + ContextKind.MEAN]) >> 8
         for k in ti.static(range(3)):
-            activity += own[k] * settings[row + k] + scaled(every[k], channels) * settings[row + 3 + k]
+            activity += own[k] * settings[kind + ContextKind.OWN + k]
+            activity += scaled(every[k], channels) * settings[kind + ContextKind.EVERY + k]
         if has_before == 1:
-            activity += before[base + place * channels + c] * settings[row + 6] + faces * settings[row + 7]
-            activity += scaled(before_totals[start + place], channels) * settings[row + 8]
-        if has_beneath == 1:
+            activity += before[base + place * channels + c] * settings[kind + ContextKind.BEFORE]
+            activity += faces * settings[kind + ContextKind.BEFORE + 1]
+            activity += scaled(before_totals[start + place], channels) * settings[kind + ContextKind.BEFORE + 2]
+        if settings[row + ContextSettings.HAS_BENEATH] == 1:
             under = ti.cast(ti.min(ti.abs(reference[first_symbol + i]), float(CAP)), ti.i32)
-            activity += under * settings[row + 9]
+            activity += under * settings[kind + ContextKind.BENEATH]
         prefix = 0
         for k in range(c):
             prefix += capped(magnitudes[base + place * channels + k])
-        activity += ((prefix * (65536 // (c + 2))) >> 12) * settings[row + 10]
+        activity += ((prefix * (65536 // (c + 2))) >> 12) * settings[kind + ContextKind.PREFIX]
         level = activity >> 3
         table = 0
         for threshold in ti.static(THRESHOLDS):
             table += ti.cast(level >= threshold, ti.i32)
         found[first_symbol + i] = (found[first_symbol + i] & ~(31 << shift)) | table << shift
         size = magnitudes[base + place * channels + c]
+        slot = settings[row + ContextSettings.SLOT]
         ti.atomic_add(counts[((slot + table) * (ESCAPE + 1) + size) * COPIES + i % COPIES], 1)
 
 

@@ -1,16 +1,13 @@
 """Pixels to rays, in cell units: world coordinates minus the lower corner of the bounds, divided by the cell edge.
 
-A camera is a row of 23 floats: rotation (9, row-major, camera to world), position (3, cells), fx fy cx cy (pixels),
-k1 k2 p1 p2, width, height (pixels), squared normalised radius up to which the distortion can be inverted. A ray is a
-row of 8 floats: origin (3), unit direction (3), entry and exit distance of the bounds (cells; entry > exit where the
-ray misses them, and where the lens has no ray for the pixel).
+A camera is a row of floats, ``Camera`` of ``columns.py``; a ray is another, ``Ray``. Where the lens has no ray for a
+pixel, its row is that of a ray that misses the bounds.
 """
 
 from ._taichi import F32, I32, ti
+from .columns import Camera, Ray
 from .launch import kernel
 
-RAY_ROW = 8
-CAMERA_ROW = 23
 NO_LIMIT = 1e30  # of a lens without a fold
 
 # How far from a pixel its ray may land, in normalised coordinates and as a part of its radius: float32 of order 1.
@@ -136,108 +133,78 @@ def slab(o: ti.f32, d: ti.f32, size: ti.f32):
     return near, far
 
 
-@ti.func
-def ray_of_pixel(
-    i: ti.i32,
-    pixels: ti.template(),
-    cameras: ti.template(),
-    first_pixel: ti.template(),
-    n_cameras: ti.i32,
-    size_x: ti.f32,
-    size_y: ti.f32,
-    size_z: ti.f32,
-    rays: ti.template(),
-    strong: ti.template(),
-):
-    """One ray of :func:`rays_of_pixels`, or with ``strong`` of :func:`rays_of_strong_lenses`."""
-    pixel = pixels[i]
-    low = 0
-    high = n_cameras
-    while high - low > 1:
-        middle = (low + high) // 2
-        if first_pixel[middle] <= pixel:
-            low = middle
-        else:
-            high = middle
-    c = low * CAMERA_ROW
-    local = pixel - first_pixel[low]
-    width = ti.cast(cameras[c + 20], ti.i32)
-    row = local // width
-    column = local - row * width
-    xd = (ti.cast(column, ti.f32) + 0.5 - cameras[c + 14]) / cameras[c + 12]
-    yd = (ti.cast(row, ti.f32) + 0.5 - cameras[c + 15]) / cameras[c + 13]
-    k1, k2, p1, p2 = cameras[c + 16], cameras[c + 17], cameras[c + 18], cameras[c + 19]
-    x = xd
-    y = yd
-    lands = 1
-    if ti.static(strong):
-        x, y = descend(xd, yd, k1, k2, p1, p2, cameras[c + 22])
-        if landing_error(x, y, xd, yd, k1, k2, p1, p2) > _LANDING * (1.0 + ti.sqrt(xd * xd + yd * yd)):
-            lands = 0
-    else:
-        x, y = undistort(xd, yd, k1, k2, p1, p2)
-    dx = cameras[c] * x + cameras[c + 1] * y + cameras[c + 2]
-    dy = cameras[c + 3] * x + cameras[c + 4] * y + cameras[c + 5]
-    dz = cameras[c + 6] * x + cameras[c + 7] * y + cameras[c + 8]
-    inverse = 1.0 / ti.sqrt(dx * dx + dy * dy + dz * dz)
-    dx *= inverse
-    dy *= inverse
-    dz *= inverse
-    ox = cameras[c + 9]
-    oy = cameras[c + 10]
-    oz = cameras[c + 11]
-    nx, fx = slab(ox, dx, size_x)
-    ny, fy = slab(oy, dy, size_y)
-    nz, fz = slab(oz, dz, size_z)
-    r = i * 8
-    rays[r] = ox
-    rays[r + 1] = oy
-    rays[r + 2] = oz
-    rays[r + 3] = dx
-    rays[r + 4] = dy
-    rays[r + 5] = dz
-    rays[r + 6] = ti.max(ti.max(nx, ny), ti.max(nz, 0.0))
-    rays[r + 7] = ti.min(ti.min(fx, fy), fz)
-    if lands == 0:
-        rays[r + 6] = 1e30
-        rays[r + 7] = -1e30
-
-
 @kernel
 def rays_of_pixels(
     count: ti.i32,
+    strong: ti.template(),  # whether to invert the distortion by :func:`descend` rather than :func:`undistort`
     pixels: I32,  # (count,) index into all pixels of all cameras, row-major, camera after camera
-    cameras: F32,  # (n_cameras * 23,)
+    cameras: F32,  # (n_cameras * Camera.ROW,)
     first_pixel: I32,  # (n_cameras + 1,)
     n_cameras: ti.i32,
     size_x: ti.f32,  # bounds, cells
     size_y: ti.f32,
     size_z: ti.f32,
-    rays: F32,  # out (count * 8,)
+    rays: F32,  # out (count * Ray.ROW,)
 ):
-    """Rays through pixel centres, clipped to the bounds."""
-    for i in range(count):
-        ray_of_pixel(i, pixels, cameras, first_pixel, n_cameras, size_x, size_y, size_z, rays, False)
+    """Rays through pixel centres, clipped to the bounds.
 
-
-@kernel
-def rays_of_strong_lenses(
-    count: ti.i32,
-    pixels: I32,  # (count,) index into all pixels of all cameras, row-major, camera after camera
-    cameras: F32,  # (n_cameras * 23,)
-    first_pixel: I32,  # (n_cameras + 1,)
-    n_cameras: ti.i32,
-    size_x: ti.f32,  # bounds, cells
-    size_y: ti.f32,
-    size_z: ti.f32,
-    rays: F32,  # out (count * 8,)
-):
-    """:func:`rays_of_pixels` where lenses fold inside their pictures, or the fixed-point iteration does not converge.
-
-    A pixel for which its lens has no ray gets one that misses the bounds.
+    ``strong`` is for lenses that fold inside their pictures, or for which the fixed-point iteration does not converge:
+    a pixel for which its lens has no ray gets one that misses the bounds.
     """
     for i in range(count):
-        ray_of_pixel(i, pixels, cameras, first_pixel, n_cameras, size_x, size_y, size_z, rays, True)
+        pixel = pixels[i]
+        low = 0
+        high = n_cameras
+        while high - low > 1:
+            middle = (low + high) // 2
+            if first_pixel[middle] <= pixel:
+                low = middle
+            else:
+                high = middle
+        c = low * Camera.ROW
+        local = pixel - first_pixel[low]
+        width = ti.cast(cameras[c + Camera.IMAGE], ti.i32)
+        row = local // width
+        column = local - row * width
+        xd = (ti.cast(column, ti.f32) + 0.5 - cameras[c + Camera.CENTRE]) / cameras[c + Camera.FOCAL]
+        yd = (ti.cast(row, ti.f32) + 0.5 - cameras[c + Camera.CENTRE + 1]) / cameras[c + Camera.FOCAL + 1]
+        lens = c + Camera.DISTORTION
+        k1, k2, p1, p2 = cameras[lens], cameras[lens + 1], cameras[lens + 2], cameras[lens + 3]
+        x = xd
+        y = yd
+        lands = 1
+        if ti.static(strong):
+            x, y = descend(xd, yd, k1, k2, p1, p2, cameras[c + Camera.LIMIT])
+            if landing_error(x, y, xd, yd, k1, k2, p1, p2) > _LANDING * (1.0 + ti.sqrt(xd * xd + yd * yd)):
+                lands = 0
+        else:
+            x, y = undistort(xd, yd, k1, k2, p1, p2)
+        m = c + Camera.ROTATION
+        dx = cameras[m] * x + cameras[m + 1] * y + cameras[m + 2]
+        dy = cameras[m + 3] * x + cameras[m + 4] * y + cameras[m + 5]
+        dz = cameras[m + 6] * x + cameras[m + 7] * y + cameras[m + 8]
+        inverse = 1.0 / ti.sqrt(dx * dx + dy * dy + dz * dz)
+        dx *= inverse
+        dy *= inverse
+        dz *= inverse
+        ox = cameras[c + Camera.POSITION]
+        oy = cameras[c + Camera.POSITION + 1]
+        oz = cameras[c + Camera.POSITION + 2]
+        nx, fx = slab(ox, dx, size_x)
+        ny, fy = slab(oy, dy, size_y)
+        nz, fz = slab(oz, dz, size_z)
+        r = i * Ray.ROW
+        rays[r + Ray.ORIGIN] = ox
+        rays[r + Ray.ORIGIN + 1] = oy
+        rays[r + Ray.ORIGIN + 2] = oz
+        rays[r + Ray.DIRECTION] = dx
+        rays[r + Ray.DIRECTION + 1] = dy
+        rays[r + Ray.DIRECTION + 2] = dz
+        rays[r + Ray.ENTRY] = ti.max(ti.max(nx, ny), ti.max(nz, 0.0))
+        rays[r + Ray.EXIT] = ti.min(ti.min(fx, fy), fz)
+        if lands == 0:
+            rays[r + Ray.ENTRY] = 1e30
+            rays[r + Ray.EXIT] = -1e30
 
 
 @kernel
@@ -303,7 +270,7 @@ def targets_of_pixels(
 @kernel
 def encode_directions(
     count: ti.i32,
-    rays: F32,  # (count * 8,)
+    rays: F32,  # (count * Ray.ROW,)
     octaves: ti.i32,
     encoded: F32,  # out (count * (3 + 6 * octaves),)
 ):
@@ -311,7 +278,7 @@ def encode_directions(
     for i in range(count):
         width = 3 + 6 * octaves
         for k in ti.static(range(3)):
-            d = rays[i * 8 + 3 + k]
+            d = rays[i * Ray.ROW + Ray.DIRECTION + k]
             encoded[i * width + k] = d
             sine = ti.sin(d)
             cosine = ti.cos(d)

@@ -1,13 +1,13 @@
 """Grid lookups on the CPU: feature = coefficient * basis (Dictionary Fields, arXiv 2302.01226, eq. 4), and the adjoint.
 
 All grids of a field live in one flat array, split into groups of 4, 2 or 1 channels that are looked up together:
-``values[base + node * width + lane]``. A group is a row of 16 integers: width, feature offset, coefficient base,
-coefficient nx ny nz, basis base, basis nx ny nz (10 used), and a row of 8 floats: coefficient nodes per cell (x, y, z),
-basis tile length in cells, basis nodes per cell (x, y, z). The coefficient grid spans the bounds; a basis grid spans a
-tile that repeats (sawtooth coordinates, paper's gamma), with a node on either border of the tile.
+``values[base + node * width + lane]``. A group is a row of integers, ``Group`` of ``columns.py``, and one of floats,
+``GroupScale``. The coefficient grid spans the bounds; a basis grid spans a tile that repeats (sawtooth coordinates,
+paper's gamma), with a node on either border of the tile.
 """
 
 from ._taichi import F32, F32X4, I32, ti
+from .columns import Group, GroupScale
 from .launch import kernel
 
 
@@ -32,23 +32,27 @@ def sawtooth(x: ti.f32, tile: ti.f32) -> ti.f32:
 @ti.func
 def coefficient_corner(g: ti.i32, x: ti.f32, y: ti.f32, z: ti.f32, ints: ti.template(), floats: ti.template()):
     """Lowest corner node of the coefficient grid at a point, its strides and fractions."""
-    nx = ints[g * 16 + 3]
-    ny = ints[g * 16 + 4]
-    i, fx = node_below(x * floats[g * 8], nx)
-    j, fy = node_below(y * floats[g * 8 + 1], ny)
-    k, fz = node_below(z * floats[g * 8 + 2], ints[g * 16 + 5])
+    nodes = g * Group.ROW + Group.COEFFICIENT_NODES
+    scale = g * GroupScale.ROW + GroupScale.COEFFICIENTS
+    nx = ints[nodes]
+    ny = ints[nodes + 1]
+    i, fx = node_below(x * floats[scale], nx)
+    j, fy = node_below(y * floats[scale + 1], ny)
+    k, fz = node_below(z * floats[scale + 2], ints[nodes + 2])
     return (k * ny + j) * nx + i, nx, nx * ny, fx, fy, fz
 
 
 @ti.func
 def basis_corner(g: ti.i32, x: ti.f32, y: ti.f32, z: ti.f32, ints: ti.template(), floats: ti.template()):
     """Lowest corner node of the basis grid at a point, its strides and fractions."""
-    tile = floats[g * 8 + 3]
-    nx = ints[g * 16 + 7]
-    ny = ints[g * 16 + 8]
-    i, fx = node_below(sawtooth(x, tile) * floats[g * 8 + 4], nx)
-    j, fy = node_below(sawtooth(y, tile) * floats[g * 8 + 5], ny)
-    k, fz = node_below(sawtooth(z, tile) * floats[g * 8 + 6], ints[g * 16 + 9])
+    tile = floats[g * GroupScale.ROW + GroupScale.TILE]
+    nodes = g * Group.ROW + Group.BASIS_NODES
+    scale = g * GroupScale.ROW + GroupScale.BASIS
+    nx = ints[nodes]
+    ny = ints[nodes + 1]
+    i, fx = node_below(sawtooth(x, tile) * floats[scale], nx)
+    j, fy = node_below(sawtooth(y, tile) * floats[scale + 1], ny)
+    k, fz = node_below(sawtooth(z, tile) * floats[scale + 2], ints[nodes + 2])
     return (k * ny + j) * nx + i, nx, nx * ny, fx, fy, fz
 
 
@@ -127,10 +131,10 @@ def lookup_group(
     y = samples[s * 4 + 1]
     z = samples[s * 4 + 2]
     node, sy, sz, fx, fy, fz = coefficient_corner(g, x, y, z, ints, floats)
-    c = gather(values, ints[g * 16 + 2], node, sy, sz, fx, fy, fz, width)
+    c = gather(values, ints[g * Group.ROW + Group.COEFFICIENTS], node, sy, sz, fx, fy, fz, width)
     node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
-    b = gather(values, ints[g * 16 + 6], node, sy, sz, fx, fy, fz, width)
-    at = s * channels + ints[g * 16 + 1]
+    b = gather(values, ints[g * Group.ROW + Group.BASIS], node, sy, sz, fx, fy, fz, width)
+    at = s * channels + ints[g * Group.ROW + Group.FEATURE]
     for lane in ti.static(range(width)):
         coefficients[at + lane] = c[lane]
         basis[at + lane] = b[lane]
@@ -144,8 +148,8 @@ def lookup_fwd(
     channels: ti.i32,
     samples: F32,  # (count * 4,) x, y, z in cells, and a fourth number that is not read
     values: F32,  # all grids
-    ints: I32,  # (groups * 16,)
-    floats: F32,  # (groups * 8,)
+    ints: I32,  # (groups * Group.ROW,)
+    floats: F32,  # (groups * GroupScale.ROW,)
     coefficients: F32,  # out (count * channels,) c(x)
     basis: F32,  # out (count * channels,) b(gamma(x))
     features: F32,  # out (count * channels,) their product
@@ -153,9 +157,9 @@ def lookup_fwd(
     """Coefficient and basis lookups and their product at every sample."""
     for s in range(count):
         for g in range(groups):
-            if ints[g * 16] == 4:
+            if ints[g * Group.ROW + Group.CHANNELS] == 4:
                 lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 4)
-            elif ints[g * 16] == 2:
+            elif ints[g * Group.ROW + Group.CHANNELS] == 2:
                 lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 2)
             else:
                 lookup_group(s, g, samples, values, ints, floats, channels, coefficients, basis, features, 1)
@@ -175,8 +179,11 @@ def adjoint_of_one(
     gradient: ti.template(),
     width: ti.template(),
 ):
-    """Scatter one sample's gradient into one grid; ``other`` holds the factor that multiplied it in the product."""
-    at = s * channels + ints[g * 16 + 1]
+    """Scatter one sample's gradient into one grid, the coefficients (``half`` 0) or the basis (1).
+
+    ``other`` holds the factor that multiplied it in the product.
+    """
+    at = s * channels + ints[g * Group.ROW + Group.FEATURE]
     d = ti.Vector([0.0] * width)
     for lane in ti.static(range(width)):
         d[lane] = d_features[at + lane] * other[at + lane]
@@ -184,11 +191,36 @@ def adjoint_of_one(
     y = samples[s * 4 + 1]
     z = samples[s * 4 + 2]
     node, sy, sz, fx, fy, fz = coefficient_corner(g, x, y, z, ints, floats)
-    base = ints[g * 16 + 2]
+    base = ints[g * Group.ROW + Group.COEFFICIENTS]
     if half == 1:
         node, sy, sz, fx, fy, fz = basis_corner(g, x, y, z, ints, floats)
-        base = ints[g * 16 + 6]
+        base = ints[g * Group.ROW + Group.BASIS]
     scatter(gradient, base, node, sy, sz, fx, fy, fz, d, width)
+
+
+@ti.func
+def adjoint_of_grid(
+    count: ti.i32,
+    g: ti.i32,
+    half: ti.template(),
+    samples: ti.template(),
+    ints: ti.template(),
+    floats: ti.template(),
+    channels: ti.i32,
+    other: ti.template(),
+    d_features: ti.template(),
+    gradient: ti.template(),
+):
+    """:func:`adjoint_of_one` for all samples."""
+    if ints[g * Group.ROW + Group.CHANNELS] == 4:
+        for s in range(count):
+            adjoint_of_one(s, g, half, samples, ints, floats, channels, other, d_features, gradient, 4)
+    elif ints[g * Group.ROW + Group.CHANNELS] == 2:
+        for s in range(count):
+            adjoint_of_one(s, g, half, samples, ints, floats, channels, other, d_features, gradient, 2)
+    else:
+        for s in range(count):
+            adjoint_of_one(s, g, half, samples, ints, floats, channels, other, d_features, gradient, 1)
 
 
 @kernel
@@ -213,25 +245,9 @@ def lookup_bwd_tasks(
             t = task // 512
             g = t // 2
             if t % 2 == 0:
-                if ints[g * 16] == 4:
-                    for s in range(count):
-                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 4)
-                elif ints[g * 16] == 2:
-                    for s in range(count):
-                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 2)
-                else:
-                    for s in range(count):
-                        adjoint_of_one(s, g, 0, samples, ints, floats, channels, basis, d_features, gradient, 1)
+                adjoint_of_grid(count, g, 0, samples, ints, floats, channels, basis, d_features, gradient)
             else:
-                if ints[g * 16] == 4:
-                    for s in range(count):
-                        adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 4)
-                elif ints[g * 16] == 2:
-                    for s in range(count):
-                        adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 2)
-                else:
-                    for s in range(count):
-                        adjoint_of_one(s, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient, 1)
+                adjoint_of_grid(count, g, 1, samples, ints, floats, channels, coefficients, d_features, gradient)
 
 
 @ti.func
@@ -306,9 +322,9 @@ def lookup_fwd_fours(
         p = samples[s]
         c_node, c_sy, c_sz, cx, cy, cz = coefficient_corner(0, p[0], p[1], p[2], ints, floats)
         for g in range(groups):
-            c = gather_four(values, (ints[g * 16 + 2] >> 2) + c_node, c_sy, c_sz, cx, cy, cz)
+            c = gather_four(values, (ints[g * Group.ROW + Group.COEFFICIENTS] >> 2) + c_node, c_sy, c_sz, cx, cy, cz)
             node, sy, sz, fx, fy, fz = basis_corner(g, p[0], p[1], p[2], ints, floats)
-            b = gather_four(values, (ints[g * 16 + 6] >> 2) + node, sy, sz, fx, fy, fz)
+            b = gather_four(values, (ints[g * Group.ROW + Group.BASIS] >> 2) + node, sy, sz, fx, fy, fz)
             at = s * groups + g
             coefficients[at] = c
             basis[at] = b
@@ -354,10 +370,11 @@ def lookup_bwd_fours(
                     node, sy, sz, fx, fy, fz = coefficient_corner(0, p[0], p[1], p[2], ints, floats)
                     for g in range(groups):
                         d = features_four(m, g, shift, d_features) * basis[s * groups + g]
-                        scatter_four(gradient, (ints[g * 16 + 2] >> 2) + node, sy, sz, fx, fy, fz, d)
+                        base = ints[g * Group.ROW + Group.COEFFICIENTS] >> 2
+                        scatter_four(gradient, base + node, sy, sz, fx, fy, fz, d)
             if task >= groups:
                 g = task - groups
-                base = ints[g * 16 + 6] >> 2
+                base = ints[g * Group.ROW + Group.BASIS] >> 2
                 for m in range(count):
                     s = kept[m]
                     p = samples[s]

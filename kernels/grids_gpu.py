@@ -5,6 +5,7 @@ atomically adds to, few stretches of memory instead of one per thread. Tables an
 """
 
 from ._taichi import F32, I32, ti
+from .columns import Group
 from .grids_cpu import basis_corner, coefficient_corner, corner_of
 from .launch import kernel
 
@@ -13,7 +14,7 @@ from .launch import kernel
 def group_of(channel: ti.i32, ints: ti.template()) -> ti.i32:
     """The group that a feature channel belongs to."""
     g = 0
-    while channel >= ints[g * 16 + 1] + ints[g * 16]:
+    while channel >= ints[g * Group.ROW + Group.FEATURE] + ints[g * Group.ROW + Group.CHANNELS]:
         g += 1
     return g
 
@@ -23,15 +24,15 @@ def corners_of(s: ti.i32, channel: ti.i32, samples: ti.template(), ints: ti.temp
     """Where a channel of a sample lies: the distance between nodes, then of the coefficient grid and of the basis grid
     the channel's place at the lowest corner, the strides (nodes) and the fractions."""
     g = group_of(channel, ints)
-    width = ints[g * 16]
-    lane = channel - ints[g * 16 + 1]
+    width = ints[g * Group.ROW + Group.CHANNELS]
+    lane = channel - ints[g * Group.ROW + Group.FEATURE]
     x = samples[s * 4]
     y = samples[s * 4 + 1]
     z = samples[s * 4 + 2]
     c_node, c_sy, c_sz, cx, cy, cz = coefficient_corner(g, x, y, z, ints, floats)
     b_node, b_sy, b_sz, bx, by, bz = basis_corner(g, x, y, z, ints, floats)
-    c_first = ints[g * 16 + 2] + c_node * width + lane
-    b_first = ints[g * 16 + 6] + b_node * width + lane
+    c_first = ints[g * Group.ROW + Group.COEFFICIENTS] + c_node * width + lane
+    b_first = ints[g * Group.ROW + Group.BASIS] + b_node * width + lane
     return width, c_first, c_sy, c_sz, cx, cy, cz, b_first, b_sy, b_sz, bx, by, bz
 
 

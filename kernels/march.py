@@ -4,13 +4,19 @@ Samples lie at ``entry + (k + jitter) * step``; those in empty cells are skipped
 per cell (``opacity``: optical depth per cell edge, 0 where unknown) ends a ray once nothing behind can be seen, before
 any network is evaluated.
 
-An occupied cell has the number 1. An empty one has 0, or -v where all cells up to v away along every axis are empty:
-steps within them are passed over.
+In ``occupancy`` an occupied cell has the number 1. An empty one has 0, or -v where all cells up to v away along every
+axis are empty: steps within them are passed over.
 """
 
 from ._taichi import F32, I32, ti
+from .columns import Ray
 from .geometry import uniform
 from .launch import kernel
+
+# What a march keeps of its samples.
+NOTHING = 0
+DISTANCES = 1
+CELLS = 2
 
 
 @ti.func
@@ -35,10 +41,85 @@ def last_step(nx: ti.i32, ny: ti.i32, nz: ti.i32, step: ti.f32) -> ti.i32:
     return ti.cast(2.0 * ti.sqrt(x * x + y * y + z * z) / step, ti.i32) + 16
 
 
+@ti.func
+def march(
+    i: ti.i32,
+    rays: ti.template(),
+    occupancy: ti.template(),
+    opacity: ti.template(),
+    nx: ti.i32,
+    ny: ti.i32,
+    nz: ti.i32,
+    step: ti.f32,
+    limit: ti.f32,
+    offset: ti.f32,  # of the first sample from the entry, steps
+    most: ti.i32,  # samples after which it ends
+    summed: ti.template(),  # whether distances are sums of steps
+    kept: ti.template(),  # NOTHING, DISTANCES or CELLS
+    target: ti.template(),  # DISTANCES: (first + k * along) gets that of sample k; CELLS: 1 where a sample is taken
+    first: ti.i32,
+    along: ti.i32,
+) -> ti.i32:
+    """Walk along one ray; returns how many samples it takes.
+
+    Sums of steps round differently. Which pixels a fit draws and which cells it drops are chosen by them: its stream
+    depends on every one.
+    """
+    r = i * Ray.ROW
+    ox = rays[r + Ray.ORIGIN]
+    oy = rays[r + Ray.ORIGIN + 1]
+    oz = rays[r + Ray.ORIGIN + 2]
+    dx = rays[r + Ray.DIRECTION]
+    dy = rays[r + Ray.DIRECTION + 1]
+    dz = rays[r + Ray.DIRECTION + 2]
+    near = rays[r + Ray.ENTRY] + offset * step
+    far = rays[r + Ray.EXIT]
+    # Steps that it takes to pass one cell along the axis on which the ray is quickest.
+    steps = 1.0 / (step * ti.max(ti.abs(dx), ti.max(ti.abs(dy), ti.abs(dz))))
+    t = near
+    k = 0
+    last = last_step(nx, ny, nz, step)
+    depth = 0.0
+    found = 0
+    while t < far and depth < limit and found < most and k < last:
+        cell = cell_at(ox + t * dx, oy + t * dy, oz + t * dz, nx, ny, nz)
+        inside = occupancy[cell]
+        if inside > 0:
+            if ti.static(kept == DISTANCES):
+                target[first + found * along] = t
+            if ti.static(kept == CELLS):
+                # All who write here write the same.
+                target[cell] = 1
+            found += 1
+            depth += opacity[cell] * step
+        if ti.static(summed):
+            k += 1
+            t += step
+        else:
+            # A processor foresees what follows a single step, not how far a leap goes: short ones do not pay.
+            if inside < -2:
+                # At least one, however long steps are.
+                k += ti.max(1, ti.cast(ti.cast(-inside, ti.f32) * steps, ti.i32))
+            else:
+                k += 1
+            # Not a sum of steps: what is passed over must not change where the next sample lies.
+            t = near + ti.cast(k, ti.f32) * step
+    return found
+
+
+@ti.func
+def start_of(i: ti.i32, jitter: ti.i32, seed: ti.i32, iteration: ti.i32) -> ti.f32:
+    """Offset of a ray's first sample from its entry, steps: at random with ``jitter``, else half a step."""
+    offset = 0.5
+    if jitter == 1:
+        offset = uniform(seed, iteration, i)
+    return offset
+
+
 @kernel
 def march_rays(
     count: ti.i32,
-    rays: F32,  # (count * 8,) cells
+    rays: F32,  # (count * Ray.ROW,)
     occupancy: I32,  # (nz * ny * nx,) see above
     opacity: F32,  # (nz * ny * nx,) lower bound of the optical depth per cell edge
     nx: ti.i32,
@@ -57,41 +138,26 @@ def march_rays(
 ):
     """How many samples each ray has, and where; :func:`place_samples` packs them."""
     for i in range(count):
-        r = i * 8
-        ox = rays[r]
-        oy = rays[r + 1]
-        oz = rays[r + 2]
-        dx = rays[r + 3]
-        dy = rays[r + 4]
-        dz = rays[r + 5]
-        offset = 0.5
-        if jitter == 1:
-            offset = uniform(seed, iteration, i)
-        near = rays[r + 6] + offset * step
-        far = rays[r + 7]
-        # Steps that it takes to pass one cell along the axis on which the ray is quickest.
-        steps = 1.0 / (step * ti.max(ti.abs(dx), ti.max(ti.abs(dy), ti.abs(dz))))
-        t = near
-        k = 0
-        last = last_step(nx, ny, nz, step)
-        depth = 0.0
-        found = 0
-        while t < far and depth < limit and found < most and k < last:
-            cell = cell_at(ox + t * dx, oy + t * dy, oz + t * dz, nx, ny, nz)
-            inside = occupancy[cell]
-            if inside > 0:
-                distances[i * between_rays + found * between_samples] = t
-                found += 1
-                depth += opacity[cell] * step
-            # A processor foresees what follows a single step, not how far a leap goes: short ones do not pay.
-            if inside < -2:
-                # At least one, however long steps are.
-                k += ti.max(1, ti.cast(ti.cast(-inside, ti.f32) * steps, ti.i32))
-            else:
-                k += 1
-            # Not a sum of steps: what is passed over must not change where the next sample lies.
-            t = near + ti.cast(k, ti.f32) * step
-        counts[i] = found
+        offset = start_of(i, jitter, seed, iteration)
+        first = i * between_rays
+        counts[i] = march(
+            i,
+            rays,
+            occupancy,
+            opacity,
+            nx,
+            ny,
+            nz,
+            step,
+            limit,
+            offset,
+            most,
+            False,
+            DISTANCES,
+            distances,
+            first,
+            between_samples,
+        )
 
 
 @kernel
@@ -107,14 +173,14 @@ def place_samples(
 ):
     """The samples that :func:`march_rays` found, packed."""
     for i in range(count):
-        r = i * 8
+        r = i * Ray.ROW
         first = starts[i]
         for k in range(starts[i + 1] - first):
             at = first + k
             t = distances[i * between_rays + k * between_samples]
-            samples[at * 4] = rays[r] + t * rays[r + 3]
-            samples[at * 4 + 1] = rays[r + 1] + t * rays[r + 4]
-            samples[at * 4 + 2] = rays[r + 2] + t * rays[r + 5]
+            samples[at * 4] = rays[r + Ray.ORIGIN] + t * rays[r + Ray.DIRECTION]
+            samples[at * 4 + 1] = rays[r + Ray.ORIGIN + 1] + t * rays[r + Ray.DIRECTION + 1]
+            samples[at * 4 + 2] = rays[r + Ray.ORIGIN + 2] + t * rays[r + Ray.DIRECTION + 2]
             samples[at * 4 + 3] = t
             sample_ray[at] = i
 
@@ -122,47 +188,7 @@ def place_samples(
 @kernel
 def count_samples(
     count: ti.i32,
-    rays: F32,  # (count * 8,) cells
-    occupancy: I32,  # (nz * ny * nx,) 1 where samples are taken
-    opacity: F32,  # (nz * ny * nx,) lower bound of the optical depth per cell edge
-    nx: ti.i32,
-    ny: ti.i32,
-    nz: ti.i32,
-    step: ti.f32,  # cells
-    limit: ti.f32,  # optical depth at which a ray ends
-    jitter: ti.i32,  # 1: random start offset per ray
-    seed: ti.i32,
-    iteration: ti.i32,
-    counts: I32,  # out (count,)
-):
-    """Number of samples of each ray."""
-    for i in range(count):
-        r = i * 8
-        offset = 0.5
-        if jitter == 1:
-            offset = uniform(seed, iteration, i)
-        t = rays[r + 6] + offset * step
-        far = rays[r + 7]
-        depth = 0.0
-        found = 0
-        k = 0
-        last = last_step(nx, ny, nz, step)
-        while t < far and depth < limit and k < last:
-            cell = cell_at(
-                rays[r] + t * rays[r + 3], rays[r + 1] + t * rays[r + 4], rays[r + 2] + t * rays[r + 5], nx, ny, nz
-            )
-            if occupancy[cell] != 0:
-                found += 1
-                depth += opacity[cell] * step
-            t += step
-            k += 1
-        counts[i] = found
-
-
-@kernel
-def write_samples(
-    count: ti.i32,
-    rays: F32,  # (count * 8,) cells
+    rays: F32,  # arguments as those of march_rays
     occupancy: I32,
     opacity: F32,
     nx: ti.i32,
@@ -173,38 +199,16 @@ def write_samples(
     jitter: ti.i32,
     seed: ti.i32,
     iteration: ti.i32,
-    starts: I32,  # (count + 1,) first sample of each ray
-    samples: F32,  # out (n_samples * 4,) x, y, z (cells), distance along the ray (cells)
-    sample_ray: I32,  # out (n_samples,)
+    most: ti.i32,  # samples after which a ray ends
+    summed: ti.template(),  # see march
+    counts: I32,  # out (count,)
 ):
-    """The samples themselves; arguments as :func:`count_samples`."""
+    """How many samples each ray has, without room for them."""
     for i in range(count):
-        r = i * 8
-        offset = 0.5
-        if jitter == 1:
-            offset = uniform(seed, iteration, i)
-        t = rays[r + 6] + offset * step
-        far = rays[r + 7]
-        at = starts[i]
-        end = starts[i + 1]
-        k = 0
-        last = last_step(nx, ny, nz, step)
-        while at < end:
-            x = rays[r] + t * rays[r + 3]
-            y = rays[r + 1] + t * rays[r + 4]
-            z = rays[r + 2] + t * rays[r + 5]
-            cell = cell_at(x, y, z, nx, ny, nz)
-            # A device may round this kernel and count_samples differently: a sample that is not met again is put at the
-            # far end, where the loop would never end without it.
-            if occupancy[cell] != 0 or t >= far or k >= last:
-                samples[at * 4] = x
-                samples[at * 4 + 1] = y
-                samples[at * 4 + 2] = z
-                samples[at * 4 + 3] = t
-                sample_ray[at] = i
-                at += 1
-            t += step
-            k += 1
+        offset = start_of(i, jitter, seed, iteration)
+        counts[i] = march(
+            i, rays, occupancy, opacity, nx, ny, nz, step, limit, offset, most, summed, NOTHING, counts, 0, 0
+        )
 
 
 @kernel
@@ -253,20 +257,8 @@ def mark_visited(
     limit: ti.f32,
     visited: I32,  # in/out (nz * ny * nx,) set to 1 where a ray takes a sample
 ):
-    """Mark the occupied cells that any ray reaches before it ends. All writers store the same value."""
+    """Mark the occupied cells that any ray reaches before it ends."""
     for i in range(count):
-        r = i * 8
-        t = rays[r + 6] + 0.5 * step
-        far = rays[r + 7]
-        depth = 0.0
-        k = 0
-        last = last_step(nx, ny, nz, step)
-        while t < far and depth < limit and k < last:
-            cell = cell_at(
-                rays[r] + t * rays[r + 3], rays[r + 1] + t * rays[r + 4], rays[r + 2] + t * rays[r + 5], nx, ny, nz
-            )
-            if occupancy[cell] > 0:
-                visited[cell] = 1
-                depth += opacity[cell] * step
-            t += step
-            k += 1
+        # More samples than a ray has steps.
+        most = last_step(nx, ny, nz, step)
+        march(i, rays, occupancy, opacity, nx, ny, nz, step, limit, 0.5, most, True, CELLS, visited, 0, 0)

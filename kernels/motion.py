@@ -1,19 +1,14 @@
 """Symbols moved by a lattice of displacements, in floats and with an adjoint: what the search for motion needs.
 
 What a decoder does is the integer arithmetic of ``taichi_vvc/coding/motion.py``; this is the same interpolation without
-its rounding. An entry is a node of a moved grid, a row of 8 floats: its x, y and z, the lattice node below it, how far
-it is above that along x, y and z (0 .. 1), and the number of its grid. A moved grid is a row of 16 floats: nodes
-along x, y and z, nodes per cell along x, y and z, step, offset, first piece, pieces (10 used). A piece is the channels
-that lie side by side in a field's values: two integers, first value and channels. ``sources`` holds four numbers for
-each value: for node after node of a piece the symbols of its channels, then their second differences along x, y
-and z.
+its rounding. An entry is a node of a moved grid. Its row, that of its grid and those of the grid's pieces are
+``Entry``, ``MovedGrid`` and ``Piece`` of ``columns.py``. ``sources`` holds four numbers for each value: for node after
+node of a piece the symbols of its channels, then their second differences along x, y and z.
 """
 
 from ._taichi import F32, F32X4, F32X16, I32, ti
+from .columns import Entry, MovedGrid, Piece
 from .launch import kernel
-
-ENTRY = 8
-GRID = 16
 
 
 @ti.func
@@ -57,8 +52,10 @@ def origin(
     four: ti.template(),
 ):
     """Where an entry's symbols come from: lowest corner, strides, fractions, and where it is free to move."""
-    first = ti.cast(entries[i * 8 + 3], ti.i32)
-    f = ti.Vector([entries[i * 8 + 4], entries[i * 8 + 5], entries[i * 8 + 6]])
+    e = i * Entry.ROW
+    at_grid = g * MovedGrid.ROW
+    first = ti.cast(entries[e + Entry.BELOW], ti.i32)
+    f = ti.Vector([entries[e + Entry.ABOVE], entries[e + Entry.ABOVE + 1], entries[e + Entry.ABOVE + 2]])
     moved = ti.Vector([0.0, 0.0, 0.0, 0.0])
     for corner in ti.static(range(8)):
         weight = corner_weight(corner, f)
@@ -68,19 +65,36 @@ def origin(
         else:
             for a in ti.static(range(3)):
                 moved[a] += weight * lattice[at * 4 + a]
-    nx, ny = ti.cast(grids[g * 16], ti.i32), ti.cast(grids[g * 16 + 1], ti.i32)
-    ix, fx, free_x = source_axis(entries[i * 8], moved[0] * grids[g * 16 + 3], grids[g * 16])
-    iy, fy, free_y = source_axis(entries[i * 8 + 1], moved[1] * grids[g * 16 + 4], grids[g * 16 + 1])
-    iz, fz, free_z = source_axis(entries[i * 8 + 2], moved[2] * grids[g * 16 + 5], grids[g * 16 + 2])
+    nodes = at_grid + MovedGrid.NODES
+    scale = at_grid + MovedGrid.PER_CELL
+    nx, ny = ti.cast(grids[nodes], ti.i32), ti.cast(grids[nodes + 1], ti.i32)
+    ix, fx, free_x = source_axis(entries[e + Entry.NODE], moved[0] * grids[scale], grids[nodes])
+    iy, fy, free_y = source_axis(entries[e + Entry.NODE + 1], moved[1] * grids[scale + 1], grids[nodes + 1])
+    iz, fz, free_z = source_axis(entries[e + Entry.NODE + 2], moved[2] * grids[scale + 2], grids[nodes + 2])
     return (iz * ny + iy) * nx + ix, nx, nx * ny, ti.Vector([fx, fy, fz]), ti.Vector([free_x, free_y, free_z])
 
 
 @ti.func
 def entry_node(i: ti.i32, g: ti.i32, entries: ti.template(), grids: ti.template()) -> ti.i32:
     """An entry's node within its grid."""
-    x, y = ti.cast(entries[i * 8], ti.i32), ti.cast(entries[i * 8 + 1], ti.i32)
-    z = ti.cast(entries[i * 8 + 2], ti.i32)
-    return (z * ti.cast(grids[g * 16 + 1], ti.i32) + y) * ti.cast(grids[g * 16], ti.i32) + x
+    at = i * Entry.ROW + Entry.NODE
+    nodes = g * MovedGrid.ROW + MovedGrid.NODES
+    x, y, z = ti.cast(entries[at], ti.i32), ti.cast(entries[at + 1], ti.i32), ti.cast(entries[at + 2], ti.i32)
+    return (z * ti.cast(grids[nodes + 1], ti.i32) + y) * ti.cast(grids[nodes], ti.i32) + x
+
+
+@ti.func
+def grid_of(i: ti.i32, entries: ti.template()) -> ti.i32:
+    """The grid that an entry is a node of."""
+    return ti.cast(entries[i * Entry.ROW + Entry.GRID], ti.i32)
+
+
+@ti.func
+def pieces_of(g: ti.i32, grids: ti.template()):
+    """First and last + 1 piece of a grid."""
+    row = g * MovedGrid.ROW
+    first = ti.cast(grids[row + MovedGrid.FIRST_PIECE], ti.i32)
+    return first, first + ti.cast(grids[row + MovedGrid.PIECES], ti.i32)
 
 
 @kernel
@@ -88,22 +102,23 @@ def move_values(
     count: ti.i32,
     mx: ti.i32,
     my: ti.i32,
-    entries: F32,  # (count * 8,)
-    grids: F32,  # (moved grids * 16,)
-    pieces: I32,  # (pieces * 2,)
+    entries: F32,  # (count * Entry.ROW,)
+    grids: F32,  # (moved grids * MovedGrid.ROW,)
+    pieces: I32,  # (pieces * Piece.ROW,)
     lattice: F32,  # (mz * my * mx * 4,) displacements, cells, and a number that is not read
     sources: F32,  # (4 * size,)
     values: F32,  # out (size,)
 ):
     """value = offset + step * (symbols at the origin of each entry)."""
     for i in range(count):
-        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        g = grid_of(i, entries)
         node, sy, sz, f, _ = origin(i, g, mx, my, entries, grids, lattice, False)
         own = entry_node(i, g, entries, grids)
-        first = ti.cast(grids[g * 16 + 8], ti.i32)
-        for p in range(first, first + ti.cast(grids[g * 16 + 9], ti.i32)):
-            base = pieces[p * 2]
-            width = pieces[p * 2 + 1]
+        first, last = pieces_of(g, grids)
+        step, offset = grids[g * MovedGrid.ROW + MovedGrid.STEP], grids[g * MovedGrid.ROW + MovedGrid.OFFSET]
+        for p in range(first, last):
+            base = pieces[p * Piece.ROW + Piece.FIRST]
+            width = pieces[p * Piece.ROW + Piece.CHANNELS]
             for lane in range(width):
                 total = 0.0
                 for corner in ti.static(range(8)):
@@ -113,7 +128,7 @@ def move_values(
                     for a in ti.static(range(3)):
                         value -= 0.5 * f[a] * (1.0 - f[a]) * sources[at + (a + 1) * width]
                     total += corner_weight(corner, f) * value
-                values[base + own * width + lane] = grids[g * 16 + 7] + grids[g * 16 + 6] * total
+                values[base + own * width + lane] = offset + step * total
 
 
 @kernel
@@ -134,21 +149,22 @@ def move_bwd(
     The change of the second differences from node to node is left out: it is of third order.
     """
     for i in range(count):
-        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        g = grid_of(i, entries)
         own = entry_node(i, g, entries, grids)
-        first = ti.cast(grids[g * 16 + 8], ti.i32)
-        last = first + ti.cast(grids[g * 16 + 9], ti.i32)
+        first, last = pieces_of(g, grids)
         touched = 0
         for p in range(first, last):
-            for k in range(pieces[p * 2 + 1]):
-                if gradient[pieces[p * 2] + own * pieces[p * 2 + 1] + k] != 0.0:
+            base = pieces[p * Piece.ROW + Piece.FIRST]
+            width = pieces[p * Piece.ROW + Piece.CHANNELS]
+            for k in range(width):
+                if gradient[base + own * width + k] != 0.0:
                     touched = 1
         result = ti.Vector([0.0, 0.0, 0.0])
         if touched == 1:
             node, sy, sz, f, free = origin(i, g, mx, my, entries, grids, lattice, False)
             for p in range(first, last):
-                base = pieces[p * 2]
-                width = pieces[p * 2 + 1]
+                base = pieces[p * Piece.ROW + Piece.FIRST]
+                width = pieces[p * Piece.ROW + Piece.CHANNELS]
                 for lane in range(width):
                     slope = ti.Vector([0.0, 0.0, 0.0])
                     for corner in ti.static(range(8)):
@@ -158,8 +174,9 @@ def move_bwd(
                             slope[a] += corner_slope(corner, f, a) * sources[at]
                             slope[a] -= (0.5 - f[a]) * corner_weight(corner, f) * sources[at + (a + 1) * width]
                     result += gradient[base + own * width + lane] * slope
+            step = grids[g * MovedGrid.ROW + MovedGrid.STEP]
             for a in ti.static(range(3)):
-                result[a] *= free[a] * grids[g * 16 + 6] * grids[g * 16 + 3 + a]
+                result[a] *= free[a] * step * grids[g * MovedGrid.ROW + MovedGrid.PER_CELL + a]
         for a in ti.static(range(3)):
             pull[i * 4 + a] = result[a]
         pull[i * 4 + 3] = 0.0
@@ -205,14 +222,14 @@ def move_values_fours(
 ):
     """:func:`move_values` for the CPU where all pieces have four channels, each four read at once."""
     for i in range(count):
-        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        g = grid_of(i, entries)
         node, sy, sz, f, _ = origin(i, g, mx, my, entries, grids, lattice, True)
         own = entry_node(i, g, entries, grids)
-        first = ti.cast(grids[g * 16 + 8], ti.i32)
-        step, offset = grids[g * 16 + 6], grids[g * 16 + 7]
+        first, last = pieces_of(g, grids)
+        step, offset = grids[g * MovedGrid.ROW + MovedGrid.STEP], grids[g * MovedGrid.ROW + MovedGrid.OFFSET]
         curve = 0.5 * f * (1.0 - f)
-        for p in range(first, first + ti.cast(grids[g * 16 + 9], ti.i32)):
-            base = pieces[p * 2] >> 2
+        for p in range(first, last):
+            base = pieces[p * Piece.ROW + Piece.FIRST] >> 2
             total = ti.Vector([0.0] * 16)
             for corner in ti.static(range(8)):
                 at = base + node + (corner & 1) + (corner >> 1 & 1) * sy + (corner >> 2) * sz
@@ -236,13 +253,12 @@ def move_bwd_fours(
 ):
     """:func:`move_bwd` for the CPU where all pieces have four channels."""
     for i in range(count):
-        g = ti.cast(entries[i * 8 + 7], ti.i32)
+        g = grid_of(i, entries)
         own = entry_node(i, g, entries, grids)
-        first = ti.cast(grids[g * 16 + 8], ti.i32)
-        last = first + ti.cast(grids[g * 16 + 9], ti.i32)
+        first, last = pieces_of(g, grids)
         touched = 0
         for p in range(first, last):
-            d = gradient[(pieces[p * 2] >> 2) + own]
+            d = gradient[(pieces[p * Piece.ROW + Piece.FIRST] >> 2) + own]
             if d[0] != 0.0 or d[1] != 0.0 or d[2] != 0.0 or d[3] != 0.0:
                 touched = 1
         result = ti.Vector([0.0, 0.0, 0.0, 0.0])
@@ -250,7 +266,7 @@ def move_bwd_fours(
             node, sy, sz, f, free = origin(i, g, mx, my, entries, grids, lattice, True)
             slope_x, slope_y, slope_z = result, result, result
             for p in range(first, last):
-                base = pieces[p * 2] >> 2
+                base = pieces[p * Piece.ROW + Piece.FIRST] >> 2
                 d = gradient[base + own]
                 total = ti.Vector([0.0] * 16)
                 along_x, along_y, along_z = ti.Vector([0.0] * 4), ti.Vector([0.0] * 4), ti.Vector([0.0] * 4)
@@ -265,10 +281,11 @@ def move_bwd_fours(
                 slope_x += d * (along_x - (0.5 - f[0]) * four_of(total, 1))
                 slope_y += d * (along_y - (0.5 - f[1]) * four_of(total, 2))
                 slope_z += d * (along_z - (0.5 - f[2]) * four_of(total, 3))
-            step = grids[g * 16 + 6]
-            result[0] = slope_x.sum() * free[0] * step * grids[g * 16 + 3]
-            result[1] = slope_y.sum() * free[1] * step * grids[g * 16 + 4]
-            result[2] = slope_z.sum() * free[2] * step * grids[g * 16 + 5]
+            step = grids[g * MovedGrid.ROW + MovedGrid.STEP]
+            scale = g * MovedGrid.ROW + MovedGrid.PER_CELL
+            result[0] = slope_x.sum() * free[0] * step * grids[scale]
+            result[1] = slope_y.sum() * free[1] * step * grids[scale + 1]
+            result[2] = slope_z.sum() * free[2] * step * grids[scale + 2]
         pull[i] = result
 
 

@@ -115,13 +115,3 @@ def laplace_rate_bwd(count: ti.i32, symbols: F32, tables: I32, scales: F32, weig
     for i in range(count):
         _, derivative = laplace_cost(symbols[i], scales[tables[i]])
         gradient[i] = gradient[i] + weight * derivative
-
-
-@kernel
-def magnitude_bwd(first: ti.i32, last: ti.i32, symbols: F32, weight: ti.f32, gradient: F32):
-    """Add the gradient of ``weight * sum |symbol|`` (the paper's L1 term on the residual)."""
-    for i in range(first, last):
-        if symbols[i] > 0.0:
-            gradient[i] = gradient[i] + weight
-        elif symbols[i] < 0.0:
-            gradient[i] = gradient[i] - weight

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from pathlib import Path
 
 import captures
@@ -19,11 +18,9 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.coding.entropy import decode_integers
 from taichi_vvc.coding.headers import layout_of_header
 from taichi_vvc.encode import settle_background
+from taichi_vvc.encoder import frame
 from taichi_vvc.errors import ConfigError, CorruptStream, DataError
 from taichi_vvc.measure.evaluate import evaluate
-
-# The module, whose name in the package is that of the function.
-ENCODER = importlib.import_module("taichi_vvc.encode")
 
 # Frequency 2 repeats a level: the sawtooth takes part.
 TINY = tv.EncoderConfig(**{**TWO_LEVELS, "level_frequencies": (1.0, 2.0), "keyint": 2})
@@ -64,8 +61,8 @@ def test_estimated_bits_are_the_actual_ones(encoded) -> None:
 def test_reported_psnr_is_that_of_the_file(encoded, capture: Path) -> None:
     path, statistics, _ = encoded
     result = evaluate(path, capture, split="train", backend="auto")
-    for s, frame in zip(statistics, result["per_frame"], strict=True):
-        assert abs(s.psnr - frame["psnr"]) < 0.01
+    for s, found in zip(statistics, result["per_frame"], strict=True):
+        assert abs(s.psnr - found["psnr"]) < 0.01
 
 
 def test_the_fit_improves_the_picture(encoded) -> None:
@@ -148,7 +145,7 @@ def test_damaged_mlps_are_named_by_the_groups_that_share_them(intra: Path, tmp_p
 
 
 def test_mlps_are_sent_anew_after_a_while(capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ENCODER, "_MLP_FRAMES", 0.0)
+    monkeypatch.setattr(frame, "_MLP_FRAMES", 0.0)
     path, config = tmp_path / "own.tvvc", dataclasses.replace(TINY, keyint=1)
     list(tv.encode(tv.open_capture(capture, frames=slice(0, 2)), config, path))
     with StreamReader(path) as reader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -17,18 +16,19 @@ import taichi_vvc as tv
 from taichi_vvc.coding.choose_tables import plan_rate
 from taichi_vvc.coding.known import NOTHING
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.encoder import targets
-from taichi_vvc.encoder.targets import training_psnr
+from taichi_vvc.encoder import frame, quality
+from taichi_vvc.encoder.progress import Listener
+from taichi_vvc.encoder.quality import training_psnr
 from taichi_vvc.field import shading
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import entered_cells, kept_cells, missed_cells, scene_changed, watch_solid
+from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.media.pictures import differs
-from taichi_vvc.types import Bounds, Camera, FieldLayout, FrameViews, View
+from taichi_vvc.types import Bounds, Camera, FieldLayout, FrameViews, GroupParameters, SymbolFrame, View
 
-ENCODER = importlib.import_module("taichi_vvc.encode")
 # A column of twelve cells along z, four by four across; every cell edge is a quarter of a unit.
 COLUMN = backends.small_layout(
     bounds=Bounds((0.0, 0.0, 0.0), (1.0, 1.0, 3.0)), occupancy=(4, 4, 12), steps_per_side=48, coefficients=(3, 3, 5)
@@ -193,23 +193,24 @@ def test_a_magnitude_beyond_the_tables_costs_a_quarter_of_a_bit_more() -> None:
 @pytest.mark.parametrize("fps, age, shared", [(25, 9, True), (25, 11, False), (4, 3, True), (4, 5, False)])
 def test_mlps_last_as_long_as_they_pay(fps: int, age: int, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten frames with this lambda and as many rays, and never longer than a second."""
-    given = {}
-    rays = make_problem(Workspace(runtime()), COLUMN, [view()], FULL).rays_per_view
-    config = EncoderConfig(**{**ONE_LEVEL, "motion_blocks": 0, "lambda_rate": 10 * rays / 2.5e7})
-    sequence = SimpleNamespace(fps=Fraction(fps))
-    fields: dict = {field.name: None for field in dataclasses.fields(ENCODER._Job)}
-    fields |= {"ws": Workspace(runtime()), "sequence": sequence, "config": config, "layout": COLUMN, "probe": 0}
-    job = ENCODER._Job(**fields)
+    given: list[Prediction] = []
+    ws = Workspace(runtime())
+    rays = make_problem(ws, COLUMN, [view()], FULL).rays_per_view
+    weight = 10 * rays / 2.5e7
+    config = EncoderConfig(**{**ONE_LEVEL, "motion_blocks": 0, "background": (255, 255, 255)})
+    job = frame.Job(ws, SimpleNamespace(fps=Fraction(fps)), config, COLUMN, Listener())  # type: ignore[arg-type]
 
-    def fit(ws, layout, config, problem, mask, reference, previous, frame, progress, look, begin):
-        given.update(begin=begin, reference=reference)
+    def fit(ws, config, problem, prediction, number, tell):
+        assert config.lambda_rate == weight
+        given.append(prediction)
         raise StopIteration
 
-    monkeypatch.setattr(ENCODER, "fit_frame", fit)
-    views = FrameViews(0, 0.0, (view(),))
+    monkeypatch.setattr(frame, "fit_frame", fit)
+    before = Reference(SymbolFrame((), (), FULL), GroupParameters((), ()))
+    task = frame.FrameTask(0, FrameViews(0, 0.0, (view(),)), FULL, 1, Prediction.going_on(before), age, weight)
     with pytest.raises(StopIteration):
-        ENCODER._fit(job, config, views, FULL, None, 0, object(), age)
-    assert given["begin"].shared == shared and given["reference"] is None
+        frame.code_frame(job, task)
+    assert given[0].keep_mlp == shared and given[0].key and given[0].reference is before
 
 
 def test_the_quality_of_a_frame_is_that_of_all_views_unless_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +220,7 @@ def test_the_quality_of_a_frame_is_that_of_all_views_unless_they_are_many(monkey
         seen.append(len(views))
         return [30.0] * len(views)
 
-    monkeypatch.setattr(targets, "view_psnrs", psnrs)
+    monkeypatch.setattr(quality, "view_psnrs", psnrs)
     views = [
         dataclasses.replace(view(), camera=dataclasses.replace(camera(), width=1000, height=1000)) for _ in range(9)
     ]

@@ -1,19 +1,79 @@
-"""A frame that is coded but not yet written, and whether a frame should rather have been a key frame."""
+"""Coding one frame: fit, code, decode again; nothing is written until that is asked for."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader
-from taichi_vvc.field.grids import Field
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.displacements import encode_motion
+from taichi_vvc.coding.entropy import encode_mask
+from taichi_vvc.coding.grid_encoder import encode_grid
+from taichi_vvc.coding.headers import pack_group
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.motion import live_motion
+from taichi_vvc.config import EncoderConfig
+from taichi_vvc.decode import decode_symbols
+from taichi_vvc.encoder.progress import Listener
+from taichi_vvc.encoder.quality import training_psnr
+from taichi_vvc.encoder.trusted_views import no_start
+from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.motion_search import find_motion, search_iterations
+from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame, unchanged
+from taichi_vvc.fit.prediction import Prediction, Reference
+from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
 
-# dB that an inter frame may lie below the best of its group before a key frame is tried in its place.
-_LOST = 1.0
-# dB by which a key frame is better than what follows without anything being lost, for its smaller lambda.
-_LEAD = 0.5
+# MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
+# latest after a second.
+_MLP_FRAMES = 2.5e7
+
+
+@dataclass(frozen=True)
+class Job:
+    """What coding a frame takes besides the frame.
+
+    Attributes:
+        ws: scratch arrays.
+        sequence: the capture.
+        config: the settings; of frames that have a lambda of their own all but that.
+        layout: of the field, as the decoder will read it.
+        listener: who is told how far the encode is.
+    """
+
+    ws: Workspace
+    sequence: MultiViewSequence
+    config: EncoderConfig
+    layout: FieldLayout
+    listener: Listener
+
+
+@dataclass(frozen=True)
+class FrameTask:
+    """A frame that is to be coded.
+
+    Attributes:
+        number: within the file.
+        views: what it shows.
+        mask: (nz, ny, nx) bool, where samples may be taken.
+        group: number of the group that it is in.
+        prediction: what it is predicted from, and what its fit starts with.
+        mlp_age: for how many frames the MLPs of the group before have been the same. A key frame that goes on keeps
+            them while they are young.
+        lambda_rate: weight of the rate.
+    """
+
+    number: int
+    views: FrameViews
+    mask: np.ndarray
+    group: int
+    prediction: Prediction
+    mlp_age: float
+    lambda_rate: float
 
 
 @dataclass(frozen=True)
@@ -21,6 +81,7 @@ class CodedFrame:
     """What coding one frame gave.
 
     Attributes:
+        task: what was to be coded.
         reference: what the decoder will have.
         field: the same as a field.
         data: the frame's chunk.
@@ -30,6 +91,7 @@ class CodedFrame:
         pixels: of one training view.
     """
 
+    task: FrameTask
     reference: Reference
     field: Field
     data: FrameData
@@ -61,32 +123,91 @@ class CodedFrame:
         sizes["overhead"] = written - sum(sizes.values())
         return sizes
 
+    def figures(self, sizes: dict[str, int], judged_psnr: float, seconds: float) -> FrameStats:
+        """The frame's figures. ``sizes``: as :meth:`append` returned them; ``judged_psnr``: dB, NaN if not known."""
+        return FrameStats(
+            index=self.task.number,
+            type=self.data.type,
+            bytes=sum(sizes.values()),
+            components=sizes,
+            estimated_bits=self.estimated,
+            actual_bits=8.0 * sum(len(grid) for grid in self.data.grids),
+            psnr=self.quality,
+            seconds=seconds,
+            lambda_rate=self.task.lambda_rate,
+            judged_psnr=judged_psnr,
+        )
 
-@dataclass
-class GroupWatch:
-    """Notices when a group loses the scene. It follows from the qualities of the group's frames alone.
 
-    Attributes:
-        best: PSNR of the group's best frame, dB, less the lead of its key frame.
-        tries: frames for which a key frame was tried and did not pay.
-        pause: frames to come for which none is tried: after the second such frame 1, then 3, 7 and so on.
+def code_frame(job: Job, task: FrameTask) -> CodedFrame:
+    """Fits and codes one frame, and decodes it again; nothing is written.
+
+    Raises:
+        DataError: the masks leave nothing to start a file with, or no ray crosses the mask.
     """
+    fit, prediction = _fit(job, replace(job.config, lambda_rate=task.lambda_rate), task)
+    data = _coded(job, task, fit, prediction)
+    header = None
+    if prediction.key:
+        header = pack_group(task.group, task.number, fit.parameters.steps, fit.mlp_symbols, job.config.mlp_step)
+    # The decoder moves the frame before by itself.
+    decoded = decode_symbols(job.layout, data, task.prediction.predicted_from)
+    assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
+    field = field_of_symbols(job.ws.runtime, job.layout, fit.parameters, decoded)
+    views = task.views.views
+    quality = training_psnr(job.ws, field, job.config.backdrop, views)
+    pixels = float(np.mean([v.camera.width * v.camera.height for v in views if v.camera.split == "train"]))
+    return CodedFrame(task, Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)
 
-    best: float = -math.inf
-    tries: int = 0
-    pause: int = 0
 
-    def lost(self, quality: float) -> bool:
-        """Whether an inter frame of this PSNR (dB) is so poor that a key frame should be tried."""
-        return quality < self.best - _LOST and not self.pause
+def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) -> FrameData:
+    """The chunk of a frame that was fitted with a ``prediction``."""
+    live = live_nodes(job.layout, fit.occupancy)
+    known = prediction.known(len(live))
+    grids = [
+        encode_grid(r, m, k, model=job.config.rate_model) for r, m, k in zip(fit.residuals, live, known, strict=True)
+    ]
+    before, motion = prediction.predicted_from, b""
+    if before is not None and prediction.motion is not None:
+        moving = live_motion(job.layout, live)
+        motion = encode_motion(np.where(moving[..., None], prediction.motion, 0), moving, before.motion)
+    return FrameData(
+        task.number,
+        task.group,
+        "key" if prediction.key else "inter",
+        encode_mask(fit.occupancy, None if before is None else before.occupancy),
+        tuple(g.payload for g in grids),
+        motion,
+    )
 
-    def observe(self, quality: float) -> None:
-        """Takes note of a frame that was written."""
-        if self.lost(quality):
-            self.tries += 1
-            self.pause = 2 ** (self.tries - 1) - 1
-        else:
-            self.pause = max(0, self.pause - 1)
-        # Without any error a frame is no measure for others.
-        if math.isfinite(quality):
-            self.best = max(self.best, quality - (0.0 if math.isfinite(self.best) else _LEAD))
+
+def _fit(job: Job, config: EncoderConfig, task: FrameTask) -> tuple[FitResult, Prediction]:
+    """Fits one frame with the lambda of ``config``; also returns what it was predicted from, its motion included.
+
+    Raises:
+        DataError: see :func:`code_frame`.
+    """
+    prediction = task.prediction
+    if not task.mask.any():
+        if prediction.key or prediction.reference is None:
+            raise no_start(task.views)
+        return unchanged(prediction.reference, task.mask), prediction
+    problem = make_problem(job.ws, job.layout, task.views.views, task.mask)
+    searched = 0 if prediction.reference is None else search_iterations(config)
+    steps = searched + (config.key_iterations if prediction.key else config.inter_iterations)
+
+    def tell_of_search(step: int, error: float) -> None:
+        job.listener.step(task.number, (step, steps), error, 0.0, config.lambda_rate)
+
+    def tell(report: FitReport) -> None:
+        job.listener.step(task.number, (searched + report.step, steps), report.error, report.bits, config.lambda_rate)
+        job.listener.look(task.number, report.field, task.views, config.backdrop, finished=False)
+
+    if prediction.reference is not None and searched:
+        motion = find_motion(job.ws, config, problem, prediction.reference, task.number, tell_of_search)
+        if motion is not None:
+            prediction = prediction.moved(job.layout, motion, task.mask)
+    if prediction.key and prediction.reference is not None:
+        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / problem.rays_per_view)
+        prediction = replace(prediction, keep_mlp=task.mlp_age < lasting)
+    return fit_frame(job.ws, config, problem, prediction, task.number, tell), prediction

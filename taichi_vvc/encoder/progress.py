@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from taichi_vvc.field.grids import Field
 from taichi_vvc.types import FrameViews
@@ -42,3 +45,31 @@ class Glimpse:
     views: FrameViews
     background: tuple[float, float, float]
     finished: bool
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of an encode while it runs.
+
+    Attributes:
+        progress: called with each :class:`Progress`; None: nobody.
+        preview: called with each :class:`Glimpse`; None: nobody.
+        probe: number of the trial that looks for the first lambda, from 1; 0 while the file itself is written.
+    """
+
+    progress: Callable[[Progress], None] | None = None
+    preview: Callable[[Glimpse], None] | None = None
+    probe: int = 0
+
+    def step(self, frame: int, done: tuple[int, int], error: float, bits: float, lambda_rate: float) -> None:
+        """Tells how far a frame is. ``done``: steps and all steps; ``error``: mean squared error per channel."""
+        if self.progress is not None:
+            psnr = -10 * float(np.log10(max(error, 1e-10)))
+            self.progress(Progress(frame, *done, psnr, bits, lambda_rate, self.probe))
+
+    def look(
+        self, frame: int, field: Field, views: FrameViews, background: tuple[float, float, float], finished: bool
+    ) -> None:
+        """Shows a frame's field, see :class:`Glimpse`."""
+        if self.preview is not None:
+            self.preview(Glimpse(frame, field, views, background, finished))

@@ -170,6 +170,24 @@ class Controller:
         return None
 
 
+@dataclass(frozen=True)
+class FixedLambda:
+    """What stands for a :class:`Controller` where the settings give lambda itself."""
+
+    lambda_rate: float
+
+    def weight(self, key: bool) -> float:
+        """Lambda of the next frame."""
+        return self.lambda_rate
+
+    def observe(self, weight: float, outcome: Outcome) -> None:
+        """Takes no note of a frame: nothing depends on it."""
+
+    def missed(self, size: int) -> str | None:
+        """There is no target to miss."""
+        return None
+
+
 def restored(target: Target, start: float, outcomes: Sequence[Outcome]) -> Controller:
     """The controller of an encode that has written frames with these outcomes, beginning with lambda ``start``."""
     controller = Controller(target, start)

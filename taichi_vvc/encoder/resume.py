@@ -1,15 +1,26 @@
-"""Where in a file an encode stands: all that the frames before decide about the next one."""
+"""Where in a file an encode stands, and what the frames that are in it tell of themselves."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
+from taichi_vvc.bitstream.syntax import GroupHeader
+from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.moving_cameras import CameraReader
+from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import Stream
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.encoder.quality import judged_psnr, training_psnr
+from taichi_vvc.encoder.rate_control import Outcome
+from taichi_vvc.encoder.targets import outcome_of
+from taichi_vvc.encoder.trusted_views import views_of
+from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.prediction import Reference
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,6 @@ class Position:
         group: that it is in.
         first_of_group: number of the group's first frame.
         first_with_mlp: number of the first frame whose group has the same MLPs.
-        cameras: those of the frame before, as they are stored; None for the header's.
     """
 
     number: int = 0
@@ -30,7 +40,16 @@ class Position:
     group: int = 0
     first_of_group: int = 0
     first_with_mlp: int = 0
-    cameras: CameraTrack | None = None
+
+    def after(self, reference: Reference, group: GroupHeader | None) -> Position:
+        """Behind one more frame, which the decoder has as ``reference``. ``group``: the group that it started."""
+        return Position(
+            self.number + 1,
+            reference,
+            self.group if group is None else group.number,
+            self.first_of_group if group is None else self.number,
+            self.number if group is not None and group.mlp else self.first_with_mlp,
+        )
 
 
 def position_behind(path: Path, done: int) -> Position:
@@ -41,4 +60,57 @@ def position_behind(path: Path, done: int) -> Position:
         reference = Reference(stream.symbols(done - 1), stream.parameters(done - 1))
         group = stream.info(done - 1).group
         first, with_mlp = reader.groups[group].first_frame, reader.owner_of_mlp(group).first_frame
-        return Position(done, reference, group, first, with_mlp, CameraReader(reader).track(done - 1))
+        return Position(done, reference, group, first, with_mlp)
+
+
+def cameras_behind(path: Path, done: int) -> CameraTrack | None:
+    """The cameras of the last of the first ``done`` frames of a file, as they are stored; None for the header's."""
+    if not done:
+        return None
+    with StreamReader(path) as reader:
+        return CameraReader(reader).track(done - 1)
+
+
+def stored_start(path: Path, config: EncoderConfig) -> float:
+    """The lambda that a file with this target was begun with; that of ``config`` if it has another target."""
+    with StreamReader(path) as reader:
+        stored = json.loads(reader.header.settings)
+    same = (stored.get("bitrate"), stored.get("target_psnr")) == (config.bitrate, config.target_psnr)
+    found = stored.get("lambda_rate")
+    return float(found) if same and isinstance(found, (int, float)) else config.lambda_rate
+
+
+def written_outcomes(
+    ws: Workspace, sequence: MultiViewSequence, config: EncoderConfig, path: Path, done: int
+) -> list[Outcome]:
+    """The outcomes of the first ``done`` frames of a file, as they were when they were written."""
+    outcomes: list[Outcome] = []
+    if not done:
+        return outcomes
+    with Stream(path) as stream, StreamReader(path) as reader:
+        for number in range(done):
+            quality = math.nan
+            if config.target_psnr is not None:
+                field = stream[number]
+                views = views_of(sequence, field.layout, number).views
+                quality = judged_psnr(ws, field, stream.background, views)
+            outcomes.append(outcome_of(number, stream.symbols(number), reader.components(number), quality))
+    return outcomes
+
+
+def written_qualities(
+    ws: Workspace,
+    sequence: MultiViewSequence,
+    background: tuple[float, float, float],
+    path: Path,
+    position: Position,
+) -> Iterator[float]:
+    """:func:`training_psnr` of the frames in a file that belong to the group at its end, as when they were written; of
+    those in which there is anything."""
+    if position.reference is None:
+        return
+    with Stream(path) as stream:
+        for number in range(position.first_of_group, position.number):
+            if stream.symbols(number).occupancy.any():
+                field = stream[number]
+                yield training_psnr(ws, field, background, views_of(sequence, field.layout, number).views)

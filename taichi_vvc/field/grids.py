@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from taichi_vvc.coding.memory import Budget, field_need, held_by
 from taichi_vvc.coding.quantize import grid_values
 from taichi_vvc.field.mlp import flatten
 from taichi_vvc.geometry.projection import dilate
+from taichi_vvc.kernels.columns import Group, GroupScale
 from taichi_vvc.runtime import Runtime, aligned
 from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame
 
@@ -26,7 +28,7 @@ class GridMap:
     Attributes:
         size: length of the flat array.
         groups: number of groups.
-        ints, floats: the kernels' group table, see ``kernels/grids_cpu.py``.
+        ints, floats: the kernels' group tables, :class:`Group` and :class:`GroupScale` of ``kernels/columns.py``.
         bases: per grid, the flat index of node 0 of each channel, and the stride between nodes.
     """
 
@@ -46,31 +48,56 @@ def map_of(layout: FieldLayout) -> GridMap:
     """The flat layout of all grids of a field."""
     cells = np.array(layout.occupancy, np.float64)
     longest = cells.max()
-    ints, floats = [], []
+    rows: list[tuple[np.ndarray, np.ndarray]] = []
     bases = [(np.zeros(s[3], np.int64), np.zeros(s[3], np.int64)) for s in layout.grid_shapes]
-    cx, cy, cz = layout.coefficients
+    c_nodes = math.prod(layout.coefficients)
     at = feature = 0
     for number, level in enumerate(layout.levels, 1):
-        lx, ly, lz = level.resolution
         channel = 0
         while channel < level.channels:
             left = level.channels - channel
             width = 4 if left >= 4 else 2 if left >= 2 else 1
-            c_base, b_base = at, at + cx * cy * cz * width
-            at = b_base + lx * ly * lz * width
-            ints.append([width, feature, c_base, cx, cy, cz, b_base, lx, ly, lz] + [0] * 6)
+            c_base, b_base = at, at + c_nodes * width
+            at = b_base + math.prod(level.resolution) * width
             tile = longest / level.frequency
             per_cell = (np.array(layout.coefficients) - 1) / cells
-            floats.append([*per_cell, tile, *((np.array(level.resolution) - 1) / tile), 0.0])
+            of_basis = ((np.array(level.resolution) - 1) / tile).tolist()
+            coefficients = c_base, layout.coefficients, per_cell.tolist()
+            rows.append(group_rows(width, feature, coefficients, (b_base, level.resolution, of_basis), tile))
             bases[0][0][feature : feature + width] = c_base + np.arange(width)
             bases[0][1][feature : feature + width] = width
             bases[number][0][channel : channel + width] = b_base + np.arange(width)
             bases[number][1][channel : channel + width] = width
             channel += width
             feature += width
-    return GridMap(
-        at, len(ints), np.array(ints, np.int32).reshape(-1), np.array(floats, np.float32).reshape(-1), tuple(bases)
-    )
+    ints, floats = (np.concatenate(of) for of in zip(*rows, strict=True))
+    return GridMap(at, len(rows), ints, floats, tuple(bases))
+
+
+def group_rows(
+    width: int,
+    feature: int,
+    coefficients: tuple[int, Sequence[int], Sequence[float]],
+    basis: tuple[int, Sequence[int], Sequence[float]],
+    tile: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A row of each of the kernels' group tables, :class:`Group` (int32) and :class:`GroupScale` (float32).
+
+    Args:
+        width: channels of the group.
+        feature: the first of its features.
+        coefficients, basis: of either grid where it begins in the flat values, its nodes and its nodes per cell along
+            x, y, z.
+        tile: length of the basis grid's tile, cells.
+    """
+    ints, floats = np.zeros(Group.ROW, np.int32), np.zeros(GroupScale.ROW, np.float32)
+    ints[Group.CHANNELS], ints[Group.FEATURE], floats[GroupScale.TILE] = width, feature, tile
+    ints[Group.COEFFICIENTS], ints[Group.BASIS] = coefficients[0], basis[0]
+    ints[Group.COEFFICIENT_NODES : Group.COEFFICIENT_NODES + 3] = coefficients[1]
+    ints[Group.BASIS_NODES : Group.BASIS_NODES + 3] = basis[1]
+    floats[GroupScale.COEFFICIENTS : GroupScale.COEFFICIENTS + 3] = coefficients[2]
+    floats[GroupScale.BASIS : GroupScale.BASIS + 3] = basis[2]
+    return ints, floats
 
 
 @dataclass

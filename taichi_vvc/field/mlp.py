@@ -5,12 +5,12 @@ y = relu(x w1 + b1) w2 + b2, rows are samples. The tensors w1, b1, w2, b2 lie be
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
+from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.kernels import mlp_cpu, mlp_gpu
 from taichi_vvc.kernels.mlp_cpu import LANES
 from taichi_vvc.runtime import Runtime
@@ -179,7 +179,7 @@ def lanes_backward(
     d_y: np.ndarray,
     d_x: np.ndarray,
     gradient: np.ndarray | None,
-    scratch: Callable[[str, int], Any],
+    ws: Workspace,
 ) -> None:
     """Adjoint of :func:`lanes_forward`.
 
@@ -188,10 +188,10 @@ def lanes_backward(
         x, d_y: in blocks; what stands behind the last sample must be 0 in both.
         d_x: receives the gradient, in blocks of ``needed`` columns.
         gradient: of the weights, flat, added to; None where the network is frozen.
-        scratch: gives an array of so many floats by name.
+        ws: scratch arrays.
     """
     shape = Lanes.of(p)
-    own = scratch("d_packed", _TASKS * (p.hidden + 1) * LANES << shape.weights)
+    own = ws.d_packed.get(_TASKS * (p.hidden + 1) * LANES << shape.weights)
     mlp_cpu.perceptron_bwd(
         -(-rows // LANES),
         _TASKS,
@@ -209,7 +209,7 @@ def lanes_backward(
         vectors(x),
         vectors(d_y),
         vectors(d_x),
-        vectors(scratch("d_hidden", _TASKS * p.hidden * 2 * _CHUNK * LANES)),
+        vectors(ws.d_hidden.get(_TASKS * p.hidden * 2 * _CHUNK * LANES)),
         vectors(own),
     )
     if gradient is not None:
@@ -222,6 +222,11 @@ def vectors(array: np.ndarray) -> np.ndarray:
     # Kernels load whole vectors, which ends the process where they are not aligned.
     assert whole.ctypes.data % (4 * LANES) == 0
     return whole
+
+
+def fours(array: np.ndarray, count: int | None = None) -> np.ndarray:
+    """A flat host array, or its first ``count`` numbers, as vectors of four."""
+    return array[: array.size // 4 * 4 if count is None else count].reshape(-1, 4)
 
 
 def mlp_forward(rows: int, p: Perceptron, weights: Any, x: Any, hidden: Any, y: Any) -> None:

@@ -14,7 +14,8 @@ from taichi_vvc.field.grids import Field
 from taichi_vvc.field.shading import project, projection_stride, shade_rays
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import distortion_limit, is_strong
-from taichi_vvc.kernels import geometry, march, shade
+from taichi_vvc.kernels import columns, geometry, march, shade
+from taichi_vvc.kernels.columns import Ray
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import Camera, FieldLayout
 
@@ -48,7 +49,7 @@ class Image:
 
 @dataclass(frozen=True)
 class CameraTable:
-    """Cameras on the device: rows as ``kernels/geometry.py`` reads them, and the index of each one's first pixel.
+    """Cameras on the device: rows of ``kernels/columns.py``, and the index of each one's first pixel.
 
     ``strong``: whether any lens is, see :func:`taichi_vvc.geometry.projection.is_strong`.
     """
@@ -60,14 +61,17 @@ class CameraTable:
     strong: bool
 
 
-def camera_row(camera: Camera, lower: Sequence[float], cell: float) -> list[float]:
-    """A camera as ``kernels/geometry.py`` reads it, in cells of ``cell`` (world units) from the corner ``lower``."""
-    return [
-        *np.asarray(camera.rotation, np.float64).reshape(9),
-        *((np.asarray(camera.position, np.float64) - np.asarray(lower)) / cell),
-        *(camera.fx, camera.fy, camera.cx, camera.cy, camera.k1, camera.k2, camera.p1, camera.p2),
-        *(camera.width, camera.height, min(distortion_limit(camera), geometry.NO_LIMIT)),
-    ]
+def camera_row(camera: Camera, lower: Sequence[float], cell: float) -> np.ndarray:
+    """A camera as kernels read it (:class:`columns.Camera`, float64); cells of ``cell`` world units, from ``lower``."""
+    row, of = np.zeros(columns.Camera.ROW), columns.Camera
+    row[of.ROTATION : of.ROTATION + 9] = np.asarray(camera.rotation, np.float64).reshape(9)
+    row[of.POSITION : of.POSITION + 3] = (np.asarray(camera.position, np.float64) - np.asarray(lower)) / cell
+    row[of.FOCAL : of.FOCAL + 2] = camera.fx, camera.fy
+    row[of.CENTRE : of.CENTRE + 2] = camera.cx, camera.cy
+    row[of.DISTORTION : of.DISTORTION + 4] = camera.k1, camera.k2, camera.p1, camera.p2
+    row[of.IMAGE : of.IMAGE + 2] = camera.width, camera.height
+    row[of.LIMIT] = min(distortion_limit(camera), geometry.NO_LIMIT)
+    return row
 
 
 def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera]) -> CameraTable:
@@ -86,9 +90,8 @@ def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera
 def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: Any, count: int) -> None:
     """Fill the workspace's ``rays`` with the rays through ``count`` pixels (device int32 indices)."""
     nx, ny, nz = layout.occupancy
-    rays = ws.get("rays", count * geometry.RAY_ROW)
-    kernel = geometry.rays_of_strong_lenses if table.strong else geometry.rays_of_pixels
-    kernel(count, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
+    rays = ws.rays.get(count * Ray.ROW)
+    geometry.rays_of_pixels(count, table.strong, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
 
 
 def most_samples(layout: FieldLayout) -> int:
@@ -101,25 +104,25 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
     runtime = f.runtime
     nx, ny, nz = f.layout.occupancy
     jitter, seed = (0, 0) if seed is None else (1, seed)
-    counts, starts = ws.get("counts", rays, np.int32), ws.get("starts", rays + 1, np.int32)
+    counts, starts = ws.counts.get(rays), ws.starts.get(rays + 1)
     step = f.layout.march_step
     most = most_samples(f.layout)
     # Threads of a GPU write side by side.
     strides = (most, 1) if runtime.host_arrays else (1, rays)
-    distances = ws.get("distances", rays * most)
+    distances = ws.distances.get(rays * most)
     where = f.occupancy, f.opacity, nx, ny, nz, step, DEPTH_LIMIT, jitter, seed, iteration
-    march.march_rays(rays, ws.arrays["rays"], *where, most, *strides, counts, distances)
+    march.march_rays(rays, ws.rays.array, *where, most, *strides, counts, distances)
     if runtime.host_arrays:
         starts[0] = 0
         np.cumsum(counts[:rays], out=starts[1 : rays + 1])
         total = int(starts[rays])
     else:
         chunk = max(16, round(rays ** (1 / 3)))
-        partial = ws.get("partial", rays // chunk + rays // chunk**2 + 2, np.int32)
+        partial = ws.partial.get(rays // chunk + rays // chunk**2 + 2)
         march.exclusive_sum(rays, counts, starts, chunk, partial)
         total = int(starts[rays])
-    samples, owners = ws.get("samples", total * 4), ws.get("sample_ray", total, np.int32)
-    march.place_samples(rays, ws.arrays["rays"], starts, *strides, distances, samples, owners)
+    samples, owners = ws.samples.get(total * 4), ws.sample_ray.get(total)
+    march.place_samples(rays, ws.rays.array, starts, *strides, distances, samples, owners)
     return total
 
 
@@ -149,8 +152,8 @@ def _measure_cells(ws: Workspace, f: Field, target: np.ndarray, peaks: Any) -> N
     z, y, x = np.unravel_index(used, (nz + 1, ny + 1, nx + 1))
     # Just inside the far borders, where the sawtooth would wrap around.
     points = np.stack([np.minimum(x, nx - 1e-3), np.minimum(y, ny - 1e-3), np.minimum(z, nz - 1e-3), 0 * x], axis=1)
-    samples = ws.get("samples", used.size * 4)
-    host = np.zeros(ws.sizes["samples"], np.float32)
+    samples = ws.samples.get(used.size * 4)
+    host = np.zeros(ws.samples.size, np.float32)
     host[: used.size * 4] = points.astype(np.float32).reshape(-1)
     f.runtime.store(samples, host)
     project(ws, f, used.size)
@@ -158,7 +161,7 @@ def _measure_cells(ws: Workspace, f: Field, target: np.ndarray, peaks: Any) -> N
         target.size,
         f.runtime.upload(index.reshape(-1).astype(np.int32)),
         f.runtime.upload(target),
-        ws.arrays["projection"],
+        ws.projection.array,
         projection_stride(f),
         1.0 / max(nx, ny, nz),
         f.opacity,
@@ -185,13 +188,11 @@ def render_parts(
         measure_opacity(ws, f)
         f.measured = True
     table = camera_table(f.runtime, layout, [camera])
-    # Whole arrays are what comes back from a GPU.
-    sizes = ("colour", 3), ("depth", 1), ("opacity", 1)
-    picture = [ws.get(f"picture_{name}", pixels * n, spare=False) for name, n in sizes]
+    picture = ws.picture_colour.get(pixels * 3), ws.picture_depth.get(pixels), ws.picture_opacity.get(pixels)
     start = 0
     while start < pixels:
         count = min(chunk, pixels - start)
-        numbers, behind = ws.get("pixels", count, np.int32), ws.get("background", count * 3)
+        numbers, behind = ws.pixels.get(count), ws.background.get(count * 3)
         geometry.consecutive_pixels(count, start, numbers)
         shade.fill_colour(count, *(float(c) for c in background), behind)
         make_rays(ws, layout, table, numbers, count)
@@ -201,7 +202,7 @@ def render_parts(
             chunk = max(1, min(count // 2, count * room // (samples * sample_need(layout))))
             continue
         shade_rays(ws, f, count, samples)
-        found = (ws.arrays[name] for name in ("colour", "transmittance", "depth"))
+        found = ws.colour.array, ws.transmittance.array, ws.depth.array
         shade.place_pixels(count, start, layout.cell, *found, *picture)
         start += count
         yield start
@@ -239,9 +240,9 @@ def finished(ws: Workspace, camera: Camera) -> Image:
     """The picture of ``camera`` that :func:`render_parts` has rendered."""
     shape, runtime = (camera.height, camera.width), ws.runtime
     pixels = camera.width * camera.height
-    colour = runtime.download(ws.arrays["picture_colour"], pixels * 3).reshape(*shape, 3)
+    colour = runtime.download(ws.picture_colour.array, pixels * 3).reshape(*shape, 3)
     depth, opacity = (
-        runtime.download(ws.arrays[f"picture_{name}"], pixels).reshape(shape) for name in ("depth", "opacity")
+        runtime.download(buffer.array, pixels).reshape(shape) for buffer in (ws.picture_depth, ws.picture_opacity)
     )
     found = colour, depth, opacity
     # On the CPU these are the workspace's own.
@@ -289,7 +290,7 @@ def render_rgb8(
 def finished_rgb8(ws: Workspace, camera: Camera) -> np.ndarray:
     """As :func:`finished`, for :func:`render_rgb8`."""
     count = camera.width * camera.height * 3
-    packed = ws.get("picture_packed", count // 4 + 1, np.int32, spare=False)
-    shade.pack_bytes(count // 4 + 1, count, ws.arrays["picture_colour"], packed)
+    packed = ws.picture_packed.get(count // 4 + 1)
+    shade.pack_bytes(count // 4 + 1, count, ws.picture_colour.array, packed)
     found = ws.runtime.download(packed, count // 4 + 1).astype("<i4", copy=ws.runtime.host_arrays).view(np.uint8)
     return found[:count].reshape(camera.height, camera.width, 3)

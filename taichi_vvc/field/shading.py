@@ -16,6 +16,7 @@ from taichi_vvc.field.mlp import (
     Lanes,
     blocks,
     evaluate_rows,
+    fours,
     from_blocks,
     in_blocks,
     is_wide,
@@ -30,8 +31,7 @@ from taichi_vvc.field.mlp import (
     vectors,
 )
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.kernels import geometry, grids_cpu, mlp_cpu, shade
-from taichi_vvc.kernels import grids_gpu as by_channel
+from taichi_vvc.kernels import geometry, grids_cpu, grids_gpu, mlp_cpu, shade
 from taichi_vvc.kernels.mlp_cpu import LANES
 
 # A sample that contributes less than this to its pixel is not coloured.
@@ -71,30 +71,30 @@ def project(ws: Workspace, f: Field, samples: int) -> None:
     """Grid lookups and projection MLP at the workspace's ``samples``: raw density and appearance of each."""
     channels = f.layout.channels
     projection, _ = perceptrons(f.layout)
-    out = [ws.get(name, samples * channels) for name in ("coefficients", "basis")]
+    out = [buffer.get(samples * channels) for buffer in (ws.coefficients, ws.basis)]
     if not f.runtime.host_arrays:
-        features = ws.get("features", samples * channels)
-        by_channel.lookup_fwd_channels(samples, channels, ws.arrays["samples"], f.values, *f.tables, *out, features)
-        hidden = ws.get("hidden", samples * projection.hidden)
-        raw = ws.get("projection", samples * projection.outputs)
+        features = ws.features.get(samples * channels)
+        grids_gpu.lookup_fwd_channels(samples, channels, ws.samples.array, f.values, *f.tables, *out, features)
+        hidden = ws.hidden.get(samples * projection.hidden)
+        raw = ws.projection.get(samples * projection.outputs)
         mlp_forward(samples, projection, f.mlp, features, hidden, raw)
         return
     shape = Lanes.of(projection)
-    features = ws.get("features", in_blocks(samples, shape.inputs))
+    features = ws.features.get(in_blocks(samples, shape.inputs))
     if _in_fours(f):
-        places = _fours(ws.arrays["samples"], samples * 4)
-        found = (_fours(array, samples * channels) for array in out)
+        places = fours(ws.samples.array, samples * 4)
+        found = (fours(array, samples * channels) for array in out)
         grids_cpu.lookup_fwd_fours(
-            samples, f.map.groups, shape.inputs, places, _fours(f.values), *f.tables, *found, features
+            samples, f.map.groups, shape.inputs, places, fours(f.values), *f.tables, *found, features
         )
     else:
-        rows = ws.get("feature_rows", samples * channels)
-        grids_cpu.lookup_fwd(samples, f.map.groups, channels, ws.arrays["samples"], f.values, *f.tables, *out, rows)
+        rows = ws.feature_rows.get(samples * channels)
+        grids_cpu.lookup_fwd(samples, f.map.groups, channels, ws.samples.array, f.values, *f.tables, *out, rows)
         to_blocks(rows[: samples * channels].reshape(samples, channels), features, shape.inputs)
     # The adjoint multiplies what stands behind the last sample by 0, which must give 0.
     blocks(features, samples, shape.inputs)[-1:, :, samples % LANES or LANES :] = 0
-    raw = ws.get("projection", in_blocks(samples, shape.outputs))
-    ws.arrays["packed_projection"] = weights = packed(f.runtime, projection, f.mlp)
+    raw = ws.projection.get(in_blocks(samples, shape.outputs))
+    ws.packed_projection = weights = packed(f.runtime, projection, f.mlp)
     lanes_forward(projection, samples, weights, features, raw)
 
 
@@ -105,29 +105,29 @@ def projection_stride(f: Field) -> int:
 
 
 def _select(ws: Workspace, f: Field, rays: int, samples: int) -> int:
-    selected = ws.get("selected", samples, np.int32)
+    selected = ws.selected.get(samples)
     if f.runtime.host_arrays:
-        chosen = np.flatnonzero(ws.arrays["weights"][:samples] > WEIGHT_THRESHOLD)
+        chosen = np.flatnonzero(ws.weights.array[:samples] > WEIGHT_THRESHOLD)
         selected[: chosen.size] = chosen
         return int(chosen.size)
-    counter = ws.get("counter", 1, np.int32)
+    counter = ws.counter.get(1)
     counter.fill(0)
-    shade.select_samples(rays, ws.arrays["starts"], ws.arrays["weights"], WEIGHT_THRESHOLD, selected, counter)
+    shade.select_samples(rays, ws.starts.array, ws.weights.array, WEIGHT_THRESHOLD, selected, counter)
     return int(counter[0])
 
 
 def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
     """Colours of the ``count`` selected samples; 0 elsewhere."""
-    layout, a = f.layout, ws.arrays
+    layout = f.layout
     _, colour = perceptrons(layout)
-    rgb = ws.get("rgb", samples * 3)
+    rgb = ws.rgb.get(samples * 3)
     rgb.fill(0)
-    directions, width = a["directions"], layout.direction_features
+    directions, width = ws.directions.array, layout.direction_features
     if f.runtime.host_arrays:
         shape = Lanes.of(colour)
-        x = ws.get("colour_inputs", in_blocks(count, shape.inputs))
-        y = ws.get("colour_outputs", in_blocks(count, shape.outputs))
-        a["packed_colour"] = weights = packed(f.runtime, colour, f.mlp)
+        x = ws.colour_inputs.get(in_blocks(count, shape.inputs))
+        y = ws.colour_outputs.get(in_blocks(count, shape.outputs))
+        ws.packed_colour = weights = packed(f.runtime, colour, f.mlp)
         if is_wide(colour):
             _wide_colours(ws, f, count, weights)
             return
@@ -137,9 +137,9 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
             colour.hidden,
             shape.inputs,
             shape.weights,
-            a["selected"],
-            a["sample_ray"],
-            a["projection"],
+            ws.selected.array,
+            ws.sample_ray.array,
+            ws.projection.array,
             projection_stride(f),
             layout.appearance,
             directions,
@@ -151,28 +151,35 @@ def _colours(ws: Workspace, f: Field, samples: int, count: int) -> None:
             rgb,
         )
         return
-    inputs = ws.get("colour_inputs", count * colour.inputs)
+    inputs = ws.colour_inputs.get(count * colour.inputs)
     shade.colour_inputs_fwd(
-        count, a["selected"], a["sample_ray"], a["projection"], projection_stride(f), directions, width, inputs
+        count,
+        ws.selected.array,
+        ws.sample_ray.array,
+        ws.projection.array,
+        projection_stride(f),
+        directions,
+        width,
+        inputs,
     )
-    hidden, out = ws.get("colour_hidden", count * colour.hidden), ws.get("colour_outputs", count * 3)
+    hidden, out = ws.colour_hidden.get(count * colour.hidden), ws.colour_outputs.get(count * 3)
     mlp_forward(count, colour, f.mlp, inputs, hidden, out)
-    shade.colour_outputs_fwd(count, a["selected"], out, rgb)
+    shade.colour_outputs_fwd(count, ws.selected.array, out, rgb)
 
 
 def _wide_colours(ws: Workspace, f: Field, count: int, weights: np.ndarray, chunk: int = 4096) -> None:
-    """What ``lanes.colours_fwd`` does, for perceptrons that are too wide for it; rendering only."""
-    layout, a = f.layout, ws.arrays
+    """What ``mlp_cpu.colours_fwd`` does, for perceptrons that are too wide for it; rendering only."""
+    layout = f.layout
     projection, colour = perceptrons(layout)
     width = layout.direction_features
     for first in range(0, count, chunk):
-        chosen = a["selected"][first : min(first + chunk, count)]
-        rows = blocks(a["projection"], int(chosen.max()) + 1, Lanes.of(projection).outputs)
+        chosen = ws.selected.array[first : min(first + chunk, count)]
+        rows = blocks(ws.projection.array, int(chosen.max()) + 1, Lanes.of(projection).outputs)
         appearance = rows[chosen // LANES, 1 : 1 + layout.appearance, chosen % LANES]
-        rays = a["sample_ray"][chosen]
-        directions = a["directions"][: (int(rays.max()) + 1) * width].reshape(-1, width)[rays]
+        rays = ws.sample_ray.array[chosen]
+        directions = ws.directions.array[: (int(rays.max()) + 1) * width].reshape(-1, width)[rays]
         raw = evaluate_rows(colour, weights, np.concatenate([appearance, directions], 1))
-        a["rgb"].reshape(-1)[: (int(chosen.max()) + 1) * 3].reshape(-1, 3)[chosen] = logistic(raw)
+        ws.rgb.array.reshape(-1)[: (int(chosen.max()) + 1) * 3].reshape(-1, 3)[chosen] = logistic(raw)
 
 
 def logistic(values: np.ndarray) -> np.ndarray:
@@ -183,16 +190,16 @@ def logistic(values: np.ndarray) -> np.ndarray:
 
 def shade_samples(ws: Workspace, f: Field, rays: int, samples: int) -> Batch:
     """Weights of all samples and colours of those that carry weight."""
-    layout, a = f.layout, ws.arrays
+    layout = f.layout
     project(ws, f, samples)
-    passed, depth = ws.get("transmittance", rays), ws.get("depth", rays)
+    passed, depth = ws.transmittance.get(rays), ws.depth.get(rays)
     step = 1.0 / layout.steps_per_side
-    weights = ws.get("weights", samples)
+    weights = ws.weights.get(samples)
     shade.weights_fwd(
-        rays, a["starts"], a["projection"], a["samples"], projection_stride(f), step, weights, passed, depth
+        rays, ws.starts.array, ws.projection.array, ws.samples.array, projection_stride(f), step, weights, passed, depth
     )
-    directions = ws.get("directions", rays * layout.direction_features)
-    geometry.encode_directions(rays, a["rays"], layout.view_frequencies, directions)
+    directions = ws.directions.get(rays * layout.direction_features)
+    geometry.encode_directions(rays, ws.rays.array, layout.view_frequencies, directions)
     count = _select(ws, f, rays, samples)
     _colours(ws, f, samples, count)
     return Batch(rays, samples, count)
@@ -200,9 +207,11 @@ def shade_samples(ws: Workspace, f: Field, rays: int, samples: int) -> Batch:
 
 def shade_rays(ws: Workspace, f: Field, rays: int, samples: int) -> Batch:
     """:func:`shade_samples`, and the composited ``colour`` of the rays over the workspace's ``background``."""
-    batch, a = shade_samples(ws, f, rays, samples), ws.arrays
-    colour = ws.get("colour", rays * 3)
-    shade.composite_fwd(rays, a["starts"], a["weights"], a["rgb"], a["transmittance"], a["background"], colour)
+    batch = shade_samples(ws, f, rays, samples)
+    colour = ws.colour.get(rays * 3)
+    shade.composite_fwd(
+        rays, ws.starts.array, ws.weights.array, ws.rgb.array, ws.transmittance.array, ws.background.array, colour
+    )
     return batch
 
 
@@ -224,22 +233,22 @@ def fit_rays(
     Returns:
         The squared error of each ray, summed over the channels, on the device.
     """
-    a, batch = ws.arrays, shade_samples(ws, f, rays, samples)
-    errors = ws.get("errors", rays)
+    batch = shade_samples(ws, f, rays, samples)
+    errors = ws.errors.get(rays)
     d_rgb, d_projection = _gradients(ws, f, samples)
     shade.composite_loss(
         rays,
-        a["starts"],
-        a["projection"],
+        ws.starts.array,
+        ws.projection.array,
         projection_stride(f),
         1.0 / f.layout.steps_per_side,
         1.0 / rays,
         *background.mean,
         background.spread,
-        a["weights"],
-        a["rgb"],
-        a["transmittance"],
-        a["targets"],
+        ws.weights.array,
+        ws.rgb.array,
+        ws.transmittance.array,
+        ws.targets.array,
         errors,
         d_rgb,
         d_projection,
@@ -254,9 +263,9 @@ def _gradients(ws: Workspace, f: Field, samples: int) -> tuple[Any, Any]:
     size = samples * projection.outputs
     if f.runtime.host_arrays:
         size = in_blocks(samples, Lanes.of(projection).outputs)
-    d_projection = ws.get("d_projection", size)
+    d_projection = ws.d_projection.get(size)
     d_projection.fill(0)
-    return ws.get("d_rgb", samples * 3), d_projection
+    return ws.d_rgb.get(samples * 3), d_projection
 
 
 def _backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient: Any | None) -> None:
@@ -264,66 +273,79 @@ def _backward(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient
     if f.runtime.host_arrays:
         _backward_lanes(ws, f, batch, gradient, mlp_gradient)
         return
-    layout, a, n, m = f.layout, ws.arrays, batch.samples, batch.coloured
+    layout, n, m = f.layout, batch.samples, batch.coloured
     projection, colour = perceptrons(layout)
-    d_out, d_inputs = ws.get("d_colour_outputs", m * 3), ws.get("d_colour_inputs", m * colour.inputs)
-    shade.colour_outputs_bwd(m, a["selected"], a["rgb"], a["d_rgb"], d_out)
-    scratch = ws.get("d_hidden", max(m * colour.hidden, n * projection.hidden))
-    mlp_backward(m, colour, f.mlp, a["colour_inputs"], a["colour_hidden"], d_out, d_inputs, mlp_gradient, scratch)
-    shade.colour_inputs_bwd(
-        m, a["selected"], projection.outputs, layout.direction_features, d_inputs, a["d_projection"]
+    d_out, d_inputs = ws.d_colour_outputs.get(m * 3), ws.d_colour_inputs.get(m * colour.inputs)
+    shade.colour_outputs_bwd(m, ws.selected.array, ws.rgb.array, ws.d_rgb.array, d_out)
+    scratch = ws.d_hidden.get(max(m * colour.hidden, n * projection.hidden))
+    mlp_backward(
+        m, colour, f.mlp, ws.colour_inputs.array, ws.colour_hidden.array, d_out, d_inputs, mlp_gradient, scratch
     )
-    d_features = ws.get("d_features", n * layout.channels)
-    mlp_backward(n, projection, f.mlp, a["features"], a["hidden"], a["d_projection"], d_features, mlp_gradient, scratch)
-    stored = (a["coefficients"], a["basis"], d_features)
+    shade.colour_inputs_bwd(
+        m, ws.selected.array, projection.outputs, layout.direction_features, d_inputs, ws.d_projection.array
+    )
+    d_features = ws.d_features.get(n * layout.channels)
+    mlp_backward(
+        n,
+        projection,
+        f.mlp,
+        ws.features.array,
+        ws.hidden.array,
+        ws.d_projection.array,
+        d_features,
+        mlp_gradient,
+        scratch,
+    )
+    stored = (ws.coefficients.array, ws.basis.array, d_features)
     least = NEGLIGIBLE / batch.rays
-    by_channel.lookup_bwd_channels(n, layout.channels, least, a["samples"], *f.tables, *stored, gradient)
+    grids_gpu.lookup_bwd_channels(n, layout.channels, least, ws.samples.array, *f.tables, *stored, gradient)
 
 
 def _backward_lanes(ws: Workspace, f: Field, batch: Batch, gradient: Any, mlp_gradient: Any | None) -> None:
     """:func:`_backward` on the CPU."""
-    layout, a, n, m = f.layout, ws.arrays, batch.samples, batch.coloured
+    layout, n, m = f.layout, batch.samples, batch.coloured
     projection, colour = perceptrons(layout)
     needed = layout.appearance
     if m:
         shape = Lanes.of(colour)
-        d_out = ws.get("d_colour_outputs", in_blocks(m, shape.outputs))
-        d_inputs = ws.get("d_colour_inputs", in_blocks(m, shift_of(needed)))
-        mlp_cpu.colours_bwd_outputs(m, a["selected"], a["rgb"], a["d_rgb"], d_out)
-        lanes_backward(colour, m, needed, a["packed_colour"], a["colour_inputs"], d_out, d_inputs, mlp_gradient, ws.get)
+        d_out = ws.d_colour_outputs.get(in_blocks(m, shape.outputs))
+        d_inputs = ws.d_colour_inputs.get(in_blocks(m, shift_of(needed)))
+        mlp_cpu.colours_bwd_outputs(m, ws.selected.array, ws.rgb.array, ws.d_rgb.array, d_out)
+        lanes_backward(colour, m, needed, ws.packed_colour, ws.colour_inputs.array, d_out, d_inputs, mlp_gradient, ws)
         mlp_cpu.colours_bwd_inputs(
-            m, a["selected"], projection_stride(f), needed, shift_of(needed), d_inputs, a["d_projection"]
+            m, ws.selected.array, projection_stride(f), needed, shift_of(needed), d_inputs, ws.d_projection.array
         )
     channels, shape = layout.channels, Lanes.of(projection)
     kept = _with_gradient(ws, n, batch.rays, projection.outputs)
     k = kept.size
     if not k:
         return
-    features = ws.get("kept_features", in_blocks(k, shape.inputs))
-    d_projection = ws.get("kept_d_projection", in_blocks(k, shape.outputs))
-    of_features = channels, shape.inputs, a["features"], features
-    mlp_cpu.gather_blocks(k, kept, *of_features, projection.outputs, shape.outputs, a["d_projection"], d_projection)
-    d_features = ws.get("d_features", in_blocks(k, shape.inputs))
-    weights = a["packed_projection"]
-    lanes_backward(projection, k, channels, weights, features, d_projection, d_features, mlp_gradient, ws.get)
+    features = ws.kept_features.get(in_blocks(k, shape.inputs))
+    d_projection = ws.kept_d_projection.get(in_blocks(k, shape.outputs))
+    of_features = channels, shape.inputs, ws.features.array, features
+    mlp_cpu.gather_blocks(k, kept, *of_features, projection.outputs, shape.outputs, ws.d_projection.array, d_projection)
+    d_features = ws.d_features.get(in_blocks(k, shape.inputs))
+    weights = ws.packed_projection
+    lanes_backward(projection, k, channels, weights, features, d_projection, d_features, mlp_gradient, ws)
     if _in_fours(f):
-        places = _fours(a["samples"], n * 4)
-        stored = [_fours(a[name], n * channels) for name in ("coefficients", "basis")]
+        places = fours(ws.samples.array, n * 4)
+        stored = [fours(buffer.array, n * channels) for buffer in (ws.coefficients, ws.basis)]
         grids_cpu.lookup_bwd_fours(
-            k, kept, f.map.groups, shape.inputs, places, *f.tables, *stored, d_features, _fours(gradient)
+            k, kept, f.map.groups, shape.inputs, places, *f.tables, *stored, d_features, fours(gradient)
         )
         return
     # Rows of the kept samples, as the general kernel wants them.
-    found = [a[name][: n * channels].reshape(n, channels)[kept].reshape(-1) for name in ("coefficients", "basis")]
-    places = a["samples"][: n * 4].reshape(n, 4)[kept].reshape(-1)
+    whole = ws.coefficients.array, ws.basis.array
+    found = [array[: n * channels].reshape(n, channels)[kept].reshape(-1) for array in whole]
+    places = ws.samples.array[: n * 4].reshape(n, 4)[kept].reshape(-1)
     rows = from_blocks(d_features, k, shape.inputs)[:, :channels].reshape(-1)
     grids_cpu.lookup_bwd_tasks(k, f.map.groups, channels, places, *f.tables, *found, rows, gradient)
 
 
 def _with_gradient(ws: Workspace, samples: int, rays: int, columns: int) -> np.ndarray:
     """Samples worth going back through: those behind surfaces and in empty space hardly change the picture."""
-    largest = ws.get("largest", in_blocks(samples, 0))
-    rows, count = vectors(ws.arrays["d_projection"]), -(-samples // LANES)
+    largest = ws.largest.get(in_blocks(samples, 0))
+    rows, count = vectors(ws.d_projection.array), -(-samples // LANES)
     mlp_cpu.largest_of_rows(count, columns, shift_of(columns), rows, vectors(largest))
     return np.flatnonzero(largest[:samples] > NEGLIGIBLE / rays).astype(np.int32)
 
@@ -331,7 +353,3 @@ def _with_gradient(ws: Workspace, samples: int, rays: int, columns: int) -> np.n
 def _in_fours(f: Field) -> bool:
     """Whether lookups may use vectors: on the CPU, with every group of four channels."""
     return f.runtime.host_arrays and f.layout.channels == 4 * f.map.groups
-
-
-def _fours(array: np.ndarray, count: int | None = None) -> np.ndarray:
-    return array[:count].reshape(-1, 4)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import make_rays, trace
@@ -38,10 +36,10 @@ def distortion_step(
     a GPU only now and then, since reading it back waits for the device.
     """
     rays, background = config.rays, backdrop(config, problem)
-    pixels = ws.get("pixels", rays, np.int32)
+    pixels = ws.pixels.get(rays)
     geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
     make_rays(ws, f.layout, problem.table, pixels, rays)
-    geometry.targets_of_pixels(rays, pixels, problem.images, *background.mean, ws.get("targets", rays * 4))
+    geometry.targets_of_pixels(rays, pixels, problem.images, *background.mean, ws.targets.get(rays * 4))
     samples = trace(ws, f, rays, seed, iteration)
     if mlp_gradient is not None:
         mlp_gradient.fill(0)

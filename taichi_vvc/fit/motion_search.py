@@ -29,13 +29,15 @@ from taichi_vvc.coding.motion import (
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.grids import Field, field_of_symbols
-from taichi_vvc.field.mlp import vectors
+from taichi_vvc.field.mlp import fours, vectors
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import watch_solid
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.fit.prediction import Reference
+from taichi_vvc.fit.schedule import frame_seed
 from taichi_vvc.fit.training_rays import FrameProblem
 from taichi_vvc.kernels import motion as kernels
+from taichi_vvc.kernels.columns import Entry, MovedGrid
 from taichi_vvc.runtime import aligned
 from taichi_vvc.types import FieldLayout
 
@@ -56,10 +58,8 @@ def search_iterations(config: EncoderConfig) -> int:
 
 def find_motion(
     ws: Workspace,
-    layout: FieldLayout,
     config: EncoderConfig,
     problem: FrameProblem,
-    mask: np.ndarray,
     reference: Reference,
     frame: int = 0,
     progress: Callable[[int, float], None] | None = None,
@@ -71,8 +71,8 @@ def find_motion(
 
     Args:
         ws: scratch arrays.
-        problem: the training views.
-        mask: (nz, ny, nx) bool, where samples may be taken.
+        config: the settings.
+        problem: the training views, and where samples may be taken.
         reference: what is moved; the search begins with its own displacements.
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         progress: called now and then with the iteration and the mean squared error of its batch.
@@ -80,35 +80,16 @@ def find_motion(
     Returns:
         int32 of shape :func:`taichi_vvc.coding.motion.lattice_shape`, or None where motion does not pay.
     """
-    runtime, shape = ws.runtime, lattice_shape(layout)
-    live = live_nodes(layout, mask)
-    known = live_motion(layout, live)[..., None]
-    field = field_of_symbols(runtime, layout, reference.parameters, replace(reference.frame, occupancy=mask))
-    gradient = runtime.zeros(field.map.size)
-    mover = Mover.of(field, reference, live)
-    near = mover.entries
-    seed = (config.seed * 7919 + frame * 104729 + _SEED) % (2**31)
-    weight = config.lambda_rate / problem.rays_per_view
-
-    stated = reference.frame.motion
-    before = np.zeros(shape) if stated is None else np.where(known, stated / UNITS, 0.0)
-
-    def step(motion: np.ndarray, iteration: int, look: bool) -> float | None:
-        nonlocal near
-        mover.move(motion, None if look else near)
-        if look:
-            near = mover.entries_of(live_nodes(layout, watch_solid(ws, field, mask)))
-        gradient.fill(0)
-        return distortion_step(ws, field, config, problem, gradient, None, seed, iteration)
-
+    search = _Search(ws, config, problem, reference, frame)
+    known, before = search.known[..., None], search.before
     moved = before.copy()
-    mean, square = np.zeros(shape), np.zeros(shape)
+    mean, square = np.zeros_like(moved), np.zeros_like(moved)
     total = search_iterations(config)
     for iteration in range(total):
-        error = step(moved, iteration, iteration % _MEASURE_EVERY == 0)
+        error = search.step(moved, iteration, iteration % _MEASURE_EVERY == 0)
         if progress is not None and error is not None and iteration % 10 == 0:
             progress(iteration, error)
-        slope = mover.gradient(gradient) + weight * _BITS * UNITS * _roughness_gradient(moved - before)
+        slope = search.slope(moved)
         if iteration < _SMOOTH * total:
             slope = _smoothed(slope)
         mean = _BETA1 * mean + (1 - _BETA1) * slope
@@ -119,14 +100,61 @@ def find_motion(
     coded = np.where(known, np.clip(np.rint(moved * UNITS), -LARGEST, LARGEST), 0).astype(np.int32)
     if not coded.any():
         return None
+    return coded if search.cost(coded) < search.cost(np.zeros_like(coded)) else None
 
-    def cost(motion: np.ndarray) -> float:
+
+class _Search:
+    """The reference as it is moved and rendered for one frame's search.
+
+    Attributes:
+        known: (mz, my, mx) bool, lattice nodes that move anything; the others stay where they are.
+        before: (mz, my, mx, 3), displacements of the reference itself, in cells.
+    """
+
+    def __init__(
+        self, ws: Workspace, config: EncoderConfig, problem: FrameProblem, reference: Reference, frame: int
+    ) -> None:
+        layout, live = problem.layout, live_nodes(problem.layout, problem.mask)
+        self._ws, self._config, self._problem = ws, config, problem
+        shown = replace(reference.frame, occupancy=problem.mask)
+        self._field = field_of_symbols(ws.runtime, layout, reference.parameters, shown)
+        self._gradient = ws.runtime.zeros(self._field.map.size)
+        self._mover = Mover.of(self._field, reference, live)
+        self._near = self._mover.entries
+        self._seed = frame_seed(config, frame, _SEED)
+        self._weight = config.lambda_rate / problem.rays_per_view
+        self._stated = reference.frame.motion
+        self.known = live_motion(layout, live)
+        self.before = np.zeros(lattice_shape(layout))
+        if self._stated is not None:
+            self.before = np.where(self.known[..., None], self._stated / UNITS, 0.0)
+
+    def step(self, motion: np.ndarray, iteration: int, look: bool) -> float | None:
+        """Render a batch of the reference moved by ``motion``, cells, and go back through it.
+
+        With ``look`` all of the reference is moved, and what is moved from then on is what lies where something is now.
+        Returns the mean squared error; on a GPU only now and then.
+        """
+        self._mover.move(motion, None if look else self._near)
+        if look:
+            solid = watch_solid(self._ws, self._field, self._problem.mask)
+            self._near = self._mover.entries_of(live_nodes(self._problem.layout, solid))
+        self._gradient.fill(0)
+        batch = self._ws, self._field, self._config, self._problem
+        return distortion_step(*batch, self._gradient, None, self._seed, iteration)
+
+    def slope(self, motion: np.ndarray) -> np.ndarray:
+        """Gradient of what is minimised, at the ``motion`` of the last step."""
+        rough = _roughness_gradient(motion - self.before)
+        return self._mover.gradient(self._gradient) + self._weight * _BITS * UNITS * rough
+
+    def cost(self, motion: np.ndarray) -> float:
+        """What is minimised, with the bytes that integer displacements really take."""
+        total = search_iterations(self._config)
         # Every tenth number, so that the error is read back on all backends.
-        errors = [step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
-        bits = 8 * len(encode_motion(motion, known[..., 0], stated))
-        return 3 * float(np.mean([e for e in errors if e is not None])) + weight * bits
-
-    return coded if cost(coded) < cost(np.zeros_like(coded)) else None
+        errors = [self.step(motion / UNITS, 10 * (total + batch), not batch) for batch in range(_CHECKED)]
+        bits = 8 * len(encode_motion(motion, self.known, self._stated))
+        return 3 * float(np.mean([e for e in errors if e is not None])) + self._weight * bits
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
@@ -196,50 +224,56 @@ class Mover:
         """The arrays for a frame whose ``live`` nodes are moved; ``field`` holds the reference."""
         runtime, layout, shape = field.runtime, field.layout, lattice_shape(field.layout)
         entries, corners, parts = [], [], []
-        grids: list[list[float]] = []
+        grids: list[np.ndarray] = []
         pieces: list[list[int]] = []
         sources = aligned(4 * field.map.size, np.dtype(np.float32))
         for grid in moved_grids(layout):
             z, y, x = where = np.nonzero(live[grid])
             first, within, corner, part = _corners(layout, grid, where)
-            entries.append(np.stack([x, y, z, first, *within, np.full(x.size, len(grids))], 1).astype(np.float32))
+            rows = np.zeros((x.size, Entry.ROW), np.float32)
+            rows[:, Entry.NODE : Entry.NODE + 3] = np.stack([x, y, z], 1)
+            rows[:, Entry.BELOW], rows[:, Entry.GRID] = first, len(grids)
+            rows[:, Entry.ABOVE : Entry.ABOVE + 3] = np.stack(within, 1)
+            entries.append(rows)
             corners.append(corner)
             parts.append(part)
             nz, ny, nx, channels = layout.grid_shapes[grid]
             spans = (extent(layout, grid, axis) for axis in range(3))
             per_cell = [(n - 1) * b / a for n, (a, b) in zip((nx, ny, nz), spans, strict=True)]
-            scale = reference.parameters.steps[grid], grid_offset(grid)
             symbols = reference.frame.symbols[grid].astype(np.float32)
             fields = [symbols, *(second_differences(symbols, axis) for axis in (2, 1, 0))]
             bases, widths = field.map.bases[grid]
             channel, of_grid = 0, len(pieces)
             while channel < channels:
                 base, width = int(bases[channel]), int(widths[channel])
-                rows = sources[4 * base : 4 * (base + nx * ny * nz * width)].reshape(-1, 4, width)
+                of_piece = sources[4 * base : 4 * (base + nx * ny * nz * width)].reshape(-1, 4, width)
                 for number, values in enumerate(fields):
-                    rows[:, number] = values.reshape(-1, channels)[:, channel : channel + width]
+                    of_piece[:, number] = values.reshape(-1, channels)[:, channel : channel + width]
                 pieces.append([base, width])
                 channel += width
-            grids.append([nx, ny, nz, *per_cell, *scale, of_grid, len(pieces) - of_grid])
-        table = np.zeros((len(grids), kernels.GRID), np.float32)
-        table[:, : len(grids[0])] = grids
+            row = np.zeros(MovedGrid.ROW, np.float32)
+            row[MovedGrid.NODES : MovedGrid.NODES + 3] = nx, ny, nz
+            row[MovedGrid.PER_CELL : MovedGrid.PER_CELL + 3] = per_cell
+            row[MovedGrid.STEP], row[MovedGrid.OFFSET] = reference.parameters.steps[grid], grid_offset(grid)
+            row[MovedGrid.FIRST_PIECE], row[MovedGrid.PIECES] = of_grid, len(pieces) - of_grid
+            grids.append(row)
         rows = np.concatenate(entries)
         corner, part = np.concatenate(corners).reshape(-1), np.concatenate(parts).reshape(-1)
         lattice, count = shape[0] * shape[1] * shape[2], corner.size // 8
         # Small integers are sorted much faster.
         order = np.argsort(corner.astype(np.min_scalar_type(lattice)), kind="stable")
-        fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
-        shaped = _fours if fours else _as_it_is
+        in_fours = runtime.host_arrays and all(width == 4 for _, width in pieces)
+        shaped = fours if in_fours else _as_it_is
         return Mover(
             field,
             shape,
-            fours,
+            in_fours,
             rows,
             Entries(count, runtime.upload(rows)),
-            runtime.upload(table),
+            runtime.upload(np.concatenate(grids)),
             runtime.upload(np.array(pieces, np.int32)),
             runtime.zeros(lattice * 4),
-            vectors(runtime.upload(sources)) if fours else runtime.upload(sources),
+            vectors(runtime.upload(sources)) if in_fours else runtime.upload(sources),
             shaped(field.values),
             shaped(runtime.zeros(count * 4)),
             runtime.zeros(lattice * 4),
@@ -250,12 +284,13 @@ class Mover:
 
     def _where(self, entries: Entries) -> tuple[Any, ...]:
         _, my, mx, _ = self.shape
-        lattice = _fours(self.lattice) if self.fours else self.lattice
+        lattice = fours(self.lattice) if self.fours else self.lattice
         return entries.count, mx, my, entries.rows, self.grids, self.pieces, lattice, self.sources
 
     def entries_of(self, live: tuple[np.ndarray, ...]) -> Entries:
         """The entries of ``live`` nodes, some of those that the mover was made with."""
-        places = self.rows[:, [2, 1, 0, 7]].astype(np.int32)
+        columns = [Entry.NODE + 2, Entry.NODE + 1, Entry.NODE, Entry.GRID]
+        places = self.rows[:, columns].astype(np.int32)
         ends = np.searchsorted(places[:, 3], np.arange(len(moved_grids(self.field.layout)) + 1))
         kept = [
             live[grid][tuple(places[low:high, :3].T)]
@@ -277,17 +312,13 @@ class Mover:
         mz, my, mx, _ = self.shape
         where = mz * my * mx, self.first, self.moved, self.weights, self.pull
         if self.fours:
-            kernels.move_bwd_fours(*self._where(self.entries), _fours(values), self.pull)
-            kernels.gather_pull_fours(*where, _fours(self.slope))
+            kernels.move_bwd_fours(*self._where(self.entries), fours(values), self.pull)
+            kernels.gather_pull_fours(*where, fours(self.slope))
         else:
             kernels.move_bwd(*self._where(self.entries), values, self.pull)
             kernels.gather_pull(*where, self.slope)
         slope = self.field.runtime.download(self.slope, 4 * mz * my * mx)
         return slope.reshape(mz, my, mx, 4)[..., :3].astype(np.float64)
-
-
-def _fours(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, 4)
 
 
 def _as_it_is(array: Any) -> Any:

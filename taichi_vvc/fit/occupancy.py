@@ -155,5 +155,5 @@ def _marked(
     for start in range(0, pixels.size, chunk):
         part = pixels[start : start + chunk]
         make_rays(ws, layout, table, ws.runtime.upload(part), part.size)
-        march.mark_visited(part.size, ws.arrays["rays"], *where)
+        march.mark_visited(part.size, ws.rays.array, *where)
     return ws.runtime.download(visited, nx * ny * nz).reshape(nz, ny, nx) != 0

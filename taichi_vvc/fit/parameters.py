@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from taichi_vvc.field.grids import GridMap
-from taichi_vvc.field.mlp import vectors
+from taichi_vvc.field.mlp import fours, vectors
 from taichi_vvc.kernels import update
+from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import FieldLayout
 
-# Symbols per block: enough to hide the cost of a loop's turn, few enough for all threads of a GPU.
-_BLOCK = {True: 64, False: 32}
 # Sums per grid that a GPU makes of its blocks' gradients of the step.
 _PARTS = 256
 
@@ -25,16 +24,12 @@ class Blocks:
     """How the symbols of each grid are shared out among the turns of a kernel's loop.
 
     Attributes:
-        length: symbols per block, at most.
-        scattered: whether a block's symbols lie far apart.
         firsts: per grid its first block, and behind the last grid their number.
-        rows: per grid 16 floats for the kernels, on the host.
+        rows: per grid the floats for the kernels (:class:`SymbolGrid` of ``kernels/columns.py``), on the host.
         table, d_step: the rows on the device; each block's part of the gradient of its grid's step.
         sums: room for sums of these on a GPU.
     """
 
-    length: int
-    scattered: bool
     firsts: tuple[int, ...]
     rows: np.ndarray
     table: Any
@@ -44,24 +39,31 @@ class Blocks:
     @staticmethod
     def of(runtime: Runtime, ranges: Sequence[tuple[int, int]]) -> Blocks:
         """Blocks of consecutive ranges of symbols."""
-        length = _BLOCK[runtime.host_arrays]
         # On the CPU blocks lie between multiples of sixteen, which kernels take at once.
-        start = 16 if runtime.host_arrays else 1
+        length, start = (update.CPU_BLOCK, 16) if runtime.host_arrays else (update.GPU_BLOCK, 1)
         counts = [-(-(b - a // start * start) // length) if b > a else 0 for a, b in ranges]
         firsts = [0, *np.cumsum(counts).tolist()]
-        rows = np.zeros((len(ranges), update.ROW), np.float32)
-        whole = [(first, a, b, n) for first, (a, b), n in zip(firsts, ranges, counts, strict=False)]
-        rows[:, :8:2], rows[:, 1:8:2] = np.divmod(np.array(whole), update.SPLIT)
+        rows = np.zeros((len(ranges), SymbolGrid.ROW), np.float32)
+        begins, ends = zip(*ranges, strict=True)
+        whole = {
+            SymbolGrid.FIRST_BLOCK: firsts[:-1],
+            SymbolGrid.FIRST_SYMBOL: begins,
+            SymbolGrid.END_SYMBOL: ends,
+            SymbolGrid.BLOCKS: counts,
+        }
+        for column, numbers in whole.items():
+            rows[:, column], rows[:, column + 1] = np.divmod(numbers, SymbolGrid.SPLIT)
         table = runtime.zeros(rows.size)
         d_step, sums = runtime.zeros(firsts[-1]), runtime.zeros(0 if runtime.host_arrays else len(ranges) * _PARTS)
-        return Blocks(length, not runtime.host_arrays, tuple(firsts), rows, table, d_step, sums)
+        return Blocks(tuple(firsts), rows, table, d_step, sums)
 
-    def launch(self, runtime: Runtime, **columns: Any) -> tuple[int, int, int, int, Any]:
-        """The kernels' first arguments; columns by name: step, offset, rate, magnitude (numbers per grid)."""
-        for name, values in columns.items():
-            self.rows[:, _COLUMNS[name]] = values
+    def launch(self, runtime: Runtime, columns: Mapping[int, Any]) -> tuple[int, int, Any]:
+        """The kernels' first arguments: blocks, grids and their table, once ``columns`` (a number, or one per grid) are
+        in it."""
+        for column, values in columns.items():
+            self.rows[:, column] = values
         runtime.store(self.table, self.rows)
-        return self.firsts[-1], self.length, int(self.scattered), len(self.rows), self.table
+        return self.firsts[-1], len(self.rows), self.table
 
     def step_gradients(self, runtime: Runtime) -> np.ndarray:
         """Gradient of each grid's step, float64."""
@@ -70,9 +72,6 @@ class Blocks:
             return runtime.download(self.sums).reshape(len(self.rows), _PARTS).sum(axis=1, dtype=np.float64)
         parts = self.d_step
         return np.array([parts[a:b].sum(dtype=np.float64) for a, b in zip(self.firsts, self.firsts[1:], strict=False)])
-
-
-_COLUMNS = {"step": 8, "offset": 9, "rate": 10, "magnitude": 11}
 
 
 @dataclass
@@ -168,11 +167,11 @@ def _arranged(
         reference,
         runtime.upload(place),
         Blocks.of(runtime, ranges),
-        _fours(place, ranges) if runtime.host_arrays else None,
+        _places_of_fours(place, ranges) if runtime.host_arrays else None,
     )
 
 
-def _fours(place: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:
+def _places_of_fours(place: np.ndarray, ranges: Sequence[tuple[int, int]]) -> np.ndarray | None:
     """See :attr:`LiveSymbols.fours`."""
     if any(end % 4 for _, end in ranges):
         return None
@@ -202,25 +201,49 @@ def shrink_live(
     return _arranged(runtime, grid_map, live, *vectors)
 
 
-def quantize_on_cpu(where: tuple[Any, ...], s: LiveSymbols, values: np.ndarray) -> None:
-    """``update.quantize_symbols_lanes``; ``where``: its first arguments."""
-    place = s.place if s.fours is None else s.fours
-    lanes = map(vectors, (s.parameters, s.reference, s.levels))
-    fours = _in_fours(s.levels), _in_fours(values)
-    given = s.parameters, s.reference, place, s.levels, values
-    update.quantize_symbols_lanes(*where, int(s.fours is not None), *given, *lanes, *fours)
+def quantize_symbols(
+    runtime: Runtime, s: LiveSymbols, values: Any, columns: Mapping[int, Any], mode: int, seed: int, iteration: int
+) -> None:
+    """Write the field's flat ``values`` and the levels of the symbols.
+
+    Args:
+        columns: of :class:`SymbolGrid`, STEP and OFFSET, one of each per grid.
+        mode: IDENTITY, NOISE or ROUND of ``kernels/quantize.py``; the noise depends on ``seed`` and ``iteration``.
+    """
+    where = s.blocks.launch(runtime, columns)
+    draw = mode, seed, iteration
+    if not runtime.host_arrays:
+        update.quantize_symbols(*where, *draw, s.parameters, s.reference, s.place, s.levels, values)
+        return
+    given = s.parameters, s.reference, s.levels
+    update.quantize_lanes(*where, *draw, *given, *map(vectors, given))
+    if s.fours is None:
+        update.values_of_levels(*where, s.place, s.levels, values)
+    else:
+        update.values_of_fours(*where, s.fours, fours(s.levels), fours(values))
 
 
-def update_on_cpu(numbers: tuple[Any, ...], s: LiveSymbols, gradient: np.ndarray, rows: Any, slopes: Any) -> None:
-    """``update.update_symbols_lanes``; ``numbers``: its first arguments; ``gradient``: of the flat grid values."""
-    place = s.place if s.fours is None else s.fours
-    symbols = s.moment1, s.moment2, s.parameters, s.gradient
-    fours = (_in_fours(array) for array in (gradient, s.levels, s.gradient))
-    given = place, gradient, s.levels, rows, slopes, *symbols
-    update.update_symbols_lanes(
-        *numbers, int(s.fours is not None), *given, *map(vectors, symbols), *fours, s.blocks.d_step
-    )
+def update_symbols(
+    runtime: Runtime, s: LiveSymbols, gradient: Any, columns: Mapping[int, Any], rows: Any, slopes: Any
+) -> None:
+    """One step of Adam on all symbols; each block's part of the steps' gradient is left in ``s.blocks``.
 
-
-def _in_fours(array: np.ndarray) -> np.ndarray:
-    return array[: array.size // 4 * 4].reshape(-1, 4)
+    Args:
+        gradient: of the field's flat values, set to 0 where it is used.
+        columns: of :class:`SymbolGrid`, STEP and all behind OFFSET, a number or one per grid.
+        rows, slopes: of the rate, see ``update_symbols`` of ``kernels/update.py``; for a RATE of GIVEN the slopes are
+            ``s.gradient``.
+    """
+    where, d_step = s.blocks.launch(runtime, columns), s.blocks.d_step
+    symbols = s.moment1, s.moment2, s.parameters
+    if not runtime.host_arrays:
+        update.update_symbols(*where, s.place, gradient, s.levels, rows, slopes, *symbols, d_step)
+        return
+    rate = rows, slopes, s.parameters, s.gradient
+    if s.fours is None:
+        update.gradient_of_symbols(*where, s.place, gradient, s.levels, *rate, d_step)
+    else:
+        of_fours = fours(gradient), fours(s.levels)
+        update.gradient_of_fours(*where, s.fours, *of_fours, *rate, fours(s.gradient), d_step)
+    arrays = *symbols, s.gradient
+    update.adam_lanes(*where, *arrays, *map(vectors, arrays))

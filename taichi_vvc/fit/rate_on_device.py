@@ -16,6 +16,7 @@ from taichi_vvc.coding.known import Known
 from taichi_vvc.fit.parameters import LiveSymbols
 from taichi_vvc.fit.rate import RateTables, derivatives
 from taichi_vvc.kernels import contexts as kernels
+from taichi_vvc.kernels.columns import ContextKind, ContextSettings
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import FieldLayout
 
@@ -57,7 +58,7 @@ class DevicePlanner:
         self.slots = [0, *np.cumsum([len(sets) * contexts.TABLES for sets in self.sets]).tolist()]
         self.sums = _Counters(runtime, self.channels[-1])
         self.counts = _Counters(runtime, self.slots[-1] * tables.ALPHABET)
-        self.width = kernels.MEANS + max(shape[3] for shape in shapes)
+        self.width = ContextSettings.MEANS + max(shape[3] for shape in shapes)
         self.settings = runtime.zeros(sum(map(len, self.sets)) * self.width, np.int32)
         self.before, self.before_totals = self._before()
         self.live: tuple[np.ndarray, ...] | None = None
@@ -82,6 +83,7 @@ class DevicePlanner:
         runtime, self.live = self.runtime, s.live
         where = [np.pad(mask, 1).reshape(-1).nonzero()[0].astype(np.int32) for mask in s.live]
         self.nodes = [0, *np.cumsum([w.size for w in where]).tolist()]
+        self.symbols = [begin for begin, _ in s.ranges]
         self.where = runtime.upload(np.concatenate(where))
         self.magnitudes = runtime.zeros(self.bases[-1], np.int32)
         self.totals = runtime.zeros(self.starts[-1], np.int32)
@@ -120,32 +122,40 @@ class DevicePlanner:
             stated = contexts.MEANS[
                 choose_tables.mean_indices(sums[self.channels[g] : self.channels[g + 1]] / nodes * 2048)
             ]
-            for chosen in sets:
+            for n, chosen in enumerate(sets):
                 weights = context_weights.SETS[chosen]
-                row = np.zeros(self.width, np.int32)
+                row = self._placed(g, n)
                 for kind, w in enumerate(weights.kinds):
-                    at = kind * kernels.KIND
+                    at = ContextSettings.KINDS + kind * ContextKind.ROW
                     row[at : at + len(w.known)] = w.known
-                    row[at + 10 : at + 12] = w.prefix, w.mean
-                row[kernels.MASKS : kernels.MASKS + 16] = _MASKS + _KINDS
+                    row[at + ContextKind.PREFIX], row[at + ContextKind.MEAN] = w.prefix, w.mean
+                row[ContextSettings.MASKS : ContextSettings.MASKS + 8] = _MASKS
+                row[ContextSettings.KIND_OF : ContextSettings.KIND_OF + 8] = _KINDS
                 means = stated if weights.stated else self.means[g]
                 assert means is not None
-                row[kernels.MEANS : kernels.MEANS + means.size] = means
+                row[ContextSettings.MEANS : ContextSettings.MEANS + means.size] = means
                 rows.append(row)
         self.runtime.store(self.settings, np.concatenate(rows))
+
+    def _placed(self, g: int, n: int) -> np.ndarray:
+        """A row of settings of a grid's ``n``-th weight set, with where its arrays lie and no weights."""
+        row = np.zeros(self.width, np.int32)
+        shape, known = self.layout.grid_shapes[g], self.known[g]
+        row[ContextSettings.CHANNELS], row[ContextSettings.FIRST_NODE] = shape[3], self.nodes[g]
+        row[ContextSettings.FIRST_SYMBOL] = self.symbols[g]
+        row[ContextSettings.BASE], row[ContextSettings.START] = self.bases[g], self.starts[g]
+        row[ContextSettings.WIDTH], row[ContextSettings.AREA] = shape[2] + 2, (shape[1] + 2) * (shape[2] + 2)
+        row[ContextSettings.SHIFT], row[ContextSettings.SLOT] = n * _SHIFT, self.slots[g] + n * contexts.TABLES
+        row[ContextSettings.HAS_BEFORE] = known.previous is not None
+        row[ContextSettings.HAS_BENEATH] = known.reference is not None
+        return row
 
     def _count(self, s: LiveSymbols, g: int, n: int) -> None:
         """The tables of a grid's symbols by its ``n``-th weight set, and how often each magnitude meets each."""
         begin, end = s.ranges[g]
-        shape = self.layout.grid_shapes[g]
-        where = self.nodes[g], begin, self.bases[g], self.starts[g], shape[2] + 2, (shape[1] + 2) * (shape[2] + 2)
-        slot = self.slots[g] + n * contexts.TABLES
-        row, known = slot // contexts.TABLES * self.width, self.known[g]
-        numbers = row, n * _SHIFT, slot, int(known.previous is not None), int(known.reference is not None)
+        row = (self.slots[g] // contexts.TABLES + n) * self.width
         volumes = self.settings, self.where, self.magnitudes, self.totals, self.before, self.before_totals
-        kernels.choose_tables(
-            end - begin, shape[3], *where, *numbers, *volumes, s.reference, self.found, self.counts.copies
-        )
+        kernels.choose_tables(end - begin, row, *volumes, s.reference, self.found, self.counts.copies)
 
     def _chosen(self, s: LiveSymbols, grids: list[int], counts: np.ndarray) -> RateTables:
         """The best set of each grid, its tables on the device, and where each symbol finds its own."""

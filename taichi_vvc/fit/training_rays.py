@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.field.render import CameraTable, camera_table, make_rays
+from taichi_vvc.field.render import DEPTH_LIMIT, CameraTable, camera_table, make_rays
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.kernels import march
 from taichi_vvc.types import Camera, FieldLayout, View
@@ -20,14 +20,18 @@ class FrameProblem:
     """Training data of one frame.
 
     Attributes:
+        layout: of the field that is fitted.
+        mask: (nz, ny, nx) bool, where samples may be taken before anything is fitted.
         views: the training views.
         table: their cameras on the device.
         images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major.
-        candidates: indices of the pixels whose rays meet an occupied cell, but for those that are unknown.
+        candidates: indices of the pixels whose rays meet the mask, but for those that are unknown.
         rays_per_view: their number divided by that of the views: the unit of the rate.
         has_alpha: whether any pixel is transparent.
     """
 
+    layout: FieldLayout
+    mask: np.ndarray
     views: tuple[View, ...]
     table: CameraTable
     images: Any
@@ -57,6 +61,8 @@ def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask
     if not candidates.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
     return FrameProblem(
+        layout,
+        mask,
         views,
         table,
         runtime.upload(packed),
@@ -78,18 +84,15 @@ def crossing_pixels(
     """Indices (int32) of the pixels whose rays take a sample in the ``mask``, of all pixels or of those ``among``."""
     runtime = ws.runtime
     nx, ny, nz = layout.occupancy
-    occupancy = runtime.upload(mask.astype(np.int32))
-    # An opacity of 1 per occupied cell and a tiny limit end each ray at its first sample.
-    opacity = runtime.upload(mask.astype(np.float32))
+    where = runtime.upload(mask.astype(np.int32)), runtime.zeros(mask.size), nx, ny, nz, layout.march_step, DEPTH_LIMIT
     among = np.arange(table.pixels, dtype=np.int32) if among is None else among
     found = [np.zeros(0, np.int32)]
     for start in range(0, among.size, chunk):
         pixels = among[start : start + chunk]
         make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
-        counts = ws.get("counts", pixels.size, np.int32)
-        march.count_samples(
-            pixels.size, ws.arrays["rays"], occupancy, opacity, nx, ny, nz, layout.march_step, 1e-6, 0, 0, 0, counts
-        )
+        counts = ws.counts.get(pixels.size)
+        # Each ray ends at its first sample.
+        march.count_samples(pixels.size, ws.rays.array, *where, 0, 0, 0, 1, True, counts)
         found.append(pixels[runtime.download(counts, pixels.size) > 0])
     return np.concatenate(found)
 

@@ -19,7 +19,8 @@ from taichi_vvc.field.grids import Field, field_of_symbols, flat_values, make_fi
 from taichi_vvc.field.mlp import flatten
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.occupancy import first_mask
-from taichi_vvc.fit.optimize import FitResult, Reference, fit_frame
+from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame
+from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.measure.baselines import FINE_STEP, code_blocks, pack_floats, without_rate
 from taichi_vvc.types import FieldLayout, SymbolFrame
@@ -40,9 +41,10 @@ def _fit(
     views = sequence.frame(number).views
     mask = first_mask(layout, views, None if reference is None else reference.frame)
     problem = make_problem(ws, layout, views, mask)
-    seen: list[Field] = []
-    fit = fit_frame(ws, layout, config, problem, mask, reference, None, number, look=seen.append)
-    return fit, seen[-1]
+    prediction = Prediction.scratch() if reference is None else Prediction.inter(reference)
+    reports: list[FitReport] = []
+    fit = fit_frame(ws, config, problem, prediction, number, reports.append)
+    return fit, reports[-1].field
 
 
 def independent_frames(

@@ -13,8 +13,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from taichi_vvc.errors import ConfigError
-from taichi_vvc.kernels import grids_cpu
-from taichi_vvc.kernels import grids_gpu as by_channel
+from taichi_vvc.field.grids import group_rows
+from taichi_vvc.kernels import grids_cpu, grids_gpu
 from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 
 
@@ -22,14 +22,14 @@ from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 def _groups(
     coefficients: tuple[int, ...], bases: tuple[tuple[int, ...], ...], size: tuple[float, ...], tiles: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int, int, int, int, int], ...], int]:
-    """The tables of channel groups for the kernels (see ``kernels/grids_cpu.py``).
+    """The tables of channel groups for the kernels (see ``kernels/columns.py``).
 
     Returns the tables of integers and floats; for each group its level, its first channel in the level and overall, its
     width, and the offsets of its coefficients and basis in the flat array; and the length of the flat array.
     """
     cz, cy, cx = (max(2, n) for n in coefficients[:3])
     per_cell = [(n - 1) / s for n, s in zip(coefficients[2::-1], size, strict=True)]
-    ints, floats, parts = [], [], []
+    rows, parts = [], []
     at = feature = 0
     for level, (basis, tile) in enumerate(zip(bases, tiles, strict=True)):
         bz, by, bx = (max(2, n) for n in basis[:3])
@@ -37,13 +37,13 @@ def _groups(
         while channel < basis[3]:
             width = 4 if basis[3] - channel >= 4 else 2
             base = at + cx * cy * cz * width
-            ints.append([width, feature, at, cx, cy, cz, base, bx, by, bz] + [0] * 6)
-            floats.append([*per_cell, tile, *((n - 1) / tile for n in basis[2::-1]), 0.0])
+            of_basis = [(n - 1) / tile for n in basis[2::-1]]
+            rows.append(group_rows(width, feature, (at, (cx, cy, cz), per_cell), (base, (bx, by, bz), of_basis), tile))
             parts.append((level, channel, feature, width, at, base))
             at = base + bx * by * bz * width
             channel, feature = channel + width, feature + width
-    flat_floats = np.array(floats, np.float32).reshape(-1)
-    return np.array(ints, np.int32).reshape(-1), flat_floats, tuple(parts), at
+    ints, floats = (np.concatenate(of) for of in zip(*rows, strict=True))
+    return ints, floats, tuple(parts), at
 
 
 def _block(flat: Tensor, base: int, shape: Sequence[int], width: int) -> Tensor:
@@ -71,7 +71,7 @@ class _GridLookup(Function):
         if device.type == "cpu":
             launch(device, grids_cpu.lookup_fwd, count, len(parts), channels, *arrays)
         else:
-            launch(device, by_channel.lookup_fwd_channels, count, channels, *arrays)
+            launch(device, grids_gpu.lookup_fwd_channels, count, channels, *arrays)
         ctx.save_for_backward(points, c, b, *tables)
         ctx.parts, ctx.length = parts, length
         ctx.shapes = [tuple(t.shape) for t in (coefficients, *bases)]
@@ -99,10 +99,10 @@ class _GridLookup(Function):
 
 
 def _lookup_bwd(device: torch.device, groups: int, channels: int) -> tuple[Any, tuple[float, ...]]:
-    """The adjoint kernel and its arguments after the number of points; only the CPU's skips negligible gradients."""
+    """The adjoint kernel and its arguments after the number of points; no gradient counts as negligible."""
     if device.type == "cpu":
         return grids_cpu.lookup_bwd_tasks, (groups, channels)
-    return by_channel.lookup_bwd_channels, (channels, 0.0)
+    return grids_gpu.lookup_bwd_channels, (channels, 0.0)
 
 
 def grid_lookup(

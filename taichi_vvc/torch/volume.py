@@ -15,8 +15,12 @@ from taichi_vvc.errors import ConfigError
 from taichi_vvc.field.render import camera_row
 from taichi_vvc.geometry.projection import is_strong
 from taichi_vvc.kernels import geometry, march, shade
+from taichi_vvc.kernels.columns import Ray
 from taichi_vvc.torch.arrays import check, launch, raw, runtime_of, warm
 from taichi_vvc.types import Bounds, Camera
+
+# Optical depth that no ray reaches.
+_ENDLESS = 1e30
 
 
 def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], device: Any = "cpu") -> Tensor:
@@ -38,15 +42,14 @@ def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], 
     rows = [camera_row(camera, bounds.lower, edge) for camera in cameras]
     first = np.cumsum([0, *(c.width * c.height for c in cameras)])
     count = int(first[-1])
-    table = torch.tensor(rows, dtype=torch.float32, device=device)
+    table = torch.tensor(np.array(rows), dtype=torch.float32, device=device)
     pixels = torch.arange(count, dtype=torch.int32, device=device)
     firsts = torch.tensor(first, dtype=torch.int32, device=device)
-    rays = torch.empty((count, geometry.RAY_ROW), device=device)
+    rays = torch.empty((count, Ray.ROW), device=device)
     sides = [float(s) for s in bounds.size / edge]
     given = [raw(t) for t in (pixels, table, firsts)]
     strong = any(is_strong(camera) for camera in cameras)
-    kernel = geometry.rays_of_strong_lenses if strong else geometry.rays_of_pixels
-    launch(device, kernel, count, *given, len(cameras), *sides, raw(rays))
+    launch(device, geometry.rays_of_pixels, count, strong, *given, len(cameras), *sides, raw(rays))
     return rays
 
 
@@ -76,15 +79,20 @@ def march_rays(
     nz, ny, nx = occupancy.shape
     # Not all backends of Taichi have boolean arrays.
     where = [raw(t) for t in (rays, occupancy.to(torch.int32), torch.zeros(occupancy.shape, device=device))]
-    rest = (nx, ny, nz, float(step), 1e30, 0 if seed is None else 1, seed or 0, iteration)
+    rest = (nx, ny, nz, float(step), _ENDLESS, 0 if seed is None else 1, seed or 0, iteration)
     starts = torch.zeros(count + 1, dtype=torch.int32, device=device)
     counts = torch.empty(count, dtype=torch.int32, device=device)
-    launch(device, march.count_samples, count, *where, *rest, raw(counts))
+    launch(device, march.count_samples, count, *where, *rest, 2**31 - 1, False, raw(counts))
+    # Room for as many samples per ray as the ray with the most takes.
+    most = int(counts.max()) if count else 0
+    distances = torch.empty(count * most, device=device)
+    launch(device, march.march_rays, count, *where, *rest, most, most, 1, raw(counts), raw(distances))
     torch.cumsum(counts, 0, dtype=torch.int32, out=starts[1:])
     total = int(starts[-1])
     samples = torch.empty((total, 4), device=device)
     owner = torch.empty(total, dtype=torch.int32, device=device)
-    launch(device, march.write_samples, count, *where, *rest, *map(raw, (starts, samples, owner)))
+    given = raw(starts), most, 1, raw(distances)
+    launch(device, march.place_samples, count, where[0], *given, raw(samples), raw(owner))
     return samples, owner, starts
 
 

@@ -265,7 +265,7 @@ def test_encoding_twice_gives_a_file_that_decodes_alike(coded, capture, tmp_path
         assert [first[key]] == [second[key]]
 
 
-@pytest.mark.parametrize("name", ["_coded", "check_start", "outcome_of"])
+@pytest.mark.parametrize("name", ["code_frame", "check_start", "outcome_of"])
 def test_what_is_said_after_ctrl_c_is_so(coded, capture, tmp_path, monkeypatch, capfd, name: str) -> None:
     """Interrupted before the first frame, before the file exists, and after a frame is written but not yet reported."""
 

@@ -21,7 +21,7 @@ from taichi_vvc.decode import decode_symbols
 from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.field.grids import field_of_symbols
 from taichi_vvc.fit.motion_search import Mover
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.fit.prediction import Reference
 from taichi_vvc.media.metrics import psnr
 from taichi_vvc.types import Bounds, FieldLayout, GridLevel, GroupParameters, SymbolFrame
 

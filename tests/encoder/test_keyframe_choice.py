@@ -18,7 +18,8 @@ from tiny import TWO_LEVELS
 import taichi_vvc as tv
 from taichi_vvc.bitstream import FrameData, GroupHeader, StreamReader
 from taichi_vvc.capture.sequence import MultiViewSequence
-from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
+from taichi_vvc.encoder.frame import CodedFrame, FrameTask, Job
+from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.encoder.resume import position_behind
 from taichi_vvc.media.pictures import composite
 
@@ -27,7 +28,7 @@ CONFIG = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 100, "background": (255, 25
 
 
 def coded(data: FrameData, group: GroupHeader | None, quality: float, pixels: float, other: Any = None) -> CodedFrame:
-    return CodedFrame(other, other, data, group, 0.0, quality, pixels)
+    return CodedFrame(other, other, other, data, group, 0.0, quality, pixels)
 
 
 def test_every_coded_byte_counts() -> None:
@@ -47,14 +48,14 @@ def sequence(tmp_path_factory: pytest.TempPathFactory) -> MultiViewSequence:
 def key(sequence: MultiViewSequence, tmp_path_factory: pytest.TempPathFactory) -> tuple[CodedFrame, Any]:
     """A real key frame as it was coded, and its views."""
     found: list[CodedFrame] = []
-    usual = ENCODER._coded
+    usual = ENCODER.code_frame
 
     def keeping(*arguments: Any) -> CodedFrame:
         found.append(usual(*arguments))
         return found[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ENCODER, "_coded", keeping)
+        patch.setattr(ENCODER, "code_frame", keeping)
         list(tv.encode(tv.open_capture(sequence.path, frames=slice(0, 1)), CONFIG, tmp_path_factory.mktemp("a") / "a"))
     return found[0], sequence.frame(0).views
 
@@ -87,24 +88,24 @@ def choice(
     ``LOST`` dB and ``LENGTH`` bytes as an inter frame and, as a key frame, those that are given."""
 
     def encode(quality: float, length: int, inter: float = LOST, **changes: Any) -> dict[str, Any]:
-        tried: list[dict] = []
+        tried: list[FrameTask] = []
         first, config = key[0], dataclasses.replace(CONFIG, **changes)
         assert first.group is not None
 
-        def made(job, config, views, mask, reference, number, group, before, age) -> CodedFrame:
-            tried.append({"number": number, "key": reference is None, "before": before, "age": age, "mask": mask.sum()})
-            kind = "key" if reference is None else "inter"
-            header = None
-            if reference is None:
-                header = first.group if not number else GroupHeader(group, number, first.group.grid_steps, (), b"")
-            db = {0: 30.0, 1: quality if reference is None else inter}.get(number, 29.9)
-            size = length if number == 1 and reference is None else LENGTH
-            data = FrameData(number, group, kind, b"", (b"x" * size, b"", b""))
-            decoded = dataclasses.replace(first.reference.frame, key=reference is None)
-            result = coded(data, header, db, PIXELS, first.field)
-            return dataclasses.replace(result, reference=dataclasses.replace(first.reference, frame=decoded))
+        def made(job: Job, task: FrameTask) -> CodedFrame:
+            tried.append(task)
+            number, is_key, header = task.number, task.prediction.key, None
+            if is_key:
+                header = GroupHeader(task.group, number, first.group.grid_steps, (), b"") if number else first.group
+            db = {0: 30.0, 1: quality if is_key else inter}.get(number, 29.9)
+            size = length if number == 1 and is_key else LENGTH
+            data = FrameData(number, task.group, "key" if is_key else "inter", b"", (b"x" * size, b"", b""))
+            reference = dataclasses.replace(
+                first.reference, frame=dataclasses.replace(first.reference.frame, key=is_key)
+            )
+            return CodedFrame(task, reference, first.field, data, header, 0.0, db, PIXELS)
 
-        monkeypatch.setattr(ENCODER, "_coded", made)
+        monkeypatch.setattr(ENCODER, "code_frame", made)
         path = tmp_path / "a.tvvc"
         statistics = list(tv.encode(sequence, config, path, overwrite=True))
         with StreamReader(path) as reader:
@@ -122,11 +123,11 @@ SAVED = round(3 * PIXELS * (0.01 - 0.001) / CONFIG.lambda_rate / 8)
 def test_a_key_frame_is_taken_where_it_costs_less(choice: Choice, more: int, types: list[str]) -> None:
     found = choice(30.0, LENGTH + SAVED + more)
     assert found["types"] == types
-    tried = [(t["number"], t["key"]) for t in found["tried"]]
+    tried = [(task.number, task.prediction.key) for task in found["tried"]]
     assert tried == [(0, True), (1, False), (1, True), (2, False)]
     # It goes on from the decoded frame before it, with MLPs of its own and everywhere that masks allow.
     again = found["tried"][2]
-    assert again["before"] is not None and again["age"] > 1e9 and again["mask"] > 0
+    assert again.prediction.reference is not None and again.mlp_age > 1e9 and again.mask.any()
     if types[1] == "key":
         assert found["groups"] == [0, 1, 1] and found["starts"] == [0, 1]
     else:
@@ -148,9 +149,8 @@ def test_groups_have_their_length(choice: Choice, keyint: int, groups: list[int]
     found = choice(30.0, 100, inter=30.0, keyint=keyint)
     assert found["groups"] == groups
     # A group that begins because the one before is over goes on from it.
-    assert [t["before"] is not None for t in found["tried"]] == [
-        number > 0 and number % keyint == 0 for number in range(3)
-    ]
+    goes_on = [task.prediction.key and task.prediction.reference is not None for task in found["tried"]]
+    assert goes_on == [number > 0 and number % keyint == 0 for number in range(3)]
 
 
 def test_the_watch_says_what_is_lost_and_when_to_try_again() -> None:

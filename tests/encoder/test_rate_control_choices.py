@@ -14,7 +14,7 @@ import streams
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.config import PRESETS
-from taichi_vvc.encoder import targets
+from taichi_vvc.encoder import quality, targets
 from taichi_vvc.encoder.first_lambda import find_start
 from taichi_vvc.encoder.rate_control import (
     FIRST,
@@ -207,11 +207,11 @@ def test_a_psnr_is_judged_by_held_out_views(monkeypatch: pytest.MonkeyPatch) -> 
     def view(split: str, quality: float) -> SimpleNamespace:
         return SimpleNamespace(camera=SimpleNamespace(split=split, width=10, height=10), quality=quality)
 
-    monkeypatch.setattr(targets, "view_psnrs", lambda ws, field, background, views: [v.quality for v in views])
+    monkeypatch.setattr(quality, "view_psnrs", lambda ws, field, background, views: [v.quality for v in views])
     views = [view("train", 40.0), view("test", 20.0), view("train", 30.0), view("test", math.inf)]
     judge = (None, None, (1.0, 1.0, 1.0))
-    assert targets.judged_psnr(*judge, views) == 20.0  # type: ignore[arg-type]
-    assert targets.judged_psnr(*judge, views[::2]) == 35.0  # type: ignore[arg-type]
-    assert math.isnan(targets.judged_psnr(*judge, views[3:]))  # type: ignore[arg-type]
-    assert targets.training_psnr(*judge, views) == 35.0  # type: ignore[arg-type]
-    assert targets.training_psnr(*judge, [view("train", math.inf)]) == math.inf  # type: ignore[arg-type]
+    assert quality.judged_psnr(*judge, views) == 20.0  # type: ignore[arg-type]
+    assert quality.judged_psnr(*judge, views[::2]) == 35.0  # type: ignore[arg-type]
+    assert math.isnan(quality.judged_psnr(*judge, views[3:]))  # type: ignore[arg-type]
+    assert quality.training_psnr(*judge, views) == 35.0  # type: ignore[arg-type]
+    assert quality.training_psnr(*judge, [view("train", math.inf)]) == math.inf  # type: ignore[arg-type]

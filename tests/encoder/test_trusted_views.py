@@ -14,7 +14,7 @@ from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.capture.sequence import MultiViewSequence
-from taichi_vvc.encoder.frame import GroupWatch
+from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.errors import DataError, MaskIgnored
 from taichi_vvc.types import View
 

@@ -121,11 +121,9 @@ for step in (8.0, 0.5, 1e-4):
         assert not down(counts, 4).any()
         visited = ints(np.zeros(size**3))
         march.mark_visited(4, *where, visited)
-        if number == 0:
-            march.count_samples(4, *where, 0, 0, 0, counts)
+        for summed in (False, True):
+            march.count_samples(4, *where, 0, 0, 0, 16, summed, counts)
             assert not down(counts, 4).any()
-            starts, samples, owners = ints(np.arange(5)), unset(16), ints(np.zeros(4))
-            march.write_samples(4, *where, 0, 0, 0, starts, samples, owners)
 print("all marches ended")
 """
 

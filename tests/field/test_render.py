@@ -63,7 +63,7 @@ def background() -> np.ndarray:
 
 def set_targets(shot: Shot, pull: np.ndarray) -> None:
     """Targets from which the colours of a shot differ by ``pull`` (rays, 3)."""
-    shot.ws.arrays["targets"] = up(np.pad(shot.colour - pull, ((0, 0), (0, 1))).reshape(-1))
+    shot.ws.targets.array = up(np.pad(shot.colour - pull, ((0, 0), (0, 1))).reshape(-1))
 
 
 def shoot(f: Field, seed: int | None = None, ws: Workspace | None = None) -> Shot:
@@ -71,16 +71,16 @@ def shoot(f: Field, seed: int | None = None, ws: Workspace | None = None) -> Sho
     ws = ws or Workspace(runtime())
     make_rays(ws, f.layout, camera_table(ws.runtime, f.layout, CAMERAS), ints(np.arange(RAYS)), RAYS)
     total = trace(ws, f, RAYS, seed, 5)
-    ws.arrays["background"] = up(background().reshape(-1))
+    ws.background.array = up(background().reshape(-1))
     batch = shade_rays(ws, f, RAYS, total)
     return Shot(
         ws,
         batch,
-        down(ws.arrays["rays"], RAYS, 8),
-        down(ws.arrays["starts"], RAYS + 1),
-        down(ws.arrays["samples"], total, 4),
-        down(ws.arrays["sample_ray"], total),
-        down(ws.arrays["colour"], RAYS, 3),
+        down(ws.rays.array, RAYS, 8),
+        down(ws.starts.array, RAYS + 1),
+        down(ws.samples.array, total, 4),
+        down(ws.sample_ray.array, total),
+        down(ws.colour.array, RAYS, 3),
     )
 
 
@@ -102,7 +102,7 @@ def gradients(f: Field, shot: Shot, frozen: bool = False) -> tuple[np.ndarray, n
     set_targets(shot, d_colour() * RAYS / 2)
     # What an earlier batch left behind must not matter.
     for name in ("d_projection", "d_features", "features", "projection", "colour_inputs"):
-        shot.ws.get(name, 1).fill(float("nan"))
+        getattr(shot.ws, name).get(1).fill(float("nan"))
     errors = fit_rays(shot.ws, f, RAYS, shot.batch.samples, BEHIND, gradient, None if frozen else mlp_gradient)
     np.testing.assert_allclose(down(errors, RAYS), ((d_colour() * RAYS / 2) ** 2).sum(axis=1), rtol=1e-4)
     return down(gradient, f.map.size), down(mlp_gradient, flatten(MLP).size)
@@ -180,7 +180,7 @@ def test_adjoint_equals_torch_autograd(frozen: bool, threshold: float, monkeypat
     monkeypatch.setattr(shading, "WEIGHT_THRESHOLD", threshold)
     f = field_of(LAYOUT, GRIDS, MLP, MASK)
     shot = shoot(f, seed=9)
-    coloured = down(shot.ws.arrays["weights"], shot.batch.samples) > threshold
+    coloured = down(shot.ws.weights.array, shot.batch.samples) > threshold
     assert coloured.sum() == shot.batch.coloured and coloured.all() == (threshold == 0)
     grids, mlp = torch_model.doubles(GRIDS), torch_model.doubles(MLP)
     colour = torch_model.rendered(

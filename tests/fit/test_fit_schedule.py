@@ -1,4 +1,4 @@
-"""The schedule of a fit: noise and rounding, pruning, freezing of the MLPs, new tables, learning rates, randomness."""
+"""A fit does what its schedule says: noise and rounding, pruning, freezing of the MLPs, new tables, learning rates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from taichi_vvc.coding.quantize import quantize_tensors, tensor_values
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.render import Workspace
 from taichi_vvc.fit import optimize
-from taichi_vvc.fit.optimize import FitResult, Reference, Start, fit_frame, learning_decay
+from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame
+from taichi_vvc.fit.prediction import Prediction, Reference
+from taichi_vvc.fit.schedule import Schedule, Turn
 from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import GroupParameters, SymbolFrame, View
 
@@ -37,6 +39,13 @@ def reference() -> Reference:
     return Reference(frame, GroupParameters((0.25, 0.5, 0.125), backends.random_mlp(LAYOUT, 0)))
 
 
+def prediction_of(kind: str) -> Prediction:
+    """Of a key frame from ``scratch``, of one that goes ``on``, or of an ``inter`` frame."""
+    if kind == "scratch":
+        return Prediction.scratch()
+    return Prediction.inter(reference()) if kind == "inter" else Prediction.going_on(reference())
+
+
 @dataclasses.dataclass
 class Record:
     """What a fit did: one entry per iteration, or the iterations at which something happened."""
@@ -45,17 +54,17 @@ class Record:
     modes: list[int] = dataclasses.field(default_factory=list)
     draws: list[int] = dataclasses.field(default_factory=list)
     with_mlp: list[bool] = dataclasses.field(default_factory=list)
-    rates: list[np.ndarray] = dataclasses.field(default_factory=list)
-    decays: list[float] = dataclasses.field(default_factory=list)
+    turns: list[Turn] = dataclasses.field(default_factory=list)
+    reports: list[FitReport] = dataclasses.field(default_factory=list)
     prunes: list[tuple[int, bool]] = dataclasses.field(default_factory=list)
     plans: list[int] = dataclasses.field(default_factory=list)
 
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch):
-    """A function that fits a frame of ``kind`` (``scratch``, ``on`` or ``inter``) and records what happens."""
+    """A function that fits a frame of some kind, see :func:`prediction_of`, and records what happens."""
 
-    def fit(kind: str, config: EncoderConfig = CONFIG, frame: int = 0, drop: bool = False) -> Record:
+    def fit(kind: str | Prediction, config: EncoderConfig = CONFIG, frame: int = 0, drop: bool = False) -> Record:
         record, usual = (
             Record(),
             {n: getattr(optimize, n) for n in ("_quantize", "distortion_step", "_update", "_plan")},
@@ -71,12 +80,11 @@ def watched(monkeypatch: pytest.MonkeyPatch):
             record.with_mlp.append(mlp_gradient is not None)
             return usual["distortion_step"](ws, field, config, problem, gradient, mlp_gradient, seed, iteration)
 
-        def update(state, config, problem, rates, decay, iteration, key) -> None:
-            record.rates.append(rates)
-            record.decays.append(decay)
-            usual["_update"](state, config, problem, rates, decay, iteration, key)
+        def update(state, schedule, problem, turn) -> None:
+            record.turns.append(turn)
+            usual["_update"](state, schedule, problem, turn)
 
-        def prune(ws, state, config, problem, margin=True) -> bool:
+        def prune(ws, state, config, problem, margin) -> bool:
             record.prunes.append((len(record.modes), margin))
             return drop
 
@@ -88,16 +96,21 @@ def watched(monkeypatch: pytest.MonkeyPatch):
         with monkeypatch.context() as patch:
             for name, change in changes.items():
                 patch.setattr(optimize, name, change)
-            ws, before = Workspace(runtime()), reference()
+            ws = Workspace(runtime())
             centre = (np.asarray(LAYOUT.bounds.lower) + np.asarray(LAYOUT.bounds.upper)) / 2
             cameras = [
                 backends.look_at(centre + 5 * np.array(d), centre, (12, 12), 30.0) for d in ((1, 0, 0), (0, 0, 1))
             ]
             views = [View(camera, np.full((12, 12, 4), 160, np.uint8)) for camera in cameras]
             problem = make_problem(ws, LAYOUT, views, FULL)
-            given = before if kind == "inter" else None
-            begin = Start(before, False) if kind == "on" else None
-            record.result = fit_frame(ws, LAYOUT, config, problem, FULL, given, None, frame, begin=begin)
+            record.result = fit_frame(
+                ws,
+                config,
+                problem,
+                prediction_of(kind) if isinstance(kind, str) else kind,
+                frame,
+                record.reports.append,
+            )
         return record
 
     return fit
@@ -110,7 +123,6 @@ def test_a_key_frame_from_scratch_is_noisy_first_and_rounded_then(watched) -> No
     # Cells are dropped three times, the last time without a margin; then the MLPs are frozen.
     assert found.prunes == [(15, True), (30, True), (50, False)]
     assert found.with_mlp == [True] * 75 + [False] * 25
-    np.testing.assert_allclose(found.decays, [learning_decay(CONFIG, i, KEY) for i in range(KEY)])
 
 
 def test_what_begins_with_a_decoded_field_is_rounded_from_the_first(watched) -> None:
@@ -119,6 +131,31 @@ def test_what_begins_with_a_decoded_field_is_rounded_from_the_first(watched) -> 
     assert found.modes == [quant.ROUND] * INTER
     assert found.prunes == [(int(INTER * 0.15), True), (int(INTER * 0.35), False)]
     assert not any(found.with_mlp)
+
+
+@pytest.mark.parametrize("kind", ["scratch", "on", "inter"])
+def test_a_fit_takes_the_turns_of_its_schedule(watched, kind: str) -> None:
+    found, schedule = watched(kind), Schedule.of(CONFIG, prediction_of(kind))
+    assert found.turns == list(schedule)
+    assert found.modes == [turn.mode for turn in schedule]
+    assert found.prunes == [(turn.iteration, turn.margin) for turn in schedule if turn.prune]
+    told = [turn.iteration + 1 for turn in schedule if turn.report]
+    assert [report.step for report in found.reports] == told and told[-1] == schedule.iterations
+    assert {report.steps for report in found.reports} == {schedule.iterations}
+
+
+def test_mlps_that_are_kept_are_not_fitted(watched) -> None:
+    with_mlp = {}
+    for kind, prediction in (
+        ("on", Prediction.going_on(reference())),
+        ("kept", Prediction.going_on(reference(), True)),
+    ):
+        found = watched(prediction)
+        with_mlp[kind] = found.with_mlp
+        assert (found.result.mlp_symbols is None) == (kind == "kept")
+    assert with_mlp == {"on": [True] * 75 + [False] * 25, "kept": [False] * KEY}
+    assert all((a == b).all() for a, b in zip(found.result.parameters.mlp, reference().parameters.mlp, strict=True))
+    assert found.result.parameters.steps != reference().parameters.steps
 
 
 def test_without_joint_fitting_nothing_is_quantised(watched) -> None:
@@ -132,16 +169,6 @@ def test_tables_are_chosen_anew_now_and_then(watched) -> None:
     assert watched("scratch").plans == [6, 41, 81, KEY]
     assert watched("inter").plans == [5, 41, 81, INTER]
     assert watched("inter", drop=True).plans == [5, 14, 32, 41, 81, INTER]
-
-
-def test_learning_rates_are_in_values(watched) -> None:
-    """A grid with a smaller step takes as many more steps to the same value."""
-    config = dataclasses.replace(CONFIG, inter_rate=0.5)
-    steps = np.array(reference().parameters.steps, np.float32)
-    for kind, factor in (("inter", 0.5), ("on", 1.0)):
-        found = watched(kind, config)
-        decay = np.array(found.decays)[:, None]
-        np.testing.assert_allclose(np.array(found.rates), factor * config.grid_rate * decay / steps, rtol=1e-5)
 
 
 def test_draws_depend_on_seed_and_frame(watched) -> None:
@@ -164,15 +191,14 @@ def test_the_result_is_what_was_fitted(watched, kind: str) -> None:
     before = reference()
     for grid, (residual, mask) in enumerate(zip(result.residuals, live, strict=True)):
         assert residual.dtype == np.int32 and not residual[~mask].any()
-        known = optimize.known_grids(3, None, before.frame.symbols if kind == "inter" else None)[grid]
+        known = prediction_of(kind).known(3)[grid]
         bits += plan_rate(residual, mask, known).bits
     # A GPU's planner leaves signs to the coder; the last plan is always the coder's own.
     assert result.bits == pytest.approx(bits, rel=1e-4)
     if kind == "inter":
         assert result.mlp_symbols is None and result.parameters.steps == before.parameters.steps
-        assert all((a == b).all() for a, b in zip(result.predicted, before.frame.symbols, strict=True))
         return
-    assert result.predicted is None and result.mlp_symbols is not None
+    assert result.mlp_symbols is not None
     assert (np.array(result.parameters.steps) > 0).all()
     # What the stream has of the MLPs is what the grids were fitted to in the end.
     for symbols, values in zip(result.mlp_symbols, result.parameters.mlp, strict=True):

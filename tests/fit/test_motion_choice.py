@@ -19,7 +19,7 @@ from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.render import Workspace
 from taichi_vvc.fit import motion_search
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
-from taichi_vvc.fit.optimize import Reference
+from taichi_vvc.fit.prediction import Reference
 from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame, View
 
@@ -71,8 +71,7 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Search:
         monkeypatch.setattr(motion_search, "encode_motion", lambda m, known, before: bytes(size if m.any() else 0))
         assert search_iterations(CONFIG) == ITERATIONS
         config = dataclasses.replace(CONFIG, lambda_rate=rate)
-        mask = np.ones(LAYOUT.occupancy[::-1], bool)
-        found = find_motion(ws, LAYOUT, config, given, mask, reference())
+        found = find_motion(ws, config, given, reference())
         assert len(checked) == 8 and checked[:4] == checked[4:], "both are checked with the same rays"
         return found
 
@@ -123,7 +122,7 @@ def sought(
     monkeypatch.setattr(motion_search, "encode_motion", lambda motion, known, before: b"")
     config = dataclasses.replace(CONFIG, lambda_rate=weight * given.rays_per_view, inter_iterations=6 * 40)
     monkeypatch.setattr(motion_search, "_SMOOTH", 0.0)
-    return find_motion(ws, LAYOUT, config, given, np.ones(LAYOUT.occupancy[::-1], bool), reference(stated))
+    return find_motion(ws, config, given, reference(stated))
 
 
 def roughness(motion: np.ndarray) -> float:

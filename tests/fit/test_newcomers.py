@@ -13,11 +13,13 @@ from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.config import layout_of
-from taichi_vvc.encoder import frame
-from taichi_vvc.encoder.frame import CodedFrame, GroupWatch
+from taichi_vvc.encoder import groups
+from taichi_vvc.encoder.frame import CodedFrame
+from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit.occupancy import _marked, entered_cells, first_mask, missed_cells
-from taichi_vvc.fit.optimize import begin_fit
+from taichi_vvc.fit.prediction import Prediction
+from taichi_vvc.fit.state import begin_fit
 from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import FieldLayout
 
@@ -59,7 +61,7 @@ def test_cells_are_kept_where_pixels_would_be_left_to_the_background(plain: Path
     layout = layout_of(CONFIG, sequence.bounds, [v.camera for v in views])
     everywhere = np.ones(layout.occupancy[::-1], bool)
     problem = make_problem(ws, layout, views, everywhere)
-    field = begin_fit(ws.runtime, layout, CONFIG, everywhere, None).field
+    field = begin_fit(ws.runtime, layout, CONFIG, everywhere, Prediction.scratch()).field
     measure_opacity(ws, field)
     first, second = (balls(layout, slice(n, n + 1), 0.1) for n in (0, 1))
     missed = missed_cells(ws, field, problem, first, BACKGROUND)
@@ -74,7 +76,7 @@ def test_cells_of_opaque_pixels_are_kept_however_few(tmp_path: Path) -> None:
     whole = first_mask(layout, views, None)
     problem = make_problem(ws, layout, views, whole)
     assert problem.has_alpha
-    field = begin_fit(ws.runtime, layout, CONFIG, whole, None).field
+    field = begin_fit(ws.runtime, layout, CONFIG, whole, Prediction.scratch()).field
     measure_opacity(ws, field)
     # All that one opaque pixel's ray meets is about to be dropped.
     opaque = np.concatenate([v.image[..., 3].reshape(-1) for v in problem.views]) >= 128
@@ -107,7 +109,7 @@ def test_a_key_frame_takes_the_place_of_a_lost_frame_if_it_pays(
     sequence = tv.open_capture(plain)
     usual = [s.type for s in tv.encode(sequence, CONFIG, tmp_path / "usual.tvvc")]
     assert usual == ["key", "inter", "inter"]
-    monkeypatch.setattr(frame, "_LOST", -100.0)
+    monkeypatch.setattr(groups, "_LOST", -100.0)
     for name, better, types in (("dear.tvvc", -1, usual), ("cheap.tvvc", 1, ["key"] * 3)):
         monkeypatch.setattr(CodedFrame, "cost", lambda self, _, better=better: -better * (self.group is not None))
         assert [s.type for s in tv.encode(sequence, CONFIG, tmp_path / name)] == types
@@ -119,7 +121,7 @@ def test_a_key_frame_takes_the_place_of_a_lost_frame_if_it_pays(
 def test_resuming_where_key_frames_are_tried(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime()
     # A little better or worse decides: what the frames before were like must be known again.
-    monkeypatch.setattr(frame, "_LOST", 0.05)
+    monkeypatch.setattr(groups, "_LOST", 0.05)
     sequence, whole, part = tv.open_capture(plain), tmp_path / "whole.tvvc", tmp_path / "part.tvvc"
     config = dataclasses.replace(CONFIG, lambda_rate=1e-5)
     list(tv.encode(sequence, config, whole))

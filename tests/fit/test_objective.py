@@ -14,21 +14,14 @@ from backends import down, runtime
 from taichi_vvc.kernels import quantize
 from tiny import ONE_LEVEL
 
-from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.render import Workspace
-from taichi_vvc.fit.optimize import (
-    Reference,
-    Start,
-    _plan,
-    _quantize,
-    _State,
-    _update,
-    _update_steps,
-    begin_fit,
-    learning_decay,
-)
+from taichi_vvc.fit.optimize import _plan, _quantize, _update, _update_steps
+from taichi_vvc.fit.prediction import Prediction, Reference
+from taichi_vvc.fit.rate import RateTables
+from taichi_vvc.fit.schedule import Schedule
+from taichi_vvc.fit.state import FitState, FittedMlp, begin_fit
 from taichi_vvc.fit.training_rays import make_problem
 from taichi_vvc.types import GroupParameters, SymbolFrame, View
 
@@ -49,18 +42,22 @@ def reference() -> Reference:
     return Reference(SymbolFrame(symbols, symbols, mask, True), GroupParameters(steps, backends.random_mlp(LAYOUT, 0)))
 
 
-def state_of(kind: str, config: EncoderConfig = CONFIG) -> _State:
+def prediction_of(kind: str) -> Prediction:
+    """Of a key frame from ``scratch``, of one that goes ``on``, or of an ``inter`` frame."""
+    if kind == "scratch":
+        return Prediction.scratch()
+    return Prediction.inter(reference()) if kind == "inter" else Prediction.going_on(reference())
+
+
+def state_of(kind: str, config: EncoderConfig = CONFIG) -> FitState:
     """A fit under way of a key frame from ``scratch``, of one that goes ``on``, or of an ``inter`` frame: everything
     is live, parameters lie between the integers, the coder has chosen its tables."""
-    mask = np.ones(LAYOUT.occupancy[::-1], bool)
-    before = reference()
-    begin = Start(before, False) if kind == "on" else None
-    state = begin_fit(runtime(), LAYOUT, config, mask, before if kind == "inter" else None, begin)
+    mask, prediction = np.ones(LAYOUT.occupancy[::-1], bool), prediction_of(kind)
+    state = begin_fit(runtime(), LAYOUT, config, mask, prediction)
     s = state.symbols
     assert s.count == sum(SIZES)
     runtime().store(s.parameters, parameters())
-    known = known_grids(len(SIZES), None, before.frame.symbols if kind == "inter" else None)
-    _plan(state, config, known)
+    _plan(state, config, prediction.known(len(SIZES)))
     # The slopes as a fit reads them, and no gradient of the distortion yet.
     _quantize(state, quantize.ROUND, 0, 0)
     return state
@@ -73,17 +70,23 @@ def parameters() -> np.ndarray:
     return (rng.integers(-2, 3, sum(SIZES)) + leaning).astype(np.float32)
 
 
-def first_gradient(state: _State, config: EncoderConfig, rays_per_view: float = RAYS, key: bool = False) -> np.ndarray:
+def update(state: FitState, config: EncoderConfig, kind: str, learning_rate: float = 1.0) -> None:
+    """Takes the first step of a fit with a learning rate that is part of the highest."""
+    schedule = Schedule.of(config, prediction_of(kind))
+    turn = dataclasses.replace(schedule.turn(0), learning_rate=learning_rate)
+    _update(state, schedule, SimpleNamespace(rays_per_view=RAYS), turn)  # type: ignore[arg-type]
+
+
+def first_gradient(state: FitState, config: EncoderConfig, kind: str) -> np.ndarray:
     """What Adam is given at the first step: its first moment is (1 - beta1) of that."""
-    problem = SimpleNamespace(rays_per_view=rays_per_view)
-    _update(state, config, problem, np.full(len(SIZES), 1e-3), 1.0, 0, key)  # type: ignore[arg-type]
+    update(state, config, kind)
     return down(state.symbols.moment1, sum(SIZES)) / (1 - BETA1)
 
 
-def bit_slopes(state: _State) -> np.ndarray:
+def bit_slopes(state: FitState) -> np.ndarray:
     """Derivative of the bits at each symbol, by differences of the code lengths that the tables hold."""
     tables = state.tables
-    assert tables is not None
+    assert isinstance(tables, RateTables)
     lengths = down(tables.lengths).reshape(-1, 2 * tables.largest + 1).astype(np.float64)
     chosen, y = down(tables.table, sum(SIZES)), parameters()
     width = 1e-3
@@ -95,7 +98,7 @@ def bit_slopes(state: _State) -> np.ndarray:
     return (bits(width) - bits(-width)) / (2 * width)
 
 
-def magnitude_slopes(state: _State, weight: float) -> np.ndarray:
+def magnitude_slopes(state: FitState, weight: float) -> np.ndarray:
     """Derivative of the L1 norm of the basis residual, in values, at each symbol."""
     return np.where(GRID > 0, weight * state.steps[GRID] * np.sign(parameters()), 0.0)
 
@@ -111,7 +114,7 @@ def test_rate_and_magnitude_are_weighed_per_ray_of_one_view(kind: str, factor: f
     state = state_of(kind)
     expected = factor * CONFIG.lambda_rate / RAYS * bit_slopes(state) + magnitude_slopes(state, magnitude / RAYS)
     assert np.abs(expected).max() > 1e-6
-    found = first_gradient(state, CONFIG, key=kind != "inter")
+    found = first_gradient(state, CONFIG, kind)
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
@@ -124,14 +127,14 @@ def test_either_weight_may_be_nothing(change: dict, part: str) -> None:
         expected = config.lambda_rate / RAYS * bit_slopes(state)
     else:
         expected = magnitude_slopes(state, config.lambda_residual / RAYS)
-    np.testing.assert_allclose(first_gradient(state, config), expected, atol=2e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(first_gradient(state, config, "inter"), expected, atol=2e-3 * np.abs(expected).max())
 
 
 @needs_host
 def test_without_joint_fitting_there_is_no_rate() -> None:
     config = dataclasses.replace(CONFIG, joint=False, lambda_residual=0.0)
     state = state_of("inter", config)
-    assert not first_gradient(state, config).any()
+    assert not first_gradient(state, config, "inter").any()
 
 
 def test_a_distortion_passes_through_the_step_of_its_grid() -> None:
@@ -141,7 +144,7 @@ def test_a_distortion_passes_through_the_step_of_its_grid() -> None:
     runtime().store(state.gradient, weights)
     places = down(state.symbols.place, sum(SIZES))
     expected = weights[places.astype(np.int64)] * state.steps[GRID]
-    np.testing.assert_allclose(first_gradient(state, config), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(first_gradient(state, config, "inter"), expected, rtol=1e-4, atol=1e-5)
 
 
 def views(cameras: int, copies: int) -> tuple[View, ...]:
@@ -167,12 +170,10 @@ def test_more_cameras_do_not_change_what_a_bit_costs() -> None:
     assert 0 < once.rays_per_view < 20 * 16, "only rays that meet something count"
 
 
-def step_gradients(state: _State, d_values: np.ndarray) -> None:
+def step_gradients(state: FitState, d_values: np.ndarray) -> None:
     """Leaves the gradients of the steps where :func:`_update_steps` looks for them, symbols staying as they are."""
     runtime().store(state.gradient, d_values)
-    problem = SimpleNamespace(rays_per_view=RAYS)
-    config = dataclasses.replace(CONFIG, lambda_rate=0.0)
-    _update(state, config, problem, np.zeros(len(SIZES)), 1.0, 0, False)  # type: ignore[arg-type]
+    update(state, dataclasses.replace(CONFIG, lambda_rate=0.0), "inter", learning_rate=0.0)
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.25])
@@ -184,9 +185,9 @@ def test_the_first_move_of_a_step_is_against_its_gradient(decay: float) -> None:
     d = np.zeros(state.field.map.size, np.float32)
     # The sum of d * level is the gradient of a grid's step.
     d[places] = 1e-3 * rising[GRID] * levels
-    step_gradients(state, d)
+    runtime().store(state.gradient, d)
     before = state.steps.copy()
-    _update_steps(state, decay, 1 / (1 - BETA1), 1 / (1 - 0.95))
+    update(state, dataclasses.replace(CONFIG, lambda_rate=0.0), "scratch", decay)
     np.testing.assert_allclose(np.log(state.steps / before), -0.005 * decay * rising, rtol=1e-3)
 
 
@@ -207,19 +208,35 @@ def test_steps_learn_to_lower_the_loss() -> None:
         d[places] = errors
         step_gradients(state, d)
         t = iteration + 1
-        _update_steps(state, 1.0, 1 / (1 - BETA1**t), 1 / (1 - 0.95**t))
+        _update_steps(state, 0.005, 1 / (1 - BETA1**t), 1 / (1 - 0.95**t))
     assert losses[20] < 0.5 * losses[0] and losses[-1] < 0.02 * losses[0]
     np.testing.assert_allclose(state.steps, wanted, rtol=0.05)
 
 
-@pytest.mark.parametrize("key, joint, moves", [(True, True, True), (False, True, False), (True, False, False)])
-def test_steps_move_on_key_frames_that_are_fitted_jointly(key: bool, joint: bool, moves: bool) -> None:
+@pytest.mark.parametrize(
+    "kind, joint, moves", [("scratch", True, True), ("inter", True, False), ("scratch", False, False)]
+)
+def test_steps_move_on_key_frames_that_are_fitted_jointly(kind: str, joint: bool, moves: bool) -> None:
     config = dataclasses.replace(CONFIG, joint=joint)
     state = state_of("scratch", config)
     runtime().store(state.gradient, np.ones(state.field.map.size, np.float32))
     before = state.steps.copy()
-    first_gradient(state, config, key=key)
+    update(state, config, kind)
     assert (state.steps != before).any() == moves
+
+
+@pytest.mark.parametrize("kind, factor", [("scratch", 1.0), ("on", 1.0), ("inter", 0.5)])
+def test_learning_rates_are_in_values(kind: str, factor: float) -> None:
+    """A grid with a smaller step takes as many more steps to the same value. What counts is the step at first."""
+    config = dataclasses.replace(CONFIG, lambda_rate=0.0, lambda_residual=0.0, inter_rate=0.5)
+    state, rng = state_of(kind, config), np.random.default_rng(5)
+    signs = rng.choice([-1, 1], state.field.map.size).astype(np.float32)
+    runtime().store(state.gradient, 1e-3 * signs)
+    places, rates = down(state.symbols.place, sum(SIZES)).astype(np.int64), config.grid_rate / state.steps
+    state.steps = state.steps * np.float32(1.5)
+    update(state, config, kind, 0.7)
+    moved = down(state.symbols.parameters, sum(SIZES)) - parameters()
+    np.testing.assert_allclose(moved, -0.7 * factor * rates[GRID] * signs[places], rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind, factor", [("scratch", 1.0), ("on", 0.25)])
@@ -227,10 +244,10 @@ def test_the_perceptrons_learn_at_their_rate(kind: str, factor: float) -> None:
     state = state_of(kind)
     before = down(state.field.mlp).copy()
     gradient = np.random.default_rng(4).choice([-1e-3, 1e-3], before.size).astype(np.float32)
-    runtime().store(state.mlp_gradient, gradient)
-    decay = learning_decay(CONFIG, 10, 40)
-    problem = SimpleNamespace(rays_per_view=RAYS)
-    _update(state, CONFIG, problem, np.zeros(len(SIZES)), decay, 0, True)  # type: ignore[arg-type]
+    assert isinstance(state.mlp, FittedMlp)
+    runtime().store(state.mlp.gradient, gradient)
+    decay = 0.7
+    update(state, CONFIG, kind, decay)
     size = sum(int(np.prod(shape)) for shape in LAYOUT.mlp_shapes)
     moved = (down(state.field.mlp) - before)[:size]
     np.testing.assert_allclose(moved, -factor * CONFIG.mlp_rate * decay * np.sign(gradient[:size]), rtol=1e-3)

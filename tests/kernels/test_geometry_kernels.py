@@ -114,7 +114,7 @@ def all_rays() -> tuple[np.ndarray, list[tuple[int, int, int]]]:
     order = np.random.default_rng(0).permutation(len(where))
     ws = Workspace(runtime())
     make_rays(ws, LAYOUT, camera_table(ws.runtime, LAYOUT, CAMERAS), ints(order), len(order))
-    return down(ws.arrays["rays"], len(order), 8), [where[i] for i in order]
+    return down(ws.rays.array, len(order), 8), [where[i] for i in order]
 
 
 def test_rays_pass_through_their_pixels() -> None:
@@ -144,7 +144,7 @@ def test_strong_lenses_have_the_rays_of_the_host_or_none(lens: tuple[float, ...]
     ws, layout = Workspace(runtime()), replace(LAYOUT, bounds=Bounds((-9.0, -9.0, 0.0), (9.0, 9.0, 4.0)))
     table = camera_table(ws.runtime, layout, [WIDE, camera])
     make_rays(ws, layout, table, ints(np.arange(2 * count)), 2 * count)
-    rays = down(ws.arrays["rays"], 2 * count, 8).astype(np.float64)
+    rays = down(ws.rays.array, 2 * count, 8).astype(np.float64)
     pixels = np.stack(np.meshgrid(np.arange(96) + 0.5, np.arange(54) + 0.5), axis=-1).reshape(-1, 2)
     expected = pixel_directions(camera, pixels)
     seen = np.isfinite(expected[:, 0])
@@ -192,7 +192,7 @@ def test_axis_parallel_rays() -> None:
     cameras = [type(camera)(**{**vars(camera), "rotation": flat, "position": p}) for p in (camera.position, beside)]
     ws = Workspace(runtime())
     make_rays(ws, LAYOUT, camera_table(ws.runtime, LAYOUT, cameras), ints([0, 1]), 2)
-    inside, outside = down(ws.arrays["rays"], 2, 8)
+    inside, outside = down(ws.rays.array, 2, 8)
     assert inside[6:] * CELL == pytest.approx([6.0, 7.0], abs=1e-5)
     assert outside[6] > outside[7]
 

@@ -22,6 +22,7 @@ from taichi_vvc.field.mlp import (
     perceptrons,
     unflatten,
 )
+from taichi_vvc.field.workspace import Workspace
 
 # Rows run on every backend; on the CPU samples pass in blocks.
 PATHS = ["kernels", "lanes"] if BACKEND == "cpu" else ["kernels"]
@@ -61,7 +62,10 @@ def backward(
     """Gradients of the inputs and, added to ones, of the flat weights."""
     gradient = up(np.ones(MLP.end))
     if name == "lanes":
-        d_x = unset(mlp.in_blocks(len(x), mlp.shift_of(needed)))
+        d_x, ws = unset(mlp.in_blocks(len(x), mlp.shift_of(needed))), Workspace(runtime())
+        # Nothing of it may be read before it is written.
+        for buffer in (ws.d_hidden, ws.d_packed):
+            buffer.get(1 << 16).fill(np.nan)
         lanes_backward(
             MLP,
             len(x),
@@ -71,7 +75,7 @@ def backward(
             blocks_of(d_y, SHAPE.outputs),
             d_x,
             None if frozen else gradient,
-            lambda _, count: unset(count),
+            ws,
         )
         return mlp.from_blocks(d_x, len(x), mlp.shift_of(needed))[:, :needed], down(gradient, MLP.end)
     hidden, y, d_x = unset(len(x) * 7), unset(len(x) * 3), unset(x.size)

@@ -7,8 +7,9 @@ import pytest
 import reference
 from backends import BACKEND, down, gradient_of, ints, runtime, unset, up
 from taichi_vvc.kernels import quantize, update
+from taichi_vvc.kernels.columns import SymbolGrid
 
-from taichi_vvc.fit.parameters import Blocks, LiveSymbols, quantize_on_cpu, update_on_cpu
+from taichi_vvc.fit.parameters import Blocks, LiveSymbols, quantize_symbols, update_symbols
 
 # Grids of many, one, none and few symbols; blocks of the CPU and of a GPU end within them.
 SIZES = (148, 4, 0, 72)
@@ -44,11 +45,12 @@ def symbols_of(name: str, parameters: np.ndarray) -> LiveSymbols:
 def quantized(name: str, mode: int, parameters: np.ndarray, steps: np.ndarray = STEPS) -> tuple[np.ndarray, np.ndarray]:
     """Levels and flat values, which start at -100."""
     s, values = symbols_of(name, parameters), up(np.full(2 * COUNT, -100.0))
-    where = *s.blocks.launch(runtime(), step=steps, offset=OFFSETS), mode, 3, 8
+    columns = {SymbolGrid.STEP: steps, SymbolGrid.OFFSET: OFFSETS}
     if name == "scalars":
+        where = *s.blocks.launch(runtime(), columns), mode, 3, 8
         update.quantize_symbols(*where, s.parameters, s.reference, s.place, s.levels, values)
     else:
-        quantize_on_cpu(where, s, values)
+        quantize_symbols(runtime(), s, values, columns, mode, 3, 8)
     return down(s.levels, COUNT), down(values, 2 * COUNT)
 
 
@@ -76,16 +78,26 @@ def updated(
     for array in (s.moment1, s.moment2):
         array.fill(moments)
     s.levels = up(quantized(name, quantize.NOISE, parameters)[0])
-    speeds = 0.1 * (1 + np.arange(4))
-    where = s.blocks.launch(runtime(), step=STEPS, offset=OFFSETS, rate=speeds, magnitude=magnitude * np.arange(4))
-    numbers = *where, rate, 0.25, 4, BETA1, BETA2, 1.0, 1e-8
+    columns = {
+        SymbolGrid.STEP: STEPS,
+        SymbolGrid.SPEED: 0.1 * (1 + np.arange(4)),
+        SymbolGrid.MAGNITUDE: magnitude * np.arange(4),
+        SymbolGrid.RATE: rate,
+        SymbolGrid.RATE_WEIGHT: 0.25,
+        SymbolGrid.LARGEST: 4,
+        SymbolGrid.BETA1: BETA1,
+        SymbolGrid.BETA2: BETA2,
+        SymbolGrid.CORRECTION: 1.0,
+        SymbolGrid.EPSILON: 1e-8,
+    }
     rows, table = ints(GRID % 3 * 10), up(slopes() if rate == update.TABLES else given())
     if name == "scalars":
         arrays = s.moment1, s.moment2, s.parameters, s.blocks.d_step
-        update.update_symbols(*numbers, s.place, d, s.levels, rows, table, *arrays)
+        where = s.blocks.launch(runtime(), columns)
+        update.update_symbols(*where, s.place, d, s.levels, rows, table, *arrays)
     else:
         s.gradient = table if rate == update.GIVEN else unset(COUNT)
-        update_on_cpu(numbers, s, d, rows, table)
+        update_symbols(runtime(), s, d, columns, rows, table)
     found = {name: down(getattr(s, name), COUNT) for name in ("moment1", "moment2", "parameters")}
     return found | {"d_values": down(d, 2 * COUNT), "d_step": s.blocks.step_gradients(runtime())}
 
@@ -164,5 +176,5 @@ def test_gradient_of_the_steps(name: str) -> None:
 
 def test_a_whole_number_survives_its_two_floats() -> None:
     rows = Blocks.of(runtime(), [(0, 40_000_003), (40_000_003, 40_000_007)]).rows
-    whole = rows[:, :8:2].astype(np.int64) * update.SPLIT + rows[:, 1:8:2].astype(np.int64)
+    whole = rows[:, :8:2].astype(np.int64) * SymbolGrid.SPLIT + rows[:, 1:8:2].astype(np.int64)
     assert whole[:, 1:3].tolist() == [[0, 40_000_003], [40_000_003, 40_000_007]]
