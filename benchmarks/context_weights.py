@@ -35,8 +35,9 @@ from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.coding import choose_tables, context_weights, contexts, tables
 from taichi_vvc.coding.context_weights import Weights, WeightSet
 from taichi_vvc.coding.grid_encoder import encode_grid
-from taichi_vvc.coding.known import Known, known_grids
+from taichi_vvc.coding.known import Known, known_grids, known_parts
 from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.passes import Nonzero, advance, walk
 from taichi_vvc.decode import decode_prediction, previous_residuals
 from taichi_vvc.decode import open as open_stream
 
@@ -119,33 +120,30 @@ def symbols_of(grid: Grid, stated: bool) -> Symbols:
     at, channels = contexts.lattice(grid.live), grid.residual.shape[3]
     values = np.clip(grid.residual.reshape(-1, channels)[at.nodes], -16, 16)
     magnitudes = np.minimum(np.abs(values), contexts.CAP)
-    halves = contexts.split(grid.residual, at)
-    totals = np.zeros((8, at.size), np.uint16)
-    parts = choose_tables.known_parts(grid.known, at)
     if stated or grid.known.previous is None:
         means = contexts.MEANS[choose_tables.mean_indices(magnitudes.mean(0) * 2048)]
     else:
         means = contexts.means_at(grid.known.previous, at.nodes)
     signs = np.zeros(contexts.SIGN_CLASSES * 2, np.int64)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    everything = (Weights((1,) * KNOWN, 1, 1),)
-    for position, parity in enumerate(contexts.ORDER):
-        places, ranks = at.places[parity], at.ranks[parity]
-        features, predicted = contexts.pass_features(halves, totals, *parts, at, position, everything)
-        totals[parity, places] = np.minimum(magnitudes[ranks].sum(1), contexts.TOTAL_CAP)
-        here, capped = values[ranks].T, magnitudes[ranks].T.astype(np.int32)
+    everything = dataclasses.replace(context_weights.SETS[0], kinds=(Weights((1,) * KNOWN, 1, 1),) * 4)
+    steps = walk(at, channels, known_parts(grid.known, at), [(everything, means)])
+    part = next(steps, None)
+    while part is not None:
+        here, capped = values[part.ranks].T, magnitudes[part.ranks].T.astype(np.int32)
         columns = np.zeros((KNOWN + 2, *here.shape), np.int32)
-        for column, feature in zip(columns, features, strict=False):
+        for column, feature in zip(columns, part.features, strict=False):
             if feature is not None:
                 column[:] = feature
         earlier = np.cumsum(capped, 0, dtype=np.int32) - capped
         columns[-2] = contexts.prefix_feature(earlier, np.arange(channels, dtype=np.int32)[:, None])
         columns[-1] = means[:, None]
-        kind = np.full(here.size, contexts.KINDS[position], np.int8)
+        kind = np.full(here.size, contexts.KINDS[contexts.ORDER.index(part.parity)], np.int8)
         found.append((columns.reshape(KNOWN + 2, -1).T, kind, np.abs(here).reshape(-1).astype(np.int8)))
         nonzero = here != 0
-        right = (here < 0)[nonzero] == (predicted < 0)[nonzero]
-        signs += np.bincount(contexts.sign_class(predicted)[nonzero] * 2 + right, minlength=signs.size)
+        right = (here < 0)[nonzero] == part.flipped[nonzero]
+        signs += np.bincount(part.classes[nonzero] * 2 + right, minlength=signs.size)
+        part = advance(steps, Nonzero(*nonzero.nonzero(), here[nonzero]))
     return Symbols(*map(np.concatenate, zip(*found, strict=True)), signs.reshape(-1, 2))
 
 
