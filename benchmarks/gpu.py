@@ -223,7 +223,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     networks = products(runtime, options)
     table(
         ["perceptron", "rows", "kernels, ms", "torch, ms"],
-        [[r["perceptron"], r["rows"], r["kernels_ms"], r.torch_ms.get("-")] for r in networks],
+        [[r["perceptron"], r["rows"], r["kernels_ms"], r.get("torch_ms", "-")] for r in networks],
     )
     fits = encoded(options)
     table(list(fits[0]), [list(row.values()) for row in fits])

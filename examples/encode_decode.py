@@ -20,12 +20,12 @@ def main(capture: Path, file: Path) -> None:
     for frame in tv.encode(sequence, tv.PRESETS["ultrafast"], file, overwrite=True):
         print(f"frame {frame.index}: {frame.type}, {frame.bytes} bytes, {frame.seconds:.1f} s")
 
-    stream = tv.open(file)
-    for number, field in enumerate(stream.frames()):
-        for view in sequence.frame(number, split="test").views:
-            image = tv.render(field, view.camera, stream.background)
-            quality = psnr(composite(view.image, stream.background), image.colour)
-            print(f"frame {number}, camera {view.camera.name}: {quality:.2f} dB")
+    with tv.open(file) as stream:
+        for number, field in enumerate(stream.frames()):
+            for view in sequence.frame(number, split="test").views:
+                image = tv.render(field, view.camera, stream.background)
+                quality = psnr(composite(view.image, stream.background), image.colour)
+                print(f"frame {number}, camera {view.camera.name}: {quality:.2f} dB")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ SIZE = (192, 192)
 
 def main(file: Path, video: Path) -> None:
     """Writes ``video``: one turn around the subject, the frames of ``file`` repeating meanwhile."""
-    stream = tv.open(file)
-    bounds = stream.header.layout.bounds
-    cameras = camera_path("orbit", stream.cameras, bounds, PICTURES, SIZE)
-    with VideoWriter(video, stream.fps) as writer:
+    with tv.open(file) as stream, VideoWriter(video, stream.fps) as writer:
+        bounds = stream.header.layout.bounds
+        cameras = camera_path("orbit", stream.cameras, bounds, PICTURES, SIZE)
         for number, camera in enumerate(cameras):
             image = tv.render(stream[number % len(stream)], camera, stream.background)
             distance = np.linalg.norm(camera.position - (np.array(bounds.lower) + np.array(bounds.upper)) / 2)

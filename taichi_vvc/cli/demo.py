@@ -86,12 +86,12 @@ def _write_picture(file: Path, sequence: Any, target: Path) -> None:
     from taichi_vvc.media.pictures import composite
     from taichi_vvc.media.video import write_png
 
-    stream = open_stream(file)
-    last = len(stream) - 1
-    views = sequence.frame(last).views
-    view = next((view for view in views if view.camera.split == "test"), views[0])
-    decoded = render(stream[last], view.camera, stream.background).colour
-    write_png(target, side_by_side(composite(view.image, stream.background), decoded))
+    with open_stream(file) as stream:
+        last = len(stream) - 1
+        views = sequence.frame(last).views
+        view = next((view for view in views if view.camera.split == "test"), views[0])
+        decoded = render(stream[last], view.camera, stream.background).colour
+        write_png(target, side_by_side(composite(view.image, stream.background), decoded))
 
 
 def _table(results: dict[str, dict[str, Any]], encode_seconds: float, seconds: float) -> str:

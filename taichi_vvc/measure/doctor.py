@@ -64,7 +64,7 @@ def probe_in_child(backend: str, timeout: float = PROBE_TIMEOUT) -> dict[str, An
 def _child(arguments: list[str], timeout: float) -> dict[str, Any]:
     environment = dict(os.environ)
     # The child must import this package, also from a checkout that is not installed.
-    places = [str(Path(__file__).resolve().parent.parent), environment.get("PYTHONPATH", "")]
+    places = [str(Path(__file__).resolve().parents[2]), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     start = time.monotonic()
     try:

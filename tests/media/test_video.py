@@ -29,7 +29,8 @@ def test_png_values(tmp_path: Path) -> None:
     write_png(tmp_path / "new" / "a.png", image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new" / "a.png")), [[[0, 128, 255], [0, 255, 0]]])
     write_png(tmp_path / "b.png", np.full((2, 3), 7, np.uint8))
-    assert Image.open(tmp_path / "b.png").mode == "L"
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.mode == "L"
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
