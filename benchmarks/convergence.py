@@ -110,7 +110,7 @@ def encoder_steps(case: Case, total: int) -> Iterator[int]:
     config, state = case.config, case.state
     schedule = Schedule.of(replace(config, key_iterations=total), Prediction.scratch())
     for turn in schedule:
-        if turn.prune and optimize._prune(case.ws, state, config, case.problem, turn.margin):
+        if turn.prune and optimize._prune(case.ws, state, config, case.training, turn.margin):
             state.tables = NoTables()
         if turn.measure_opacity:
             optimize.measure_opacity(case.ws, state.field)
@@ -120,7 +120,7 @@ def encoder_steps(case: Case, total: int) -> Iterator[int]:
         case.distortion(turn.iteration)
         if turn.rate and (turn.new_tables or isinstance(state.tables, NoTables)):
             case.plan()
-        optimize._update(state, schedule, case.problem, turn)
+        optimize._update(state, schedule, case.training, turn)
         yield turn.mode
 
 
@@ -129,13 +129,13 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
     optimizer = field.optimizer(case)
     start = [group["lr"] for group in optimizer.param_groups]
     generator = np.random.default_rng(5)
-    candidates = np.array(case.runtime.download(case.problem.candidates, case.problem.count))
-    images = np.array(case.runtime.download(case.problem.images)).view(np.uint8).reshape(-1, 4)
+    candidates = np.array(case.runtime.download(case.training.candidates, case.training.count))
+    images = np.array(case.runtime.download(case.training.images)).view(np.uint8).reshape(-1, 4)
     device, rays = field.scales.device, case.config.rays
     ws = Workspace(case.runtime)
-    make_rays(ws, case.layout, case.problem.table, case.problem.candidates, case.problem.count)
+    make_rays(ws, case.layout, case.training.table, case.training.candidates, case.training.count)
     # All rays are laid out once and before the clock starts, which spares torch the work that ours does at each step.
-    every = torch.from_numpy(np.array(case.runtime.download(ws.rays.array, case.problem.count * 8)).reshape(-1, 8))
+    every = torch.from_numpy(np.array(case.runtime.download(ws.rays.array, case.training.count * 8)).reshape(-1, 8))
     pictures = torch.from_numpy(images[candidates].astype(np.float32) / 255)
     every, pictures = every.to(device), pictures.to(device)
     empty = batch_of(case, device.type)

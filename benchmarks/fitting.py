@@ -25,7 +25,7 @@ from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.fit.rate_on_device import DevicePlanner
 from taichi_vvc.fit.schedule import Schedule
 from taichi_vvc.fit.state import FitState, FittedMlp, NoTables, begin_fit
-from taichi_vvc.fit.training_rays import FrameProblem, make_problem
+from taichi_vvc.fit.training_rays import TrainingRays, make_training_rays
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import FieldLayout
 
@@ -71,7 +71,7 @@ class Case:
     ws: Workspace
     layout: FieldLayout
     config: EncoderConfig
-    problem: FrameProblem
+    training: TrainingRays
     state: FitState
     schedule: Schedule
     background: tuple[float, ...]
@@ -91,13 +91,13 @@ class Case:
         optimize._quantize(self.state, mode, self.seed, number)
         self.distortion(number)
         turn = replace(self.schedule.turn(0), iteration=self.iteration, learning_rate=1.0)
-        optimize._update(self.state, self.schedule, self.problem, turn)
+        optimize._update(self.state, self.schedule, self.training, turn)
 
     def distortion(self, batch: int) -> float | None:
         """Render one batch and go back through it; mean squared error where it was read."""
         mlp = self.state.mlp
         gradients = self.state.gradient, mlp.gradient if isinstance(mlp, FittedMlp) else None
-        parts = self.ws, self.state.field, self.config, self.problem, *gradients, self.seed, batch
+        parts = self.ws, self.state.field, self.config, self.training, *gradients, self.seed, batch
         return colour_error.distortion_step(*parts)
 
     def plan(self) -> None:
@@ -140,14 +140,14 @@ def prepare(
     mask = first_mask(layout, views.views, None)
     ws = Workspace(runtime)
     training = [v for v in views.views if v.camera.split == "train"]
-    problem = make_problem(ws, layout, training[:cameras], mask)
+    training = make_training_rays(ws, layout, training[:cameras], mask)
     scratch = Prediction.scratch()
     state, schedule = begin_fit(runtime, layout, config, mask, scratch), Schedule.of(config, scratch)
-    case = Case(ws, layout, config, problem, state, schedule, tuple(c / 255 for c in config.background))
+    case = Case(ws, layout, config, training, state, schedule, tuple(c / 255 for c in config.background))
     # A field of a few steps has not formed: pruning would leave hardly a sample of it.
     prune_at = {int(warm * x) for x in (0.3, 0.6, 0.9)} if warm >= 30 else set()
     for iteration in range(warm):
-        if iteration in prune_at and optimize._prune(ws, state, config, problem):
+        if iteration in prune_at and optimize._prune(ws, state, config, training):
             state.tables = NoTables()
         if isinstance(state.tables, NoTables) and iteration > warm // 4:
             case.plan()

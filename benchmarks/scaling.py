@@ -40,8 +40,8 @@ def step_point(options: argparse.Namespace) -> dict[str, Any]:
     before = peak_memory()
     case = prepare(runtime, config, sequence, options.warm, options.only_cameras)
     return {
-        "cameras": len(case.problem.views),
-        "pixels": case.problem.table.pixels,
+        "cameras": len(case.training.views),
+        "pixels": case.training.table.pixels,
         "grid_values": case.state.field.map.size,
         "symbols": case.state.symbols.count,
         "samples": case.samples,

@@ -50,7 +50,7 @@ def batch_of(case: Case, device: str = "cpu") -> TorchBatch:
         tensor("samples", n, 4)[:, :3].contiguous(),
         tensor("sample_ray", n, 1).long(),
         tensor("starts", rays + 1, 1).long(),
-        torch.tensor(colour_error.backdrop(case.config, case.problem).mean, device=device),
+        torch.tensor(colour_error.backdrop(case.config, case.training).mean, device=device),
         tensor("targets", rays, 4),
     )
 
@@ -89,8 +89,8 @@ class TorchField(nn.Module):
         self.register_buffer("occupied", torch.from_numpy(field.mask.reshape(-1).copy()))
         opacity = np.array(case.runtime.download(field.opacity, field.mask.size))
         self.register_buffer("opacity", torch.from_numpy(opacity))
-        self.rate_weight = config.lambda_rate / case.problem.rays_per_view
-        self.spread = colour_error.backdrop(case.config, case.problem).spread
+        self.rate_weight = config.lambda_rate / case.training.rays_per_view
+        self.spread = colour_error.backdrop(case.config, case.training).spread
         self.to(device)
 
     @torch.no_grad()

@@ -87,8 +87,8 @@ def encode(
     config = settle_background(config, sequence)
     ws = Workspace(start())
     going_on = resume and path.exists()
-    steered = config.bitrate is not None or config.target_psnr is not None
-    if steered:
+    has_target = config.bitrate is not None or config.target_psnr is not None
+    if has_target:
         begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)
         config = replace(config, lambda_rate=begin)
     header = _header(sequence, config)

@@ -25,7 +25,7 @@ from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import entered_cells, kept_cells, missed_cells, scene_changed, watch_solid
 from taichi_vvc.fit.prediction import Prediction, Reference
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.media.pictures import differs
 from taichi_vvc.types import Bounds, Camera, FieldLayout, FrameViews, GroupParameters, SymbolFrame, View
 
@@ -63,8 +63,8 @@ def view(alpha: int = 255, value: int = 200, place=BELOW) -> View:
 def kept(depth: float, margin: bool = False) -> np.ndarray:
     """Which layers of the column are kept of a fog that is seen from below."""
     ws = Workspace(runtime())
-    problem = make_problem(ws, COLUMN, [view()], FULL)
-    return kept_cells(ws, fog(depth), problem, margin)
+    training = make_training_rays(ws, COLUMN, [view()], FULL)
+    return kept_cells(ws, fog(depth), training, margin)
 
 
 @pytest.mark.parametrize("depth, stays", [(0.02, False), (0.08, False), (0.13, True), (0.3, True)])
@@ -108,10 +108,10 @@ def test_pixels_that_are_more_opaque_than_not_must_meet_something(alpha: int, sh
     # Another view, of which one corner is transparent, makes it a capture with masks whatever the alpha.
     other = view(alpha)
     other.image[:2, :2, 3] = 0
-    problem = make_problem(ws, COLUMN, [other], FULL)
+    training = make_training_rays(ws, COLUMN, [other], FULL)
     measure_opacity(ws, field)
     nothing = np.zeros_like(FULL)
-    found = missed_cells(ws, field, problem, nothing, (1.0, 1.0, 1.0))
+    found = missed_cells(ws, field, training, nothing, (1.0, 1.0, 1.0))
     assert found.any() == shown
 
 
@@ -173,10 +173,10 @@ def gradient_of_fog(depth: float, colour: tuple[int, int, int]) -> np.ndarray:
     views = [view(place=(0.5 + 40 * np.sin(a), 0.5, 1.5 + 40 * np.cos(a))) for a in (0.0, 1.0, 2.0)]
     for one in views:
         one.image[..., :3] = colour
-    problem = make_problem(ws, COLUMN, views, FULL)
+    training = make_training_rays(ws, COLUMN, views, FULL)
     gradient, mlp = runtime().zeros(field.map.size), runtime().zeros(backends.down(field.mlp).size)
     config = EncoderConfig(**{**ONE_LEVEL, "background": (255, 255, 255)})
-    distortion_step(ws, field, config, problem, gradient, mlp, 1, 0)
+    distortion_step(ws, field, config, training, gradient, mlp, 1, 0)
     return backends.down(mlp)
 
 
@@ -195,12 +195,12 @@ def test_mlps_last_as_long_as_they_pay(fps: int, age: int, shared: bool, monkeyp
     """Ten frames with this lambda and as many rays, and never longer than a second."""
     given: list[Prediction] = []
     ws = Workspace(runtime())
-    rays = make_problem(ws, COLUMN, [view()], FULL).rays_per_view
+    rays = make_training_rays(ws, COLUMN, [view()], FULL).rays_per_view
     weight = 10 * rays / 2.5e7
     config = EncoderConfig(**{**ONE_LEVEL, "motion_blocks": 0, "background": (255, 255, 255)})
     job = frame.Job(ws, SimpleNamespace(fps=Fraction(fps)), config, COLUMN, Listener())  # type: ignore[arg-type]
 
-    def fit(ws, config, problem, prediction, number, tell):
+    def fit(ws, config, training, prediction, number, tell):
         assert config.lambda_rate == weight
         given.append(prediction)
         raise StopIteration

@@ -25,7 +25,7 @@ from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame, unchanged
 from taichi_vvc.fit.prediction import Prediction, Reference
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
 
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
@@ -192,7 +192,7 @@ def _fit(job: Job, config: EncoderConfig, task: FrameTask) -> tuple[FitResult, P
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)
         return unchanged(prediction.reference, task.mask), prediction
-    problem = make_problem(job.ws, job.layout, task.views.views, task.mask)
+    training = make_training_rays(job.ws, job.layout, task.views.views, task.mask)
     searched = 0 if prediction.reference is None else search_iterations(config)
     steps = searched + (config.key_iterations if prediction.key else config.inter_iterations)
 
@@ -204,10 +204,10 @@ def _fit(job: Job, config: EncoderConfig, task: FrameTask) -> tuple[FitResult, P
         job.listener.look(task.number, report.field, task.views, config.backdrop, finished=False)
 
     if prediction.reference is not None and searched:
-        motion = find_motion(job.ws, config, problem, prediction.reference, task.number, tell_of_search)
+        motion = find_motion(job.ws, config, training, prediction.reference, task.number, tell_of_search)
         if motion is not None:
             prediction = prediction.moved(job.layout, motion, task.mask)
     if prediction.key and prediction.reference is not None:
-        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / problem.rays_per_view)
+        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / training.rays_per_view)
         prediction = replace(prediction, keep_mlp=task.mlp_age < lasting)
-    return fit_frame(job.ws, config, problem, prediction, task.number, tell), prediction
+    return fit_frame(job.ws, config, training, prediction, task.number, tell), prediction

@@ -1,4 +1,4 @@
-"""A frame's views as far as their masks can be believed, and whether they show anything."""
+"""A frame's views as far as their masks can be trusted, and whether they show anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taichi_vvc.fit.occupancy import first_mask
 from taichi_vvc.geometry.projection import seen_subject
 from taichi_vvc.types import FieldLayout, FrameViews, View
 
-# The part of the other masks' hull that an empty mask must leave to be believed.
+# The part of the other masks' hull that an empty mask must leave to be trusted.
 _LEFT = 0.125
 # The share of each mask that the others must explain for nothing to be said.
 _EXPLAINED = 0.95
@@ -24,7 +24,7 @@ _NAMED = 6
 _EVERYBODY = ""
 
 
-def believed_views(layout: FieldLayout, views: tuple[View, ...]) -> tuple[View, ...]:
+def trusted_views(layout: FieldLayout, views: tuple[View, ...]) -> tuple[View, ...]:
     """A frame's views without training views whose mask must be missing.
 
     Those are the empty masks of cameras that would leave next to nothing of what all other masks have in common. (A
@@ -40,24 +40,24 @@ def believed_views(layout: FieldLayout, views: tuple[View, ...]) -> tuple[View, 
 
 
 def views_of(sequence: MultiViewSequence, layout: FieldLayout, number: int, told: set[str] | None = None) -> FrameViews:
-    """The views of frame ``number`` that can be believed, and their unknown pixels.
+    """The views of frame ``number`` that can be trusted, and their unknown pixels.
 
     With ``told``, the names of cameras that were named before, warnings name the others: :class:`MaskIgnored` those
     that are left out, :class:`MasksDisagree` those whose masks others contradict. Nothing but this depends on it.
     """
     views = sequence.frame(number)
-    believed = believed_views(layout, views.views)
-    training = [v for v in believed if v.camera.split == "train"]
+    trusted = trusted_views(layout, views.views)
+    training = [v for v in trusted if v.camera.split == "train"]
     marked, found = settled(training, layout.bounds)
     if told is not None:
-        if len(believed) < len(views.views):
-            names = sorted({v.camera.name for v in views.views} - {v.camera.name for v in believed})
+        if len(trusted) < len(views.views):
+            names = sorted({v.camera.name for v in views.views} - {v.camera.name for v in trusted})
             message = f"the mask of {', '.join(names)} is empty, those of the other cameras are not: left out"
             warnings.warn(f"frame {views.index}: {message}", MaskIgnored, stacklevel=2)
         if message := _disagreement(training, found, told):
             warnings.warn(f"frame {views.index}: {message}", MasksDisagree, stacklevel=2)
     known = iter(marked)
-    return replace(views, views=tuple(next(known) if v.camera.split == "train" else v for v in believed))
+    return replace(views, views=tuple(next(known) if v.camera.split == "train" else v for v in trusted))
 
 
 def _disagreement(views: list[View], found: Agreement, told: set[str]) -> str:

@@ -9,13 +9,13 @@ from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import make_rays, trace
 from taichi_vvc.field.shading import Background, fit_rays
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.fit.training_rays import FrameProblem
+from taichi_vvc.fit.training_rays import TrainingRays
 from taichi_vvc.kernels import geometry
 
 
-def backdrop(config: EncoderConfig, problem: FrameProblem) -> Background:
+def backdrop(config: EncoderConfig, training: TrainingRays) -> Background:
     """What the fit composites over."""
-    if config.random_background and problem.has_alpha:
+    if config.random_background and training.has_alpha:
         return Background.uniform()
     return Background(config.backdrop)
 
@@ -24,7 +24,7 @@ def distortion_step(
     ws: Workspace,
     f: Field,
     config: EncoderConfig,
-    problem: FrameProblem,
+    training: TrainingRays,
     gradient: Any,
     mlp_gradient: Any | None,
     seed: int,
@@ -35,11 +35,11 @@ def distortion_step(
     ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
     a GPU only now and then, since reading it back waits for the device.
     """
-    rays, background = config.rays, backdrop(config, problem)
+    rays, background = config.rays, backdrop(config, training)
     pixels = ws.pixels.get(rays)
-    geometry.draw_pixels(rays, problem.candidates, problem.count, seed, iteration, pixels)
-    make_rays(ws, f.layout, problem.table, pixels, rays)
-    geometry.targets_of_pixels(rays, pixels, problem.images, *background.mean, ws.targets.get(rays * 4))
+    geometry.draw_pixels(rays, training.candidates, training.count, seed, iteration, pixels)
+    make_rays(ws, f.layout, training.table, pixels, rays)
+    geometry.targets_of_pixels(rays, pixels, training.images, *background.mean, ws.targets.get(rays * 4))
     samples = trace(ws, f, rays, seed, iteration)
     if mlp_gradient is not None:
         mlp_gradient.fill(0)

@@ -35,7 +35,7 @@ from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import watch_solid
 from taichi_vvc.fit.prediction import Reference
 from taichi_vvc.fit.schedule import frame_seed
-from taichi_vvc.fit.training_rays import FrameProblem
+from taichi_vvc.fit.training_rays import TrainingRays
 from taichi_vvc.kernels import motion as kernels
 from taichi_vvc.kernels.columns import Entry, MovedGrid
 from taichi_vvc.runtime import aligned
@@ -59,7 +59,7 @@ def search_iterations(config: EncoderConfig) -> int:
 def find_motion(
     ws: Workspace,
     config: EncoderConfig,
-    problem: FrameProblem,
+    training: TrainingRays,
     reference: Reference,
     frame: int = 0,
     progress: Callable[[int, float], None] | None = None,
@@ -72,7 +72,7 @@ def find_motion(
     Args:
         ws: scratch arrays.
         config: the settings.
-        problem: the training views, and where samples may be taken.
+        training: the training views, and where samples may be taken.
         reference: what is moved; the search begins with its own displacements.
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         progress: called now and then with the iteration and the mean squared error of its batch.
@@ -80,7 +80,7 @@ def find_motion(
     Returns:
         int32 of shape :func:`taichi_vvc.coding.motion.lattice_shape`, or None where motion does not pay.
     """
-    search = _Search(ws, config, problem, reference, frame)
+    search = _Search(ws, config, training, reference, frame)
     known, before = search.known[..., None], search.before
     moved = before.copy()
     mean, square = np.zeros_like(moved), np.zeros_like(moved)
@@ -112,17 +112,17 @@ class _Search:
     """
 
     def __init__(
-        self, ws: Workspace, config: EncoderConfig, problem: FrameProblem, reference: Reference, frame: int
+        self, ws: Workspace, config: EncoderConfig, training: TrainingRays, reference: Reference, frame: int
     ) -> None:
-        layout, live = problem.layout, live_nodes(problem.layout, problem.mask)
-        self._ws, self._config, self._problem = ws, config, problem
-        shown = replace(reference.frame, occupancy=problem.mask)
+        layout, live = training.layout, live_nodes(training.layout, training.mask)
+        self._ws, self._config, self._training = ws, config, training
+        shown = replace(reference.frame, occupancy=training.mask)
         self._field = field_of_symbols(ws.runtime, layout, reference.parameters, shown)
         self._gradient = ws.runtime.zeros(self._field.map.size)
         self._mover = Mover.of(self._field, reference, live)
         self._near = self._mover.entries
         self._seed = frame_seed(config, frame, _SEED)
-        self._weight = config.lambda_rate / problem.rays_per_view
+        self._weight = config.lambda_rate / training.rays_per_view
         self._stated = reference.frame.motion
         self.known = live_motion(layout, live)
         self.before = np.zeros(lattice_shape(layout))
@@ -137,10 +137,10 @@ class _Search:
         """
         self._mover.move(motion, None if look else self._near)
         if look:
-            solid = watch_solid(self._ws, self._field, self._problem.mask)
-            self._near = self._mover.entries_of(live_nodes(self._problem.layout, solid))
+            solid = watch_solid(self._ws, self._field, self._training.mask)
+            self._near = self._mover.entries_of(live_nodes(self._training.layout, solid))
         self._gradient.fill(0)
-        batch = self._ws, self._field, self._config, self._problem
+        batch = self._ws, self._field, self._config, self._training
         return distortion_step(*batch, self._gradient, None, self._seed, iteration)
 
     def slope(self, motion: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from taichi_vvc.capture.hull import visual_hull
 from taichi_vvc.field.grids import Field, occupy
 from taichi_vvc.field.render import CameraTable, camera_table, make_rays, measure_opacity
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.fit.training_rays import FrameProblem, crossing_pixels
+from taichi_vvc.fit.training_rays import TrainingRays, crossing_pixels
 from taichi_vvc.geometry.projection import dilate
 from taichi_vvc.kernels import march
 from taichi_vvc.media.pictures import differs
@@ -63,7 +63,7 @@ def watch_solid(ws: Workspace, f: Field, mask: np.ndarray) -> np.ndarray:
     return f.mask
 
 
-def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = True) -> np.ndarray:
+def kept_cells(ws: Workspace, f: Field, training: TrainingRays, margin: bool = True) -> np.ndarray:
     """The occupied cells worth keeping, (nz, ny, nx) bool: neither empty nor hidden.
 
     Their neighbours are kept too with ``margin``: for a field that is still on the move. Measures the field's opacity
@@ -71,11 +71,11 @@ def kept_cells(ws: Workspace, f: Field, problem: FrameProblem, margin: bool = Tr
     """
     solid = measure_opacity(ws, f) > _EMPTY
     f.measured = True
-    kept = solid & _visited(ws, f, problem.table, f.runtime.download(problem.candidates, problem.count))
+    kept = solid & _visited(ws, f, training.table, f.runtime.download(training.candidates, training.count))
     return f.mask & (dilate(kept) if margin else kept)
 
 
-def missed_cells(ws: Workspace, f: Field, problem: FrameProblem, kept: np.ndarray, background: Colour) -> np.ndarray:
+def missed_cells(ws: Workspace, f: Field, training: TrainingRays, kept: np.ndarray, background: Colour) -> np.ndarray:
     """The occupied cells outside ``kept`` that may hold what pixels show that would then be left to the background.
 
     A fit may drop what it has not found yet, where the background (sRGB in [0, 1]) looks a little like it, or what it
@@ -83,9 +83,9 @@ def missed_cells(ws: Workspace, f: Field, problem: FrameProblem, kept: np.ndarra
     (without masks: that differs from the background) and meets nothing that is kept, and no view sees through them to
     the background. (nz, ny, nx) bool.
     """
-    candidates = f.runtime.download(problem.candidates, problem.count)
-    missed, hull = _missed_pixels(ws, f.layout, problem.views, problem.table, candidates, kept, background)
-    return f.mask & ~kept & hull & _visited(ws, f, problem.table, missed)
+    candidates = f.runtime.download(training.candidates, training.count)
+    missed, hull = _missed_pixels(ws, f.layout, training.views, training.table, candidates, kept, background)
+    return f.mask & ~kept & hull & _visited(ws, f, training.table, missed)
 
 
 def entered_cells(

@@ -31,7 +31,7 @@ from taichi_vvc.fit.rate import RateTables, add_laplace_gradient, plan_tables
 from taichi_vvc.fit.rate_on_device import DevicePlanner
 from taichi_vvc.fit.schedule import Schedule, Turn, frame_seed
 from taichi_vvc.fit.state import FitState, FittedMlp, GivenMlp, NoTables, RoundedMlp, begin_fit, rounded
-from taichi_vvc.fit.training_rays import FrameProblem
+from taichi_vvc.fit.training_rays import TrainingRays
 from taichi_vvc.kernels import adam, update
 from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
@@ -90,7 +90,7 @@ def unchanged(reference: Reference, mask: np.ndarray) -> FitResult:
 def fit_frame(
     ws: Workspace,
     config: EncoderConfig,
-    problem: FrameProblem,
+    training: TrainingRays,
     prediction: Prediction,
     frame: int = 0,
     tell: Callable[[FitReport], None] | None = None,
@@ -100,18 +100,18 @@ def fit_frame(
     Args:
         ws: scratch arrays.
         config: the settings.
-        problem: the training views, and where samples may be taken at first.
+        training: the training views, and where samples may be taken at first.
         prediction: what the frame is predicted from, and what the fit starts with.
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         tell: called now and then, and after the last iteration.
     """
     schedule = Schedule.of(config, prediction)
-    state = begin_fit(ws.runtime, problem.layout, config, problem.mask, prediction)
+    state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction)
     known = prediction.known(len(state.steps))
-    planner = planner_for(ws.runtime, problem.layout, config, known)
+    planner = planner_for(ws.runtime, training.layout, config, known)
     seed, running, bits = frame_seed(config, frame), _RunningMean(), 0.0
     for turn in schedule:
-        if turn.prune and _prune(ws, state, config, problem, turn.margin):
+        if turn.prune and _prune(ws, state, config, training, turn.margin):
             state.tables = NoTables()
         if turn.measure_opacity:
             measure_opacity(ws, state.field)
@@ -119,11 +119,11 @@ def fit_frame(
             _freeze_mlp(state, config)
         _quantize(state, turn.mode, seed, turn.iteration)
         of_mlp = state.mlp.gradient if isinstance(state.mlp, FittedMlp) else None
-        error = distortion_step(ws, state.field, config, problem, state.gradient, of_mlp, seed, turn.iteration)
+        error = distortion_step(ws, state.field, config, training, state.gradient, of_mlp, seed, turn.iteration)
         running.add(error, turn.iteration)
         if turn.rate and (turn.new_tables or isinstance(state.tables, NoTables)):
             bits = _plan(state, config, known, planner)
-        _update(state, schedule, problem, turn)
+        _update(state, schedule, training, turn)
         if tell is not None and turn.report:
             tell(FitReport(turn.iteration + 1, schedule.iterations, running.mean, bits, state.field))
     return _result(state, config, prediction, _plan(state, config, known))
@@ -166,11 +166,11 @@ def _quantize(state: FitState, mode: int, seed: int, iteration: int) -> None:
     quantize_symbols(runtime, s, state.field.values, columns, mode, seed, iteration)
 
 
-def _prune(ws: Workspace, state: FitState, config: EncoderConfig, problem: FrameProblem, margin: bool = True) -> bool:
+def _prune(ws: Workspace, state: FitState, config: EncoderConfig, training: TrainingRays, margin: bool = True) -> bool:
     """Drop cells that turned out empty or hidden from the state, all but a ``margin`` of one cell; True if any was."""
     f = state.field
-    keep = kept_cells(ws, f, problem, margin)
-    keep |= missed_cells(ws, f, problem, keep, config.backdrop)
+    keep = kept_cells(ws, f, training, margin)
+    keep |= missed_cells(ws, f, training, keep, config.backdrop)
     if not keep.any() or keep.sum() == f.mask.sum():
         return False
     occupy(f, keep)
@@ -218,12 +218,12 @@ def _weights(layout: FieldLayout) -> int:
     return sum(int(np.prod(shape)) for shape in layout.mlp_shapes)
 
 
-def _update(state: FitState, schedule: Schedule, problem: FrameProblem, turn: Turn) -> None:
+def _update(state: FitState, schedule: Schedule, training: TrainingRays, turn: Turn) -> None:
     """Add the rate's gradient and take one Adam step on symbols, steps and MLPs."""
     s, runtime, tables = state.symbols, state.field.runtime, state.tables
     t = turn.iteration + 1
     correction1, correction2 = 1 / (1 - _BETA1**t), 1 / (1 - _BETA2**t)
-    weight = schedule.lambda_rate / problem.rays_per_view
+    weight = schedule.lambda_rate / training.rays_per_view
     given, largest = update.NO_RATE, 0
     rows, slopes = s.place, s.gradient
     if isinstance(tables, RateTables) and schedule.joint:
@@ -237,7 +237,7 @@ def _update(state: FitState, schedule: Schedule, problem: FrameProblem, turn: Tu
     # Learning rates are in grid values; those of the symbols follow from the steps that the fit started with.
     rate = schedule.grid_rate / state.first_steps * turn.learning_rate * correction1
     magnitude = np.zeros(len(state.steps))
-    magnitude[1:] = schedule.lambda_residual * state.steps[1:] / problem.rays_per_view
+    magnitude[1:] = schedule.lambda_residual * state.steps[1:] / training.rays_per_view
     columns = _ADAM | {
         SymbolGrid.STEP: state.steps,
         SymbolGrid.SPEED: rate,

@@ -16,7 +16,7 @@ from taichi_vvc.types import Camera, FieldLayout, View
 
 
 @dataclass(frozen=True)
-class FrameProblem:
+class TrainingRays:
     """Training data of one frame.
 
     Attributes:
@@ -41,7 +41,7 @@ class FrameProblem:
     has_alpha: bool
 
 
-def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray) -> FrameProblem:
+def make_training_rays(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray) -> TrainingRays:
     """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
 
     Raises:
@@ -60,7 +60,7 @@ def make_problem(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask
     candidates = in_patches(candidates, [v.camera for v in views])
     if not candidates.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
-    return FrameProblem(
+    return TrainingRays(
         layout,
         mask,
         views,

@@ -21,7 +21,7 @@ from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.occupancy import first_mask
 from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame
 from taichi_vvc.fit.prediction import Prediction, Reference
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.measure.baselines import FINE_STEP, code_blocks, pack_floats, without_rate
 from taichi_vvc.types import FieldLayout, SymbolFrame
 
@@ -40,10 +40,10 @@ def _fit(
     """Fits one frame. Also returns the field as last rendered; its values are not rounded without ``joint``."""
     views = sequence.frame(number).views
     mask = first_mask(layout, views, None if reference is None else reference.frame)
-    problem = make_problem(ws, layout, views, mask)
+    training = make_training_rays(ws, layout, views, mask)
     prediction = Prediction.scratch() if reference is None else Prediction.inter(reference)
     reports: list[FitReport] = []
-    fit = fit_frame(ws, config, problem, prediction, number, reports.append)
+    fit = fit_frame(ws, config, training, prediction, number, reports.append)
     return fit, reports[-1].field
 
 

@@ -23,7 +23,7 @@ from taichi_vvc.encoder.trusted_views import views_of
 from taichi_vvc.errors import MasksDisagree
 from taichi_vvc.field.render import Workspace
 from taichi_vvc.fit.occupancy import first_mask
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.geometry.projection import project
 from taichi_vvc.types import View
 
@@ -177,11 +177,11 @@ def test_no_ray_is_drawn_where_a_mask_is_contradicted(sequence: Any) -> None:
     views = views_of(sequence, layout, 0).views
     mask = first_mask(layout, views, None)
     ws = Workspace(runtime())
-    problem = make_problem(ws, layout, views, mask)
-    picked = np.zeros(sum(v.image[..., 3].size for v in problem.views), bool)
-    picked[ws.runtime.download(problem.candidates, problem.count)] = True
+    training = make_training_rays(ws, layout, views, mask)
+    picked = np.zeros(sum(v.image[..., 3].size for v in training.views), bool)
+    picked[ws.runtime.download(training.candidates, training.count)] = True
     first, left_out = 0, 0
-    for view in problem.views:
+    for view in training.views:
         here = picked[first : first + view.image[..., 3].size].reshape(view.image.shape[:2])
         first += here.size
         if view.unknown is not None:

@@ -18,7 +18,7 @@ from taichi_vvc.capture.readers.lens import undistortion
 from taichi_vvc.capture.sequence import open_capture
 from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.encode import encode
-from taichi_vvc.encoder.trusted_views import believed_views
+from taichi_vvc.encoder.trusted_views import trusted_views
 from taichi_vvc.errors import DataError
 from taichi_vvc.geometry.projection import (
     distort,
@@ -185,7 +185,7 @@ def test_a_mask_of_nothing_but_pixels_without_rays_is_empty(tmp_path: Path) -> N
     views[0] = replace(views[0], image=blind)
     layout = layout_of(EncoderConfig(**tiny.ONE_LEVEL), sequence.bounds, sequence.cameras)
     # It would carve away what all others see.
-    assert [v.camera.name for v in believed_views(layout, tuple(views))] == [v.camera.name for v in views[1:]]
+    assert [v.camera.name for v in trusted_views(layout, tuple(views))] == [v.camera.name for v in views[1:]]
 
 
 def test_ordinary_captures_are_told_nothing(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from taichi_vvc.fit import optimize
 from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame
 from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.schedule import Schedule, Turn
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.types import GroupParameters, SymbolFrame, View
 
 LAYOUT = backends.small_layout()
@@ -74,17 +74,17 @@ def watched(monkeypatch: pytest.MonkeyPatch):
             record.modes.append(mode)
             usual["_quantize"](state, mode, seed, iteration)
 
-        def step(ws, field, config, problem, gradient, mlp_gradient, seed, iteration) -> Any:
+        def step(ws, field, config, training, gradient, mlp_gradient, seed, iteration) -> Any:
             assert iteration == len(record.draws)
             record.draws.append(seed)
             record.with_mlp.append(mlp_gradient is not None)
-            return usual["distortion_step"](ws, field, config, problem, gradient, mlp_gradient, seed, iteration)
+            return usual["distortion_step"](ws, field, config, training, gradient, mlp_gradient, seed, iteration)
 
-        def update(state, schedule, problem, turn) -> None:
+        def update(state, schedule, training, turn) -> None:
             record.turns.append(turn)
-            usual["_update"](state, schedule, problem, turn)
+            usual["_update"](state, schedule, training, turn)
 
-        def prune(ws, state, config, problem, margin) -> bool:
+        def prune(ws, state, config, training, margin) -> bool:
             record.prunes.append((len(record.modes), margin))
             return drop
 
@@ -102,11 +102,11 @@ def watched(monkeypatch: pytest.MonkeyPatch):
                 backends.look_at(centre + 5 * np.array(d), centre, (12, 12), 30.0) for d in ((1, 0, 0), (0, 0, 1))
             ]
             views = [View(camera, np.full((12, 12, 4), 160, np.uint8)) for camera in cameras]
-            problem = make_problem(ws, LAYOUT, views, FULL)
+            training = make_training_rays(ws, LAYOUT, views, FULL)
             record.result = fit_frame(
                 ws,
                 config,
-                problem,
+                training,
                 prediction_of(kind) if isinstance(kind, str) else kind,
                 frame,
                 record.reports.append,

@@ -20,7 +20,7 @@ from taichi_vvc.field.render import Workspace
 from taichi_vvc.fit import motion_search
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.prediction import Reference
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame, View
 
 LAYOUT = backends.small_layout(motion_block=2)
@@ -39,11 +39,11 @@ def reference(stated: np.ndarray | None = None) -> Reference:
     return Reference(frame, GroupParameters((0.25, 0.5, 0.125), backends.random_mlp(LAYOUT, 0)))
 
 
-def problem(ws: Workspace) -> Any:
+def training(ws: Workspace) -> Any:
     centre = (np.asarray(LAYOUT.bounds.lower) + np.asarray(LAYOUT.bounds.upper)) / 2
     cameras = [backends.look_at(centre + 5 * np.array(d), centre, (16, 16), 40.0) for d in ((1, 0, 0), (0, 0.2, 1))]
     views = [View(camera, np.full((16, 16, 4), 255, np.uint8)) for camera in cameras]
-    return make_problem(ws, LAYOUT, views, np.ones(LAYOUT.occupancy[::-1], bool))
+    return make_training_rays(ws, LAYOUT, views, np.ones(LAYOUT.occupancy[::-1], bool))
 
 
 Search = Callable[..., np.ndarray | None]
@@ -56,11 +56,11 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Search:
 
     def find(size: int, share: float, moved: float = MOVED, still: float = STILL) -> np.ndarray | None:
         ws = Workspace(runtime())
-        given = problem(ws)
+        given = training(ws)
         rate = share * 3 * (STILL - MOVED) * given.rays_per_view / 8
         checked: list[int] = []
 
-        def step(ws, field, config, problem, gradient, mlp_gradient, seed, iteration) -> float:
+        def step(ws, field, config, training, gradient, mlp_gradient, seed, iteration) -> float:
             if iteration < 10 * ITERATIONS:
                 gradient.fill(1e-3)
                 return 1.0
@@ -108,9 +108,9 @@ def sought(
     """What a search finds whose pictures pull at random, with a gradient of size ``noise``; displacements cost
     ``weight`` per bit."""
     ws = Workspace(runtime())
-    given, checked = problem(ws), []
+    given, checked = training(ws), []
 
-    def step(ws, field, config, problem, gradient, mlp_gradient, seed, iteration) -> float:
+    def step(ws, field, config, training, gradient, mlp_gradient, seed, iteration) -> float:
         if iteration < 400:
             drawn = np.random.default_rng(8).normal(size=field.map.size) * noise
             runtime().store(gradient, drawn.astype(np.float32))

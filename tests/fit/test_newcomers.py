@@ -20,7 +20,7 @@ from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit.occupancy import _marked, entered_cells, first_mask, missed_cells
 from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.fit.state import begin_fit
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.types import FieldLayout
 
 BACKGROUND = (0.25, 0.3, 0.35)
@@ -60,13 +60,13 @@ def test_cells_are_kept_where_pixels_would_be_left_to_the_background(plain: Path
     views = sequence.frame(0).views
     layout = layout_of(CONFIG, sequence.bounds, [v.camera for v in views])
     everywhere = np.ones(layout.occupancy[::-1], bool)
-    problem = make_problem(ws, layout, views, everywhere)
+    training = make_training_rays(ws, layout, views, everywhere)
     field = begin_fit(ws.runtime, layout, CONFIG, everywhere, Prediction.scratch()).field
     measure_opacity(ws, field)
     first, second = (balls(layout, slice(n, n + 1), 0.1) for n in (0, 1))
-    missed = missed_cells(ws, field, problem, first, BACKGROUND)
+    missed = missed_cells(ws, field, training, first, BACKGROUND)
     assert (missed & second).any() and not (missed & first).any()
-    assert not missed_cells(ws, field, problem, first | second, BACKGROUND).any()
+    assert not missed_cells(ws, field, training, first | second, BACKGROUND).any()
 
 
 def test_cells_of_opaque_pixels_are_kept_however_few(tmp_path: Path) -> None:
@@ -74,18 +74,18 @@ def test_cells_of_opaque_pixels_are_kept_however_few(tmp_path: Path) -> None:
     ws, views = Workspace(runtime()), sequence.frame(0).views
     layout = layout_of(CONFIG, sequence.bounds, [v.camera for v in views])
     whole = first_mask(layout, views, None)
-    problem = make_problem(ws, layout, views, whole)
-    assert problem.has_alpha
+    training = make_training_rays(ws, layout, views, whole)
+    assert training.has_alpha
     field = begin_fit(ws.runtime, layout, CONFIG, whole, Prediction.scratch()).field
     measure_opacity(ws, field)
     # All that one opaque pixel's ray meets is about to be dropped.
-    opaque = np.concatenate([v.image[..., 3].reshape(-1) for v in problem.views]) >= 128
-    candidates = down(problem.candidates)[: problem.count]
+    opaque = np.concatenate([v.image[..., 3].reshape(-1) for v in training.views]) >= 128
+    candidates = down(training.candidates)[: training.count]
     lost = candidates[opaque[candidates]][:1]
-    met = _marked(ws, layout, problem.table, lost, field.occupancy, ws.runtime.zeros(whole.size))
-    missed = missed_cells(ws, field, problem, whole & ~met, BACKGROUND)
+    met = _marked(ws, layout, training.table, lost, field.occupancy, ws.runtime.zeros(whole.size))
+    missed = missed_cells(ws, field, training, whole & ~met, BACKGROUND)
     assert met.any() and (missed & met).any() and not (missed & ~met).any()
-    assert not missed_cells(ws, field, problem, whole, BACKGROUND).any()
+    assert not missed_cells(ws, field, training, whole, BACKGROUND).any()
 
 
 def test_a_group_has_lost_the_scene() -> None:

@@ -22,7 +22,7 @@ from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.rate import RateTables
 from taichi_vvc.fit.schedule import Schedule
 from taichi_vvc.fit.state import FitState, FittedMlp, begin_fit
-from taichi_vvc.fit.training_rays import make_problem
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.types import GroupParameters, SymbolFrame, View
 
 BETA1 = 0.8
@@ -164,7 +164,7 @@ def test_more_cameras_do_not_change_what_a_bit_costs() -> None:
     """A capture with every camera twice has the same loss, so lambda must mean the same there."""
     mask = np.ones(LAYOUT.occupancy[::-1], bool)
     ws = Workspace(runtime())
-    once, twice = (make_problem(ws, LAYOUT, views(4, copies), mask) for copies in (1, 2))
+    once, twice = (make_training_rays(ws, LAYOUT, views(4, copies), mask) for copies in (1, 2))
     assert twice.count == 2 * once.count
     assert once.rays_per_view == twice.rays_per_view == once.count / 4
     assert 0 < once.rays_per_view < 20 * 16, "only rays that meet something count"

@@ -8,7 +8,7 @@ from backends import down, look_at, runtime, small_layout
 
 from taichi_vvc.errors import DataError
 from taichi_vvc.field.render import Workspace
-from taichi_vvc.fit.training_rays import in_patches, make_problem
+from taichi_vvc.fit.training_rays import in_patches, make_training_rays
 from taichi_vvc.types import View
 
 LAYOUT = small_layout()
@@ -32,19 +32,19 @@ def views(alpha: int = 255, split: str = "train") -> list[View]:
 
 def test_the_candidates_are_the_training_pixels() -> None:
     mask = np.ones(CELLS, bool)
-    problem = make_problem(Workspace(runtime()), LAYOUT, views(), mask)
-    assert problem.count == len(down(problem.candidates, problem.count)) <= RAYS
-    assert problem.rays_per_view == problem.count / 2
-    assert not problem.has_alpha and make_problem(Workspace(runtime()), LAYOUT, views(alpha=9), mask).has_alpha
-    pixels = down(problem.images, RAYS).view(np.uint8).reshape(RAYS, 4)
+    training = make_training_rays(Workspace(runtime()), LAYOUT, views(), mask)
+    assert training.count == len(down(training.candidates, training.count)) <= RAYS
+    assert training.rays_per_view == training.count / 2
+    assert not training.has_alpha and make_training_rays(Workspace(runtime()), LAYOUT, views(alpha=9), mask).has_alpha
+    pixels = down(training.images, RAYS).view(np.uint8).reshape(RAYS, 4)
     np.testing.assert_array_equal(pixels, np.concatenate([v.image.reshape(-1, 4) for v in views()]))
 
 
 def test_a_frame_without_views_or_rays_is_refused() -> None:
     with pytest.raises(DataError, match="training view"):
-        make_problem(Workspace(runtime()), LAYOUT, views(split="test"), np.ones(CELLS, bool))
+        make_training_rays(Workspace(runtime()), LAYOUT, views(split="test"), np.ones(CELLS, bool))
     with pytest.raises(DataError, match="none"):
-        make_problem(Workspace(runtime()), LAYOUT, views(), np.zeros(CELLS, bool))
+        make_training_rays(Workspace(runtime()), LAYOUT, views(), np.zeros(CELLS, bool))
 
 
 def test_patches_keep_every_pixel_and_its_neighbours_together() -> None:
