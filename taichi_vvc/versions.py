@@ -6,7 +6,6 @@ import platform
 from importlib import metadata
 
 from taichi_vvc._version import __version__
-from taichi_vvc.bitstream import FORMAT_VERSION
 
 
 def versions() -> dict[str, str | None]:
@@ -14,6 +13,9 @@ def versions() -> dict[str, str | None]:
 
     Versions are read from the packages' metadata, without importing them.
     """
+    # Every command imports this module, and few need the tables of the bitstream.
+    from taichi_vvc.bitstream import FORMAT_VERSION
+
     return {
         "tvvc": __version__,
         "bitstream": str(FORMAT_VERSION),

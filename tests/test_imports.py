@@ -129,6 +129,15 @@ def test_the_command_starts_light(python, arguments: list[str]) -> None:
     assert _heavy_modules_after(python, code) == []
 
 
+def test_help_does_not_wait_for_the_bitstream(python) -> None:
+    code = (
+        "from taichi_vvc.cli import run; assert run(['--help']) == 0\n"
+        "import sys; assert 'taichi_vvc.words' in sys.modules and 'taichi_vvc.bitstream' not in sys.modules"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_functions_are_not_hidden_by_modules_of_the_same_name(python) -> None:
     code = """
 import taichi_vvc
