@@ -145,7 +145,7 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     Raises:
         DataError: the masks leave nothing to start a file with, or no ray crosses the mask.
     """
-    fit, prediction = _fit(job, replace(job.config, lambda_rate=task.lambda_rate), task)
+    fit, prediction = _fit(job, task)
     data = _coded(job, task, fit, prediction)
     header = None
     if prediction.key:
@@ -181,13 +181,13 @@ def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) ->
     )
 
 
-def _fit(job: Job, config: EncoderConfig, task: FrameTask) -> tuple[FitResult, Prediction]:
-    """Fits one frame with the lambda of ``config``; also returns what it was predicted from, its motion included.
+def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
+    """Fits one frame; also returns what it was predicted from, its motion included.
 
     Raises:
         DataError: see :func:`code_frame`.
     """
-    prediction = task.prediction
+    config, prediction = replace(job.config, lambda_rate=task.lambda_rate), task.prediction
     if not task.mask.any():
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)
