@@ -358,3 +358,64 @@ def opacity_of_cells(
             high = ti.max(high, tau)
         opacity[target[i]] = low
         peak[target[i]] = high
+
+
+@kernel
+def scale_near(
+    count: ti.i32,
+    samples: F32,
+    stride: ti.i32,
+    whole: ti.f32,  # distance from which gradients are whole, cells
+    d_rgb: F32,
+    d_projection: F32,
+):
+    for s in range(count):
+        part = ti.min(1.0, samples[s * 4 + 3] / whole)
+        part *= part
+        d_projection[place(s, 0, stride)] *= part
+        for k in ti.static(range(3)):
+            d_rgb[s * 3 + k] *= part
+
+
+@kernel
+def distortion_bwd(
+    rays: ti.i32,
+    starts: I32,
+    projection: F32,
+    samples: F32,
+    stride: ti.i32,
+    step: ti.f32,
+    scale: ti.f32,
+    near: ti.f32,
+    weights: F32,
+    transmittance: F32,
+    d_projection: F32,
+):
+    """L = sum_ij w_i w_j |m_i - m_j|, m = 1 - near / t."""
+    for r in range(rays):
+        first = starts[r]
+        last = starts[r + 1]
+        total = 0.0
+        moment = 0.0
+        for s in range(first, last):
+            m = 1.0 - near / (near + samples[s * 4 + 3])
+            total += weights[s]
+            moment += weights[s] * m
+        # g_i = 2 sum_j w_j |m_i - m_j|
+        behind_w = 0.0
+        behind_m = 0.0
+        passed = transmittance[r]
+        behind = 0.0
+        for k in range(last - first):
+            s = last - 1 - k
+            w = weights[s]
+            m = 1.0 - near / (near + samples[s * 4 + 3])
+            front_w = total - behind_w - w
+            front_m = moment - behind_m - w * m
+            g = 2.0 * scale * (m * front_w - front_m + behind_m - m * behind_w)
+            at = place(s, 0, stride)
+            d_projection[at] += (passed * g - behind) * step * DENSITY_SCALE * logistic(projection[at] - DENSITY_SHIFT)
+            passed += w
+            behind += w * g
+            behind_w += w
+            behind_m += w * m

@@ -222,7 +222,13 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
     return float(np.median(spans))
 
 
-def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = ()) -> FieldLayout:
+# Thickness of the shell of a whole scene, in half sizes of the box.
+SHELL = 1.0
+
+
+def layout_of(
+    config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = (), whole: bool = False, near: float = 0.0
+) -> FieldLayout:
     """The layout of the field for a capture.
 
     The bounds are grown to whole cubic cells, and the nodes of the coefficient grid are about equally spaced on all
@@ -233,6 +239,9 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         config: the settings.
         bounds: the box to be coded, world units.
         cameras: the training cameras, for ``nodes_per_pixel`` and ``steps_per_side``; without any, neither is applied.
+        whole: whether the field has a shell for what lies outside the bounds. All resolutions are then those of the
+            bounds, and continue into the shell.
+        near: distance from a camera at which samples begin, world units.
     """
     steps, scale = config.steps_per_side, 1.0
     if cameras:
@@ -254,21 +263,26 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
     steps = max(steps, -(-max(cells) // MOST_CELLS_PER_STEP))
     grown = [n * cell for n in cells]
     lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
+    shell = [max(1, round(SHELL * n / 2)) if whole else 0 for n in cells]
+    larger = [(n + 2 * b) / n for n, b in zip(cells, shell, strict=True)]
+    longest = cells.index(max(cells))
     edge = (grown[0] * grown[1] * grown[2]) ** (1 / 3) / scaled(config.coefficients)
     return FieldLayout(
         bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
-        coefficients=tuple(max(2, round(g / edge)) for g in grown),
+        coefficients=tuple(max(2, round(g * more / edge)) for g, more in zip(grown, larger, strict=True)),
         levels=tuple(
-            GridLevel((scaled(n),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS)
+            GridLevel((max(2, round(scaled(n) * larger[longest])),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS)
             for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
         ),
-        occupancy=tuple(cells),
+        occupancy=tuple(n + 2 * b for n, b in zip(cells, shell, strict=True)),
         projection_hidden=config.projection_hidden,
         appearance=config.appearance,
         colour_hidden=config.colour_hidden,
         view_frequencies=config.view_frequencies,
-        steps_per_side=steps,
+        steps_per_side=round(steps * larger[longest]),
         motion_block=max(1, round(most / config.motion_blocks)) if config.motion_blocks else 0,
+        shell=tuple(shell),  # type: ignore[arg-type]
+        near=near,
     )
 
 

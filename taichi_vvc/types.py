@@ -201,6 +201,9 @@ class FieldLayout:
         view_frequencies: octaves of the positional encoding of the view direction.
         steps_per_side: ray-march steps along the longest side of the bounds.
         motion_block: edge of a block of the motion lattice, occupancy cells; 0: frames have no motion.
+        shell: (x, y, z) cells on either side of the bounds that hold what lies outside, contracted; 0 for none. The
+            ``occupancy`` counts them, the ``bounds`` do not include them.
+        near: distance from a camera at which samples begin, world units.
     """
 
     bounds: Bounds
@@ -213,11 +216,19 @@ class FieldLayout:
     view_frequencies: int = 2
     steps_per_side: int = 128
     motion_block: int = 0
+    shell: tuple[int, int, int] = (0, 0, 0)
+    near: float = 0.0
+
+    @property
+    def inner(self) -> tuple[int, int, int]:
+        """(x, y, z) occupancy cells of the bounds, without the shell."""
+        x, y, z = (n - 2 * b for n, b in zip(self.occupancy, self.shell, strict=True))
+        return x, y, z
 
     @property
     def cell(self) -> float:
-        """Edge of an occupancy cell, world units."""
-        return self.bounds.largest_side / max(self.occupancy)
+        """Edge of an occupancy cell inside the bounds, world units."""
+        return self.bounds.largest_side / max(self.inner)
 
     @property
     def march_step(self) -> float:

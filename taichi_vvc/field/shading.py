@@ -253,6 +253,14 @@ def fit_rays(
         d_rgb,
         d_projection,
     )
+    import os
+    g, dl = os.environ.get("GSCALE"), os.environ.get("DIST")
+    if dl:
+        w, c = map(float, dl.split(":"))
+        shade.distortion_bwd(rays, ws.starts.array, ws.projection.array, ws.samples.array, projection_stride(f),
+            1.0 / f.layout.steps_per_side, w / rays, c / f.layout.cell, ws.weights.array, ws.transmittance.array, d_projection)
+    if g:
+        shade.scale_near(samples, ws.samples.array, projection_stride(f), float(g) / f.layout.cell, d_rgb, d_projection)
     _backward(ws, f, batch, gradient, mlp_gradient)
     return errors
 

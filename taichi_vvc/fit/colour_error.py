@@ -15,7 +15,8 @@ from taichi_vvc.kernels import geometry
 
 def backdrop(config: EncoderConfig, training: TrainingRays) -> Background:
     """What the fit composites over."""
-    if config.random_background and training.has_alpha:
+    import os
+    if config.random_background and (training.has_alpha or os.environ.get("RANDBG")):
         return Background.uniform()
     return Background(config.backdrop)
 

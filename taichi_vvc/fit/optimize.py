@@ -118,6 +118,12 @@ def fit_frame(
         if turn.freeze_mlp and isinstance(state.mlp, FittedMlp):
             _freeze_mlp(state, config)
         _quantize(state, turn.mode, seed, turn.iteration)
+        import os
+        _e = os.environ.get("COARSE")
+        if _e and prediction.reference is None:
+            part, factor = map(float, _e.split(":"))
+            from dataclasses import replace as _r
+            state.field.layout = _r(training.layout, steps_per_side=max(-(-max(training.layout.occupancy) // 3), round(training.layout.steps_per_side / factor))) if turn.iteration < part * schedule.iterations else training.layout
         of_mlp = state.mlp.gradient if isinstance(state.mlp, FittedMlp) else None
         error = distortion_step(ws, state.field, config, training, state.gradient, of_mlp, seed, turn.iteration)
         running.add(error, turn.iteration)

@@ -10,7 +10,8 @@ from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.kernels import quantize
 
 # When cells are dropped, in fractions of the iterations.
-_KEY_PRUNES = (0.15, 0.3, 0.5)
+import os
+_KEY_PRUNES = tuple(float(v) for v in os.environ.get("PRUNES", "0.15,0.3,0.5").split(","))
 _INTER_PRUNES = (0.15, 0.35)
 # When the MLPs are rounded for good, as a fraction of the iterations. The grids adapt in those that are left.
 _FREEZE = 0.75
