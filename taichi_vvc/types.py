@@ -191,19 +191,19 @@ class FieldLayout:
     """The parameters that fix the shape of a field; constant over a file.
 
     Attributes:
-        bounds: the coded box, world units.
+        bounds: the coded box, world units; without the shell.
         coefficients: (x, y, z) nodes of the coefficient grid; it has ``sum(level.channels)`` channels.
         levels: the basis levels, coarse to fine.
-        occupancy: (x, y, z) cells of the occupancy mask.
+        occupancy: (x, y, z) cells of the occupancy mask, those of the shell included.
         projection_hidden: width of the hidden layer of the projection MLP.
         appearance: number of appearance features (projection outputs besides the density).
         colour_hidden: width of the hidden layer of the colour MLP.
         view_frequencies: octaves of the positional encoding of the view direction.
-        steps_per_side: ray-march steps along the longest side of the bounds.
+        steps_per_side: ray-march steps along the longest side of the grids.
         motion_block: edge of a block of the motion lattice, occupancy cells; 0: frames have no motion.
-        shell: (x, y, z) cells on either side of the bounds that hold what lies outside, contracted; 0 for none. The
-            ``occupancy`` counts them, the ``bounds`` do not include them.
-        near: distance from a camera at which samples begin, world units.
+        shell: (x, y, z) cells on either side of the bounds into which the space around them is contracted; all 0:
+            nothing is coded beyond the bounds. Grids, occupancy and motion span all cells.
+        near: distance from the camera along a ray at which samples begin, world units; 0: at the camera.
     """
 
     bounds: Bounds
@@ -221,13 +221,13 @@ class FieldLayout:
 
     @property
     def inner(self) -> tuple[int, int, int]:
-        """(x, y, z) occupancy cells of the bounds, without the shell."""
-        x, y, z = (n - 2 * b for n, b in zip(self.occupancy, self.shell, strict=True))
-        return x, y, z
+        """(x, y, z) occupancy cells of the bounds: all but the shell's."""
+        (x, y, z), (sx, sy, sz) = self.occupancy, self.shell
+        return x - 2 * sx, y - 2 * sy, z - 2 * sz
 
     @property
     def cell(self) -> float:
-        """Edge of an occupancy cell inside the bounds, world units."""
+        """Edge of an occupancy cell within the bounds, world units."""
         return self.bounds.largest_side / max(self.inner)
 
     @property

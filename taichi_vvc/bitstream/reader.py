@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from taichi_vvc.bitstream import chunks, syntax, versions
+from taichi_vvc.bitstream import chunks, versions
 from taichi_vvc.bitstream.chunks import FrameEntry, GroupEntry
 from taichi_vvc.bitstream.elements import Structure
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
@@ -49,7 +49,7 @@ class StreamReader:
     def _open(self) -> None:
         self.size = os.fstat(self._file.fileno()).st_size
         self.version = chunks.read_preamble(self._file, str(self.path))
-        chunk = chunks.peek(self._file, len(chunks.PREAMBLE), self.size)
+        chunk = chunks.peek(self._file, chunks.PREAMBLE_BYTES, self.size)
         if chunk is None:
             raise TruncatedStream(f"{self.path}: expected a whole sequence header, found {self.size} bytes")
         payload = chunks.read_payload(self._file, chunk, f"{self.path}: sequence header")
@@ -83,8 +83,8 @@ class StreamReader:
             CorruptStream: the chunk is damaged.
             IndexError: there is no group of this number.
         """
-        group: GroupHeader = self._read(self.groups[number], chunks.GROUP, syntax.GROUP, f"group {number}")
         entry = self.groups[number]
+        group: GroupHeader = self._read(entry, chunks.GROUP, versions.GROUPS[self.version], f"group {number}")
         if (group.number, group.first_frame) != (entry.number, entry.first_frame):
             raise CorruptStream(f"{self.path}: expected group {entry.number}, found group {group.number}")
         if len(group.grid_steps) != 1 + len(self.header.layout.levels):
@@ -154,9 +154,9 @@ class StreamReader:
     def components(self, number: int) -> dict[str, int]:
         """Bytes of a frame by part; they sum to :meth:`frame_size`.
 
-        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``cameras`` (0 where none moves), ``mlp`` (0
-        except on the first frame of a group with MLPs of its own), and ``overhead``: framing, numbers, lengths and
-        checksums.
+        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``cameras`` (their moves and colour maps; 0
+        where there are none), ``mlp`` (0 except on the first frame of a group with MLPs of its own), and ``overhead``:
+        framing, numbers, lengths and checksums.
         """
         entry, frame = self.frames[number], self.read_frame(number)
         parts = {"coefficients": len(frame.grids[0])}
@@ -166,7 +166,9 @@ class StreamReader:
         parts["cameras"] = len(frame.cameras)
         parts["mlp"] = 0
         if entry.type == "key":
-            parts["mlp"] = len(self.read_group(entry.group).mlp)
+            group = self.read_group(entry.group)
+            parts["mlp"] = len(group.mlp)
+            parts["cameras"] += len(group.colours)
         parts["overhead"] = self.frame_size(number) - sum(parts.values())
         return parts
 

@@ -57,7 +57,10 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
         "complete": reader.complete,
         "bounds": [
             list(layout.lower),
-            [low + layout.cell * cells for low, cells in zip(layout.lower, layout.cells, strict=True)],
+            [
+                low + layout.cell * (cells - 2 * shell)
+                for low, cells, shell in zip(layout.lower, layout.cells, layout.shell, strict=True)
+            ],
         ],
         "cameras": [],
         "settings": json.loads(header.settings),

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from taichi_vvc._version import __version__
-from taichi_vvc.bitstream import syntax
+from taichi_vvc.bitstream import settings_text, syntax
 from taichi_vvc.bitstream.syntax import POSITION_BIAS
 from taichi_vvc.coding.entropy import decode_integers, encode_integers
 from taichi_vvc.coding.quantize import tensor_values
@@ -89,6 +89,8 @@ def header_of(
         view_frequencies=layout.view_frequencies,
         steps_per_side=layout.steps_per_side,
         motion_block=layout.motion_block,
+        shell=layout.shell,
+        near=float(np.float32(layout.near)),
     )
     return syntax.SequenceHeader(
         layout=plain,
@@ -98,7 +100,7 @@ def header_of(
         downscale=downscale,
         intrinsics=tuple(intrinsics),
         cameras=tuple(records),
-        settings=syntax.settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
+        settings=settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
         library=f"taichi_vvc {__version__}",
         rotation_bits=rotation_bits,
         position_bits=position_bits,
@@ -108,7 +110,7 @@ def header_of(
 def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
     """The field's shape as the stream states it."""
     h = header.layout
-    upper = tuple(lo + h.cell * n for lo, n in zip(h.lower, h.cells, strict=True))
+    upper = tuple(lo + h.cell * (n - 2 * s) for lo, n, s in zip(h.lower, h.cells, h.shell, strict=True))
     return FieldLayout(
         bounds=Bounds(h.lower, upper),  # type: ignore[arg-type]
         coefficients=h.coefficients,
@@ -122,6 +124,8 @@ def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
         view_frequencies=h.view_frequencies,
         steps_per_side=h.steps_per_side,
         motion_block=h.motion_block,
+        shell=h.shell,
+        near=h.near,
     )
 
 
@@ -151,12 +155,16 @@ def pack_group(
     steps: tuple[float, ...],
     mlp_symbols: tuple[np.ndarray, ...] | None,
     mlp_step: float,
+    colours: bytes = b"",
 ) -> syntax.GroupHeader:
-    """The group chunk of a key frame; ``mlp_symbols`` None: with the MLPs of the group before."""
+    """The group chunk of a key frame; ``mlp_symbols`` None: with the MLPs of the group before.
+
+    ``colours``: the coded colour maps of the cameras; empty for those of the group before.
+    """
     if mlp_symbols is None:
-        return syntax.GroupHeader(number, first_frame, steps, (), b"")
+        return syntax.GroupHeader(number, first_frame, steps, (), b"", colours)
     return syntax.GroupHeader(
-        number, first_frame, steps, (mlp_step,) * len(mlp_symbols), encode_integers(list(mlp_symbols))
+        number, first_frame, steps, (mlp_step,) * len(mlp_symbols), encode_integers(list(mlp_symbols)), colours
     )
 
 

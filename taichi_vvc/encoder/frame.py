@@ -119,7 +119,7 @@ class CodedFrame:
         sizes["mlp"] = 0 if self.group is None else len(self.group.mlp)
         sizes["occupancy"] = len(self.data.occupancy)
         sizes["motion"] = len(self.data.motion)
-        sizes["cameras"] = len(cameras)
+        sizes["cameras"] = len(cameras) + (0 if self.group is None else len(self.group.colours))
         sizes["overhead"] = written - sum(sizes.values())
         return sizes
 

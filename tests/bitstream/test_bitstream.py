@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 
-from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, syntax, versions
+from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, settings_text, syntax, versions
 from taichi_vvc.bitstream.elements import Blob, Count, Cursor, Float, Ratio, Several, Text
 from taichi_vvc.errors import ConfigError, CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
@@ -106,7 +106,7 @@ def documented_example() -> bytes:
 def test_the_documented_example_is_current(path: Path) -> None:
     written = streams.write(path, frames=2)
     documented = documented_example()
-    if zlib.compress(syntax.HEADER.pack(streams.header()), 9) == independent_reader.chunks(documented)[0][2]:
+    if versions.pack_header(streams.header(), 4) == independent_reader.chunks(documented)[0][2]:
         assert documented == written
     (path.parent / "documented.tvvc").write_bytes(documented)
     with StreamReader(path.parent / "documented.tvvc") as reader:
@@ -116,7 +116,7 @@ def test_the_documented_example_is_current(path: Path) -> None:
 
 
 def test_header_bytes_are_pinned() -> None:
-    packed = syntax.HEADER.pack(streams.header())
+    packed = versions.HEADERS[4].pack(streams.header())
     assert packed.hex() == (
         "000000000000f0bf000000000000f8bf0000000000000000000000000000d03f080c1004060802040404028002060606"
         "028005100710024003ff01800100b0ea01e90705020140300000704200007242000000420000c0410000003e00000000"
@@ -131,7 +131,7 @@ def test_frame_and_group_bytes_are_pinned() -> None:
         syntax.FRAME.pack(streams.frame(1, 0, False)).hex() == "010001036f6363026d6f0303101010041111111105" + "12" * 5
     )
     assert (
-        syntax.GROUP.pack(streams.group(3, 200)).hex()
+        versions.GROUPS[4].pack(streams.group(3, 200)).hex()
         == "03c801030000803e0000003f0000003e020000803d0000003d080001020304050607"
     )
 
@@ -157,7 +157,7 @@ def test_headers_round_trip(lower, cell, cameras, fps, chosen) -> None:
         layout=replace(base.layout, lower=lower, cell=cell),
         cameras=records,
         fps=fps,
-        settings=syntax.settings_text(chosen),
+        settings=settings_text(chosen),
     )
     assert versions.parse_header(versions.pack_header(header)) == header
     assert json.loads(header.settings) == chosen
@@ -238,7 +238,7 @@ def test_other_files_are_told_apart(path: Path) -> None:
         (b"TV", TruncatedStream),
         (data[:6], TruncatedStream),
         (data[:20], TruncatedStream),
-        (data[:4] + b"\x05\x00" + data[6:], UnsupportedVersion),
+        (data[:4] + b"\x06\x00" + data[6:], UnsupportedVersion),
         (data[:4] + b"\x02\x00\x01" + data[7:], UnsupportedVersion),
         (data[:4] + b"\x00\x00" + data[6:], CorruptStream),
     ):
