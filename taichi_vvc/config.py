@@ -222,8 +222,10 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
     return float(np.median(spans))
 
 
-# Thickness of the shell of a whole scene, in half sizes of the box.
-SHELL = 1.0
+# Of a whole scene: thickness of the shell, in half sizes of the box; nodes of the finest level, in those of the preset,
+# and its limit per pixel, in that of the preset: detail is everywhere, not on a subject only. With the shell it has no
+# more than so many nodes along a side.
+_SHELL, _FINER, _FINER_PER_PIXEL, _MOST_NODES = 1.0, 1.5, 2.0, 256
 
 
 def layout_of(
@@ -240,16 +242,20 @@ def layout_of(
         bounds: the box to be coded, world units.
         cameras: the training cameras, for ``nodes_per_pixel`` and ``steps_per_side``; without any, neither is applied.
         whole: whether the field has a shell for what lies outside the bounds. All resolutions are then those of the
-            bounds, and continue into the shell.
+            bounds, and continue into the shell; and there is one more level, the finest is finer, and each level has
+            half the nodes of the next, since coarse levels are what keeps plain surfaces in one place.
         near: distance from a camera at which samples begin, world units.
     """
-    steps, scale = config.steps_per_side, 1.0
+    steps, scale, levels = config.steps_per_side, 1.0, _levels(config, whole)
     if cameras:
         pixels = pixels_per_side(bounds, cameras)
         steps = max(steps // 4, min(steps, round(pixels)))
-        finest = max(n * f for n, f in zip(config.level_nodes, config.level_frequencies, strict=True))
+        finest = max(n * f for n, _, f in levels)
         if config.nodes_per_pixel:
-            scale = min(1.0, config.nodes_per_pixel * pixels / finest)
+            scale = min(1.0, config.nodes_per_pixel * (_FINER_PER_PIXEL if whole else 1.0) * pixels / finest)
+
+    if whole:
+        scale = min(scale, _MOST_NODES / ((1 + _SHELL) * levels[-1][0]))
 
     def scaled(count: float) -> int:
         return max(2, round(count * scale))
@@ -263,7 +269,7 @@ def layout_of(
     steps = max(steps, -(-max(cells) // MOST_CELLS_PER_STEP))
     grown = [n * cell for n in cells]
     lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
-    shell = [max(1, round(SHELL * n / 2)) if whole else 0 for n in cells]
+    shell = [max(1, round(_SHELL * n / 2)) if whole else 0 for n in cells]
     larger = [(n + 2 * b) / n for n, b in zip(cells, shell, strict=True)]
     longest = cells.index(max(cells))
     edge = (grown[0] * grown[1] * grown[2]) ** (1 / 3) / scaled(config.coefficients)
@@ -272,7 +278,7 @@ def layout_of(
         coefficients=tuple(max(2, round(g * more / edge)) for g, more in zip(grown, larger, strict=True)),
         levels=tuple(
             GridLevel((max(2, round(scaled(n) * larger[longest])),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS)
-            for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
+            for n, c, f in levels
         ),
         occupancy=tuple(n + 2 * b for n, b in zip(cells, shell, strict=True)),
         projection_hidden=config.projection_hidden,
@@ -284,6 +290,16 @@ def layout_of(
         shell=tuple(shell),  # type: ignore[arg-type]
         near=near,
     )
+
+
+def _levels(config: EncoderConfig, whole: bool) -> list[tuple[float, int, float]]:
+    """Nodes, channels and frequency of each level, coarse to fine."""
+    levels = list(zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True))
+    if not whole:
+        return [(float(n), c, f) for n, c, f in levels]
+    nodes, channels, frequency = levels[-1]
+    finest = _FINER * nodes * frequency
+    return [(finest / 2 ** (len(levels) - k), channels, 1.0) for k in range(len(levels) + 1)]
 
 
 def lambda_of_crf(crf: float) -> float:

@@ -272,6 +272,14 @@ class FieldLayout:
         )
 
 
+def marched_in(layout: FieldLayout, longer: float) -> FieldLayout:
+    """The layout with steps of the march that are longer by a factor, but no longer than a cell and a half."""
+    if longer == 1.0:
+        return layout
+    least = math.ceil(max(layout.occupancy) / 1.5)
+    return replace(layout, steps_per_side=max(min(least, layout.steps_per_side), round(layout.steps_per_side / longer)))
+
+
 @dataclass(frozen=True)
 class GroupParameters:
     """The parameters that the frames of one group of pictures share.

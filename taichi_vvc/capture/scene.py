@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from taichi_vvc.errors import ConfigError
 from taichi_vvc.geometry.projection import rays_hit, with_rays
 from taichi_vvc.media.pictures import differs, edge_colour
 from taichi_vvc.types import Bounds, Camera, View
@@ -22,6 +23,10 @@ NEAR = 0.3
 
 GAP = 0.75
 """The same in the smallest distance of a camera from the bounds, for cameras that stand outside."""
+
+
+FARTHEST = 1e12
+"""World units up to which samples may begin."""
 
 
 @dataclass(frozen=True)
@@ -57,29 +62,38 @@ def near_distance(cameras: Sequence[Camera], bounds: Bounds) -> float:
     return near
 
 
-def scene_of(
-    asked: str, near: float | None, cameras: Sequence[Camera], bounds: Bounds, views: Sequence[View]
-) -> Scene:
+def scene_of(asked: str, near: float | None, bounds: Bounds, views: Sequence[View]) -> Scene:
     """What of a capture is to be coded.
 
     Args:
         asked: ``"auto"``, ``"box"`` or ``"whole"``.
         near: distance at which samples begin, world units; None: found for a whole scene, 0 for a box.
-        cameras: all training cameras.
         bounds: the box.
-        views: pictures of one frame.
+        views: the training views of one frame.
+
+    Raises:
+        ConfigError: there is no such kind, ``near`` is out of range, or a whole scene is asked for and there are masks.
     """
-    kind, why = asked, "as asked"
-    if asked == AUTO:
-        kind, why = _guess(bounds, views)
+    if asked not in (AUTO, BOX, WHOLE):
+        raise ConfigError(f"expected scene {AUTO}, {BOX} or {WHOLE}, found {asked!r:.60}")
+    if near is not None and not 0.0 <= near < FARTHEST:
+        raise ConfigError(f"expected a near distance of 0 or more world units, found {near}")
+    if not views:
+        return Scene()
+    masks = any(view.has_alpha for view in views)
+    if asked == WHOLE and masks:
+        raise ConfigError(
+            "expected pictures without masks for a whole scene, found some with: use --scene box, or leave masks out"
+        )
+    kind, why = (asked, "as asked") if asked != AUTO else _guess(bounds, views)
     if near is None:
-        near = near_distance(cameras, bounds) if kind == WHOLE else 0.0
+        near = near_distance([view.camera for view in views], bounds) if kind == WHOLE else 0.0
     return Scene(kind, near, why)
 
 
 def _guess(bounds: Bounds, views: Sequence[View]) -> tuple[str, str]:
     if any(view.has_alpha for view in views):
-        return BOX, "the pictures have masks"
+        return BOX, "there are masks"
     inside = [v.camera.name for v in views if _contains(bounds, v.camera.position)]
     if inside:
         return WHOLE, f"{len(inside)} of {len(views)} cameras stand inside the bounds, and there are no masks"

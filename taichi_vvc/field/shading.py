@@ -31,7 +31,7 @@ from taichi_vvc.field.mlp import (
     vectors,
 )
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.kernels import geometry, grids_cpu, grids_gpu, mlp_cpu, shade
+from taichi_vvc.kernels import compact, geometry, grids_cpu, grids_gpu, mlp_cpu, shade
 from taichi_vvc.kernels.mlp_cpu import LANES
 
 # A sample that contributes less than this to its pixel is not coloured.
@@ -223,12 +223,14 @@ def fit_rays(
     background: Background,
     gradient: Any,
     mlp_gradient: Any | None,
+    compactness: float = 0.0,
 ) -> Any:
     """Render a batch and go back through it.
 
     Adds the gradient of the mean over the rays of |colour - target|^2, as expected over the backgrounds, to
     ``gradient`` (as ``f.values``) and ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen). The workspace
-    holds ``targets`` over ``background.mean``.
+    holds ``targets`` over ``background.mean``. With a ``compactness`` above 0 the gradient of that times what
+    ``kernels/compact.py`` measures, a mean over the rays, is added, too.
 
     Returns:
         The squared error of each ray, summed over the channels, on the device.
@@ -253,14 +255,21 @@ def fit_rays(
         d_rgb,
         d_projection,
     )
-    import os
-    g, dl = os.environ.get("GSCALE"), os.environ.get("DIST")
-    if dl:
-        w, c = map(float, dl.split(":"))
-        shade.distortion_bwd(rays, ws.starts.array, ws.projection.array, ws.samples.array, projection_stride(f),
-            1.0 / f.layout.steps_per_side, w / rays, c / f.layout.cell, ws.weights.array, ws.transmittance.array, d_projection)
-    if g:
-        shade.scale_near(samples, ws.samples.array, projection_stride(f), float(g) / f.layout.cell, d_rgb, d_projection)
+    if compactness:
+        layout = f.layout
+        compact.compact_bwd(
+            rays,
+            ws.starts.array,
+            ws.projection.array,
+            ws.samples.array,
+            projection_stride(f),
+            1.0 / layout.steps_per_side,
+            compactness / rays,
+            0.5 * max(layout.inner),
+            ws.weights.array,
+            ws.transmittance.array,
+            d_projection,
+        )
     _backward(ws, f, batch, gradient, mlp_gradient)
     return errors
 

@@ -15,8 +15,7 @@ from taichi_vvc.kernels import geometry
 
 def backdrop(config: EncoderConfig, training: TrainingRays) -> Background:
     """What the fit composites over."""
-    import os
-    if config.random_background and (training.has_alpha or os.environ.get("RANDBG")):
+    if config.random_background and training.has_alpha:
         return Background.uniform()
     return Background(config.backdrop)
 
@@ -30,11 +29,13 @@ def distortion_step(
     mlp_gradient: Any | None,
     seed: int,
     iteration: int,
+    compactness: float = 0.0,
 ) -> float | None:
     """Draw rays, render them, and add the distortion's gradient to ``gradient`` (as ``f.values``).
 
     ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
-    a GPU only now and then, since reading it back waits for the device.
+    a GPU only now and then, since reading it back waits for the device. ``compactness``: see
+    :func:`taichi_vvc.field.shading.fit_rays`.
     """
     rays, background = config.rays, backdrop(config, training)
     pixels = ws.pixels.get(rays)
@@ -44,7 +45,7 @@ def distortion_step(
     samples = trace(ws, f, rays, seed, iteration)
     if mlp_gradient is not None:
         mlp_gradient.fill(0)
-    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient)
+    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient, compactness)
     if f.runtime.host_arrays or iteration % 10 == 0:
         return float(f.runtime.download(errors, rays).mean()) / 3
     return None

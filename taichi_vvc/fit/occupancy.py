@@ -49,18 +49,20 @@ def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame
     """Where samples may lie before a frame is fitted, (nz, ny, nx) bool.
 
     The visual hull where the capture has masks; else everything on a key frame, and on an inter frame what was
-    occupied before, grown by two cells for motion.
+    occupied before, grown by two cells for motion. In a whole scene, and where samples begin at a distance, only cells
+    that several training cameras see.
     """
     nx, ny, nz = layout.occupancy
     training = [v for v in views if v.camera.split == "train"]
-    if any(layout.shell) or layout.near:
-        possible = possible_cells(layout, [v.camera for v in training])
-        return possible.copy() if before is None else possible & dilate(dilate(before.occupancy))
     if any(v.has_alpha for v in training):
-        return visual_hull(training, layout.bounds, layout.occupancy)
-    if before is None:
-        return np.ones((nz, ny, nx), bool)
-    return dilate(dilate(before.occupancy))
+        mask = visual_hull(training, layout.bounds, layout.occupancy)
+    elif before is None:
+        mask = np.ones((nz, ny, nx), bool)
+    else:
+        mask = dilate(dilate(before.occupancy))
+    if any(layout.shell) or layout.near:
+        mask &= possible_cells(layout, [v.camera for v in training])
+    return mask
 
 
 def watch_solid(ws: Workspace, f: Field, mask: np.ndarray) -> np.ndarray:

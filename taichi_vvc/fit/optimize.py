@@ -105,12 +105,13 @@ def fit_frame(
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         tell: called now and then, and after the last iteration.
     """
-    schedule = Schedule.of(config, prediction)
+    schedule = Schedule.of(config, prediction, any(training.layout.shell))
     state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction)
     known = prediction.known(len(state.steps))
     planner = planner_for(ws.runtime, training.layout, config, known)
     seed, running, bits = frame_seed(config, frame), _RunningMean(), 0.0
     for turn in schedule:
+        state.field.layout = marched_in(training.layout, turn.longer)
         if turn.prune and _prune(ws, state, config, training, turn.margin):
             state.tables = NoTables()
         if turn.measure_opacity:
@@ -118,14 +119,9 @@ def fit_frame(
         if turn.freeze_mlp and isinstance(state.mlp, FittedMlp):
             _freeze_mlp(state, config)
         _quantize(state, turn.mode, seed, turn.iteration)
-        import os
-        _e = os.environ.get("COARSE")
-        if _e and prediction.reference is None:
-            part, factor = map(float, _e.split(":"))
-            from dataclasses import replace as _r
-            state.field.layout = _r(training.layout, steps_per_side=max(-(-max(training.layout.occupancy) // 3), round(training.layout.steps_per_side / factor))) if turn.iteration < part * schedule.iterations else training.layout
         of_mlp = state.mlp.gradient if isinstance(state.mlp, FittedMlp) else None
-        error = distortion_step(ws, state.field, config, training, state.gradient, of_mlp, seed, turn.iteration)
+        drawn = seed, turn.iteration, schedule.compactness
+        error = distortion_step(ws, state.field, config, training, state.gradient, of_mlp, *drawn)
         running.add(error, turn.iteration)
         if turn.rate and (turn.new_tables or isinstance(state.tables, NoTables)):
             bits = _plan(state, config, known, planner)

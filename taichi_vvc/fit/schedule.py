@@ -10,8 +10,13 @@ from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.kernels import quantize
 
 # When cells are dropped, in fractions of the iterations.
-import os
-_KEY_PRUNES = tuple(float(v) for v in os.environ.get("PRUNES", "0.15,0.3,0.5").split(","))
+_KEY_PRUNES = (0.15, 0.3, 0.5)
+# The same of a whole scene, where most of the space is empty and everything is looked at until that is known.
+_WHOLE_PRUNES = (0.08, 0.15, 0.3, 0.5)
+# Up to there a whole scene is marched in longer steps, by this factor: it is a haze still.
+_COARSE_UNTIL, _COARSE = 0.25, 3.0
+# Weight of the compactness of rays in a whole scene, see ``kernels/compact.py``.
+_COMPACTNESS = 0.1
 _INTER_PRUNES = (0.15, 0.35)
 # When the MLPs are rounded for good, as a fraction of the iterations. The grids adapt in those that are left.
 _FREEZE = 0.75
@@ -46,6 +51,7 @@ class Turn:
         rate: whether bits count. Tables are chosen where there are none.
         new_tables: whether tables are chosen anew where there are some.
         learning_rate: of all that is fitted, as a part of the highest.
+        longer: factor of the distance between samples.
         report: whether the fit tells how far it is.
     """
 
@@ -58,6 +64,7 @@ class Turn:
     rate: bool
     new_tables: bool
     learning_rate: float
+    longer: float
     report: bool
 
 
@@ -79,6 +86,8 @@ class Schedule:
         step_rate: highest learning rate of the logarithm of the quantisation steps; 0 where they are given.
         lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view.
         lambda_residual: weight of the L1 norm of the basis residual, same scale.
+        coarse: iterations in which samples lie farther apart.
+        compactness: weight of the regulariser of rays in ``kernels/compact.py``, same scale.
     """
 
     iterations: int
@@ -94,15 +103,21 @@ class Schedule:
     step_rate: float
     lambda_rate: float
     lambda_residual: float
+    coarse: int = 0
+    compactness: float = 0.0
 
     @staticmethod
-    def of(config: EncoderConfig, prediction: Prediction) -> Schedule:
-        """The schedule that the settings give for a key frame from scratch, one that goes on, or an inter frame."""
+    def of(config: EncoderConfig, prediction: Prediction, whole: bool = False) -> Schedule:
+        """The schedule that the settings give for a key frame from scratch, one that goes on, or an inter frame.
+
+        ``whole``: of a whole scene, see :attr:`taichi_vvc.types.FieldLayout.shell`.
+        """
         key, scratch = prediction.key, prediction.reference is None
         total = config.key_iterations if key else config.inter_iterations
+        of_key = _WHOLE_PRUNES if whole else _KEY_PRUNES
         return Schedule(
             iterations=total,
-            prunes=tuple(sorted({int(total * part) for part in (_KEY_PRUNES if key else _INTER_PRUNES)})),
+            prunes=tuple(sorted({int(total * part) for part in (of_key if key else _INTER_PRUNES)})),
             freeze_mlp=int(total * _FREEZE),
             # What starts with a decoded field is near the integers already.
             noise=int(total * config.rounding_from) if scratch else 0,
@@ -116,6 +131,8 @@ class Schedule:
             step_rate=_STEP_RATE if key and config.joint else 0.0,
             lambda_rate=config.lambda_rate * (config.key_lambda if scratch else 1.0),
             lambda_residual=0.0 if key else config.lambda_residual,
+            coarse=int(total * _COARSE_UNTIL) if whole and scratch else 0,
+            compactness=_COMPACTNESS if whole else 0.0,
         )
 
     def __iter__(self) -> Iterator[Turn]:
@@ -135,6 +152,7 @@ class Schedule:
             rate=iteration >= self.rate_from,
             new_tables=iteration % _TABLES_EVERY == 0,
             learning_rate=self.learning_rate(iteration),
+            longer=_COARSE if iteration < self.coarse else 1.0,
             report=iteration % _REPORT_EVERY == _REPORT_EVERY - 1 or iteration == self.iterations - 1,
         )
 

@@ -42,7 +42,7 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     agreed = {i: agreement(row, sequence.bounds) for i, row in views.items()} if sequence.has_alpha else {}
     if sequence.has_alpha:
         warnings += _about_masks(sequence, views) + _about_agreement(sequence, agreed)
-    else:
+    elif not sequence.scene.whole:
         warnings.append(NO_MASKS)
     warnings += _about_exposure(views, sequence.has_alpha)
     centre = 0.5 * (np.asarray(sequence.bounds.lower) + np.asarray(sequence.bounds.upper))
@@ -61,6 +61,9 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
         ),
         "bounds": [list(sequence.bounds.lower), list(sequence.bounds.upper)],
         "bounds_source": sequence.bounds_source,
+        "scene": sequence.scene.kind,
+        "scene_reason": sequence.scene.why,
+        "near": sequence.scene.near,
         "cameras": [
             {**_camera(camera, centre), **_mask(number, agreed)} for number, camera in enumerate(sequence.cameras)
         ],
@@ -92,7 +95,7 @@ def _about_cameras(sequence: MultiViewSequence) -> list[str]:
     if len(train) == len(sequence.cameras):
         warnings.append(NONE_HELD_OUT)
     inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
-    if inside:
+    if inside and not sequence.scene.whole:
         warnings.append(f"inside the bounds: camera {some(inside, 6)}; the bounds should hold the subject only")
     return warnings
 
