@@ -277,7 +277,9 @@ def layout_of(
         bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
         coefficients=tuple(max(2, round(g * more / edge)) for g, more in zip(grown, larger, strict=True)),
         levels=tuple(
-            GridLevel((max(2, round(scaled(n) * larger[longest])),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS)
+            GridLevel(
+                (max(2, round(scaled(n) * larger[longest])),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS
+            )
             for n, c, f in levels
         ),
         occupancy=tuple(n + 2 * b for n, b in zip(cells, shell, strict=True)),

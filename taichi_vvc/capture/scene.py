@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ it, what lies behind the bounds is part of the scene."""
 NEAR = 0.3
 """Where samples of a whole scene begin, in distances of the median camera from the centre of the bounds."""
 
-GAP = 0.75
-"""The same in the smallest distance of a camera from the bounds, for cameras that stand outside."""
+ALLOWED = 0.1
+"""Share of the cameras that may stand nearer to the bounds than samples begin."""
 
 
 FARTHEST = 1e12
@@ -55,11 +56,8 @@ def near_distance(cameras: Sequence[Camera], bounds: Bounds) -> float:
     places = np.stack([camera.position for camera in cameras])
     away = float(np.median(np.linalg.norm(places - 0.5 * (lower + upper), axis=1)))
     gaps = np.linalg.norm(np.maximum(np.maximum(lower - places, places - upper), 0.0), axis=1)
-    outside = gaps[gaps > 0.0]
-    near = NEAR * away
-    if outside.size:
-        near = min(near, GAP * float(outside.min()))
-    return near
+    # Where cameras stand inside, the bounds say nothing of what is near.
+    return min(NEAR * away, float(np.quantile(gaps, ALLOWED)) or math.inf)
 
 
 def scene_of(asked: str, near: float | None, bounds: Bounds, views: Sequence[View]) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -36,18 +37,24 @@ def views_of_cells(layout: FieldLayout, cameras: Sequence[Camera]) -> np.ndarray
 
 def possible_cells(layout: FieldLayout, cameras: Sequence[Camera]) -> np.ndarray:
     """Where something may be believed to be, (nz, ny, nx) bool: all cells that :data:`VIEWS` cameras see."""
-    key = tuple((c.width, c.height, c.fx, c.fy, c.cx, c.cy, c.k1, c.k2, c.p1, c.p2) for c in cameras)
-    places = np.concatenate([np.concatenate((c.rotation.reshape(-1), c.position)) for c in cameras])
-    return _possible(layout, key, places.tobytes())
+    return _possible(layout, tuple(map(_Key, cameras)))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A camera that stands for all that are the :meth:`~taichi_vvc.types.Camera.same_as` it."""
+
+    camera: Camera
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.camera.same_as(other.camera)
+
+    def __hash__(self) -> int:
+        return hash((*self.camera.position.tolist(), self.camera.fx, self.camera.width))
 
 
 @lru_cache(maxsize=4)
-def _possible(layout: FieldLayout, key: tuple[tuple[float, ...], ...], places: bytes) -> np.ndarray:
-    numbers = np.frombuffer(places).reshape(-1, 12)
-    cameras = [
-        Camera("", int(w), int(h), *lens[:4], row[:9].reshape(3, 3), row[9:], *lens[4:])
-        for (w, h, *lens), row in zip(key, numbers, strict=True)
-    ]
-    found = views_of_cells(layout, cameras) >= min(VIEWS, len(cameras))
+def _possible(layout: FieldLayout, keys: tuple[_Key, ...]) -> np.ndarray:
+    found = views_of_cells(layout, [key.camera for key in keys]) >= min(VIEWS, len(keys))
     found.setflags(write=False)
     return found

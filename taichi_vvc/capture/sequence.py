@@ -76,7 +76,7 @@ class MultiViewSequence:
     entries: tuple[tuple[ImageEntry, ...], ...] = field(repr=False)
     layout: str = "transforms"
     stated_test: tuple[str, ...] = ()
-    scene: Scene = Scene()
+    scene: Scene = field(default_factory=Scene)
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -163,8 +163,8 @@ def capture_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(("auto", "box", "whole")),
             default="auto",
             show_default=True,
-            help="What is coded: the inside of the bounds over a plain background, or all that the pictures show. auto: "
-            "the whole scene where there are no masks and the pictures are not plain beside the bounds.",
+            help="What is coded: the inside of the bounds, over a plain background, or all that the pictures show. "
+            "auto: the whole scene where there are no masks and the pictures are not plain beside the bounds.",
         ),
         click.option(
             "--near",
@@ -185,14 +185,15 @@ def describe_capture(sequence: MultiViewSequence) -> str:
     cameras = counted(len(sequence.cameras) - held_out, "camera") + (f" and {held_out} held out" if held_out else "")
     return (
         f"{sequence.path}: {counted(len(sequence), 'frame')} at {float(sequence.fps):g} fps, {cameras}, "
-        f"{_sizes(sequence.cameras)}, bounds {sequence.bounds.ranges()} ({sequence.bounds_source}){_scene_text(sequence)}"
+        f"{_sizes(sequence.cameras)}, bounds {sequence.bounds.ranges()} ({sequence.bounds_source})"
+        f"{_scene_text(sequence)}"
     )
 
 
 def _scene_text(sequence: MultiViewSequence) -> str:
     scene = sequence.scene
     near = f", nothing nearer than {scene.near:.3g} to a camera" if scene.near else ""
-    return f", whole scene ({scene.why}){near}" if scene.whole else near
+    return f", the whole scene is coded ({scene.why}){near}" if scene.whole else near
 
 
 def say_capture(sequence: MultiViewSequence) -> None:

@@ -95,7 +95,7 @@ def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: An
     size, rays = layout.occupancy, ws.rays.get(count * Ray.ROW)
     begin, end = layout.near / layout.cell, _FARTHEST * max(size) if any(layout.shell) else 0.0
     given = pixels, table.rows, table.first_pixel, table.count
-    geometry.rays_of_pixels(count, table.strong, *given, *size, begin, end, rays)
+    geometry.rays_of_pixels(count, table.strong, *given, *size, begin + end > 0.0, begin, end, rays)
 
 
 def most_samples(layout: FieldLayout) -> int:

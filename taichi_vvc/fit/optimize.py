@@ -35,7 +35,7 @@ from taichi_vvc.fit.training_rays import TrainingRays
 from taichi_vvc.kernels import adam, update
 from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
-from taichi_vvc.types import FieldLayout, GroupParameters
+from taichi_vvc.types import FieldLayout, GroupParameters, marched_in
 
 _BETA1, _BETA2, _EPSILON = 0.8, 0.95, 1e-15
 _ADAM = {SymbolGrid.BETA1: _BETA1, SymbolGrid.BETA2: _BETA2, SymbolGrid.EPSILON: _EPSILON}
@@ -120,7 +120,7 @@ def fit_frame(
             _freeze_mlp(state, config)
         _quantize(state, turn.mode, seed, turn.iteration)
         of_mlp = state.mlp.gradient if isinstance(state.mlp, FittedMlp) else None
-        drawn = seed, turn.iteration, schedule.compactness
+        drawn = seed, turn.iteration, schedule.compactness, turn.spread
         error = distortion_step(ws, state.field, config, training, state.gradient, of_mlp, *drawn)
         running.add(error, turn.iteration)
         if turn.rate and (turn.new_tables or isinstance(state.tables, NoTables)):

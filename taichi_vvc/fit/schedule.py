@@ -17,6 +17,8 @@ _WHOLE_PRUNES = (0.08, 0.15, 0.3, 0.5)
 _COARSE_UNTIL, _COARSE = 0.25, 3.0
 # Weight of the compactness of rays in a whole scene, see ``kernels/compact.py``.
 _COMPACTNESS = 0.1
+# Variance of the background of a whole scene once it is no haze any more: some of it everywhere is worth nothing then.
+_OPAQUE = 0.05
 _INTER_PRUNES = (0.15, 0.35)
 # When the MLPs are rounded for good, as a fraction of the iterations. The grids adapt in those that are left.
 _FREEZE = 0.75
@@ -52,6 +54,7 @@ class Turn:
         new_tables: whether tables are chosen anew where there are some.
         learning_rate: of all that is fitted, as a part of the highest.
         longer: factor of the distance between samples.
+        spread: variance of the background, summed over the channels, of a scene that should be opaque.
         report: whether the fit tells how far it is.
     """
 
@@ -65,6 +68,7 @@ class Turn:
     new_tables: bool
     learning_rate: float
     longer: float
+    spread: float
     report: bool
 
 
@@ -153,6 +157,7 @@ class Schedule:
             new_tables=iteration % _TABLES_EVERY == 0,
             learning_rate=self.learning_rate(iteration),
             longer=_COARSE if iteration < self.coarse else 1.0,
+            spread=_OPAQUE if self.compactness and iteration >= self.coarse else 0.0,
             report=iteration % _REPORT_EVERY == _REPORT_EVERY - 1 or iteration == self.iterations - 1,
         )
 

@@ -100,9 +100,7 @@ class Bench:
     def layout(self, config: EncoderConfig) -> tuple[FieldLayout, int]:
         """The field's layout as a file would state it, and the size in bytes of a file without frames."""
         s = self.sequence
-        layout = layout_of(
-            config, s.bounds, [c for c in s.cameras if c.split == "train"], s.scene.whole, s.scene.near
-        )
+        layout = layout_of(config, s.bounds, [c for c in s.cameras if c.split == "train"], s.scene.whole, s.scene.near)
         header = header_of(layout, s.cameras, config, s.fps, s.first_index, s.downscale, s.frame_step)
         path = self.folder / "files" / "empty.tvvc"
         path.unlink(missing_ok=True)
