@@ -17,8 +17,8 @@ _WHOLE_PRUNES = (0.08, 0.15, 0.3, 0.5)
 _COARSE_UNTIL, _COARSE = 0.25, 3.0
 # Weight of the compactness of rays in a whole scene, see ``kernels/compact.py``.
 _COMPACTNESS = 0.1
-# Variance of the background of a whole scene once it is no haze any more: some of it everywhere is worth nothing then.
-_OPAQUE = 0.05
+# Variance of the background of a whole scene from where on it has formed: what is left of the haze goes then.
+_OPAQUE_FROM, _OPAQUE = 0.5, 0.05
 _INTER_PRUNES = (0.15, 0.35)
 # When the MLPs are rounded for good, as a fraction of the iterations. The grids adapt in those that are left.
 _FREEZE = 0.75
@@ -92,6 +92,7 @@ class Schedule:
         lambda_residual: weight of the L1 norm of the basis residual, same scale.
         coarse: iterations in which samples lie farther apart.
         compactness: weight of the regulariser of rays in ``kernels/compact.py``, same scale.
+        opaque: iteration from which a whole scene should let nothing through.
     """
 
     iterations: int
@@ -109,6 +110,7 @@ class Schedule:
     lambda_residual: float
     coarse: int = 0
     compactness: float = 0.0
+    opaque: int = 0
 
     @staticmethod
     def of(config: EncoderConfig, prediction: Prediction, whole: bool = False) -> Schedule:
@@ -137,6 +139,7 @@ class Schedule:
             lambda_residual=0.0 if key else config.lambda_residual,
             coarse=int(total * _COARSE_UNTIL) if whole and scratch else 0,
             compactness=_COMPACTNESS if whole else 0.0,
+            opaque=int(total * _OPAQUE_FROM) if scratch else 0,
         )
 
     def __iter__(self) -> Iterator[Turn]:
@@ -157,7 +160,7 @@ class Schedule:
             new_tables=iteration % _TABLES_EVERY == 0,
             learning_rate=self.learning_rate(iteration),
             longer=_COARSE if iteration < self.coarse else 1.0,
-            spread=_OPAQUE if self.compactness and iteration >= self.coarse else 0.0,
+            spread=_OPAQUE if self.compactness and iteration >= self.opaque else 0.0,
             report=iteration % _REPORT_EVERY == _REPORT_EVERY - 1 or iteration == self.iterations - 1,
         )
 
