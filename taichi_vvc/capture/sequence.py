@@ -23,8 +23,9 @@ from taichi_vvc.capture.selection import select_cameras
 from taichi_vvc.capture.storable import bounds_problem, check_cameras, check_moves, check_rate
 from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.geometry.projection import pixels_with_rays
+from taichi_vvc.media.colour_maps import looks_of, with_looks
 from taichi_vvc.media.images import area_reduce, is_turned, read_rgba, reduced_size
-from taichi_vvc.types import Bounds, Camera, FrameViews, View
+from taichi_vvc.types import Bounds, Camera, ColourMap, FrameViews, View
 from taichi_vvc.words import counted, some
 
 DEFAULT_FPS = Fraction(25)
@@ -58,6 +59,7 @@ class MultiViewSequence:
         entries: ``entries[frame][camera]``: where the pictures are, with their cameras at full size.
         layout: the name of the layout on disk, see :mod:`taichi_vvc.capture.readers.layouts`.
         stated_test: the names of the cameras that the capture itself holds out, whatever was selected.
+        looks: how each of the cameras shows colours; empty: all show them as they are.
     """
 
     path: Path
@@ -74,6 +76,7 @@ class MultiViewSequence:
     entries: tuple[tuple[ImageEntry, ...], ...] = field(repr=False)
     layout: str = "transforms"
     stated_test: tuple[str, ...] = ()
+    looks: tuple[ColourMap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -95,7 +98,9 @@ class MultiViewSequence:
         if not -len(self) <= i < len(self):
             raise IndexError(f"frame {i} of {len(self)}")
         entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
-        return FrameViews(self.indices[i], self.times[i], read_views(entries, self.downscale))
+        views = read_views(entries, self.downscale)
+        looks = looks_of([camera.name for camera in self.cameras], self.looks)
+        return FrameViews(self.indices[i], self.times[i], with_looks(views, looks))
 
     @property
     def frame_step(self) -> int:
