@@ -5,7 +5,8 @@ that see it show the same colour, but for the gains. So, with gains that start a
 
 1. Take each point's median logarithmic colour over the cameras that see it, gains taken off.
 2. Keep the tenth of the points at which cameras agree best. Those lie on surfaces, or where it makes no difference.
-3. Add to each camera's logarithmic gains its median difference to the points' medians.
+3. Add to each camera's logarithmic gains its median difference to the points' medians, over the points at which that
+   is moderate: elsewhere it sees something else.
 4. Subtract the median over the cameras: the common look is that of the median camera. Go on at 1.
 
 It is what lies on surfaces that is compared: a camera that looks at a dark wall is no darker for it.
@@ -24,6 +25,7 @@ from taichi_vvc.types import Bounds, View
 POINTS = 10_000  # per frame
 SEEN = 4  # cameras that must see a point
 AGREEING = 0.1  # share of the points that are taken to lie on surfaces
+ALIKE = 0.6  # difference of logarithmic colours that a gain may explain
 ROUNDS = 12
 SETTLED = 0.003  # change of a logarithmic gain that ends the search
 WITHIN = (8, 250)  # 8-bit values of a channel that are not near an end of the scale
@@ -31,6 +33,7 @@ CAMERAS = 5  # of fewer, nobody can tell which one is different
 EVIDENCE = 50  # points of a camera for its gains to be believed
 NAMED = 0.15  # logarithmic gain from which a camera is different
 TINTED = 0.12  # difference of two channels' logarithmic gains, likewise
+SUBJECT = 5 / 3  # factor of both where masks leave a subject only, which may be lit from one side
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,18 @@ class ColourAgreement:
     gains: np.ndarray
     points: np.ndarray
 
-    @property
-    def outliers(self) -> list[str]:
-        """Names of the cameras whose exposure or white balance is clearly not that of the others, the worst first."""
+    def outliers(self, masks: bool = False) -> list[str]:
+        """Names of the cameras whose exposure or white balance is clearly not that of the others, the worst first.
+
+        ``masks``: whether only a subject was compared.
+        """
         if len(self.names) < CAMERAS:
             return []
         logs = np.log(self.gains)
         exposure, tint = np.abs(logs.mean(1)) / NAMED, np.ptp(logs, axis=1) / TINTED
         off = np.maximum(exposure, tint)
-        return [self.names[k] for k in np.argsort(-off, kind="stable") if off[k] >= 1.0]
+        least = SUBJECT if masks else 1.0
+        return [self.names[k] for k in np.argsort(-off, kind="stable") if off[k] >= least]
 
 
 def colour_agreement(rows: Sequence[Sequence[View]], bounds: Bounds) -> ColourAgreement:
@@ -69,14 +75,15 @@ def colour_agreement(rows: Sequence[Sequence[View]], bounds: Bounds) -> ColourAg
     names = tuple(view.camera.name for view in rows[0])
     logs = np.concatenate([_seen_colours(views, bounds, seed) for seed, views in enumerate(rows)])
     gains, points = np.zeros((len(names), 3), np.float32), np.zeros(len(names), int)
-    chosen = np.zeros(len(logs), bool)
     for _ in range(ROUNDS if len(logs) else 0):
         apart = logs - gains
         apart -= _medians(apart)[:, None]
         spread = _medians(np.abs(apart)).max(axis=-1)
-        chosen = spread <= np.quantile(spread, AGREEING)
-        points = np.isfinite(apart[chosen][..., 0]).sum(axis=0)
-        move = np.where((points >= EVIDENCE)[:, None], _medians(apart[chosen].swapaxes(0, 1)), -gains)
+        own = apart[spread <= np.quantile(spread, AGREEING)].swapaxes(0, 1)
+        # A camera may see something else there than the others do.
+        own = np.where((np.abs(own) < ALIKE).all(axis=-1, keepdims=True), own, np.nan)
+        points = np.isfinite(own[..., 0]).sum(axis=1)
+        move = np.where((points >= EVIDENCE)[:, None], _medians(own), -gains)
         gains = gains + move
         known = gains[points >= EVIDENCE]
         gains -= np.median(known, axis=0) if len(known) else 0.0

@@ -26,7 +26,7 @@ def looks_for(sequence: MultiViewSequence, config: EncoderConfig) -> tuple[Colou
     if config.colours == "off" or (config.colours == "auto" and sequence.has_alpha):
         return ()
     found = training_agreement(sequence)
-    if config.colours == "auto" and not found.outliers:
+    if config.colours == "auto" and not found.outliers():
         return ()
     gains = dict(zip(found.names, found.gains, strict=True))
     return tuple(
