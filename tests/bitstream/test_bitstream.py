@@ -154,7 +154,7 @@ def test_files_are_of_the_oldest_version_that_can_hold_them(
     data = path.read_bytes()
     assert data[4] == independent_reader.read_file(data)["version"] == version
     if not near and not shell:
-        with pytest.raises(ConfigError, match="expected a file with.* colours of cameras, found another one"):
+        with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
             StreamWriter.resume(path, header, not colours)
     with StreamReader(path) as reader:
         assert (reader.version, reader.header, reader.read_colours(0)) == (version, header, coded)

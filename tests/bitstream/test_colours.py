@@ -37,10 +37,10 @@ def test_numbers_have_limits(place: int) -> None:
         if fits:
             assert parse_colours(pack_colours([numbers], False), 1, "here") == ((numbers,), False)
             continue
-        with pytest.raises(ConfigError, match="in -.* units.* cannot be stored"):
+        with pytest.raises(ConfigError, match=r"in -.* units.* cannot be stored"):
             pack_colours([numbers], False)
         coded = b"".join(bits_of(1, 0, 1, *run(numbers[0]), *run(numbers[1])))
-        with pytest.raises(CorruptStream, match="here: expected (gains|offsets) of colours in .* damaged"):
+        with pytest.raises(CorruptStream, match=r"here: expected (gains|offsets) of colours in .* damaged"):
             parse_colours(coded, 1, "here")
         with pytest.raises(independent_reader.Damaged):
             plain_cameras.colour_maps(coded, 1)
@@ -110,7 +110,7 @@ def test_damage_before_is_told_and_ends_with_the_next_maps(tmp_path: Path) -> No
         data[reader.groups[0].offset + 12] ^= 1
     path.write_bytes(data)
     with StreamReader(path) as reader:
-        with pytest.raises(CorruptStream, match="group 0 .*; group 1 has its colours of cameras"):
+        with pytest.raises(CorruptStream, match=r"group 0 .*; group 1 has its colours of cameras"):
             reader.read_colours(1)
         assert reader.read_group(1).mlp and reader.read_colours(2) == first
 
