@@ -69,6 +69,9 @@ class EncoderConfig:
             differences nevertheless. For the baseline that counts such bytes.
         random_background: fit captures with alpha for the expected error over random backgrounds.
         mlp_step: quantisation step of the MLP weights.
+        colours: "auto", "on" or "off": whether files have a colour map for each camera, by which the fit takes off its
+            exposure and white balance. "auto": where those of some camera are clearly different and the capture has no
+            masks.
     """
 
     preset: str = "custom"
@@ -109,6 +112,7 @@ class EncoderConfig:
     mlp_step: float = 1.0 / 32.0
     bitrate: float | None = None
     target_psnr: float | None = None
+    colours: str = "auto"
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -145,6 +149,8 @@ class EncoderConfig:
             raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
         if self.rate_model not in ("context", "laplace"):
             raise ConfigError(f"expected rate_model context or laplace, found {self.rate_model!r}")
+        if self.colours not in ("auto", "on", "off"):
+            raise ConfigError(f"expected colours auto, on or off, found {self.colours!r}")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"expected a seed of 0 to 2^31 - 1, found {self.seed}")
         if min(self.rays, self.key_iterations, self.inter_iterations, self.occupancy_cells) < 1:
@@ -162,9 +168,17 @@ class EncoderConfig:
         return red, green, blue
 
     def settings(self) -> dict[str, Any]:
-        """The settings as plain JSON values, for the sequence header; settings that are None are left out."""
+        """The settings as plain JSON values, for the sequence header.
+
+        Those that are None are left out, and those of :data:`_UNSAID` at their default.
+        """
         values = dataclasses.asdict(self).items()
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values if v is not None}
+        said = {k: v for k, v in values if v is not None and (k not in _UNSAID or v != _UNSAID[k])}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
+
+
+# Settings that came after the others: files in which they have these values do not state them, and stay what they were.
+_UNSAID = {"colours": "auto"}
 
 
 PRESETS: dict[str, EncoderConfig] = {

@@ -129,6 +129,28 @@ def _span(low: float, high: float) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class ColourMap:
+    """How a camera shows colours: a gain and an offset per channel, sRGB values in [0, 1].
+
+    What it shows is ``gain * colour + offset`` of what is rendered for it, clipped to [0, 1].
+
+    Attributes:
+        gain: of red, green and blue.
+        offset: of red, green and blue.
+        backdrop: whether this holds for the background too, which is then part of what was filmed.
+    """
+
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    backdrop: bool = True
+
+    @property
+    def identity(self) -> bool:
+        """Whether it changes nothing."""
+        return self.gain == (1.0, 1.0, 1.0) and self.offset == (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class View:
     """One camera's picture at one time.
 
@@ -137,11 +159,13 @@ class View:
         image: (height, width, 4) uint8, sRGB with straight alpha; alpha is 255 everywhere without a mask.
         unknown: (height, width) bool, the transparent pixels that the masks of other cameras contradict. They carve
             nothing, and no training ray is drawn there. None for none.
+        look: how the picture shows colours of the scene; None: as they are.
     """
 
     camera: Camera
     image: np.ndarray
     unknown: np.ndarray | None = None
+    look: ColourMap | None = None
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]

@@ -68,6 +68,7 @@ class StreamReader:
         self.groups: tuple[GroupEntry, ...] = contents.groups
         self._owners: dict[int, int] = {}
         self._owner = GroupHeader(-1, 0, (), (), b"")
+        self._colours: dict[int, bytes] = {}
 
     def _read(self, entry: FrameEntry | GroupEntry, kind: bytes, structure: Structure, what: str) -> Any:
         chunk = chunks.peek(self._file, entry.offset, self.size)
@@ -129,6 +130,31 @@ class StreamReader:
             return group
         owner = self.owner_of_mlp(number)
         return replace(group, mlp_steps=owner.mlp_steps, mlp=owner.mlp)
+
+    def read_colours(self, number: int) -> bytes:
+        """The coded colour maps of the cameras in group ``number``: its own, or those of the last group before it that
+        has any; empty for none.
+
+        Raises:
+            CorruptStream: its chunk or one between the two groups is damaged.
+            IndexError: there is no group of this number.
+        """
+        if self.version < versions.FIRST_WITH_SHELL:
+            return b""
+        passed: list[int] = []
+        at = number
+        while at not in self._colours:
+            try:
+                coded = self.read_group(at).colours
+            except CorruptStream as error:
+                raise CorruptStream(f"{error}; group {number} has its colours of cameras") from error
+            if coded or at == 0:
+                self._colours[at] = coded
+            else:
+                passed.append(at)
+                at -= 1
+        self._colours.update(dict.fromkeys(passed, self._colours[at]))
+        return self._colours[at]
 
     def read_frame(self, number: int) -> FrameData:
         """The coded payloads of a frame.

@@ -24,8 +24,9 @@ from taichi_vvc.capture.selection import select_cameras
 from taichi_vvc.capture.storable import bounds_problem, check_cameras, check_moves, check_rate
 from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.geometry.projection import pixels_with_rays
+from taichi_vvc.media.colour_maps import looks_of, with_looks
 from taichi_vvc.media.images import area_reduce, is_turned, read_rgba, reduced_size
-from taichi_vvc.types import Bounds, Camera, FrameViews, View
+from taichi_vvc.types import Bounds, Camera, ColourMap, FrameViews, View
 from taichi_vvc.words import counted, some
 
 DEFAULT_FPS = Fraction(25)
@@ -60,6 +61,7 @@ class MultiViewSequence:
         layout: the name of the layout on disk, see :mod:`taichi_vvc.capture.readers.layouts`.
         stated_test: the names of the cameras that the capture itself holds out, whatever was selected.
         scene: whether only what is inside the bounds is coded or what is outside, too, and where samples begin.
+        looks: how each of the cameras shows colours; empty: all show them as they are.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class MultiViewSequence:
     layout: str = "transforms"
     stated_test: tuple[str, ...] = ()
     scene: Scene = field(default_factory=Scene)
+    looks: tuple[ColourMap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -98,7 +101,9 @@ class MultiViewSequence:
         if not -len(self) <= i < len(self):
             raise IndexError(f"frame {i} of {len(self)}")
         entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
-        return FrameViews(self.indices[i], self.times[i], read_views(entries, self.downscale))
+        views = read_views(entries, self.downscale)
+        looks = looks_of([camera.name for camera in self.cameras], self.looks)
+        return FrameViews(self.indices[i], self.times[i], with_looks(views, looks))
 
     @property
     def frame_step(self) -> int:

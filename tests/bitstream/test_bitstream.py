@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from places import ROOT
 
 from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, settings_text, syntax, versions
+from taichi_vvc.bitstream.colours import NO_MAP, parse_colours
 from taichi_vvc.bitstream.elements import Blob, Count, Cursor, Float, Ratio, Several, Text
 from taichi_vvc.errors import ConfigError, CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
@@ -104,14 +105,15 @@ def documented_example() -> bytes:
 
 
 def test_the_documented_example_is_current(path: Path) -> None:
-    written = streams.write(path, frames=2)
+    written = streams.write(path, frames=2, newest=True)
     documented = documented_example()
-    if versions.pack_header(streams.header(), 4) == independent_reader.chunks(documented)[0][2]:
+    if versions.pack_header(streams.newest_header()) == independent_reader.chunks(documented)[0][2]:
         assert documented == written
     (path.parent / "documented.tvvc").write_bytes(documented)
     with StreamReader(path.parent / "documented.tvvc") as reader:
-        assert reader.complete and reader.header == streams.header()
+        assert reader.complete and reader.header == streams.newest_header()
         assert reader.read_frame(1) == streams.frame(1, 0, False)
+        assert reader.read_group(0) == streams.newest_group(0, 0)
     assert independent_reader.read_file(documented) == independent_reader.read_file(written)
 
 
@@ -124,6 +126,47 @@ def test_header_bytes_are_pinned() -> None:
         "a4636b010000000000000000000000803f00000000000000000000000000004040114c117b22707265736574223a2266"
         "617374227d06746573742031"
     )
+
+
+def test_bytes_of_version_5_are_pinned() -> None:
+    old, new = streams.header(), streams.newest_header()
+    layout = versions.HEADERS[4].pack(old).index(bytes([2, 64, 3])) + 3
+    packed = versions.HEADERS[5].pack(new)
+    # Behind motion_block: the shell, near as f32.
+    assert packed[layout : layout + 7].hex() == "0102030000003f"
+    assert packed[:layout] + packed[layout + 7 :] == versions.HEADERS[4].pack(old)
+    group = streams.newest_group(0, 0)
+    coded = bytes.fromhex("37104e0c0800")
+    assert versions.GROUPS[5].pack(group) == versions.GROUPS[4].pack(group) + bytes([len(coded)]) + coded
+    assert parse_colours(coded, 2, "here") == ((((16, -8, 4), (0, 2, 0)), NO_MAP), True)
+
+
+@pytest.mark.parametrize("near, shell, colours, version", [(0, 0, 0, 4), (1, 0, 0, 5), (0, 1, 0, 5), (0, 0, 1, 5)])
+def test_files_are_of_the_oldest_version_that_can_hold_them(
+    path: Path, near: int, shell: int, colours: int, version: int
+) -> None:
+    header = streams.header()
+    header = replace(header, layout=replace(header.layout, near=0.25 * near, shell=(shell,) * 3))
+    coded = streams.newest_group(0, 0).colours if colours else b""
+    with StreamWriter.create(path, header, colours=bool(colours)) as writer:
+        writer.add_group(replace(streams.group(0, 0), colours=coded))
+        writer.add_frame(streams.frame(0, 0, True))
+    data = path.read_bytes()
+    assert data[4] == independent_reader.read_file(data)["version"] == version
+    if not near and not shell:
+        with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
+            StreamWriter.resume(path, header, not colours)
+    with StreamReader(path) as reader:
+        assert (reader.version, reader.header, reader.read_colours(0)) == (version, header, coded)
+    writer, there = StreamWriter.resume(path, header, bool(colours))
+    with writer:
+        assert there == 1
+        writer.add_group(streams.group(1, 1))
+        writer.add_frame(streams.frame(1, 1, True))
+        writer.finish()
+    with StreamReader(path) as reader:
+        assert reader.complete and [reader.read_colours(group) for group in (1, 0)] == [coded] * 2
+        assert reader.components(0)["cameras"] == len(coded)
 
 
 def test_frame_and_group_bytes_are_pinned() -> None:
