@@ -20,14 +20,16 @@ def compact_bwd(
     stride: ti.i32,
     step: ti.f32,  # in longest sides of the grid
     scale: ti.f32,  # of the sum over rays
+    away: ti.f32,  # weight of the second part
     half: ti.f32,  # see place_along, cells
     weights: F32,  # (n_samples,)
     transmittance: F32,  # (rays,)
     d_projection: F32,  # in/out, column 0 only
 ):
-    """Adds the gradient of ``scale`` times the sum over rays and pairs of samples of w_i w_j |m_i - m_j|.
+    """Adds the gradient of ``scale`` times the sum over rays of sum_ij w_i w_j |m_i - m_j| + away sum_i w_i (1 - m_i).
 
-    m is a sample's place along its ray, w its compositing weight. Walked back to front like ``composite_bwd``, with the
+    The second part says that of places which explain the pictures equally well the farther one is to be believed: a
+    plain wall looks the same as a haze of its colour in the middle of the room. m is a sample's place along its ray, w its compositing weight. Walked back to front like ``composite_bwd``, with the
     sums of w and w m behind the sample and those before it.
     """
     for r in range(rays):
@@ -48,7 +50,7 @@ def compact_bwd(
             m = place_along(samples[s * 4 + 3], half)
             before -= w
             moment_before -= w * m
-            pull = 2.0 * scale * (m * before - moment_before + moment_behind - m * behind)
+            pull = 2.0 * scale * (m * before - moment_before + moment_behind - m * behind) + scale * away * (1.0 - m)
             at = place(s, 0, stride)
             slope = step * DENSITY_SCALE * logistic(projection[at] - DENSITY_SHIFT)
             d_projection[at] += (passed * pull - pulled) * slope

@@ -39,6 +39,8 @@ WEIGHT_THRESHOLD = 1e-3
 # A sample whose density and features change its ray's squared error by less than this per unit is left out of the
 # adjoint: between a third and half of them, which hold a ten-thousandth of the gradient.
 NEGLIGIBLE = 1e-6
+# How much less near places of a whole scene are believed than far ones, see ``kernels/compact.py``.
+_AWAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ def fit_rays(
             projection_stride(f),
             1.0 / layout.steps_per_side,
             compactness / rays,
+            _AWAY,
             0.5 * max(layout.inner),
             ws.weights.array,
             ws.transmittance.array,

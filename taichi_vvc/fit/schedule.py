@@ -18,7 +18,7 @@ _COARSE_UNTIL, _COARSE = 0.25, 3.0
 # Weight of the compactness of rays in a whole scene, see ``kernels/compact.py``.
 _COMPACTNESS = 0.1
 # Variance of the background of a whole scene from where on it has formed: what is left of the haze goes then.
-_OPAQUE_FROM, _OPAQUE = 0.5, 0.05
+_OPAQUE_FROM, _OPAQUE = 0.25, 0.05
 _INTER_PRUNES = (0.15, 0.35)
 # When the MLPs are rounded for good, as a fraction of the iterations. The grids adapt in those that are left.
 _FREEZE = 0.75

@@ -10,7 +10,7 @@ from backends import down, gradient_of, ints, up
 from taichi_vvc.kernels import compact
 
 STARTS = [0, 0, 5, 6, 12]  # of four rays, the first without samples
-STEP, SCALE, HALF = 1 / 24, 0.7, 3.0
+STEP, SCALE, AWAY, HALF = 1 / 24, 0.7, 0.4, 3.0
 
 
 def weights_of(raw: np.ndarray) -> tuple[np.ndarray, float]:
@@ -26,7 +26,7 @@ def spread(raw: np.ndarray, distances: np.ndarray) -> float:
     total = 0.0
     for first, last in itertools.pairwise(STARTS):
         w, m = weights_of(raw[first:last])[0], distances[first:last] / (distances[first:last] + HALF)
-        total += float((w[:, None] * w * np.abs(m[:, None] - m)).sum())
+        total += float((w[:, None] * w * np.abs(m[:, None] - m)).sum() + AWAY * (w * (1 - m)).sum())
     return SCALE * total
 
 
@@ -43,7 +43,7 @@ def test_the_gradient_is_that_of_the_pairs() -> None:
     samples[:, 3] = distances
     before = rng.standard_normal((12, 3)).astype(np.float32)
     slopes = up(before.reshape(-1))
-    given = ints(STARTS), up(rows.reshape(-1)), up(samples.reshape(-1)), 3, STEP, SCALE, HALF
+    given = ints(STARTS), up(rows.reshape(-1)), up(samples.reshape(-1)), 3, STEP, SCALE, AWAY, HALF
     compact.compact_bwd(4, *given, up(weights), up(passed), slopes)
     found = down(slopes, 12, 3) - before
     expected = gradient_of(lambda r: spread(r, distances), raw, 1e-4)
