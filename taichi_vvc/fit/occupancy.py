@@ -100,7 +100,7 @@ def entered_cells(
     if not missed.size:
         return np.zeros_like(mask)
     clear = ws.runtime.zeros(mask.size)
-    seen = _marked(ws, layout, table, missed, ws.runtime.upload(everywhere.astype(np.int32)), clear)
+    seen = marked_cells(ws, layout, table, missed, ws.runtime.upload(everywhere.astype(np.int32)), clear)
     return ~mask & hull & seen
 
 
@@ -137,10 +137,10 @@ def _missed_pixels(
 
 def _visited(ws: Workspace, f: Field, table: CameraTable, pixels: np.ndarray) -> np.ndarray:
     """Cells that rays of ``pixels`` get to, by the field's opacity bounds, (nz, ny, nx) bool."""
-    return _marked(ws, f.layout, table, pixels, f.occupancy, f.opacity)
+    return marked_cells(ws, f.layout, table, pixels, f.occupancy, f.opacity)
 
 
-def _marked(
+def marked_cells(
     ws: Workspace,
     layout: FieldLayout,
     table: CameraTable,

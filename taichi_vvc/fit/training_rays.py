@@ -41,7 +41,9 @@ class TrainingRays:
     has_alpha: bool
 
 
-def make_training_rays(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray) -> TrainingRays:
+def make_training_rays(
+    ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray, among: np.ndarray | None = None
+) -> TrainingRays:
     """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
 
     Raises:
@@ -53,7 +55,7 @@ def make_training_rays(ws: Workspace, layout: FieldLayout, views: Sequence[View]
         raise DataError("expected at least one training view, found none; mark cameras with split = train")
     table = camera_table(runtime, layout, [v.camera for v in views])
     packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
-    candidates = crossing_pixels(ws, layout, table, mask)
+    candidates = crossing_pixels(ws, layout, table, mask, among)
     if any(v.unknown is not None for v in views):
         known = [np.ones(v.image.shape[:2], bool) if v.unknown is None else ~v.unknown for v in views]
         candidates = candidates[np.concatenate([pixels.reshape(-1) for pixels in known])[candidates]]
