@@ -79,8 +79,8 @@ class Evidence:
         """Which pixels of the next frame's ``views`` have changed.
 
         Returns:
-            Per camera of :attr:`shown` (height, width) float32, the squared error that has come up in those that have, 0
-            in the others; and up to which sum such errors do not matter. None where that cannot be told: nothing is
+            Per camera of :attr:`shown` (height, width) float32, the squared error that has come up in those that have,
+            0 in the others; and up to which sum such errors do not matter. None where that cannot be told: nothing is
             known yet, or the cameras are others.
         """
         by_name = {v.camera.name: v for v in views}
@@ -100,7 +100,9 @@ class Evidence:
             found.append((smoothed(change) ** 2).sum(-1))
             # Where there is nothing and was nothing, no error is left and none is to be expected.
             counts = (s.picture[..., 3] > 0) | (view.image[..., 3] > 0)
-            counted.append(found[-1][counts])
+            # A drift that all of a picture has in common is no noise.
+            drift = np.median(change[counts], 0) if counts.any() else np.zeros(4, np.float32)
+            counted.append((smoothed(change - drift) ** 2).sum(-1)[counts])
             squares.append((before[counts] ** 2).sum(-1))
         usual = float(np.concatenate(squares).mean()) if sum(map(len, squares)) else 0.0
         noise = float(np.median(np.concatenate(counted))) if sum(map(len, counted)) else 0.0

@@ -201,14 +201,16 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)
         return unchanged(prediction.reference, task.mask), prediction
-    change, mask, among, cells = task.change, task.mask, None, None
+    change, mask, among = task.change, task.mask, None
     if change is not None:
         if not change.pixels.size:
             assert prediction.reference is not None
             return unchanged(prediction.reference, change.mask), prediction
-        mask, among, cells = change.mask, change.pixels, change.cells
+        mask, among = change.mask, change.pixels
         config = replace(config, rays=change.rays(config.rays))
     training = make_training_rays(job.ws, job.layout, task.views.views, mask, among)
+    if change is not None:
+        training = replace(training, cells=change.cells)
     searched = 0 if prediction.reference is None or change is not None else search_iterations(config)
     steps = searched + (config.key_iterations if prediction.key else config.inter_iterations)
 
@@ -226,4 +228,4 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
     if prediction.key and prediction.reference is not None:
         lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / training.rays_per_view)
         prediction = replace(prediction, keep_mlp=task.mlp_age < lasting)
-    return fit_frame(job.ws, config, training, prediction, task.number, tell, cells), prediction
+    return fit_frame(job.ws, config, training, prediction, task.number, tell), prediction

@@ -96,7 +96,7 @@ class Groups:
             goes_on = before.any() and not cut
             return self._key_frame(views, Prediction.going_on(reference) if goes_on else Prediction.scratch())
         weight, age = self.control.weight(False), at.number - at.first_with_mlp
-        change = self._change(views, mask)
+        change = self._change(views, reference.frame, mask)
         shown = self.evidence.shown_in(views.views) if change is not None and not change.cells.any() else ()
         return FrameTask(at.number, views, mask, at.group, Prediction.inter(reference), age, weight, change, shown)
 
@@ -108,9 +108,14 @@ class Groups:
             mask |= entered_cells(job.ws, job.layout, views.views, mask, job.config.backdrop)
         return mask
 
-    def _change(self, views: FrameViews, mask: np.ndarray) -> Change | None:
-        """What may change in an inter frame; None for everything."""
-        return self.evidence.change(self.job.ws, views.views, mask) if self.job.config.partial else None
+    def _change(self, views: FrameViews, before: SymbolFrame, mask: np.ndarray) -> Change | None:
+        """What may change in an inter frame; None for everything.
+
+        The first one of a group is fitted as a whole: all others profit from what it adds to the key frame.
+        """
+        if before.key or not self.job.config.partial:
+            return None
+        return self.evidence.change(self.job.ws, views.views, mask)
 
     def key_frame_instead(self, coded: CodedFrame) -> FrameTask | None:
         """A key frame to be tried in place of an inter frame that has lost the scene; None where none should be.
@@ -138,7 +143,7 @@ class Groups:
         """Takes note of the frames of the group at the end of a file, as when they were written."""
         ws, background, before = self.job.ws, self.job.config.backdrop, None
         for found, frame, views in written_group(self.job.sequence, path, self.position):
-            change = None if before is None else self._change(views, self._mask(views, before))
+            change = None if before is None else self._change(views, before, self._mask(views, before))
             if change is not None and not change.cells.any():
                 shown = self.evidence.shown_in(views.views)
             else:

@@ -49,9 +49,6 @@ class Change:
     pixels: np.ndarray
     part: float
 
-    def __bool__(self) -> bool:
-        return bool(self.cells.any())
-
     def rays(self, whole: int) -> int:
         """Rays per iteration, where a fit of the whole frame has so many: twice as many for the part that changes."""
         return min(whole, max(round(_DENSER * self.part * whole), min(whole, _FEWEST)))
@@ -69,8 +66,8 @@ def find_change(
 ) -> Change | None:
     """Where a frame may differ from the field before it.
 
-    A cell may change where half of the views that see it, and at least two if so many do, show a change there; and so
-    may its neighbours. What is seen once these cells are gone is asked the same.
+    A cell may change where half of the views that see it, at least two, and more than would by chance, show a change
+    there; and so may its neighbours. What is seen once these cells are gone is asked the same.
 
     Args:
         ws: scratch arrays.
@@ -90,7 +87,8 @@ def find_change(
         return nothing
     training = [v for v in views if v.camera.split == "train"]
     # Without masks something may have come into any cell; it need not be near what was occupied.
-    free = mask | before if any(v.has_alpha for v in training) else np.ones_like(mask)
+    fitted = mask if any(v.has_alpha for v in training) else np.ones_like(mask)
+    free = fitted | before
     if not f.measured:
         measure_opacity(ws, f)
         f.measured = True
@@ -104,7 +102,7 @@ def find_change(
     cells = dilate(cells | _agreed(sight, training, changed)) & free
     if (cells & before).sum() > _MOST * before.sum():
         return None
-    touched, now = cells, np.where(cells, free, before)
+    touched, now = cells, np.where(cells, fitted, before)
     for _ in range(_REACH):
         touched = dilate(touched)
     sight.sees(now | cells, np.where(cells.reshape(-1), 0, f.runtime.download(f.opacity, mask.size)))
@@ -133,7 +131,7 @@ def _agreed(sight: _Sight, views: Sequence[View], changed: dict[str, np.ndarray]
 
 
 def _enough(views: int, part: float) -> np.ndarray:
-    """(views + 1,): how many must show a change in a cell that 0, 1, ... views see; a ``part`` of the pixels shows one."""
+    """(views + 1,): how many must show a change in a cell that 0, 1, ... views see, where a ``part`` of pixels does."""
     needed = np.full(views + 1, views + 1)
     for seeing in range(views + 1):
         tail = 0.0

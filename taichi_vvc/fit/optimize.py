@@ -94,7 +94,6 @@ def fit_frame(
     prediction: Prediction,
     frame: int = 0,
     tell: Callable[[FitReport], None] | None = None,
-    cells: np.ndarray | None = None,
 ) -> FitResult:
     """Fit a frame.
 
@@ -105,16 +104,14 @@ def fit_frame(
         prediction: what the frame is predicted from, and what the fit starts with.
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         tell: called now and then, and after the last iteration.
-        cells: (nz, ny, nx) bool, where symbols and occupancy may change; None: everywhere. The training rays are those
-            that get there.
     """
     schedule = Schedule.of(config, prediction)
-    state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction, cells)
+    state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction, training.cells)
     known = prediction.known(len(state.steps))
     planner = planner_for(ws.runtime, training.layout, config, known)
     seed, running, bits = frame_seed(config, frame), _RunningMean(), 0.0
     for turn in schedule:
-        if turn.prune and _prune(ws, state, config, training, turn.margin, cells):
+        if turn.prune and _prune(ws, state, config, training, turn.margin):
             state.tables = NoTables()
         if turn.measure_opacity:
             measure_opacity(ws, state.field)
@@ -129,7 +126,8 @@ def fit_frame(
         _update(state, schedule, training, turn)
         if tell is not None and turn.report:
             tell(FitReport(turn.iteration + 1, schedule.iterations, running.mean, bits, state.field))
-    return _result(state, config, prediction, _plan(state, config, known, whole=cells is not None))
+    bits = _plan(state, config, known) if training.cells is None else _whole_bits(state, config, known)
+    return _result(state, config, prediction, bits)
 
 
 @dataclass
@@ -169,19 +167,9 @@ def _quantize(state: FitState, mode: int, seed: int, iteration: int) -> None:
     quantize_symbols(runtime, s, state.field.values, columns, mode, seed, iteration)
 
 
-def _prune(
-    ws: Workspace,
-    state: FitState,
-    config: EncoderConfig,
-    training: TrainingRays,
-    margin: bool = True,
-    cells: np.ndarray | None = None,
-) -> bool:
-    """Drop cells that turned out empty or hidden from the state, all but a ``margin`` of one cell; True if any was.
-
-    ``cells``: those that may be dropped; None for all.
-    """
-    f = state.field
+def _prune(ws: Workspace, state: FitState, config: EncoderConfig, training: TrainingRays, margin: bool = True) -> bool:
+    """Drop cells that turned out empty or hidden from the state, all but a ``margin`` of one cell; True if any was."""
+    f, cells = state.field, training.cells
     keep = kept_cells(ws, f, training, margin)
     if cells is not None:
         keep |= f.mask & ~cells
@@ -203,22 +191,21 @@ def planner_for(
     return DevicePlanner(runtime, layout, known)
 
 
-def _plan(
-    state: FitState,
-    config: EncoderConfig,
-    known: Sequence[Known],
-    planner: DevicePlanner | None = None,
-    whole: bool = False,
-) -> float:
-    """Let the coder choose its tables for the symbols as they would be rounded now; returns their bits.
+def _whole_bits(state: FitState, config: EncoderConfig, known: Sequence[Known]) -> float:
+    """Bits of all symbols of the frame, those included that could not change."""
+    live = live_nodes(state.field.layout, state.field.mask)
+    return plan_tables(state.field.runtime, rounded(state), live, known, config.rate_model).bits
 
-    ``whole``: count all symbols of the frame rather than those that may change.
-    """
+
+def _plan(
+    state: FitState, config: EncoderConfig, known: Sequence[Known], planner: DevicePlanner | None = None
+) -> float:
+    """Let the coder choose its tables for the symbols as they would be rounded now; returns their bits."""
     if planner is not None:
         tables = planner.plan(state.symbols)
     else:
-        live = live_nodes(state.field.layout, state.field.mask) if whole else state.symbols.live
-        tables = plan_tables(state.field.runtime, rounded(state), live, known, config.rate_model)
+        residuals = rounded(state)
+        tables = plan_tables(state.field.runtime, residuals, state.symbols.live, known, config.rate_model)
     state.tables = tables
     return tables.bits
 

@@ -28,6 +28,8 @@ class TrainingRays:
         candidates: indices of the pixels whose rays meet the mask, but for those that are unknown.
         rays_per_view: their number divided by that of the views: the unit of the rate.
         has_alpha: whether any pixel is transparent.
+        cells: (nz, ny, nx) bool, where symbols and occupancy may change; None: everywhere. Candidates are those pixels
+            for which that matters.
     """
 
     layout: FieldLayout
@@ -39,6 +41,7 @@ class TrainingRays:
     count: int
     rays_per_view: float
     has_alpha: bool
+    cells: np.ndarray | None = None
 
 
 def make_training_rays(

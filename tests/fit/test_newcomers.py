@@ -17,7 +17,7 @@ from taichi_vvc.encoder import groups
 from taichi_vvc.encoder.frame import CodedFrame
 from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.field.render import Workspace, measure_opacity
-from taichi_vvc.fit.occupancy import marked_cells, entered_cells, first_mask, missed_cells
+from taichi_vvc.fit.occupancy import entered_cells, first_mask, marked_cells, missed_cells
 from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.fit.state import begin_fit
 from taichi_vvc.fit.training_rays import make_training_rays
