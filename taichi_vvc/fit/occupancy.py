@@ -149,6 +149,10 @@ def marked_cells(
     opacity: Any,
     chunk: int = 1 << 16,
 ) -> np.ndarray:
+    """Cells that rays of ``pixels`` (int32 indices) get to, (nz, ny, nx) bool.
+
+    ``occupancy`` and ``opacity`` on the device are as those of a :class:`~taichi_vvc.field.grids.Field`.
+    """
     nx, ny, nz = layout.occupancy
     visited = ws.runtime.zeros(nx * ny * nz, np.int32)
     where = occupancy, opacity, nx, ny, nz, layout.march_step, _HIDDEN, visited
