@@ -12,6 +12,7 @@ from backends import runtime
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
+from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import layout_of
 from taichi_vvc.field.render import Workspace
 from taichi_vvc.fit.changes import Change, _enough, find_change
@@ -126,3 +127,13 @@ def test_rays_follow_what_changes() -> None:
     assert Change(cells, cells, nothing, 0.8).rays(1000) == 1000
     assert Change(cells, cells, nothing, 0.001).rays(1000) == 128
     assert Change(cells, cells, nothing, 0.001).rays(100) == 100
+
+
+def test_only_symbols_that_touch_the_cells_are_fitted() -> None:
+    mask, cells = (np.zeros(LAYOUT.occupancy[::-1], bool) for _ in range(2))
+    mask[:6, :6, :6] = cells[4:9, 4:9, 4:9] = True
+    config = tv.EncoderConfig(**TWO_LEVELS)
+    symbols = begin_fit(runtime(), LAYOUT, config, mask, Prediction.scratch(), cells).symbols
+    expected = live_nodes(LAYOUT, mask & cells)
+    assert all((a == b).all() for a, b in zip(symbols.live, expected, strict=True))
+    assert 0 < symbols.count < begin_fit(runtime(), LAYOUT, config, mask, Prediction.scratch()).symbols.count
