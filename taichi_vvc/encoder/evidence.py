@@ -89,7 +89,7 @@ class Evidence:
             v is None or not v.camera.same_as(s.view.camera) for v, s in zip(now, self.shown, strict=True)
         ):
             return None
-        found, counted, squares = [], [], []
+        found, grown, counted, squares = [], [], [], []
         for s, view, before in zip(self.shown, now, self.errors, strict=True):
             assert view is not None
             there = Shown(view, s.picture, s.background)
@@ -98,6 +98,7 @@ class Evidence:
                 if known is not None:
                     change[~known] = 0
             found.append((smoothed(change) ** 2).sum(-1))
+            grown.append((change * (change + 2 * before)).sum(-1))
             # Where there is nothing and was nothing, no error is left and none is to be expected.
             counts = (s.picture[..., 3] > 0) | (view.image[..., 3] > 0)
             # A drift that all of a picture has in common is no noise.
@@ -106,10 +107,14 @@ class Evidence:
             squares.append((before[counts] ** 2).sum(-1))
         usual = float(np.concatenate(squares).mean()) if sum(map(len, squares)) else 0.0
         noise = float(np.median(np.concatenate(counted))) if sum(map(len, counted)) else 0.0
+        allowed = _LEAST * usual * sum(map(len, squares))
         limit = min(max(_NOISE * noise, _LEAST * usual), _MOST * usual)
+        # Noise alone makes errors no larger in the mean.
+        if sum(float(more[energy <= limit].sum()) for more, energy in zip(grown, found, strict=True)) > allowed:
+            limit = _LEAST * usual
         errors = [np.where(energy > limit, energy, 0) for energy in found]
         names = [s.view.camera.name for s in self.shown]
-        return dict(zip(names, errors, strict=True)), _LEAST * usual * sum(map(len, squares))
+        return dict(zip(names, errors, strict=True)), allowed
 
 
 def pixels_of(views: Sequence[View], change: Change) -> Iterator[tuple[str, np.ndarray]]:

@@ -89,6 +89,17 @@ def test_drift_adds_up_until_it_is_a_change() -> None:
     assert seen[0] < 0.01 and seen[-1] > 0.9
 
 
+def test_pictures_that_get_darker_have_changed_before_they_are_much_worse() -> None:
+    """Dark pixels change less than bright ones, so that what differs between them passes for noise."""
+    evidence, worse = begun(), []
+    for frame in range(1, 30):
+        after = SCENE * (1 - 0.004 * frame)
+        worse.append(float(((DECODED - after) ** 2).mean() / ((DECODED - SCENE) ** 2).mean()))
+        if (found(evidence, after) > 0).mean() > 0.3:
+            break
+    assert 1.03 < worse[-1] < 1.25
+
+
 def test_only_what_was_fitted_is_measured_anew() -> None:
     evidence = begun()
     after = SCENE.copy()
