@@ -17,6 +17,7 @@ from .launch import kernel
 NOTHING = 0
 DISTANCES = 1
 CELLS = 2
+AMONG = 3
 
 
 @ti.func
@@ -55,8 +56,10 @@ def march(
     offset: ti.f32,  # of the first sample from the entry, steps
     most: ti.i32,  # samples after which it ends
     summed: ti.template(),  # whether distances are sums of steps
-    kept: ti.template(),  # NOTHING, DISTANCES or CELLS
-    target: ti.template(),  # DISTANCES: (first + k * along) gets that of sample k; CELLS: 1 where a sample is taken
+    kept: ti.template(),  # NOTHING, DISTANCES, CELLS or AMONG
+    # DISTANCES: (first + k * along) gets that of sample k; CELLS: 1 where a sample is taken; AMONG: 1 or 0, whether
+    # samples in a cell count
+    target: ti.template(),
     first: ti.i32,
     along: ti.i32,
 ) -> ti.i32:
@@ -90,7 +93,10 @@ def march(
             if ti.static(kept == CELLS):
                 # All who write here write the same.
                 target[cell] = 1
-            found += 1
+            if ti.static(kept == AMONG):
+                found += target[cell]
+            else:
+                found += 1
             depth += opacity[cell] * step
         if ti.static(summed):
             k += 1
@@ -262,3 +268,22 @@ def mark_visited(
         # More samples than a ray has steps.
         most = last_step(nx, ny, nz, step)
         march(i, rays, occupancy, opacity, nx, ny, nz, step, limit, 0.5, most, True, CELLS, visited, 0, 0)
+
+
+@kernel
+def meet_cells(
+    count: ti.i32,
+    rays: F32,
+    occupancy: I32,
+    opacity: F32,
+    nx: ti.i32,
+    ny: ti.i32,
+    nz: ti.i32,
+    step: ti.f32,
+    limit: ti.f32,
+    among: I32,  # (nz * ny * nx,) 1 for the cells that are looked for, else 0
+    met: I32,  # out (count,) 1 for rays that take a sample in one of them before they end, else 0
+):
+    """Which rays meet some of the occupied cells."""
+    for i in range(count):
+        met[i] = march(i, rays, occupancy, opacity, nx, ny, nz, step, limit, 0.5, 1, True, AMONG, among, 0, 0)

@@ -14,7 +14,7 @@ their origin and direction in cells from the lower corner of the *grid*, shell i
 from ._taichi import F32, I32, ti
 from .columns import Ray
 from .launch import kernel
-from .march import CELLS, DISTANCES, cell_at, last_step, start_of
+from .march import AMONG, CELLS, DISTANCES, cell_at, last_step, start_of
 
 # The axis of a point inside the box.
 INSIDE = 3
@@ -128,14 +128,14 @@ def march_shelled(
     seed: ti.i32,
     iteration: ti.i32,
     most: ti.i32,  # samples after which a ray ends
-    kept: ti.template(),  # NOTHING, DISTANCES or CELLS, as in march.py
+    kept: ti.template(),  # NOTHING, DISTANCES, CELLS or AMONG, as in march.py
     between_rays: ti.i32,
     between_samples: ti.i32,
     counts: I32,  # out (count,) samples of each ray
     distances: F32,  # out with DISTANCES, of each sample along its ray, cells
-    visited: I32,  # in/out with CELLS, set to 1 where a ray takes a sample
+    visited: I32,  # CELLS: in/out, set to 1 where a ray takes a sample; AMONG: 1 or 0, whether samples in a cell count
 ):
-    """As ``march_rays``, ``count_samples`` and ``mark_visited`` of march.py, in a grid with a shell."""
+    """As ``march_rays``, ``count_samples``, ``mark_visited`` and ``meet_cells`` of march.py, in a grid with a shell."""
     for i in range(count):
         r = i * Ray.ROW
         cx = 0.5 * ti.cast(nx, ti.f32)
@@ -178,7 +178,10 @@ def march_shelled(
                     if ti.static(kept == CELLS):
                         # All who write here write the same.
                         visited[cell] = 1
-                    found += 1
+                    if ti.static(kept == AMONG):
+                        found += visited[cell]
+                    else:
+                        found += 1
                     depth += opacity[cell] * step
                 elif inside < -2:
                     # A contracted length of so many cells leads no farther along any axis.

@@ -161,6 +161,11 @@ class EncoderConfig:
         return self.keyint or max(1, round(fps))
 
     @property
+    def partial(self) -> bool:
+        """Whether only that part of an inter frame is fitted that has changed. Baselines fit whole frames."""
+        return self.joint and not self.whole_coefficients and self.rate_model == "context"
+
+    @property
     def backdrop(self) -> tuple[float, float, float]:
         """The background as sRGB in [0, 1]; it must not be None any more."""
         assert self.background is not None

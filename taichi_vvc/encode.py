@@ -25,7 +25,7 @@ from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.encoder.colours import looks_for, stored_looks
 from taichi_vvc.encoder.first_lambda import find_start
 from taichi_vvc.encoder.frame import Job, code_frame
-from taichi_vvc.encoder.groups import Groups, GroupWatch, cheaper
+from taichi_vvc.encoder.groups import Groups, cheaper
 from taichi_vvc.encoder.progress import Glimpse, Listener, Progress
 from taichi_vvc.encoder.quality import judged_psnr
 from taichi_vvc.encoder.rate_control import Controller, FixedLambda, Outcome, restored
@@ -35,7 +35,6 @@ from taichi_vvc.encoder.resume import (
     position_behind,
     stored_start,
     written_outcomes,
-    written_qualities,
 )
 from taichi_vvc.encoder.targets import file_target, outcome_of, probed_frames
 from taichi_vvc.encoder.trusted_views import check_start, views_of
@@ -113,9 +112,9 @@ def encode(
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
         job, position = Job(ws, sequence, config, layout, Listener(progress, preview)), position_behind(path, done)
-        watch = GroupWatch.of(written_qualities(ws, sequence, config.backdrop, path, position))
-        cameras = CameraCoder(header, cameras_behind(path, done))
-        yield from _encode_frames(Groups(job, control, position, watch), writer, cameras, len(sequence))
+        groups, cameras = Groups(job, control, position), CameraCoder(header, cameras_behind(path, done))
+        groups.restore(path)
+        yield from _encode_frames(groups, writer, cameras, len(sequence))
         writer.finish()
     message = control.missed(path.stat().st_size)
     if message:
@@ -163,7 +162,7 @@ def _probed_start(
             with StreamWriter.create(path, header, colours=bool(sequence.looks)) as writer:
                 listener = Listener(progress, probe=next(probes))
                 job = Job(ws, sequence, settings, layout_of_header(header), listener)
-                groups = Groups(job, FixedLambda(weight), Position(), GroupWatch())
+                groups = Groups(job, FixedLambda(weight), Position())
                 for _ in _encode_frames(groups, writer, CameraCoder(header), count):
                     pass
             return written_outcomes(ws, sequence, settings, path, count)

@@ -18,10 +18,11 @@ from taichi_vvc.coding.motion import live_motion
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import decode_symbols
 from taichi_vvc.encoder.progress import Listener
-from taichi_vvc.encoder.quality import training_psnr
+from taichi_vvc.encoder.quality import Shown, mean_psnr, training_pictures
 from taichi_vvc.encoder.trusted_views import no_start
 from taichi_vvc.field.grids import Field, field_of_symbols
 from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.changes import Change
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame, unchanged
 from taichi_vvc.fit.prediction import Prediction, Reference
@@ -66,6 +67,8 @@ class FrameTask:
         mlp_age: for how many frames the MLPs of the group before have been the same. A key frame that goes on keeps
             them while they are young.
         lambda_rate: weight of the rate.
+        change: what may change since the frame before; None for everything.
+        shown: the training views and what the frame before shows of them, if nothing changes; else empty.
     """
 
     number: int
@@ -75,6 +78,8 @@ class FrameTask:
     prediction: Prediction
     mlp_age: float
     lambda_rate: float
+    change: Change | None = None
+    shown: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class CodedFrame:
         estimated: bits of the grids, as the fit counted them.
         quality: mean PSNR of the training views, dB.
         pixels: of one training view.
+        shown: the training views and what the frame shows of them.
     """
 
     task: FrameTask
@@ -100,6 +106,7 @@ class CodedFrame:
     estimated: float
     quality: float
     pixels: float
+    shown: tuple[Shown, ...] = ()
 
     @property
     def size(self) -> int:
@@ -159,9 +166,11 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
     field = field_of_symbols(job.ws.runtime, job.layout, fit.parameters, decoded)
     views = task.views.views
-    quality = training_psnr(job.ws, field, job.config.backdrop, views)
+    shown = task.shown or training_pictures(job.ws, field, job.config.backdrop, views)
     pixels = float(np.mean([v.camera.width * v.camera.height for v in views if v.camera.split == "train"]))
-    return CodedFrame(task, Reference(decoded, fit.parameters), field, data, header, fit.bits, quality, pixels)
+    return CodedFrame(
+        task, Reference(decoded, fit.parameters), field, data, header, fit.bits, mean_psnr(shown), pixels, shown
+    )
 
 
 def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) -> FrameData:
@@ -196,8 +205,17 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)
         return unchanged(prediction.reference, task.mask), prediction
-    training = make_training_rays(job.ws, job.layout, [corrected(v) for v in task.views.views], task.mask)
-    searched = 0 if prediction.reference is None else search_iterations(config)
+    change, mask, among = task.change, task.mask, None
+    if change is not None:
+        if not change.pixels.size:
+            assert prediction.reference is not None
+            return unchanged(prediction.reference, change.mask), prediction
+        mask, among = change.mask, change.pixels
+        config = replace(config, rays=change.rays(config.rays))
+    training = make_training_rays(job.ws, job.layout, [corrected(v) for v in task.views.views], mask, among)
+    if change is not None:
+        training = replace(training, cells=change.cells)
+    searched = 0 if prediction.reference is None or change is not None else search_iterations(config)
     steps = searched + (config.key_iterations if prediction.key else config.inter_iterations)
 
     def tell_of_search(step: int, error: float) -> None:

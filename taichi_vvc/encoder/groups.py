@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+import numpy as np
+
+from taichi_vvc.encoder.evidence import Evidence
 from taichi_vvc.encoder.frame import CodedFrame, FrameTask, Job
+from taichi_vvc.encoder.quality import mean_psnr, training_pictures
 from taichi_vvc.encoder.rate_control import Controller, FixedLambda
-from taichi_vvc.encoder.resume import Position
+from taichi_vvc.encoder.resume import Position, written_group
+from taichi_vvc.fit.changes import Change
 from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
 from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.media.colour_maps import corrected
-from taichi_vvc.types import FrameViews
+from taichi_vvc.types import FrameViews, SymbolFrame
 
 # dB that an inter frame may lie below the best of its group before a key frame is tried in its place.
 _LOST = 1.0
@@ -67,12 +73,14 @@ class Groups:
         control: gives each frame its lambda.
         position: where the next frame goes.
         watch: over the group at hand.
+        evidence: of what has changed since it was fitted.
     """
 
     job: Job
     control: Controller | FixedLambda
     position: Position
-    watch: GroupWatch
+    watch: GroupWatch = field(default_factory=GroupWatch)
+    evidence: Evidence = field(default_factory=Evidence)
 
     def task(self, views: FrameViews) -> FrameTask:
         """The next frame: a key frame where its group is full or the scene has changed, else an inter frame."""
@@ -80,10 +88,7 @@ class Groups:
         reference = at.reference
         if reference is None:
             return self._key_frame(views, Prediction.scratch())
-        mask = first_mask(self.job.layout, views.views, reference.frame)
-        if not any(v.has_alpha for v in views.views):
-            seen = tuple(corrected(v) for v in views.views)
-            mask |= entered_cells(self.job.ws, self.job.layout, seen, mask, config.backdrop)
+        mask = self._mask(views, reference.frame)
         before = reference.frame.occupancy
         cut = scene_changed(before, mask)
         full = at.number - at.first_of_group >= config.group_length(self.job.sequence.fps)
@@ -92,7 +97,27 @@ class Groups:
             goes_on = before.any() and not cut
             return self._key_frame(views, Prediction.going_on(reference) if goes_on else Prediction.scratch())
         weight, age = self.control.weight(False), at.number - at.first_with_mlp
-        return FrameTask(at.number, views, mask, at.group, Prediction.inter(reference), age, weight)
+        change = self._change(views, reference.frame, mask)
+        shown = self.evidence.shown_in(views.views) if change is not None and not change.cells.any() else ()
+        return FrameTask(at.number, views, mask, at.group, Prediction.inter(reference), age, weight, change, shown)
+
+    def _mask(self, views: FrameViews, before: SymbolFrame) -> np.ndarray:
+        """Where samples may be taken in an inter frame, (nz, ny, nx) bool."""
+        job = self.job
+        mask = first_mask(job.layout, views.views, before)
+        if not any(v.has_alpha for v in views.views):
+            seen = tuple(corrected(v) for v in views.views)
+            mask |= entered_cells(job.ws, job.layout, seen, mask, job.config.backdrop)
+        return mask
+
+    def _change(self, views: FrameViews, before: SymbolFrame, mask: np.ndarray) -> Change | None:
+        """What may change in an inter frame; None for everything.
+
+        The first one of a group is fitted as a whole: all others profit from what it adds to the key frame.
+        """
+        if before.key or not self.job.config.partial:
+            return None
+        return self.evidence.change(self.job.ws, views.views, mask)
 
     def key_frame_instead(self, coded: CodedFrame) -> FrameTask | None:
         """A key frame to be tried in place of an inter frame that has lost the scene; None where none should be.
@@ -114,6 +139,21 @@ class Groups:
         # An empty stage is no measure for others.
         if coded.reference.frame.occupancy.any():
             self.watch.observe(coded.quality)
+        self.evidence.observe(coded.field, coded.shown, coded.task.views.views, coded.task.change)
+
+    def restore(self, path: Path) -> None:
+        """Takes note of the frames of the group at the end of a file, as when they were written."""
+        ws, background, before = self.job.ws, self.job.config.backdrop, None
+        for found, frame, views in written_group(self.job.sequence, path, self.position):
+            change = None if before is None else self._change(views, before, self._mask(views, before))
+            if change is not None and not change.cells.any():
+                shown = self.evidence.shown_in(views.views)
+            else:
+                shown = training_pictures(ws, found, background, views.views)
+            if frame.occupancy.any():
+                self.watch.observe(mean_psnr(shown))
+            self.evidence.observe(found, shown, views.views, change)
+            before = frame
 
     def _key_frame(self, views: FrameViews, prediction: Prediction) -> FrameTask:
         at = self.position

@@ -15,12 +15,14 @@ from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.moving_cameras import CameraReader
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import Stream
-from taichi_vvc.encoder.quality import judged_psnr, training_psnr
+from taichi_vvc.encoder.quality import judged_psnr
 from taichi_vvc.encoder.rate_control import Outcome
 from taichi_vvc.encoder.targets import outcome_of
 from taichi_vvc.encoder.trusted_views import views_of
+from taichi_vvc.field.grids import Field
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.prediction import Reference
+from taichi_vvc.types import FrameViews, SymbolFrame
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,13 @@ def written_outcomes(
     return outcomes
 
 
-def written_qualities(
-    ws: Workspace,
-    sequence: MultiViewSequence,
-    background: tuple[float, float, float],
-    path: Path,
-    position: Position,
-) -> Iterator[float]:
-    """:func:`training_psnr` of the frames in a file that belong to the group at its end, as when they were written; of
-    those in which there is anything."""
+def written_group(
+    sequence: MultiViewSequence, path: Path, position: Position
+) -> Iterator[tuple[Field, SymbolFrame, FrameViews]]:
+    """The frames in a file that belong to the group at its end: as they are decoded, and what they were fitted to."""
     if position.reference is None:
         return
     with Stream(path) as stream:
         for number in range(position.first_of_group, position.number):
-            if stream.symbols(number).occupancy.any():
-                field = stream[number]
-                yield training_psnr(ws, field, background, views_of(sequence, field.layout, number).views)
+            field = stream[number]
+            yield field, stream.symbols(number), views_of(sequence, field.layout, number)

@@ -113,7 +113,7 @@ def entered_cells(
     if not missed.size:
         return np.zeros_like(mask)
     clear = ws.runtime.zeros(mask.size)
-    seen = _marked(ws, layout, table, missed, ws.runtime.upload(everywhere.astype(np.int32)), clear)
+    seen = marked_cells(ws, layout, table, missed, ws.runtime.upload(everywhere.astype(np.int32)), clear)
     return ~mask & hull & seen
 
 
@@ -170,16 +170,16 @@ def _missed_everywhere(
     everywhere, clear = ws.runtime.upload(np.ones(kept.size, np.int32)), ws.runtime.zeros(kept.size)
     seen = np.zeros(kept.shape, np.int16)
     for number in np.unique(owner):
-        seen += _marked(ws, layout, table, missed[owner == number], everywhere, clear)
+        seen += marked_cells(ws, layout, table, missed[owner == number], everywhere, clear)
     return missed, seen >= min(2, len(views))
 
 
 def _visited(ws: Workspace, f: Field, table: CameraTable, pixels: np.ndarray) -> np.ndarray:
     """Cells that rays of ``pixels`` get to, by the field's opacity bounds, (nz, ny, nx) bool."""
-    return _marked(ws, f.layout, table, pixels, f.occupancy, f.opacity)
+    return marked_cells(ws, f.layout, table, pixels, f.occupancy, f.opacity)
 
 
-def _marked(
+def marked_cells(
     ws: Workspace,
     layout: FieldLayout,
     table: CameraTable,
@@ -188,6 +188,10 @@ def _marked(
     opacity: Any,
     chunk: int = 1 << 16,
 ) -> np.ndarray:
+    """Cells that rays of ``pixels`` (int32 indices) get to, (nz, ny, nx) bool.
+
+    ``occupancy`` and ``opacity`` on the device are as those of a :class:`~taichi_vvc.field.grids.Field`.
+    """
     nx, ny, nz = layout.occupancy
     visited = ws.runtime.zeros(nx * ny * nz, np.int32)
     where = occupancy, opacity, nx, ny, nz, layout.march_step, _HIDDEN, visited

@@ -106,7 +106,7 @@ def fit_frame(
         tell: called now and then, and after the last iteration.
     """
     schedule = Schedule.of(config, prediction, any(training.layout.shell))
-    state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction)
+    state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction, training.cells)
     known = prediction.known(len(state.steps))
     planner = planner_for(ws.runtime, training.layout, config, known)
     seed, running, bits = frame_seed(config, frame), _RunningMean(), 0.0
@@ -128,7 +128,8 @@ def fit_frame(
         _update(state, schedule, training, turn)
         if tell is not None and turn.report:
             tell(FitReport(turn.iteration + 1, schedule.iterations, running.mean, bits, state.field))
-    return _result(state, config, prediction, _plan(state, config, known))
+    bits = _plan(state, config, known) if training.cells is None else _whole_bits(state, config, known)
+    return _result(state, config, prediction, bits)
 
 
 @dataclass
@@ -170,13 +171,16 @@ def _quantize(state: FitState, mode: int, seed: int, iteration: int) -> None:
 
 def _prune(ws: Workspace, state: FitState, config: EncoderConfig, training: TrainingRays, margin: bool = True) -> bool:
     """Drop cells that turned out empty or hidden from the state, all but a ``margin`` of one cell; True if any was."""
-    f = state.field
+    f, cells = state.field, training.cells
     keep = kept_cells(ws, f, training, margin)
+    if cells is not None:
+        keep |= f.mask & ~cells
     keep |= missed_cells(ws, f, training, keep, config.backdrop)
     if not keep.any() or keep.sum() == f.mask.sum():
         return False
     occupy(f, keep)
-    state.symbols = shrink_live(f.runtime, f.layout, f.map, state.symbols, live_nodes(f.layout, keep))
+    live = live_nodes(f.layout, keep if cells is None else keep & cells)
+    state.symbols = shrink_live(f.runtime, f.layout, f.map, state.symbols, live)
     return True
 
 
@@ -187,6 +191,12 @@ def planner_for(
     if runtime.host_arrays or config.rate_model != "context" or config.whole_coefficients:
         return None
     return DevicePlanner(runtime, layout, known)
+
+
+def _whole_bits(state: FitState, config: EncoderConfig, known: Sequence[Known]) -> float:
+    """Bits of all symbols of the frame, those included that could not change."""
+    live = live_nodes(state.field.layout, state.field.mask)
+    return plan_tables(state.field.runtime, rounded(state), live, known, config.rate_model).bits
 
 
 def _plan(

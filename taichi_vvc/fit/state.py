@@ -102,9 +102,23 @@ class _Start:
 
 
 def begin_fit(
-    runtime: Runtime, layout: FieldLayout, config: EncoderConfig, mask: np.ndarray, prediction: Prediction
+    runtime: Runtime,
+    layout: FieldLayout,
+    config: EncoderConfig,
+    mask: np.ndarray,
+    prediction: Prediction,
+    cells: np.ndarray | None = None,
 ) -> FitState:
-    """The state that a fit begins with. ``mask``: (nz, ny, nx) bool, where samples may be taken at first."""
+    """The state that a fit begins with.
+
+    Args:
+        runtime: where its arrays live.
+        layout: of the field.
+        config: the settings.
+        mask: (nz, ny, nx) bool, where samples may be taken at first.
+        prediction: what the frame is predicted from.
+        cells: (nz, ny, nx) bool, where symbols may change; None: wherever samples may be taken.
+    """
     if prediction.reference is None:
         start = _scratch(layout, config)
     elif prediction.key:
@@ -114,7 +128,8 @@ def begin_fit(
     grid_map = map_of(layout)
     grids = tuple(grid_values(r, step, n) for n, (r, step) in enumerate(zip(start.reference, start.steps, strict=True)))
     values = flat_values(grid_map, layout, grids)
-    symbols = make_live(runtime, layout, grid_map, live_nodes(layout, mask), start.parameters, start.reference)
+    live = live_nodes(layout, mask if cells is None else mask & cells)
+    symbols = make_live(runtime, layout, grid_map, live, start.parameters, start.reference)
     size = start.mlp.size
     mlp: FittedMlp | GivenMlp
     if prediction.reference is not None and prediction.keep_mlp:

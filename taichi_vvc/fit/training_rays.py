@@ -28,6 +28,8 @@ class TrainingRays:
         candidates: indices of the pixels whose rays meet the mask, but for those that are unknown.
         rays_per_view: their number divided by that of the views: the unit of the rate.
         has_alpha: whether any pixel is transparent.
+        cells: (nz, ny, nx) bool, where symbols and occupancy may change; None: everywhere. Candidates are those pixels
+            for which that matters.
     """
 
     layout: FieldLayout
@@ -39,9 +41,12 @@ class TrainingRays:
     count: int
     rays_per_view: float
     has_alpha: bool
+    cells: np.ndarray | None = None
 
 
-def make_training_rays(ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray) -> TrainingRays:
+def make_training_rays(
+    ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray, among: np.ndarray | None = None
+) -> TrainingRays:
     """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
 
     Raises:
@@ -53,7 +58,7 @@ def make_training_rays(ws: Workspace, layout: FieldLayout, views: Sequence[View]
         raise DataError("expected at least one training view, found none; mark cameras with split = train")
     table = camera_table(runtime, layout, [v.camera for v in views])
     packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
-    candidates = crossing_pixels(ws, layout, table, mask)
+    candidates = crossing_pixels(ws, layout, table, mask, among)
     if any(v.unknown is not None for v in views):
         known = [np.ones(v.image.shape[:2], bool) if v.unknown is None else ~v.unknown for v in views]
         candidates = candidates[np.concatenate([pixels.reshape(-1) for pixels in known])[candidates]]

@@ -213,5 +213,11 @@ def test_a_psnr_is_judged_by_held_out_views(monkeypatch: pytest.MonkeyPatch) -> 
     assert quality.judged_psnr(*judge, views) == 20.0  # type: ignore[arg-type]
     assert quality.judged_psnr(*judge, views[::2]) == 35.0  # type: ignore[arg-type]
     assert math.isnan(quality.judged_psnr(*judge, views[3:]))  # type: ignore[arg-type]
-    assert quality.training_psnr(*judge, views) == 35.0  # type: ignore[arg-type]
-    assert quality.training_psnr(*judge, [view("train", math.inf)]) == math.inf  # type: ignore[arg-type]
+
+
+def test_the_quality_of_a_frame_is_the_mean_of_its_views() -> None:
+    def shown(quality: float) -> SimpleNamespace:
+        return SimpleNamespace(psnr=lambda: quality)
+
+    assert quality.mean_psnr([shown(40.0), shown(30.0), shown(math.inf)]) == 35.0  # type: ignore[list-item]
+    assert quality.mean_psnr([shown(math.inf)]) == math.inf  # type: ignore[list-item]

@@ -17,7 +17,7 @@ from taichi_vvc.encoder import groups
 from taichi_vvc.encoder.frame import CodedFrame
 from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.field.render import Workspace, measure_opacity
-from taichi_vvc.fit.occupancy import _marked, entered_cells, first_mask, missed_cells
+from taichi_vvc.fit.occupancy import entered_cells, first_mask, marked_cells, missed_cells
 from taichi_vvc.fit.prediction import Prediction
 from taichi_vvc.fit.state import begin_fit
 from taichi_vvc.fit.training_rays import make_training_rays
@@ -82,7 +82,7 @@ def test_cells_of_opaque_pixels_are_kept_however_few(tmp_path: Path) -> None:
     opaque = np.concatenate([v.image[..., 3].reshape(-1) for v in training.views]) >= 128
     candidates = down(training.candidates)[: training.count]
     lost = candidates[opaque[candidates]][:1]
-    met = _marked(ws, layout, training.table, lost, field.occupancy, ws.runtime.zeros(whole.size))
+    met = marked_cells(ws, layout, training.table, lost, field.occupancy, ws.runtime.zeros(whole.size))
     missed = missed_cells(ws, field, training, whole & ~met, BACKGROUND)
     assert met.any() and (missed & met).any() and not (missed & ~met).any()
     assert not missed_cells(ws, field, training, whole, BACKGROUND).any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import reference
@@ -182,3 +184,18 @@ def test_visited_cells(limit: float) -> None:
             expected[cell] = True
     np.testing.assert_array_equal(down(visited, *mask.shape) != 0, expected)
     assert 5 < expected.sum() < mask.sum()
+
+
+@pytest.mark.parametrize("limit", [1e9, 1.2])
+def test_rays_that_meet_some_cells(limit: float) -> None:
+    rays, mask, opacity = scene(SEED)
+    among = mask & (np.random.default_rng(5).random(mask.shape) < 0.1)
+    met = ints(np.full(RAYS, -1))
+    where = up(rays.reshape(-1)), ints(occupancy_numbers(mask)), up(opacity), *CELLS, STEP, limit
+    march.meet_cells(RAYS, *where, ints(among.astype(int)), met)
+    starts, samples, _ = marched(rays, mask, opacity, limit, 0, 0, 0)
+    x, y, z = np.clip(np.floor(samples[:, :3]).astype(int), 0, np.array(CELLS) - 1).T
+    there = among[z, y, x]
+    expected = [int(there[a:b].any()) for a, b in pairwise(starts)]
+    assert down(met, RAYS).tolist() == expected
+    assert 0 < sum(expected) < RAYS

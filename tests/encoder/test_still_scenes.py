@@ -1,0 +1,137 @@
+"""Scenes that stand still, wholly or but for something small: what does not change costs next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import captures
+import numpy as np
+import pytest
+from backends import runtime
+from PIL import Image
+from tiny import TWO_LEVELS
+
+import taichi_vvc as tv
+from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.encoder import evidence
+from taichi_vvc.fit.changes import Change
+
+CONFIG = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 20})
+STILL = captures.spheres(0)
+PATH = np.array([[-0.75, -0.6, 0.7], [-0.7, -0.45, 0.7], [-0.65, -0.3, 0.7], [-0.6, -0.15, 0.7], [-0.55, 0.0, 0.7]])
+RADIUS = 0.12
+
+
+def still(time: float) -> list[Any]:
+    return STILL
+
+
+def with_ball(time: float) -> list[Any]:
+    return [*STILL, (PATH[int(time)], RADIUS, np.array([0.95, 0.85, 0.1]))]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    def written(spheres: Callable[[float], list[Any]], masks: str | None, noise: float = 0.0, frames: int = 5) -> Path:
+        monkeypatch.setattr(captures, "spheres", spheres)
+        folder = captures.write_capture(tmp_path / "capture", cameras=7, frames=frames, size=40, masks=masks)
+        rng = np.random.default_rng(4)
+        for path in sorted(folder.glob("images/*/*.png")) if noise else []:
+            image = np.asarray(Image.open(path)).astype(float)
+            image[..., :3] += rng.normal(0, noise, image[..., :3].shape)
+            Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8)).save(path)
+        return folder
+
+    return written
+
+
+@pytest.fixture
+def changes(monkeypatch: pytest.MonkeyPatch) -> list[Change | None]:
+    """What was found to change in each frame that was asked for."""
+    found: list[Change | None] = []
+    usual = evidence.find_change
+
+    def keeping(*arguments: Any) -> Change | None:
+        found.append(usual(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(evidence, "find_change", keeping)
+    return found
+
+
+@pytest.mark.parametrize("masks, noise", [("alpha", 0.0), (None, 0.0), (None, 2.0)])
+def test_a_scene_that_stands_still_costs_its_framing(
+    write: Callable[..., Path], tmp_path: Path, masks: str | None, noise: float
+) -> None:
+    runtime()
+    frames = list(tv.encode(tv.open_capture(write(still, masks, noise, frames=4)), CONFIG, tmp_path / "a"))
+    assert [f.type for f in frames] == ["key", "inter", "inter", "inter"]
+    # The first inter frame adds to the key frame.
+    assert frames[1].bytes > 60
+    assert all(f.bytes < 60 for f in frames[2:]), [f.bytes for f in frames]
+    assert all(f.psnr > frames[1].psnr - 0.1 for f in frames[2:])
+    with tv.open(tmp_path / "a") as stream:
+        one, other = stream.symbols(1), stream.symbols(3)
+        assert all((a == b).all() for a, b in zip(one.symbols, other.symbols, strict=True))
+        assert (one.occupancy == other.occupancy).all()
+
+
+def cell_of(point: np.ndarray, stream: tv.Stream) -> tuple[int, int, int]:
+    layout = stream.header.layout
+    x, y, z = ((point - np.asarray(layout.bounds.lower)) / layout.cell).astype(int)
+    return z, y, x
+
+
+@pytest.mark.parametrize("masks", ["alpha", None])
+def test_a_small_thing_that_moves_is_found_and_nothing_else(
+    write: Callable[..., Path], changes: list[Change | None], tmp_path: Path, masks: str | None
+) -> None:
+    runtime()
+    frames = list(tv.encode(tv.open_capture(write(with_ball, masks)), CONFIG, tmp_path / "a"))
+    assert len(changes) == len(frames) - 2
+    with tv.open(tmp_path / "a") as stream:
+        for number, change in enumerate(changes, 2):
+            assert change is not None
+            for place in PATH[number - 1], PATH[number]:
+                assert change.cells[cell_of(place, stream)], f"frame {number}"
+            assert change.cells.mean() < 0.15
+            # What may not change has not.
+            before, after = stream.symbols(number - 1), stream.symbols(number)
+            assert (before.occupancy == after.occupancy)[~change.cells].all()
+            free = live_nodes(stream.header.layout, change.cells)
+            assert any(r.any() for r in after.residuals)
+            assert not any((r.any(-1) & ~may).any() for r, may in zip(after.residuals, free, strict=True))
+            assert frames[number].bytes > 60
+
+
+def test_a_stopped_encode_goes_on_with_the_same_bytes(
+    write: Callable[..., Path], changes: list[Change | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ball stands still at times: what was noticed and what not must be known again."""
+    runtime()
+    errors: list[list[np.ndarray]] = []
+    usual = evidence.Evidence.observe
+
+    def keeping(self: evidence.Evidence, *arguments: Any) -> None:
+        usual(self, *arguments)
+        errors.append(self.errors)
+
+    monkeypatch.setattr(evidence.Evidence, "observe", keeping)
+    sequence = tv.open_capture(write(lambda time: with_ball([0, 1, 1, 2, 2][int(time)]), None, 1.0))
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    list(tv.encode(sequence, CONFIG, whole))
+    told = [None if c is None else bool(c.cells.any()) for c in changes]
+    assert True in told and False in told
+    of_whole = [errors.pop(0) for _ in range(5)]
+    frames = tv.encode(sequence, CONFIG, part)
+    for _ in range(4):
+        next(frames)
+    frames.close()
+    errors.clear()
+    list(tv.encode(sequence, CONFIG, part, resume=True))
+    assert whole.read_bytes() == part.read_bytes()
+    # Those of four frames that are rendered again, and of the last one.
+    for ours, theirs in zip(errors, of_whole, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
