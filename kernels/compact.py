@@ -26,11 +26,12 @@ def compact_bwd(
     transmittance: F32,  # (rays,)
     d_projection: F32,  # in/out, column 0 only
 ):
-    """Adds the gradient of ``scale`` times the sum over rays of sum_ij w_i w_j |m_i - m_j| + away sum_i w_i (1 - m_i).
+    """Adds the gradient of a sum over rays, times ``scale``: sum_ij w_i w_j |m_i - m_j| + away sum_i w_i (1 - m_i).
 
-    The second part says that of places which explain the pictures equally well the farther one is to be believed: a
-    plain wall looks the same as a haze of its colour in the middle of the room. m is a sample's place along its ray, w its compositing weight. Walked back to front like ``composite_bwd``, with the
-    sums of w and w m behind the sample and those before it.
+    m is a sample's place along its ray, w its compositing weight. The second part says that of places which explain the
+    pictures equally well the farther one is to be believed: a plain wall looks the same as a haze of its colour in the
+    middle of the room. Walked back to front like ``composite_bwd``, with the sums of w and w m behind the sample and
+    those before it.
     """
     for r in range(rays):
         first = starts[r]

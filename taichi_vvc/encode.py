@@ -88,7 +88,9 @@ def encode(
     ws = Workspace(start())
     going_on = resume and path.exists()
     looks = stored_looks(path) if going_on else None
-    sequence = replace(sequence, looks=looks_for(sequence, config) if looks is None else looks)
+    looks = looks_for(sequence, config) if looks is None else looks
+    if looks:
+        sequence = replace(sequence, looks=looks)
     has_target = config.bitrate is not None or config.target_psnr is not None
     if has_target:
         begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)

@@ -64,7 +64,9 @@ def scene_of(asked: str, near: float | None, bounds: Bounds, views: Sequence[Vie
     """What of a capture is to be coded.
 
     Args:
-        asked: ``"auto"``, ``"box"`` or ``"whole"``.
+        asked: ``"box"``: what is inside the bounds, over a plain background. ``"whole"``: what is outside, too.
+            ``"auto"``: whole where there are no masks and the pictures are not plain beside the bounds, or cameras stand
+            inside them.
         near: distance at which samples begin, world units; None: found for a whole scene, 0 for a box.
         bounds: the box.
         views: the training views of one frame.
@@ -95,11 +97,12 @@ def _guess(bounds: Bounds, views: Sequence[View]) -> tuple[str, str]:
     inside = [v.camera.name for v in views if _contains(bounds, v.camera.position)]
     if inside:
         return WHOLE, f"{len(inside)} of {len(views)} cameras stand inside the bounds, and there are no masks"
-    background = [c / 255 for c in edge_colour(views)]
     pixels = shown = 0
     for view in views:
         rows, columns = np.nonzero(with_rays(view.camera, np.ones(view.image.shape[:2], bool)))
         missing = ~rays_hit(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1), bounds)
+        # Its own: exposures differ.
+        background = [c / 255 for c in edge_colour([view])]
         pixels += int(missing.sum())
         shown += int(differs(view.image, background)[rows[missing], columns[missing]].sum())
     share = shown / max(1, pixels)

@@ -149,10 +149,8 @@ def open_capture(
         test_cameras: hold out exactly these cameras, in the same form; None follows the capture.
         fps: frames per second of the capture, in place of its own: a number or text such as ``"30000/1001"``. A step of
             ``frames`` divides it.
-        scene: ``"box"``: what is inside the bounds is coded, over a plain background. ``"whole"``: what is outside,
-            too. ``"auto"``: whole where there are no masks and the pictures are not plain beside the bounds, or cameras
-            stand inside them.
-        near: distance from a camera at which samples begin, world units; None: found for a whole scene, 0 for a box.
+        scene: ``"auto"``, ``"box"`` or ``"whole"``, see :func:`taichi_vvc.capture.scene.scene_of`.
+        near: distance from a camera at which samples begin, world units; None: found; 0 for a box.
 
     Raises:
         DataError: the capture cannot be used; the line names the file, what was found and what was expected.
