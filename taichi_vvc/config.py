@@ -241,10 +241,10 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
     return float(np.median(spans))
 
 
-# Of a whole scene: thickness of the shell, in half sizes of the box; nodes of the finest level, in those of the preset,
-# and its limit per pixel, in that of the preset: detail is everywhere, not on a subject only. With the shell it has no
-# more than so many nodes along a side.
-_SHELL, _FINER, _FINER_PER_PIXEL, _MOST_NODES = 1.0, 1.5, 2.0, 256
+# Of a whole scene: thickness of the shell, in half sizes of the box; the limit of the finest level's nodes per pixel, in
+# that of the preset, since coarser levels keep surfaces in one place; with the shell, this level has no more than so many
+# nodes along a side. Colours depend on the direction less: each place is seen by few cameras.
+_SHELL, _PER_PIXEL, _MOST_NODES, _VIEW_FREQUENCIES = 1.0, 2.0, 256, 1
 
 
 def layout_of(
@@ -261,8 +261,8 @@ def layout_of(
         bounds: the box to be coded, world units.
         cameras: the training cameras, for ``nodes_per_pixel`` and ``steps_per_side``; without any, neither is applied.
         whole: whether the field has a shell for what lies outside the bounds. All resolutions are then those of the
-            bounds, and continue into the shell; and there is one more level, the finest is finer, and each level has
-            half the nodes of the next, since coarse levels are what keeps plain surfaces in one place.
+            bounds, and continue into the shell; and there is one more level, and each level has half the nodes of
+            the next, since coarse levels are what keeps plain surfaces in one place.
         near: distance from a camera at which samples begin, world units.
     """
     steps, scale, levels = config.steps_per_side, 1.0, _levels(config, whole)
@@ -271,7 +271,7 @@ def layout_of(
         steps = max(steps // 4, min(steps, round(pixels)))
         finest = max(n * f for n, _, f in levels)
         if config.nodes_per_pixel:
-            scale = min(1.0, config.nodes_per_pixel * (_FINER_PER_PIXEL if whole else 1.0) * pixels / finest)
+            scale = min(1.0, config.nodes_per_pixel * (_PER_PIXEL if whole else 1.0) * pixels / finest)
 
     if whole:
         scale = min(scale, _MOST_NODES / ((1 + _SHELL) * levels[-1][0]))
@@ -305,7 +305,7 @@ def layout_of(
         projection_hidden=config.projection_hidden,
         appearance=config.appearance,
         colour_hidden=config.colour_hidden,
-        view_frequencies=config.view_frequencies,
+        view_frequencies=min(config.view_frequencies, _VIEW_FREQUENCIES) if whole else config.view_frequencies,
         steps_per_side=round(steps * larger[longest]),
         motion_block=max(1, round(most / config.motion_blocks)) if config.motion_blocks else 0,
         shell=tuple(shell),  # type: ignore[arg-type]
@@ -319,7 +319,7 @@ def _levels(config: EncoderConfig, whole: bool) -> list[tuple[float, int, float]
     if not whole:
         return [(float(n), c, f) for n, c, f in levels]
     nodes, channels, frequency = levels[-1]
-    finest = _FINER * nodes * frequency
+    finest = nodes * frequency
     return [(finest / 2 ** (len(levels) - k), channels, 1.0) for k in range(len(levels) + 1)]
 
 

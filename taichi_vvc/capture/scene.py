@@ -65,8 +65,8 @@ def scene_of(asked: str, near: float | None, bounds: Bounds, views: Sequence[Vie
 
     Args:
         asked: ``"box"``: what is inside the bounds, over a plain background. ``"whole"``: what is outside, too.
-            ``"auto"``: whole where there are no masks and the pictures are not plain beside the bounds, or cameras stand
-            inside them.
+            ``"auto"``: whole where there are no masks and the pictures are not plain beside the bounds, or cameras
+            stand inside them.
         near: distance at which samples begin, world units; None: found for a whole scene, 0 for a box.
         bounds: the box.
         views: the training views of one frame.

@@ -33,6 +33,8 @@ from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
 # latest after a second.
 _MLP_FRAMES = 2.5e7
+# Rays per iteration of a whole scene, in those of the preset: every pixel shows something.
+_WHOLE_RAYS = 2
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,8 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
     Raises:
         DataError: see :func:`code_frame`.
     """
-    config, prediction = replace(job.config, lambda_rate=task.lambda_rate), task.prediction
+    rays = job.config.rays * (_WHOLE_RAYS if any(job.layout.shell) else 1)
+    config, prediction = replace(job.config, lambda_rate=task.lambda_rate, rays=rays), task.prediction
     if not task.mask.any():
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)

@@ -40,7 +40,7 @@ WEIGHT_THRESHOLD = 1e-3
 # adjoint: between a third and half of them, which hold a ten-thousandth of the gradient.
 NEGLIGIBLE = 1e-6
 # How much less near places of a whole scene are believed than far ones, see ``kernels/compact.py``.
-_AWAY = 0.1
+_AWAY = 0.3
 
 
 @dataclass(frozen=True)
