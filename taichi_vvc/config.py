@@ -236,7 +236,15 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
     return float(np.median(spans))
 
 
-def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = ()) -> FieldLayout:
+# Of a whole scene: thickness of the shell, in half sizes of the box; nodes of the finest level, in those of the preset,
+# and its limit per pixel, in that of the preset: detail is everywhere, not on a subject only. With the shell it has no
+# more than so many nodes along a side.
+_SHELL, _FINER, _FINER_PER_PIXEL, _MOST_NODES = 1.0, 1.5, 2.0, 256
+
+
+def layout_of(
+    config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = (), whole: bool = False, near: float = 0.0
+) -> FieldLayout:
     """The layout of the field for a capture.
 
     The bounds are grown to whole cubic cells, and the nodes of the coefficient grid are about equally spaced on all
@@ -247,14 +255,21 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         config: the settings.
         bounds: the box to be coded, world units.
         cameras: the training cameras, for ``nodes_per_pixel`` and ``steps_per_side``; without any, neither is applied.
+        whole: whether the field has a shell for what lies outside the bounds. All resolutions are then those of the
+            bounds, and continue into the shell; and there is one more level, the finest is finer, and each level has
+            half the nodes of the next, since coarse levels are what keeps plain surfaces in one place.
+        near: distance from a camera at which samples begin, world units.
     """
-    steps, scale = config.steps_per_side, 1.0
+    steps, scale, levels = config.steps_per_side, 1.0, _levels(config, whole)
     if cameras:
         pixels = pixels_per_side(bounds, cameras)
         steps = max(steps // 4, min(steps, round(pixels)))
-        finest = max(n * f for n, f in zip(config.level_nodes, config.level_frequencies, strict=True))
+        finest = max(n * f for n, _, f in levels)
         if config.nodes_per_pixel:
-            scale = min(1.0, config.nodes_per_pixel * pixels / finest)
+            scale = min(1.0, config.nodes_per_pixel * (_FINER_PER_PIXEL if whole else 1.0) * pixels / finest)
+
+    if whole:
+        scale = min(scale, _MOST_NODES / ((1 + _SHELL) * levels[-1][0]))
 
     def scaled(count: float) -> int:
         return max(2, round(count * scale))
@@ -268,22 +283,39 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
     steps = max(steps, -(-max(cells) // MOST_CELLS_PER_STEP))
     grown = [n * cell for n in cells]
     lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
+    shell = [max(1, round(_SHELL * n / 2)) if whole else 0 for n in cells]
+    larger = [(n + 2 * b) / n for n, b in zip(cells, shell, strict=True)]
+    longest = cells.index(max(cells))
     edge = (grown[0] * grown[1] * grown[2]) ** (1 / 3) / scaled(config.coefficients)
     return FieldLayout(
         bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
-        coefficients=tuple(max(2, round(g / edge)) for g in grown),
+        coefficients=tuple(max(2, round(g * more / edge)) for g, more in zip(grown, larger, strict=True)),
         levels=tuple(
-            GridLevel((scaled(n),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS)
-            for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
+            GridLevel(
+                (max(2, round(scaled(n) * larger[longest])),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS
+            )
+            for n, c, f in levels
         ),
-        occupancy=tuple(cells),
+        occupancy=tuple(n + 2 * b for n, b in zip(cells, shell, strict=True)),
         projection_hidden=config.projection_hidden,
         appearance=config.appearance,
         colour_hidden=config.colour_hidden,
         view_frequencies=config.view_frequencies,
-        steps_per_side=steps,
+        steps_per_side=round(steps * larger[longest]),
         motion_block=max(1, round(most / config.motion_blocks)) if config.motion_blocks else 0,
+        shell=tuple(shell),  # type: ignore[arg-type]
+        near=near,
     )
+
+
+def _levels(config: EncoderConfig, whole: bool) -> list[tuple[float, int, float]]:
+    """Nodes, channels and frequency of each level, coarse to fine."""
+    levels = list(zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True))
+    if not whole:
+        return [(float(n), c, f) for n, c, f in levels]
+    nodes, channels, frequency = levels[-1]
+    finest = _FINER * nodes * frequency
+    return [(finest / 2 ** (len(levels) - k), channels, 1.0) for k in range(len(levels) + 1)]
 
 
 def lambda_of_crf(crf: float) -> float:

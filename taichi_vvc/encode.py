@@ -183,7 +183,7 @@ def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> Enc
 def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
     training = [c for c in sequence.cameras if c.split == "train"]
     return header_of(
-        layout_of(config, sequence.bounds, training),
+        layout_of(config, sequence.bounds, training, sequence.scene.whole, sequence.scene.near),
         sequence.cameras,
         config,
         sequence.fps,

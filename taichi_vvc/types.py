@@ -225,8 +225,8 @@ class FieldLayout:
         view_frequencies: octaves of the positional encoding of the view direction.
         steps_per_side: ray-march steps along the longest side of the grids.
         motion_block: edge of a block of the motion lattice, occupancy cells; 0: frames have no motion.
-        shell: (x, y, z) cells on either side of the bounds into which the space around them is contracted; 0 along
-            an axis: nothing is coded beyond the bounds there. Grids, occupancy and motion span all cells.
+        shell: (x, y, z) cells on either side of the bounds into which the space around them is contracted; all 0:
+            nothing is coded beyond the bounds. Grids, occupancy and motion span all cells.
         near: distance from the camera along a ray at which samples begin, world units; 0: at the camera.
     """
 
@@ -294,6 +294,14 @@ class FieldLayout:
             (hc, 3),
             (3,),
         )
+
+
+def marched_in(layout: FieldLayout, longer: float) -> FieldLayout:
+    """The layout with steps of the march that are longer by a factor, but no longer than a cell and a half."""
+    if longer == 1.0:
+        return layout
+    least = math.ceil(max(layout.occupancy) / 1.5)
+    return replace(layout, steps_per_side=max(min(least, layout.steps_per_side), round(layout.steps_per_side / longer)))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     agreed = {i: agreement(row, sequence.bounds) for i, row in views.items()} if sequence.has_alpha else {}
     if sequence.has_alpha:
         warnings += _about_masks(sequence, views) + _about_agreement(sequence, agreed)
-    else:
+    elif not sequence.scene.whole:
         warnings.append(NO_MASKS)
     colours = colour_agreement(list(views.values()), sequence.bounds)
     warnings += _about_colours(colours, sequence.has_alpha)
@@ -63,6 +63,9 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
         ),
         "bounds": [list(sequence.bounds.lower), list(sequence.bounds.upper)],
         "bounds_source": sequence.bounds_source,
+        "scene": sequence.scene.kind,
+        "scene_reason": sequence.scene.why,
+        "near": sequence.scene.near,
         "cameras": [
             {**_camera(camera, centre), "colours": gains, **_mask(number, agreed)}
             for number, (camera, gains) in enumerate(zip(sequence.cameras, colours.gains.tolist(), strict=True))
@@ -95,7 +98,7 @@ def _about_cameras(sequence: MultiViewSequence) -> list[str]:
     if len(train) == len(sequence.cameras):
         warnings.append(NONE_HELD_OUT)
     inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
-    if inside:
+    if inside and not sequence.scene.whole:
         warnings.append(f"inside the bounds: camera {some(inside, 6)}; the bounds should hold the subject only")
     return warnings
 
