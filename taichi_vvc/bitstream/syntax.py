@@ -225,8 +225,10 @@ def _layout_problem(layout: Layout) -> str:
     if layout.steps_per_side * MOST_CELLS_PER_STEP < max(layout.cells):
         least = -(-max(layout.cells) // MOST_CELLS_PER_STEP)
         return f"expected at least {least} steps for {max(layout.cells)} cells, found {layout.steps_per_side}"
-    if any(layout.shell) and not all(0 < 2 * b < n for b, n in zip(layout.shell, layout.cells, strict=True)):
-        return f"expected a shell on all sides with cells within it, found {layout.shell} of {layout.cells} cells"
+    if any(layout.shell) and not all(layout.shell):
+        return f"expected a shell on all sides or on none, found {layout.shell} cells"
+    if any(2 * shell >= cells for shell, cells in zip(layout.shell, layout.cells, strict=True)):
+        return f"expected cells within the shell, found {layout.cells} cells with a shell of {layout.shell}"
     return ""
 
 
