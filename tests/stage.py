@@ -103,7 +103,7 @@ def write_stage(
     folder: Path,
     cameras: int = 8,
     frames: int = 12,
-    size: int = 64,
+    size: int = 96,
     *,
     video: bool = False,
     still: bool = False,

@@ -26,8 +26,9 @@ PIXELS = 288  # masks are reduced to about that many along their longer side
 WITNESSES = 2  # other views that must see all of a cell to say anything about it
 KEEP = 0.25  # share of the other views that see a cell in which the subject must show, to keep what a view shows of it
 CLAIM = 0.5  # the same, to fill in what a view is unsure about
-CLAIMANTS = 3  # views that must show it at the least for that
-WHOLE = 0.8  # the same as CLAIM, to fill a hole in which a view sees the background; no view may agree with it there
+SHADE = 0.3  # by how much the share of views that are unsure may exceed it at another place on the ray: a shadow there
+CLAIMANTS = 3  # views that must show it at the least for that; a third of all must see the place
+WHOLE = 0.8  # the same among the views that are sure; and of all, to fill a hole where a view sees the background
 CONSISTENT = 0.6  # share of all masks' pixels that the hull must explain; below, the views are not believed
 ROUNDS = 1
 
@@ -117,15 +118,18 @@ def _opinions(
     kept, claimed = [], []
     for number, one in enumerate(first):
         row = place.get(number)
-        against, seen, touched, filled = totals if row is None else totals - votes[:, row]
+        against, seen, touched, filled, doubted = totals if row is None else totals - votes[:, row]
         standing = against <= allowed_dissent(seen, len(voters))
         silent = seen < WITNESSES
         keep = standing & (silent | (touched >= np.maximum(1, KEEP * seen)))
-        claim = standing & (filled >= np.maximum(CLAIMANTS, CLAIM * seen))
+        asked = np.flatnonzero(standing & (seen >= max(CLAIMANTS, len(voters) // 3)))
+        certain = (filled >= CLAIMANTS) & (filled >= WHOLE * (seen - doubted))
+        subject = _most(one, centres[asked], np.where(certain, filled, 0)[asked] / seen[asked])
+        shadow = _most(one, centres[asked], doubted[asked] / seen[asked])
         whole = (against == 0) & (filled >= np.maximum(CLAIMANTS, WHOLE * seen))
         kept.append(_within(one, bounds) & coverage(one.camera, centres[keep], step))
         # Cells as points, so that nothing beside the subject is filled in with it.
-        claims = coverage(one.camera, centres[claim], 0.0 * step) & (one.labels == UNSURE)
+        claims = (subject >= np.maximum(CLAIM, shadow - SHADE)) & (one.labels == UNSURE)
         holes = coverage(one.camera, centres[whole], 0.0 * step) & _holes(one.labels)
         claimed.append((claims | holes) & kept[-1])
     return kept, claimed
@@ -137,6 +141,17 @@ def _within(one: _Small, bounds: Bounds) -> np.ndarray:
     within = np.zeros(one.labels.shape, bool)
     within[rows, columns] = rays_hit(one.camera, np.stack((columns, rows), 1) + 0.5, bounds)
     return within
+
+
+def _most(one: _Small, centres: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """(h, w) the largest of the ``shares`` (n,) of the cells at ``centres`` (n, 3) that show within a pixel; else 0."""
+    cv2 = opencv()
+    pixels, _ = project(one.camera, centres)
+    inside = inside_image(one.camera, pixels)
+    columns, rows = np.minimum(pixels[inside].astype(int), np.array(one.labels.shape[::-1]) - 1).T
+    found = np.zeros(one.labels.shape, np.float32)
+    np.maximum.at(found, (rows, columns), shares[inside].astype(np.float32))
+    return np.asarray(cv2.dilate(found, np.ones((3, 3), np.uint8)))
 
 
 def _holes(labels: np.ndarray) -> np.ndarray:
@@ -151,9 +166,9 @@ def _votes(small: Sequence[_Small], voters: Sequence[int], bounds: Bounds) -> tu
     """The cells that any view may keep, and the vote of each voter about them.
 
     Returns:
-        centres (n, 3), world units; step (3,), the size of a cell; and (4, voters, n) bool: whether a view sees nothing
-        but background in a cell, whether it sees all of the cell, whether the subject shows anywhere in it, and whether
-        it shows at its centre.
+        centres (n, 3), world units; step (3,), the size of a cell; and (5, voters, n) bool: whether a view sees nothing
+        but background in a cell, whether it sees all of the cell, whether the subject shows anywhere in it, whether it
+        shows at its centre, and whether the view is unsure there.
     """
     cells = np.maximum(1, np.ceil(CELLS * bounds.size / bounds.largest_side - 1e-6)).astype(int)
     step = bounds.size / cells
@@ -170,7 +185,7 @@ def _votes(small: Sequence[_Small], voters: Sequence[int], bounds: Bounds) -> tu
     offsets = np.stack(np.unravel_index(np.arange(BLOCK**3), (BLOCK, BLOCK, BLOCK)), axis=1)
     index = (index[:, None, :] * BLOCK + offsets).reshape(-1, 3)
     centres = np.asarray(bounds.lower) + (index[(index < cells).all(axis=1)] + 0.5) * step
-    votes = np.zeros((4, len(voters), len(centres)), bool)
+    votes = np.zeros((5, len(voters), len(centres)), bool)
     for row, (k, (_, possible)) in enumerate(zip(voters, tables, strict=True)):
         touched, seen = ballots(small[k].camera, possible, centres, step)
         votes[0, row], votes[1, row] = seen & ~touched, seen
@@ -181,7 +196,8 @@ def _votes(small: Sequence[_Small], voters: Sequence[int], bounds: Bounds) -> tu
         pixels, _ = project(small[k].camera, centres)
         inside = inside_image(small[k].camera, pixels)
         columns, rows = np.minimum(pixels[inside].astype(int), np.array(small[k].labels.shape[::-1]) - 1).T
-        votes[3, row, inside] = small[k].labels[rows, columns] == SUBJECT
+        at_centre = small[k].labels[rows, columns]
+        votes[3, row, inside], votes[4, row, inside] = at_centre == SUBJECT, at_centre == UNSURE
     return centres, step, votes
 
 

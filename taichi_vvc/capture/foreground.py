@@ -128,7 +128,7 @@ def _gain(picture: np.ndarray, empty: np.ndarray) -> np.ndarray:
         values = a[bright[:, channel], channel] / b[bright[:, channel], channel]
         if len(values) > 100:
             gain[channel] = np.clip(np.median(values), *GAIN)
-    tolerance = 2.0 * _noise(a - b)
+    tolerance = 2.0 * np.minimum(_noise(a - b), _noise(a - gain * b))
     before, after = ((np.abs(a - factor * b) < tolerance).all(-1).mean() for factor in (1.0, gain))
     return gain if after > before + 0.02 else np.ones(3, np.float32)
 

@@ -76,10 +76,9 @@ def test_masks_are_near_the_truth_and_have_no_shadow(
         assert lines == []
     found, plain = made(capture, tmp_path / "out", plates), naive(capture, plates)
     alone = [[changed(v.image[..., :3], p) == SUBJECT for v, p in zip(f.views, plates, strict=True)] for f in capture]
-    print(kind, *(f"{stage.iou(m, truth):.3f} {share(m, shadows):.3f}" for m in (plain, alone, found)))
-    assert stage.iou(found, truth) > 0.72 > stage.iou(plain, truth)
+    assert stage.iou(found, truth) > 0.75 > stage.iou(plain, truth)
     assert stage.iou(found, truth) > stage.iou(alone, truth) + 0.1, "the other views know more"
-    assert share(plain, shadows) > 0.8 and share(alone, shadows) < 0.05 and share(found, shadows) < 0.35
+    assert share(plain, shadows) > 0.8 and share(alone, shadows) < 0.05 and share(found, shadows) < 0.4
 
 
 def test_what_one_view_has_alone_goes_and_holes_are_filled(
@@ -104,7 +103,7 @@ def test_what_one_view_has_alone_goes_and_holes_are_filled(
     unsure = [label.copy() for label in labels]
     unsure[2][:] = UNSURE
     filled = consensus(capture.cameras, unsure, capture.bounds).masks[2]
-    assert filled[truth[2]].mean() > 0.9 and filled[~truth[2]].mean() < 0.03
+    assert filled[truth[2]].mean() > 0.9 and filled[~truth[2]].mean() < 0.08
 
 
 def test_a_held_out_view_has_no_say(staged: tuple[Path, Masks, Masks], capture: MultiViewSequence) -> None:
@@ -159,7 +158,7 @@ def test_median_is_the_same_in_any_number_of_passes(
         held.append(base.nbytes)
         return partition(samples, *rest, **more)
 
-    limit = 11 * 64 * 3 * 9  # nine rows of eleven samples
+    limit = 11 * 96 * 3 * 9  # nine rows of eleven samples
     monkeypatch.setattr(plates_module, "MEMORY", limit)
     monkeypatch.setattr(plates_module.np, "partition", watched)
     np.testing.assert_array_equal(median_plates(part)[0][0].image, whole)
@@ -168,9 +167,9 @@ def test_median_is_the_same_in_any_number_of_passes(
 
 def test_a_figure_that_stays_is_told(tmp_path: Path) -> None:
     stage.write_stage(tmp_path / "still", cameras=3, frames=5, size=32, still=True)
-    with pytest.raises(DataError, match="nothing moves in 5 frames: .* by --plate"):
+    with pytest.raises(DataError, match=r"nothing moves in 5 frames: .* by --plate"):
         median_plates(open_capture(tmp_path / "still"))
-    with pytest.raises(DataError, match="expected at least 3 frames .* found 2; .* by --plate"):
+    with pytest.raises(DataError, match=r"expected at least 3 frames .* found 2; .* by --plate"):
         median_plates(open_capture(tmp_path / "still", frames=slice(0, 2)))
     # Half of the time it is here, else there: either may be the background.
     stage.write_stage(tmp_path / "moves", cameras=3, frames=4, size=32)
@@ -191,7 +190,7 @@ def test_plates_that_are_missing_or_of_another_size_are_named(
         read_plates(tmp_path, capture, names(capture))
     for camera in capture.cameras[6:]:
         save(tmp_path / f"{camera.name}.jpg", np.zeros((32, 48, 3), np.uint8))
-    with pytest.raises(DataError, match=r"cam06\.jpg 48x32 in place of 64x64, cam07\.jpg 48x32"):
+    with pytest.raises(DataError, match=r"cam06\.jpg 48x32 in place of 96x96, cam07\.jpg 48x32"):
         read_plates(tmp_path, capture, names(capture))
     with pytest.raises(DataError, match="no such folder"):
         read_plates(tmp_path / "none", capture, names(capture))
@@ -200,7 +199,7 @@ def test_plates_that_are_missing_or_of_another_size_are_named(
 def test_plates_are_reduced_with_the_pictures(staged: tuple[Path, Masks, Masks], tmp_path: Path) -> None:
     small = open_capture(staged[0], downscale=2, frames=slice(0, 2))
     plates = read_plates(staged[0] / "empty", small, names(small))
-    assert plates[0].image.shape == (32, 32, 3)
+    assert plates[0].image.shape == (48, 48, 3)
     found = made(small, tmp_path / "out", plates)
-    assert found[0][0].shape == (64, 64), "masks have the size of the stored pictures"
+    assert found[0][0].shape == (96, 96), "masks have the size of the stored pictures"
     assert stage.iou(found, staged[1][:2]) > 0.6
