@@ -49,7 +49,7 @@ class File:
 
 def take_apart(data: bytes) -> File:
     """The chunks of a valid file."""
-    found, at = [], len(chunks.PREAMBLE)
+    found, at = [], chunks.PREAMBLE_BYTES
     while at < len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
         payload = data[at + 8 : at + 8 + length]
@@ -225,7 +225,7 @@ class Mutator:
         self._structured(rng, file, chunks.HEADER, versions.HEADERS[file.version])
 
     def _group(self, rng: np.random.Generator, file: File) -> None:
-        self._structured(rng, file, chunks.GROUP, syntax.GROUP)
+        self._structured(rng, file, chunks.GROUP, versions.GROUPS[file.version])
 
     def _frame(self, rng: np.random.Generator, file: File) -> None:
         self._structured(rng, file, chunks.FRAME, versions.FRAMES[file.version])

@@ -144,9 +144,12 @@ def rays_of_pixels(
     size_x: ti.f32,  # bounds, cells
     size_y: ti.f32,
     size_z: ti.f32,
+    limited: ti.template(),  # whether ``begin`` and ``end`` count
+    begin: ti.f32,  # distance at which samples begin, cells
+    end: ti.f32,  # distance at which they end, cells, wherever the bounds are; 0: where the ray leaves the bounds
     rays: F32,  # out (count * Ray.ROW,)
 ):
-    """Rays through pixel centres, clipped to the bounds.
+    """Rays through pixel centres, clipped to the bounds, or to distances.
 
     ``strong`` is for lenses that fold inside their pictures, or for which the fixed-point iteration does not converge:
     a pixel for which its lens has no ray gets one that misses the bounds.
@@ -202,6 +205,12 @@ def rays_of_pixels(
         rays[r + Ray.DIRECTION + 2] = dz
         rays[r + Ray.ENTRY] = ti.max(ti.max(nx, ny), ti.max(nz, 0.0))
         rays[r + Ray.EXIT] = ti.min(ti.min(fx, fy), fz)
+        # Compiled in where it is asked for only: the compiler would round the rest otherwise.
+        if ti.static(limited):
+            rays[r + Ray.ENTRY] = ti.max(rays[r + Ray.ENTRY], begin)
+            if end > 0.0:
+                rays[r + Ray.ENTRY] = begin
+                rays[r + Ray.EXIT] = end
         if lands == 0:
             rays[r + Ray.ENTRY] = 1e30
             rays[r + Ray.EXIT] = -1e30

@@ -69,6 +69,9 @@ class EncoderConfig:
             differences nevertheless. For the baseline that counts such bytes.
         random_background: fit captures with alpha for the expected error over random backgrounds.
         mlp_step: quantisation step of the MLP weights.
+        colours: "auto", "on" or "off": whether files have a colour map for each camera, by which the fit takes off its
+            exposure and white balance. "auto": where those of some camera are clearly different and the capture has no
+            masks.
     """
 
     preset: str = "custom"
@@ -109,6 +112,7 @@ class EncoderConfig:
     mlp_step: float = 1.0 / 32.0
     bitrate: float | None = None
     target_psnr: float | None = None
+    colours: str = "auto"
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -145,6 +149,8 @@ class EncoderConfig:
             raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
         if self.rate_model not in ("context", "laplace"):
             raise ConfigError(f"expected rate_model context or laplace, found {self.rate_model!r}")
+        if self.colours not in ("auto", "on", "off"):
+            raise ConfigError(f"expected colours auto, on or off, found {self.colours!r}")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"expected a seed of 0 to 2^31 - 1, found {self.seed}")
         if min(self.rays, self.key_iterations, self.inter_iterations, self.occupancy_cells) < 1:
@@ -162,9 +168,17 @@ class EncoderConfig:
         return red, green, blue
 
     def settings(self) -> dict[str, Any]:
-        """The settings as plain JSON values, for the sequence header; settings that are None are left out."""
+        """The settings as plain JSON values, for the sequence header.
+
+        Those that are None are left out, and those of :data:`_UNSAID` at their default.
+        """
         values = dataclasses.asdict(self).items()
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values if v is not None}
+        said = {k: v for k, v in values if v is not None and (k not in _UNSAID or v != _UNSAID[k])}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
+
+
+# Settings that came after the others: files in which they have these values do not state them, and stay what they were.
+_UNSAID = {"colours": "auto"}
 
 
 PRESETS: dict[str, EncoderConfig] = {
@@ -222,7 +236,15 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
     return float(np.median(spans))
 
 
-def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = ()) -> FieldLayout:
+# Of a whole scene: thickness of the shell, in half sizes of the box; nodes of the finest level, in those of the preset,
+# and its limit per pixel, in that of the preset: detail is everywhere, not on a subject only. With the shell it has no
+# more than so many nodes along a side.
+_SHELL, _FINER, _FINER_PER_PIXEL, _MOST_NODES = 1.0, 1.5, 2.0, 256
+
+
+def layout_of(
+    config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] = (), whole: bool = False, near: float = 0.0
+) -> FieldLayout:
     """The layout of the field for a capture.
 
     The bounds are grown to whole cubic cells, and the nodes of the coefficient grid are about equally spaced on all
@@ -233,14 +255,21 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
         config: the settings.
         bounds: the box to be coded, world units.
         cameras: the training cameras, for ``nodes_per_pixel`` and ``steps_per_side``; without any, neither is applied.
+        whole: whether the field has a shell for what lies outside the bounds. All resolutions are then those of the
+            bounds, and continue into the shell; and there is one more level, the finest is finer, and each level has
+            half the nodes of the next, since coarse levels are what keeps plain surfaces in one place.
+        near: distance from a camera at which samples begin, world units.
     """
-    steps, scale = config.steps_per_side, 1.0
+    steps, scale, levels = config.steps_per_side, 1.0, _levels(config, whole)
     if cameras:
         pixels = pixels_per_side(bounds, cameras)
         steps = max(steps // 4, min(steps, round(pixels)))
-        finest = max(n * f for n, f in zip(config.level_nodes, config.level_frequencies, strict=True))
+        finest = max(n * f for n, _, f in levels)
         if config.nodes_per_pixel:
-            scale = min(1.0, config.nodes_per_pixel * pixels / finest)
+            scale = min(1.0, config.nodes_per_pixel * (_FINER_PER_PIXEL if whole else 1.0) * pixels / finest)
+
+    if whole:
+        scale = min(scale, _MOST_NODES / ((1 + _SHELL) * levels[-1][0]))
 
     def scaled(count: float) -> int:
         return max(2, round(count * scale))
@@ -254,22 +283,39 @@ def layout_of(config: EncoderConfig, bounds: Bounds, cameras: Sequence[Camera] =
     steps = max(steps, -(-max(cells) // MOST_CELLS_PER_STEP))
     grown = [n * cell for n in cells]
     lower = [float(lo - (g - s) / 2) for lo, g, s in zip(bounds.lower, grown, size, strict=True)]
+    shell = [max(1, round(_SHELL * n / 2)) if whole else 0 for n in cells]
+    larger = [(n + 2 * b) / n for n, b in zip(cells, shell, strict=True)]
+    longest = cells.index(max(cells))
     edge = (grown[0] * grown[1] * grown[2]) ** (1 / 3) / scaled(config.coefficients)
     return FieldLayout(
         bounds=Bounds(tuple(lower), tuple(lo + g for lo, g in zip(lower, grown, strict=True))),  # type: ignore[arg-type]
-        coefficients=tuple(max(2, round(g / edge)) for g in grown),
+        coefficients=tuple(max(2, round(g * more / edge)) for g, more in zip(grown, larger, strict=True)),
         levels=tuple(
-            GridLevel((scaled(n),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS)
-            for n, c, f in zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True)
+            GridLevel(
+                (max(2, round(scaled(n) * larger[longest])),) * 3, c, round(f * FREQUENCY_UNITS) / FREQUENCY_UNITS
+            )
+            for n, c, f in levels
         ),
-        occupancy=tuple(cells),
+        occupancy=tuple(n + 2 * b for n, b in zip(cells, shell, strict=True)),
         projection_hidden=config.projection_hidden,
         appearance=config.appearance,
         colour_hidden=config.colour_hidden,
         view_frequencies=config.view_frequencies,
-        steps_per_side=steps,
+        steps_per_side=round(steps * larger[longest]),
         motion_block=max(1, round(most / config.motion_blocks)) if config.motion_blocks else 0,
+        shell=tuple(shell),  # type: ignore[arg-type]
+        near=near,
     )
+
+
+def _levels(config: EncoderConfig, whole: bool) -> list[tuple[float, int, float]]:
+    """Nodes, channels and frequency of each level, coarse to fine."""
+    levels = list(zip(config.level_nodes, config.level_channels, config.level_frequencies, strict=True))
+    if not whole:
+        return [(float(n), c, f) for n, c, f in levels]
+    nodes, channels, frequency = levels[-1]
+    finest = _FINER * nodes * frequency
+    return [(finest / 2 ** (len(levels) - k), channels, 1.0) for k in range(len(levels) + 1)]
 
 
 def lambda_of_crf(crf: float) -> float:

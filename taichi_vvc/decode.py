@@ -19,13 +19,12 @@ from types import TracebackType
 import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.bitstream.poses import CameraTrack
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader, frame_step_of
 from taichi_vvc.coding import memory
 from taichi_vvc.coding.displacements import decode_motion
 from taichi_vvc.coding.entropy import decode_mask
 from taichi_vvc.coding.grid_decoder import decode_grid
-from taichi_vvc.coding.hashes import Hashes, hashes_of
+from taichi_vvc.coding.hashes import FrameParts, Hashes, hashes_of
 from taichi_vvc.coding.headers import layout_of_header, unpack_group
 from taichi_vvc.coding.known import NOTHING_CODED, known_grids
 from taichi_vvc.coding.live_set import live_nodes
@@ -36,7 +35,7 @@ from taichi_vvc.coding.zeros import blank, is_blank
 from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.field.grids import Field, field_of_symbols
 from taichi_vvc.runtime import start
-from taichi_vvc.types import Camera, FieldLayout, GroupParameters, SymbolFrame
+from taichi_vvc.types import Camera, ColourMap, FieldLayout, GroupParameters, SymbolFrame
 from taichi_vvc.words import counted
 
 _ROUNDING = 1e-6  # frames: what a time in seconds may be off by
@@ -311,6 +310,16 @@ class Stream:
         with self._lock:
             return self._cameras.cameras(self._check(index))
 
+    def looks_at(self, index: int) -> tuple[ColourMap, ...]:
+        """How each of :attr:`cameras` showed colours when frame ``index`` was filmed; empty: as they are.
+
+        Raises:
+            CorruptStream: the chunk that holds the colour maps is damaged.
+            IndexError: there is no such frame.
+        """
+        with self._lock:
+            return self._cameras.looks(self._check(index))
+
     def __getitem__(self, index: int) -> Field:
         """Frame ``index`` as a field on the device (the running backend, or the automatic one)."""
         with self._lock:
@@ -349,12 +358,12 @@ class Stream:
             CorruptStream: a frame or a group is damaged.
         """
 
-        def frames() -> Iterator[tuple[GroupParameters, SymbolFrame, CameraTrack | None]]:
+        def frames() -> Iterator[FrameParts]:
             for index in range(len(self)):
-                parameters, frame = self.parameters(index), self.symbols(index)
+                parameters, frame, looks = self.parameters(index), self.symbols(index), self.looks_at(index)
                 with self._lock:
                     track = self._cameras.track(index)
-                yield parameters, frame, track
+                yield parameters, frame, track, looks
 
         return hashes_of(self.header.record, self._reader.version, frames())
 

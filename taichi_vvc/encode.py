@@ -22,6 +22,7 @@ from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import header_of, layout_of_header
 from taichi_vvc.coding.moving_cameras import CameraCoder
 from taichi_vvc.config import EncoderConfig, layout_of
+from taichi_vvc.encoder.colours import looks_for, stored_looks
 from taichi_vvc.encoder.first_lambda import find_start
 from taichi_vvc.encoder.frame import Job, code_frame
 from taichi_vvc.encoder.groups import Groups, GroupWatch, cheaper
@@ -87,6 +88,8 @@ def encode(
     config = settle_background(config, sequence)
     ws = Workspace(start())
     going_on = resume and path.exists()
+    looks = stored_looks(path) if going_on else None
+    sequence = replace(sequence, looks=looks_for(sequence, config) if looks is None else looks)
     has_target = config.bitrate is not None or config.target_psnr is not None
     if has_target:
         begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)
@@ -94,11 +97,11 @@ def encode(
     header = _header(sequence, config)
     layout = layout_of_header(header)
     if going_on:
-        writer, done = StreamWriter.resume(path, header)
+        writer, done = StreamWriter.resume(path, header, bool(sequence.looks))
     else:
         # Before anything is replaced.
         check_start(layout, views_of(sequence, layout, 0))
-        writer, done = StreamWriter.create(path, header, overwrite), 0
+        writer, done = StreamWriter.create(path, header, overwrite, bool(sequence.looks)), 0
     with writer:
         if done > len(sequence):
             raise ConfigError(
@@ -157,7 +160,7 @@ def _probed_start(
         header = _header(sequence, settings)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "probe.tvvc"
-            with StreamWriter.create(path, header) as writer:
+            with StreamWriter.create(path, header, colours=bool(sequence.looks)) as writer:
                 listener = Listener(progress, probe=next(probes))
                 job = Job(ws, sequence, settings, layout_of_header(header), listener)
                 groups = Groups(job, FixedLambda(weight), Position(), GroupWatch())
@@ -180,7 +183,7 @@ def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> Enc
 def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
     training = [c for c in sequence.cameras if c.split == "train"]
     return header_of(
-        layout_of(config, sequence.bounds, training),
+        layout_of(config, sequence.bounds, training, sequence.scene.whole, sequence.scene.near),
         sequence.cameras,
         config,
         sequence.fps,

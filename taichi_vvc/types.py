@@ -129,6 +129,28 @@ def _span(low: float, high: float) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class ColourMap:
+    """How a camera shows colours: a gain and an offset per channel, sRGB values in [0, 1].
+
+    What it shows is ``gain * colour + offset`` of what is rendered for it, clipped to [0, 1].
+
+    Attributes:
+        gain: of red, green and blue.
+        offset: of red, green and blue.
+        backdrop: whether this holds for the background too, which is then part of what was filmed.
+    """
+
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    backdrop: bool = True
+
+    @property
+    def identity(self) -> bool:
+        """Whether it changes nothing."""
+        return self.gain == (1.0, 1.0, 1.0) and self.offset == (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class View:
     """One camera's picture at one time.
 
@@ -137,11 +159,13 @@ class View:
         image: (height, width, 4) uint8, sRGB with straight alpha; alpha is 255 everywhere without a mask.
         unknown: (height, width) bool, the transparent pixels that the masks of other cameras contradict. They carve
             nothing, and no training ray is drawn there. None for none.
+        look: how the picture shows colours of the scene; None: as they are.
     """
 
     camera: Camera
     image: np.ndarray
     unknown: np.ndarray | None = None
+    look: ColourMap | None = None
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -191,16 +215,19 @@ class FieldLayout:
     """The parameters that fix the shape of a field; constant over a file.
 
     Attributes:
-        bounds: the coded box, world units.
+        bounds: the coded box, world units; without the shell.
         coefficients: (x, y, z) nodes of the coefficient grid; it has ``sum(level.channels)`` channels.
         levels: the basis levels, coarse to fine.
-        occupancy: (x, y, z) cells of the occupancy mask.
+        occupancy: (x, y, z) cells of the occupancy mask, those of the shell included.
         projection_hidden: width of the hidden layer of the projection MLP.
         appearance: number of appearance features (projection outputs besides the density).
         colour_hidden: width of the hidden layer of the colour MLP.
         view_frequencies: octaves of the positional encoding of the view direction.
-        steps_per_side: ray-march steps along the longest side of the bounds.
+        steps_per_side: ray-march steps along the longest side of the grids.
         motion_block: edge of a block of the motion lattice, occupancy cells; 0: frames have no motion.
+        shell: (x, y, z) cells on either side of the bounds into which the space around them is contracted; all 0:
+            nothing is coded beyond the bounds. Grids, occupancy and motion span all cells.
+        near: distance from the camera along a ray at which samples begin, world units; 0: at the camera.
     """
 
     bounds: Bounds
@@ -213,11 +240,19 @@ class FieldLayout:
     view_frequencies: int = 2
     steps_per_side: int = 128
     motion_block: int = 0
+    shell: tuple[int, int, int] = (0, 0, 0)
+    near: float = 0.0
+
+    @property
+    def inner(self) -> tuple[int, int, int]:
+        """(x, y, z) occupancy cells of the bounds: all but the shell's."""
+        (x, y, z), (sx, sy, sz) = self.occupancy, self.shell
+        return x - 2 * sx, y - 2 * sy, z - 2 * sz
 
     @property
     def cell(self) -> float:
-        """Edge of an occupancy cell, world units."""
-        return self.bounds.largest_side / max(self.occupancy)
+        """Edge of an occupancy cell within the bounds, world units."""
+        return self.bounds.largest_side / max(self.inner)
 
     @property
     def march_step(self) -> float:
@@ -259,6 +294,14 @@ class FieldLayout:
             (hc, 3),
             (3,),
         )
+
+
+def marched_in(layout: FieldLayout, longer: float) -> FieldLayout:
+    """The layout with steps of the march that are longer by a factor, but no longer than a cell and a half."""
+    if longer == 1.0:
+        return layout
+    least = math.ceil(max(layout.occupancy) / 1.5)
+    return replace(layout, steps_per_side=max(min(least, layout.steps_per_side), round(layout.steps_per_side / longer)))
 
 
 @dataclass(frozen=True)

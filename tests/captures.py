@@ -181,3 +181,12 @@ class Emptied:
         views = self.sequence.frame(i, split)
         blank = [replace(v, image=np.zeros_like(v.image)) if self.empty(i, v) else v for v in views.views]
         return replace(views, views=tuple(blank))
+
+
+def plant_colours(folder: Path, gains: dict[str, tuple[float, float, float]]) -> None:
+    """Multiplies the colours of cameras in a capture's pictures, as other exposures would."""
+    for name, gain in gains.items():
+        for file in (folder / "images" / name).iterdir():
+            pixels = np.array(Image.open(file))
+            pixels[..., :3] = np.clip(np.rint(pixels[..., :3] * np.array(gain)), 0, 255)
+            Image.fromarray(pixels).save(file)

@@ -56,7 +56,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4) or data[5:8] != bytes(3):
+    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4, 5) or data[5:8] != bytes(3):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):
@@ -82,6 +82,12 @@ def read_header(payload: bytes, version: int) -> dict:
     for name in ("projection_hidden", "appearance", "colour_hidden", "view_frequencies", "steps_per_side"):
         h[name] = b.count()
     h["motion_block"] = b.count() if version > 1 else 0
+    h["shell"] = [b.count() for _ in range(3)] if version > 4 else [0, 0, 0]
+    h["near"] = b.f32() if version > 4 else 0.0
+    if any(h["shell"]) and not all(0 < 2 * s < n for s, n in zip(h["shell"], h["cells"], strict=True)):
+        raise Damaged("shell")
+    if not 0 <= h["near"] <= 1e12:
+        raise Damaged("near")
     h["background"] = [b.count() for _ in range(3)]
     h["fps"] = (b.count(), b.count())
     h["first_frame"], h["downscale"] = b.count(), b.count()
@@ -127,6 +133,10 @@ def read_file(data: bytes) -> dict:
                 raise Damaged("group without MLPs")
             # The group whose MLPs it has.
             group["owner"] = group["number"] if group["mlp"] else out["groups"][-1]["owner"]
+            group["colours"] = b.blob() if version > 4 else b""
+            # The maps that hold: its own, or those of the group before.
+            before = out["groups"][-1]["maps"] if out["groups"] else b""
+            group["maps"] = group["colours"] or before
             out["groups"].append(group)
         elif kind == b"FRAM":
             frame: dict = {"number": b.count(), "group": b.count(), "type": ("key", "inter")[b.bytes(1)[0]]}

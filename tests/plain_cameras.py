@@ -1,4 +1,4 @@
-"""Cameras that move, written from docs/bitstream.md, section 4.1; see ``plain_decoder.py``."""
+"""Cameras that move, and their colours, by docs/bitstream.md, sections 3.1 and 4.1; see ``plain_decoder.py``."""
 
 from __future__ import annotations
 
@@ -79,6 +79,35 @@ def one_frame(payload: bytes, now: list[dict], before: list[dict], rotation_bits
     if len(bits.text) > 7 or "1" in bits.text:
         raise Damaged("bytes behind the cameras")
     return found
+
+
+def colour_maps(payload: bytes, cameras: int) -> dict:
+    """The ``backdrop`` bit and per camera the six ``numbers`` of its map, 0 without one; None for no maps at all."""
+    if not payload:
+        return {"backdrop": None, "numbers": [None] * cameras}
+    bits, found = Bits(payload), []
+    if bits.number(1) != 1:
+        raise Damaged("first bit")
+    backdrop = bits.number(1)
+    for _ in range(cameras):
+        numbers = [0] * 6
+        if bits.number(1):
+            numbers = bits.run(3) + bits.run(3)
+            if not any(numbers):
+                raise Damaged("a map of zeros")
+        if not all(-192 <= g <= 768 for g in numbers[:3]) or not all(-256 <= o <= 256 for o in numbers[3:]):
+            raise Damaged("range of colours")
+        found.append(numbers)
+    if len(bits.text) > 7 or "1" in bits.text:
+        raise Damaged("bytes behind the colours")
+    return {"backdrop": backdrop, "numbers": found}
+
+
+def hashed_colours(maps: dict) -> bytes:
+    """What the maps of a group add to the hash of pictures."""
+    if maps["backdrop"] is None:
+        return b""
+    return b"".join(struct.pack("<6iB", *numbers, maps["backdrop"]) for numbers in maps["numbers"])
 
 
 def camera_values(found: dict) -> list[list[dict]]:

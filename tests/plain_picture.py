@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Volume:
-    """The field of a frame: what section 12.3 gives at a point (cells)."""
+    """The field of a frame: what section 12.4 gives at a point (grid coordinates)."""
 
     def __init__(
         self, header: dict, mask: np.ndarray, symbols: list[np.ndarray], steps: list[float], mlps: list
@@ -129,40 +129,89 @@ def directions(camera: dict) -> np.ndarray:
     return found.reshape(camera["height"], camera["width"], 3)
 
 
-def render(volume: Volume, camera: dict) -> np.ndarray:
-    """(height, width, 3): what a camera of ``plain_cameras.camera_values`` sees, in 0..1."""
+def render(volume: Volume, camera: dict, numbers: list | None = None, backdrop: int = 0) -> np.ndarray:
+    """(height, width, 3): what a camera of ``plain_cameras.camera_values`` sees, in 0..1.
+
+    ``numbers`` and ``backdrop``: its colour map, of ``plain_cameras.colour_maps``.
+    """
     header, depths = volume.header, volume.depths()
     background = np.array(header["background"]) / 255
     origin = (camera["position"] - np.array(header["lower"])) / header["cell"]
     rays = directions(camera)
-    colours = [
-        background if np.isnan(ray).any() else ray_colour(volume, depths, origin, ray, background)
-        for ray in rays.reshape(-1, 3)
-    ]
+    colours = []
+    for ray in rays.reshape(-1, 3):
+        own, left = (0.0, 1.0) if np.isnan(ray).any() else ray_colour(volume, depths, origin, ray)
+        colour = own + left * background
+        if numbers is not None:
+            gain, offset = 1 + np.array(numbers[:3]) / 256, np.array(numbers[3:]) / 256
+            behind = left * background
+            colour = gain * colour + offset if backdrop else gain * own + offset * (1 - left) + behind
+        colours.append(colour)
     return np.clip(np.array(colours).reshape(rays.shape), 0, 1)
 
 
+def region_of(header: dict, point: np.ndarray) -> tuple[int | None, float, np.ndarray]:
+    """The region of a point (cells): its axis, None for the inner one; m; and the grid coordinates."""
+    shell, cells = np.array(header["shell"], float), np.array(header["cells"], float)
+    a = (cells - 2 * shell) / 2
+    x = point - a
+    parts = np.abs(x) / a
+    axis, m = int(parts.argmax()), float(parts.max())
+    if m <= 1:
+        return None, 1.0, point + shell
+    g = x / m
+    g[axis] = np.sign(x[axis]) * (a[axis] + shell[axis] * (1 - 1 / m))
+    return axis, m, g + cells / 2
+
+
+def shelled_places(header: dict, origin: np.ndarray, direction: np.ndarray, step: float, start: float) -> np.ndarray:
+    """(samples, 3): where a ray may have samples in a grid with a shell, grid coordinates."""
+    shell, cells = np.array(header["shell"], float), np.array(header["cells"], float)
+    a = (cells - 2 * shell) / 2
+
+    def ahead(t: float, steps: float) -> float:
+        point = origin + t * direction
+        axis, m, _ = region_of(header, point)
+        if axis is None:
+            return t + steps * step
+        x = point - a
+        e = np.sign(x[axis]) * direction[axis] / a[axis]
+        v = direction * m - e * x
+        v[axis] = shell[axis] * e
+        q = np.linalg.norm(v) - steps * step * m * e
+        return t + steps * step * m * m / q if q > 0 else np.inf
+
+    found, t = [], ahead(start, 0.5)
+    while t < 1000 * cells.max() and len(found) <= int(2 * np.linalg.norm(cells) / step) + 15:
+        found.append(region_of(header, origin + t * direction)[2])
+        t = ahead(t, 1.0)
+    return np.array(found).reshape(-1, 3)
+
+
 def ray_colour(
-    volume: Volume, depths: np.ndarray, origin: np.ndarray, direction: np.ndarray, background: np.ndarray
-) -> np.ndarray:
-    """Colour of a ray: ``origin`` in cells, unit ``direction``."""
+    volume: Volume, depths: np.ndarray, origin: np.ndarray, direction: np.ndarray
+) -> tuple[np.ndarray | float, float]:
+    """Colour of a ray on black, and what is left behind it: ``origin`` in cells, unit ``direction``."""
     header, cells = volume.header, volume.cells
-    with np.errstate(divide="ignore"):
-        ends = np.stack([-origin / direction, (cells - origin) / direction])
-    enter, leave = max(0.0, ends.min(axis=0).max()), ends.max(axis=0).min()
-    step = volume.longest / header["steps_per_side"]
-    distances = enter + (np.arange(max(0, int((leave - enter) / step) + 1)) + 0.5) * step
-    points = origin + distances[distances < leave, None] * direction
+    step, near = volume.longest / header["steps_per_side"], header["near"] / header["cell"]
+    if any(header["shell"]):
+        points = shelled_places(header, origin, direction, step, near)
+    else:
+        with np.errstate(divide="ignore"):
+            ends = np.stack([-origin / direction, (cells - origin) / direction])
+        enter, leave = max(near, ends.min(axis=0).max()), ends.max(axis=0).min()
+        distances = enter + (np.arange(max(0, int((leave - enter) / step) + 1)) + 0.5) * step
+        points = origin + distances[distances < leave, None] * direction
     x, y, z = np.clip(np.floor(points).astype(int), 0, cells.astype(int) - 1).T
     inside = volume.mask[z, y, x]
     points, reached = points[inside], np.cumsum(step * depths[z, y, x][inside])
     # Those up to the first after which the sum has reached 7.
-    points = points[: int((reached < 7).sum()) + 1]
+    points = points[: min(int((reached < 7).sum()) + 1, int(np.linalg.norm(cells) / step) + 2)]
     if not len(points):
-        return background
+        return 0.0, 1.0
     raw = volume.projected(points)
     passed = np.exp(-np.cumsum(density(raw[:, 0])) / header["steps_per_side"])
     weights = np.concatenate([[1.0], passed[:-1]]) - passed
     shown = weights > 1e-3
     colours = volume.colours(raw[shown, 1:], np.repeat(direction[None], shown.sum(), axis=0))
-    return weights[shown] @ colours + passed[-1] * background
+    return weights[shown] @ colours, float(passed[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from taichi_vvc.bitstream import (
     StreamWriter,
     settings_text,
 )
+from taichi_vvc.bitstream.colours import NO_MAP, pack_colours
 
 
 def header(**settings: object) -> SequenceHeader:
@@ -51,6 +53,18 @@ def header(**settings: object) -> SequenceHeader:
     )
 
 
+def newest_header() -> SequenceHeader:
+    """The same with what version 5 brought."""
+    old = header()
+    return replace(old, layout=replace(old.layout, shell=(1, 2, 3), near=0.5))
+
+
+def newest_group(number: int, first_frame: int) -> GroupHeader:
+    """As :func:`group`, the first one with a colour map for the first camera."""
+    colours = pack_colours([((16, -8, 4), (0, 2, 0)), NO_MAP], True)
+    return replace(group(number, first_frame), colours=b"" if number else colours)
+
+
 def group(number: int, first_frame: int) -> GroupHeader:
     """Three grid steps (coefficients and two levels), two MLP steps."""
     return GroupHeader(number, first_frame, (0.25, 0.5, 0.125), (0.0625, 0.03125), bytes(range(8)))
@@ -67,12 +81,23 @@ def frame(number: int, group: int, key: bool) -> FrameData:
     return FrameData(number, group, "key" if key else "inter", b"occ", parts, b"" if key else b"mo")
 
 
-def write(path: Path, frames: int = 5, per_group: int = 2, finish: bool = True, sharing: Collection[int] = ()) -> bytes:
-    """Writes a small file and returns its bytes. ``sharing``: groups with the MLPs of the group before."""
-    with StreamWriter.create(path, header()) as writer:
+def write(
+    path: Path,
+    frames: int = 5,
+    per_group: int = 2,
+    finish: bool = True,
+    sharing: Collection[int] = (),
+    newest: bool = False,
+) -> bytes:
+    """Writes a small file and returns its bytes.
+
+    ``sharing``: groups with the MLPs of the group before; ``newest``: of the newest version, with all that is new.
+    """
+    with StreamWriter.create(path, newest_header() if newest else header(), colours=newest) as writer:
         for number in range(frames):
             if number % per_group == 0:
-                make = sharing_group if number // per_group in sharing else group
+                make = newest_group if newest else group
+                make = sharing_group if number // per_group in sharing else make
                 writer.add_group(make(number // per_group, number))
             writer.add_frame(frame(number, number // per_group, number % per_group == 0))
         if finish:

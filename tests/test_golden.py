@@ -148,7 +148,7 @@ def test_files_of_an_older_version_are_not_resumed(golden: Golden, tmp_path: Pat
         header = stream.header.record
     old = tmp_path / "old.tvvc"
     old.write_bytes(golden.file.read_bytes())
-    with pytest.raises(ConfigError, match=f"format version 4 to go on with, found {golden.version}"):
+    with pytest.raises(ConfigError, match=f"format version 4 or later to go on with, found {golden.version}"):
         StreamWriter.resume(old, header)
     assert old.read_bytes() == golden.file.read_bytes()
 

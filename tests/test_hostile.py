@@ -14,7 +14,7 @@ from commands import expect_error
 from places import DATA
 
 import taichi_vvc as tv
-from taichi_vvc.bitstream import StreamReader, StreamWriter, chunks, reader, syntax, versions
+from taichi_vvc.bitstream import StreamReader, StreamWriter, chunks, reader, settings_text, syntax, versions
 from taichi_vvc.cli import run
 from taichi_vvc.cli.info import describe
 from taichi_vvc.cli.options import usual_rate
@@ -98,7 +98,7 @@ HOSTILE = "\x1b[31mred\x07\r\n\u202eleft \x9b1A [/bold] caf\u00e9"
 def test_no_text_of_a_file_reaches_the_terminal_as_it_is(tmp_path: Path, capfd) -> None:
     golden = golden_header()
     cameras = (replace(golden.cameras[0], name=HOSTILE), *golden.cameras[1:])
-    settings = syntax.settings_text({HOSTILE: HOSTILE, "a": [HOSTILE]})
+    settings = settings_text({HOSTILE: HOSTILE, "a": [HOSTILE]})
     header = replace(golden, cameras=cameras, settings=settings, library=HOSTILE)
     path = written(tmp_path / "a.tvvc", header, 2)
     assert run(["info", str(path)]) == 0

@@ -10,6 +10,7 @@ file without NumPy, Taichi or the entropy coder.
 
 from taichi_vvc.bitstream.chunks import FORMAT_VERSION, FrameEntry, GroupEntry
 from taichi_vvc.bitstream.reader import StreamReader
+from taichi_vvc.bitstream.settings import settings_text
 from taichi_vvc.bitstream.syntax import (
     CameraRecord,
     FrameData,
@@ -18,7 +19,6 @@ from taichi_vvc.bitstream.syntax import (
     Layout,
     Level,
     SequenceHeader,
-    settings_text,
 )
 from taichi_vvc.bitstream.writer import StreamWriter
 

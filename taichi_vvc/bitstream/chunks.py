@@ -22,13 +22,19 @@ from taichi_vvc.bitstream.syntax import Index
 from taichi_vvc.errors import CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
 MAGIC = b"TVVC"
-FORMAT_VERSION = 4
-PREAMBLE = MAGIC + struct.pack("<HH", FORMAT_VERSION, 0)
-"""The first 8 bytes: magic, format version, zero."""
+FORMAT_VERSION = 5
+"""The newest format version. Files that do not need it are written in an older one, see ``versions.py``."""
+
+PREAMBLE_BYTES = 8
 
 HEADER, GROUP, FRAME, INDEX = b"HEAD", b"GRUP", b"FRAM", b"INDX"
 FRAMING = 12
 """Bytes of a chunk besides its payload."""
+
+
+def preamble(version: int) -> bytes:
+    """The first bytes of a file of a format version: magic, version, zero."""
+    return MAGIC + struct.pack("<HH", version, 0)
 
 
 @dataclass(frozen=True)
@@ -123,11 +129,11 @@ def read_preamble(file: BinaryIO, name: str) -> int:
     Raises:
         NotATvvcFile, UnsupportedVersion, TruncatedStream, CorruptStream: the first 8 bytes are no valid preamble.
     """
-    head = read_at(file, 0, len(PREAMBLE))
+    head = read_at(file, 0, PREAMBLE_BYTES)
     if head[:4] != MAGIC[: len(head)] or not head:
         raise NotATvvcFile(f"{name}: expected a .tvvc file starting with {MAGIC!r}, found {head[:4]!r}")
-    if len(head) < len(PREAMBLE):
-        raise TruncatedStream(f"{name}: expected {len(PREAMBLE)} bytes of preamble, found {len(head)}")
+    if len(head) < PREAMBLE_BYTES:
+        raise TruncatedStream(f"{name}: expected {PREAMBLE_BYTES} bytes of preamble, found {len(head)}")
     version, reserved = (int(part) for part in struct.unpack("<HH", head[4:]))
     if version > FORMAT_VERSION or reserved:
         raise UnsupportedVersion(

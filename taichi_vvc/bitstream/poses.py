@@ -11,11 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from taichi_vvc.bitstream.bits import WIDTH, BitReader, BitWriter, fits, width_of
 from taichi_vvc.bitstream.syntax import LENS_BITS, MAX_CAMERA_NUMBER, POSITION_BIAS, SequenceHeader
 from taichi_vvc.errors import ConfigError, CorruptStream
-
-WIDTH = 5
-"""Bits that state the width of a run."""
 
 _RUNS = {"pose": (4, 3), "lens": (4, 4)}
 
@@ -85,19 +83,19 @@ def parse_cameras(payload: bytes, start: CameraTrack, key: bool, rotation_bits: 
     """
     if not payload:
         return CameraTrack(start.now, start.now)
-    bits = _Bits(payload, place)
+    bits = BitReader(payload, place)
     found = []
     for camera, before in zip(start.now, start.before, strict=True):
         if bits.take(1):
             base = _expected(camera.pose, before.pose) if bits.take(1) else camera.pose
-            camera = replace(camera, pose=_plus(base, bits.runs("pose")), moved=True)
+            camera = replace(camera, pose=_plus(base, _runs(bits, "pose")), moved=True)
             length = sum(part * part for part in camera.pose[:4])
             if not 1 << 2 * rotation_bits <= 4 * length <= 16 << 2 * rotation_bits:
                 raise CorruptStream(
                     f"{place}: expected the rotation of a camera, found one of no length or a large one"
                 )
         if bits.take(1):
-            camera = replace(camera, lens=_plus(camera.lens, bits.runs("lens")), zoomed=True)
+            camera = replace(camera, lens=_plus(camera.lens, _runs(bits, "lens")), zoomed=True)
             if min(camera.lens[:2]) < 1:
                 raise CorruptStream(f"{place}: expected a positive focal length, found another")
         if max(map(abs, (*camera.pose, *camera.lens))) > MAX_CAMERA_NUMBER:
@@ -116,7 +114,7 @@ def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Seque
     Raises:
         ConfigError: a camera moves too far from one frame to the next; the message has its name from ``names``.
     """
-    out = _Out()
+    out = BitWriter()
     for camera, now, before, name in zip(wanted, start.now, start.before, names, strict=True):
         pose, guessed = _minus(camera.pose, now.pose), _minus(camera.pose, _expected(now.pose, before.pose))
         lens = _minus(camera.lens, now.lens)
@@ -127,11 +125,11 @@ def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Seque
         if moves:
             extrapolated = _cost(guessed, "pose") < _cost(pose, "pose")
             out.put(extrapolated, 1)
-            out.runs(guessed if extrapolated else pose, "pose", name)
+            _put(out, guessed if extrapolated else pose, "pose", name)
         zooms = max(map(abs, lens)) > 1
         out.put(zooms, 1)
         if zooms:
-            out.runs(lens, "lens", name)
+            _put(out, lens, "lens", name)
     return out.payload()
 
 
@@ -148,77 +146,24 @@ def _minus(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
     return tuple(x - y for x, y in zip(a, b, strict=True))
 
 
-def _width(values: Sequence[int]) -> int:
-    """Bits that the largest of the values needs, sign included; 0 where all are 0."""
-    return max((value if value >= 0 else ~value).bit_length() + 1 for value in values) if any(values) else 0
-
-
 def _split(values: Sequence[int], kind: str) -> list[Sequence[int]]:
     first, _ = _RUNS[kind]
     return [values[:first], values[first:]]
 
 
 def _cost(values: Sequence[int], kind: str) -> int:
-    return sum(WIDTH + len(run) * _width(run) for run in _split(values, kind))
+    return sum(WIDTH + len(run) * width_of(run) for run in _split(values, kind))
 
 
-class _Out:
-    """Writes bits into bytes, the first in the lowest bit."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-        self._value = self._count = 0
-
-    def put(self, value: int, width: int) -> None:
-        self._value |= (int(value) & (1 << width) - 1) << self._count
-        self._count += width
-        while self._count >= 8:
-            self._bytes.append(self._value & 255)
-            self._value >>= 8
-            self._count -= 8
-
-    def runs(self, values: Sequence[int], kind: str, name: str) -> None:
-        for run in _split(values, kind):
-            width = _width(run)
-            if width >= 1 << WIDTH:
-                raise ConfigError(
-                    f"camera {name}: expected a camera that stays near the capture, found one that jumps too far in a"
-                    " frame to be stored; leave that frame or camera out"
-                )
-            self.put(width, WIDTH)
-            for value in run:
-                self.put(value, width)
-
-    def payload(self) -> bytes:
-        """The bytes; none where no camera changes, which makes all bits 0."""
-        self.put(0, -self._count % 8)
-        return bytes(self._bytes) if any(self._bytes) else b""
+def _put(out: BitWriter, values: Sequence[int], kind: str, name: str) -> None:
+    for run in _split(values, kind):
+        if not fits(run):
+            raise ConfigError(
+                f"camera {name}: expected a camera that stays near the capture, found one that jumps too far in a frame"
+                " to be stored; leave that frame or camera out"
+            )
+        out.run(run)
 
 
-class _Bits:
-    """Reads bits from bytes; the inverse of :class:`_Out`."""
-
-    def __init__(self, payload: bytes, place: str) -> None:
-        self._payload, self._at, self._place = payload, 0, place
-
-    def take(self, width: int) -> int:
-        end = self._at + width
-        if end > 8 * len(self._payload):
-            raise CorruptStream(f"{self._place}: expected more about its cameras, found the end; the file is damaged")
-        value = int.from_bytes(self._payload[self._at // 8 : -(-end // 8)], "little") >> self._at % 8
-        self._at = end
-        return value & (1 << width) - 1
-
-    def runs(self, kind: str) -> list[int]:
-        found = []
-        for count in _RUNS[kind]:
-            width = self.take(WIDTH)
-            for _ in range(count):
-                value = self.take(width)
-                found.append(value - (1 << width) if width and value >> width - 1 else value)
-        return found
-
-    def finish(self) -> None:
-        left = 8 * len(self._payload) - self._at
-        if left > 7 or self.take(left):
-            raise CorruptStream(f"{self._place}: expected the end, found more about its cameras; the file is damaged")
+def _runs(bits: BitReader, kind: str) -> list[int]:
+    return [value for count in _RUNS[kind] for value in bits.run(count)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from taichi_vvc.bitstream import chunks, syntax, versions
+from taichi_vvc.bitstream import chunks, versions
 from taichi_vvc.bitstream.chunks import FrameEntry, GroupEntry
 from taichi_vvc.bitstream.elements import Structure
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
@@ -49,7 +49,7 @@ class StreamReader:
     def _open(self) -> None:
         self.size = os.fstat(self._file.fileno()).st_size
         self.version = chunks.read_preamble(self._file, str(self.path))
-        chunk = chunks.peek(self._file, len(chunks.PREAMBLE), self.size)
+        chunk = chunks.peek(self._file, chunks.PREAMBLE_BYTES, self.size)
         if chunk is None:
             raise TruncatedStream(f"{self.path}: expected a whole sequence header, found {self.size} bytes")
         payload = chunks.read_payload(self._file, chunk, f"{self.path}: sequence header")
@@ -68,6 +68,7 @@ class StreamReader:
         self.groups: tuple[GroupEntry, ...] = contents.groups
         self._owners: dict[int, int] = {}
         self._owner = GroupHeader(-1, 0, (), (), b"")
+        self._colours: dict[int, bytes] = {}
 
     def _read(self, entry: FrameEntry | GroupEntry, kind: bytes, structure: Structure, what: str) -> Any:
         chunk = chunks.peek(self._file, entry.offset, self.size)
@@ -83,8 +84,8 @@ class StreamReader:
             CorruptStream: the chunk is damaged.
             IndexError: there is no group of this number.
         """
-        group: GroupHeader = self._read(self.groups[number], chunks.GROUP, syntax.GROUP, f"group {number}")
         entry = self.groups[number]
+        group: GroupHeader = self._read(entry, chunks.GROUP, versions.GROUPS[self.version], f"group {number}")
         if (group.number, group.first_frame) != (entry.number, entry.first_frame):
             raise CorruptStream(f"{self.path}: expected group {entry.number}, found group {group.number}")
         if len(group.grid_steps) != 1 + len(self.header.layout.levels):
@@ -130,6 +131,31 @@ class StreamReader:
         owner = self.owner_of_mlp(number)
         return replace(group, mlp_steps=owner.mlp_steps, mlp=owner.mlp)
 
+    def read_colours(self, number: int) -> bytes:
+        """The coded colour maps of the cameras in group ``number``: its own, or those of the last group before it that
+        has any; empty for none.
+
+        Raises:
+            CorruptStream: its chunk or one between the two groups is damaged.
+            IndexError: there is no group of this number.
+        """
+        if self.version < versions.FIRST_WITH_SHELL:
+            return b""
+        passed: list[int] = []
+        at = number
+        while at not in self._colours:
+            try:
+                coded = self.read_group(at).colours
+            except CorruptStream as error:
+                raise CorruptStream(f"{error}; group {number} has its colours of cameras") from error
+            if coded or at == 0:
+                self._colours[at] = coded
+            else:
+                passed.append(at)
+                at -= 1
+        self._colours.update(dict.fromkeys(passed, self._colours[at]))
+        return self._colours[at]
+
     def read_frame(self, number: int) -> FrameData:
         """The coded payloads of a frame.
 
@@ -154,9 +180,9 @@ class StreamReader:
     def components(self, number: int) -> dict[str, int]:
         """Bytes of a frame by part; they sum to :meth:`frame_size`.
 
-        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``cameras`` (0 where none moves), ``mlp`` (0
-        except on the first frame of a group with MLPs of its own), and ``overhead``: framing, numbers, lengths and
-        checksums.
+        Keys: ``coefficients``, ``level1`` ..., ``occupancy``, ``motion``, ``cameras`` (their moves and colour maps; 0
+        where there are none), ``mlp`` (0 except on the first frame of a group with MLPs of its own), and ``overhead``:
+        framing, numbers, lengths and checksums.
         """
         entry, frame = self.frames[number], self.read_frame(number)
         parts = {"coefficients": len(frame.grids[0])}
@@ -166,7 +192,9 @@ class StreamReader:
         parts["cameras"] = len(frame.cameras)
         parts["mlp"] = 0
         if entry.type == "key":
-            parts["mlp"] = len(self.read_group(entry.group).mlp)
+            group = self.read_group(entry.group)
+            parts["mlp"] = len(group.mlp)
+            parts["cameras"] += len(group.colours)
         parts["overhead"] = self.frame_size(number) - sum(parts.values())
         return parts
 

@@ -1,13 +1,19 @@
-"""The check of a header's ``settings``: they must be JSON that can be written again as it was read."""
+"""A header's ``settings`` as text, and their check: they must be JSON that can be written again as it was read."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 MAX_DEPTH = 16
 """Levels of lists and objects in the settings."""
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """The canonical JSON of effective settings: sorted keys, no spaces, no NaN."""
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def settings_problem(text: str) -> str:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from taichi_vvc.bitstream.elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
 from taichi_vvc.bitstream.settings import settings_problem
@@ -53,13 +51,15 @@ class Layout:
 
     Attributes:
         lower: lower corner of the bounds, world units.
-        cell: edge of an occupancy cell, world units; the bounds end at ``lower + cell * cells``.
-        cells: (x, y, z) occupancy cells.
+        cell: edge of an occupancy cell within the bounds, world units; they end at ``lower + cell * inner cells``.
+        cells: (x, y, z) occupancy cells, those of the shell included.
         coefficients: (x, y, z) nodes of the coefficient grid. It has the sum of all levels' channels.
         levels: the basis levels, coarse to fine.
         projection_hidden, appearance, colour_hidden, view_frequencies: widths of the MLPs.
-        steps_per_side: ray-march steps along the longest side of the bounds.
+        steps_per_side: ray-march steps along the longest side of the grids.
         motion_block: edge of a block of the motion lattice in occupancy cells; 0: no frame has motion.
+        shell: (x, y, z) of ``cells`` that lie around the bounds on either side; not in versions before 5.
+        near: distance along a ray at which samples begin, world units, a 32-bit float; not in versions before 5.
     """
 
     lower: tuple[float, float, float]
@@ -73,6 +73,8 @@ class Layout:
     view_frequencies: int
     steps_per_side: int
     motion_block: int = 0
+    shell: tuple[int, int, int] = (0, 0, 0)
+    near: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class SequenceHeader:
         first_frame: index in the capture of frame 0 of the file.
         downscale: factor by which the capture's images were reduced.
         intrinsics, cameras: the capture's cameras at the reduced image size.
-        settings: the encoder's effective settings, a JSON object; see :func:`settings_text`.
+        settings: the encoder's effective settings, a JSON object; see ``bitstream/settings.py``.
         library: name and version of the program that wrote the file.
         rotation_bits, position_bits: units of poses that change, see ``bitstream/poses.py``; not in versions before 4.
     """
@@ -143,7 +145,9 @@ class SequenceHeader:
 class GroupHeader:
     """The parameters that the frames of a group share: quantisation steps of grids and MLP tensors, and coded MLPs.
 
-    ``mlp_steps`` and ``mlp`` are both empty where the group shares the MLPs of the group before.
+    ``mlp_steps`` and ``mlp`` are both empty where the group shares the MLPs of the group before. ``colours`` are the
+    coded colour maps of the cameras, see ``bitstream/colours.py``; empty for those of the group before. Versions before
+    5 have none.
     """
 
     number: int
@@ -151,6 +155,7 @@ class GroupHeader:
     grid_steps: tuple[float, ...]
     mlp_steps: tuple[float, ...]
     mlp: bytes
+    colours: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,8 @@ def _layout_problem(layout: Layout) -> str:
     if layout.steps_per_side * MOST_CELLS_PER_STEP < max(layout.cells):
         least = -(-max(layout.cells) // MOST_CELLS_PER_STEP)
         return f"expected at least {least} steps for {max(layout.cells)} cells, found {layout.steps_per_side}"
+    if any(layout.shell) and not all(0 < 2 * b < n for b, n in zip(layout.shell, layout.cells, strict=True)):
+        return f"expected a shell on all sides with cells within it, found {layout.shell} of {layout.cells} cells"
     return ""
 
 
@@ -292,6 +299,8 @@ LAYOUT = Structure(
         ("view_frequencies", Count(16)),
         ("steps_per_side", Count(1 << 16, 1)),
         ("motion_block", Count(MAX_NODES)),
+        ("shell", Fixed(Count(MAX_NODES), 3)),
+        ("near", Float("f", 0.0, 1e12)),
     ),
     _layout_problem,
 )
@@ -341,6 +350,7 @@ GROUP = Structure(
         ("grid_steps", Several(_STEP, MAX_GRIDS)),
         ("mlp_steps", Several(_STEP, 64)),
         ("mlp", Blob()),
+        ("colours", Blob(1 << 20)),
     ),
     _group_problem,
 )
@@ -376,11 +386,6 @@ INDEX = Structure(
         ("frames", Count(MAX_FRAMES)),
     ),
 )
-
-
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """The canonical JSON of effective settings: sorted keys, no spaces, no NaN."""
-    return json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def frame_step_of(header: SequenceHeader) -> int:

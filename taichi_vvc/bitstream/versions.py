@@ -8,8 +8,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
-from taichi_vvc.bitstream.elements import Structure
-from taichi_vvc.bitstream.syntax import FRAME, HEADER, LAYOUT, MAX_HEADER, SequenceHeader, still_problem
+from taichi_vvc.bitstream.elements import Element, Structure
+from taichi_vvc.bitstream.syntax import FRAME, GROUP, HEADER, LAYOUT, MAX_HEADER, SequenceHeader, still_problem
 from taichi_vvc.errors import CorruptStream
 
 
@@ -17,17 +17,21 @@ def _without(structure: Structure, *names: str) -> Structure:
     return replace(structure, fields=tuple(field for field in structure.fields if field[0] not in names))
 
 
-# Version 1 had no motion, version 3 changed its coding, and version 4 added moving cameras.
-_LAYOUT_1 = _without(LAYOUT, "motion_block")
-_HEADER_3 = replace(_without(HEADER, "rotation_bits", "position_bits"), check=still_problem)
+def _with(structure: Structure, name: str, element: Element) -> Structure:
+    return replace(structure, fields=tuple((key, element if key == name else e) for key, e in structure.fields))
+
+
+# Version 1 had no motion, version 3 changed its coding, version 4 added moving cameras, and version 5 space outside the
+# bounds, a near distance and colours of cameras.
+_LAYOUT_4 = _without(LAYOUT, "shell", "near")
+_LAYOUT_1 = _without(_LAYOUT_4, "motion_block")
+_HEADER_4 = _with(HEADER, "layout", _LAYOUT_4)
+_HEADER_3 = replace(_without(_HEADER_4, "rotation_bits", "position_bits"), check=still_problem)
 _FRAME_3 = _without(FRAME, "cameras")
-HEADERS = {
-    1: replace(_HEADER_3, fields=tuple((k, _LAYOUT_1 if k == "layout" else e) for k, e in _HEADER_3.fields)),
-    2: _HEADER_3,
-    3: _HEADER_3,
-    4: HEADER,
-}
-FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3, 4: FRAME}
+_GROUP_4 = _without(GROUP, "colours")
+HEADERS = {1: _with(_HEADER_3, "layout", _LAYOUT_1), 2: _HEADER_3, 3: _HEADER_3, 4: _HEADER_4, 5: HEADER}
+GROUPS = {1: _GROUP_4, 2: _GROUP_4, 3: _GROUP_4, 4: _GROUP_4, 5: GROUP}
+FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3, 4: FRAME, 5: FRAME}
 """How each version of the format writes these chunks; the other chunks are the same in all."""
 
 FIRST_WITH_SHARED_MLPS = 3
@@ -36,10 +40,27 @@ FIRST_WITH_SHARED_MLPS = 3
 FIRST_WITH_MOVING_CAMERAS = 4
 """The first format version in which frames may change cameras."""
 
+FIRST_WITH_SHELL = 5
+"""The first format version with space outside the bounds, a near distance and colours of cameras."""
 
-def pack_header(header: SequenceHeader) -> bytes:
-    """The payload of the header chunk: the header's bytes as a zlib stream."""
-    return zlib.compress(HEADER.pack(header), 9)
+OLDEST_WRITTEN = 4
+"""The oldest format version that is still written, by files that need nothing newer."""
+
+
+def version_for(header: SequenceHeader, colours: bool = False) -> int:
+    """The lowest format version that is written and can hold a file of this header.
+
+    Args:
+        header: the sequence header.
+        colours: whether groups will have colour maps of the cameras.
+    """
+    needs = colours or any(header.layout.shell) or header.layout.near > 0.0
+    return FIRST_WITH_SHELL if needs else OLDEST_WRITTEN
+
+
+def pack_header(header: SequenceHeader, version: int = max(HEADERS)) -> bytes:
+    """The payload of the header chunk in a format version: the header's bytes as a zlib stream."""
+    return zlib.compress(HEADERS[version].pack(header), 9)
 
 
 def picture_bytes(header: SequenceHeader, version: int) -> bytes:

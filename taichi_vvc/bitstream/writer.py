@@ -28,8 +28,11 @@ class StreamWriter:
     An existing file is not changed before the first append. A lock keeps every other writer from the same file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], file: BinaryIO, before: bytes, start: int, order: Order) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], file: BinaryIO, version: int, before: bytes, start: int, order: Order
+    ) -> None:
         self._path = path
+        self._version = version
         self._failed = False
         self._file = file
         self._before = before
@@ -41,19 +44,23 @@ class StreamWriter:
         self._replaced: tuple[Path, Path, BinaryIO] | None = None
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False) -> StreamWriter:
-        """Starts a new file and writes its header.
+    def create(
+        cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False, colours: bool = False
+    ) -> StreamWriter:
+        """Starts a new file and writes its header, in the lowest format version that can hold what comes.
 
         Args:
             path: the file; if it is a symbolic link, the link's target is written.
             header: the sequence header.
             overwrite: replace an existing file. The old file stays in place until the first frame is written.
+            colours: whether groups may have colour maps of the cameras.
 
         Raises:
             ConfigError: the file exists, another process is writing it, or the name is not possible.
             DataError: the header cannot be written; no file is left behind.
         """
-        payload = versions.pack_header(header)
+        version = versions.version_for(header, colours)
+        payload, preamble = versions.pack_header(header, version), chunks.preamble(version)
         old = _locked(path) if overwrite and os.path.exists(path) else None
         # A symbolic link stays one: the user may have put the file on another disk.
         place = target = Path(os.path.realpath(path))
@@ -69,9 +76,9 @@ class StreamWriter:
                 raise ConfigError(f"{path}: {problem}") from error
             what = "file" if old is None else "folder"
             raise ConfigError(f"{path}: expected a {what} that can be written, found: {error.strerror}") from error
-        chunk = chunks.seal(chunks.HEADER, payload, chunks.PREAMBLE[-4:])
-        start = len(chunks.PREAMBLE) + len(chunk)
-        writer = cls(path, file, chunk[-4:], start, Order(start))
+        chunk = chunks.seal(chunks.HEADER, payload, preamble[-4:])
+        start = len(preamble) + len(chunk)
+        writer = cls(path, file, version, chunk[-4:], start, Order(start))
         if old is not None:
             writer._replaced = place, target, old
             # The new file gets the old one's permissions.
@@ -81,7 +88,7 @@ class StreamWriter:
             writer.close()
             raise ConfigError(f"{path}: {_TAKEN}")
         try:
-            file.write(chunks.PREAMBLE + chunk)
+            file.write(preamble + chunk)
             writer._flush()
         except OSError as error:
             writer._failed = True
@@ -92,8 +99,12 @@ class StreamWriter:
         return writer
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str], header: SequenceHeader) -> tuple[StreamWriter, int]:
+    def resume(
+        cls, path: str | os.PathLike[str], header: SequenceHeader, colours: bool = False
+    ) -> tuple[StreamWriter, int]:
         """Opens an existing file to append to it; returns the writer and the number of whole frames in the file.
+
+        ``header`` and ``colours`` are to be those that it was made with, see :meth:`create`.
 
         The first append cuts off an index, an unfinished last chunk and a group without frames.
 
@@ -104,12 +115,15 @@ class StreamWriter:
             StreamError: the file is no .tvvc file, or is damaged before its last chunk.
         """
         with StreamReader(path) as reader:
-            _compare_version(path, reader.version)
+            _check_version(path, reader.version)
         file = _locked(path)
         try:
             with StreamReader(path) as reader:
-                _compare_version(path, reader.version)
+                _check_version(path, reader.version)
                 _compare(path, reader.header, header)
+                if reader.version != versions.version_for(header, colours):
+                    wanted = "with colours of cameras" if colours else "without colours of cameras"
+                    raise ConfigError(f"{path}: expected a file {wanted}, found another one; start anew")
                 start = reader.header_bytes
                 contents = chunks.scan(reader._file, start, reader.size, verify=True)
                 complete = reader.complete and contents.complete
@@ -117,7 +131,7 @@ class StreamWriter:
             order.frames = list(contents.frames)
             order.groups = [group for group in contents.groups if group.first_frame < len(contents.frames)]
             order.end = contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start
-            writer = cls(path, file, chunks.read_at(file, order.end - 4, 4), start, order)
+            writer = cls(path, file, reader.version, chunks.read_at(file, order.end - 4, 4), start, order)
         except BaseException:
             file.close()
             raise
@@ -190,12 +204,14 @@ class StreamWriter:
 
         Raises:
             DataError: the chunk cannot be written.
-            ValueError: the group does not come next.
+            ValueError: the group does not come next, or has colour maps in a file that was made without.
         """
         self._check("group", group.number)
+        if group.colours and self._version < versions.FIRST_WITH_SHELL:
+            raise ValueError(f"expected no colour maps in a file of version {self._version}, found some")
         if group.first_frame != len(self._order.frames):
             raise ValueError(f"expected first frame {len(self._order.frames)}, found {group.first_frame}")
-        size = self._append(chunks.GROUP, syntax.GROUP.pack(group))
+        size = self._append(chunks.GROUP, versions.GROUPS[self._version].pack(group))
         self._order.add("group", group.number, size)
         return size
 
@@ -209,7 +225,7 @@ class StreamWriter:
         self._check(frame.type, frame.number)
         if frame.group != len(self._order.groups) - 1:
             raise ValueError(f"expected a frame of group {len(self._order.groups) - 1}, found group {frame.group}")
-        size = self._append(chunks.FRAME, syntax.FRAME.pack(frame))
+        size = self._append(chunks.FRAME, versions.FRAMES[self._version].pack(frame))
         with self._writing():
             self._flush()
         self._take_place()
@@ -281,9 +297,9 @@ def _locked(path: str | os.PathLike[str]) -> BinaryIO:
     return file
 
 
-def _compare_version(path: str | os.PathLike[str], version: int) -> None:
-    if version != chunks.FORMAT_VERSION:
-        expected = f"expected format version {chunks.FORMAT_VERSION} to go on with"
+def _check_version(path: str | os.PathLike[str], version: int) -> None:
+    if version < versions.OLDEST_WRITTEN:
+        expected = f"expected format version {versions.OLDEST_WRITTEN} or later to go on with"
         raise ConfigError(f"{path}: {expected}, found {version}; start anew")
 
 

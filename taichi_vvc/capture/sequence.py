@@ -19,12 +19,14 @@ from taichi_vvc.capture.mask_kinds import settle_masks
 from taichi_vvc.capture.readers.index import CaptureIndex, ImageEntry
 from taichi_vvc.capture.readers.layouts import find_layout
 from taichi_vvc.capture.readers.parse import short
+from taichi_vvc.capture.scene import AUTO, Scene, scene_of
 from taichi_vvc.capture.selection import select_cameras
 from taichi_vvc.capture.storable import bounds_problem, check_cameras, check_moves, check_rate
 from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.geometry.projection import pixels_with_rays
+from taichi_vvc.media.colour_maps import looks_of, with_looks
 from taichi_vvc.media.images import area_reduce, is_turned, read_rgba, reduced_size
-from taichi_vvc.types import Bounds, Camera, FrameViews, View
+from taichi_vvc.types import Bounds, Camera, ColourMap, FrameViews, View
 from taichi_vvc.words import counted, some
 
 DEFAULT_FPS = Fraction(25)
@@ -58,6 +60,8 @@ class MultiViewSequence:
         entries: ``entries[frame][camera]``: where the pictures are, with their cameras at full size.
         layout: the name of the layout on disk, see :mod:`taichi_vvc.capture.readers.layouts`.
         stated_test: the names of the cameras that the capture itself holds out, whatever was selected.
+        scene: whether only what is inside the bounds is coded or what is outside, too, and where samples begin.
+        looks: how each of the cameras shows colours; empty: all show them as they are.
     """
 
     path: Path
@@ -74,6 +78,8 @@ class MultiViewSequence:
     entries: tuple[tuple[ImageEntry, ...], ...] = field(repr=False)
     layout: str = "transforms"
     stated_test: tuple[str, ...] = ()
+    scene: Scene = field(default_factory=Scene)
+    looks: tuple[ColourMap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -95,7 +101,9 @@ class MultiViewSequence:
         if not -len(self) <= i < len(self):
             raise IndexError(f"frame {i} of {len(self)}")
         entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
-        return FrameViews(self.indices[i], self.times[i], read_views(entries, self.downscale))
+        views = read_views(entries, self.downscale)
+        looks = looks_of([camera.name for camera in self.cameras], self.looks)
+        return FrameViews(self.indices[i], self.times[i], with_looks(views, looks))
 
     @property
     def frame_step(self) -> int:
@@ -125,6 +133,8 @@ def open_capture(
     cameras: str | Sequence[str] | None = None,
     test_cameras: str | Sequence[str] | None = None,
     fps: float | str | Fraction | None = None,
+    scene: str = AUTO,
+    near: float | None = None,
 ) -> MultiViewSequence:
     """Open a capture: a folder, or the file that describes it. docs/capture.md describes the layouts.
 
@@ -139,10 +149,15 @@ def open_capture(
         test_cameras: hold out exactly these cameras, in the same form; None follows the capture.
         fps: frames per second of the capture, in place of its own: a number or text such as ``"30000/1001"``. A step of
             ``frames`` divides it.
+        scene: ``"box"``: what is inside the bounds is coded, over a plain background. ``"whole"``: what is outside,
+            too. ``"auto"``: whole where there are no masks and the pictures are not plain beside the bounds, or cameras
+            stand inside them.
+        near: distance from a camera at which samples begin, world units; None: found for a whole scene, 0 for a box.
 
     Raises:
         DataError: the capture cannot be used; the line names the file, what was found and what was expected.
-        ConfigError: ``frames`` is no slice, ``downscale``, ``bounds`` or ``fps`` is out of range, there is no layout of
+        ConfigError: ``frames`` is no slice, ``downscale``, ``bounds``, ``fps`` or ``near`` is out of range, a whole
+            scene is asked for and the pictures have masks, there is no ``scene`` of that name, there is no layout of
             the name ``format``, an item of ``cameras`` or ``test_cameras`` fits no camera, or none is left to be
             fitted.
     """
@@ -159,7 +174,8 @@ def open_capture(
         turned = [entry.camera.name for entry in index.entries[0] if is_turned(entry.image)]
     index = replace(index, entries=entries)
     first_cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
-    has_alpha, about_bare = _masked(read_views(index.entries[0], downscale))
+    first_views = read_views(index.entries[0], downscale)
+    has_alpha, about_bare = _masked(first_views)
     moving = any(
         not a.camera.same_as(b.camera) for row in index.entries for a, b in zip(index.entries[0], row, strict=True)
     )
@@ -172,6 +188,7 @@ def open_capture(
     ]
     bounds, source, about_bounds = _settled_bounds(index, bounds, has_alpha, strict)
     messages += about_bounds
+    settled = scene_of(scene, near, bounds, [view for view in first_views if view.camera.split == "train"])
     if moving:
         check_moves(([_reduced(e.camera, downscale) for e in row] for row in index.entries), bounds, str(index.source))
     shown_rate = (rate or DEFAULT_FPS) / (index.indices.step if len(index.entries) > 1 else 1)
@@ -191,6 +208,7 @@ def open_capture(
         entries=index.entries,
         layout=index.layout,
         stated_test=tuple(camera.name for camera in first_cameras if camera.name in stated),
+        scene=settled,
     )
 
 

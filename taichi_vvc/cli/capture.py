@@ -78,6 +78,8 @@ class Chosen:
     fps: Fraction | None
     layout: str | None
     bounds: Any
+    scene: str
+    near: float | None
 
     def open(self, path: Path, strict: bool = True) -> MultiViewSequence:
         """Opens the capture.
@@ -98,6 +100,8 @@ class Chosen:
             cameras=self.cameras,
             test_cameras=self.test_cameras,
             fps=self.fps,
+            scene=self.scene,
+            near=self.near,
         )
 
 
@@ -154,6 +158,20 @@ def capture_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="X0,Y0,Z0,X1,Y1,Z1",
             help="Box to code, world units; else the capture's or found.",
         ),
+        click.option(
+            "--scene",
+            type=click.Choice(("auto", "box", "whole")),
+            default="auto",
+            show_default=True,
+            help="What is coded: the inside of the bounds, over a plain background, or all that the pictures show. "
+            "auto: the whole scene where there are no masks and the pictures are not plain beside the bounds.",
+        ),
+        click.option(
+            "--near",
+            type=click.FloatRange(0.0),
+            metavar="D",
+            help="Distance from a camera, world units, up to which there is nothing; found for a whole scene.",
+        ),
     )
     command: Callable[..., Any] = with_choice
     for option in reversed(options):
@@ -168,7 +186,14 @@ def describe_capture(sequence: MultiViewSequence) -> str:
     return (
         f"{sequence.path}: {counted(len(sequence), 'frame')} at {float(sequence.fps):g} fps, {cameras}, "
         f"{_sizes(sequence.cameras)}, bounds {sequence.bounds.ranges()} ({sequence.bounds_source})"
+        f"{_scene_text(sequence)}"
     )
+
+
+def _scene_text(sequence: MultiViewSequence) -> str:
+    scene = sequence.scene
+    near = f", nothing nearer than {scene.near:.3g} to a camera" if scene.near else ""
+    return f", the whole scene is coded ({scene.why}){near}" if scene.whole else near
 
 
 def say_capture(sequence: MultiViewSequence) -> None:
@@ -177,7 +202,7 @@ def say_capture(sequence: MultiViewSequence) -> None:
 
     for message in sequence.messages:
         warn(message)
-    if not sequence.has_alpha:
+    if not sequence.has_alpha and not sequence.scene.whole:
         warn(NO_MASKS)
     if all(camera.split == "train" for camera in sequence.cameras):
         warn(NONE_HELD_OUT)

@@ -22,11 +22,15 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink, written_paths
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.errors import MemoryLimitExceeded, StreamError, TruncatedStream
-from taichi_vvc.types import Camera
+from taichi_vvc.types import Camera, ColourMap
 from taichi_vvc.words import counted, some
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from taichi_vvc.decode import Stream
+    from taichi_vvc.field.grids import Field
+    from taichi_vvc.field.workspace import Workspace
 
 
 @click.command(epilog="Example:  tvvc decode out.tvvc -o pictures/ --cameras test --frames 0:10")
@@ -57,7 +61,7 @@ def command(
 ) -> None:
     """Decode FILE and render the cameras that it stores, to DIR/<camera>/<frame>.png or to one video per camera.
 
-    A camera that moved is where it was at each frame.
+    A camera that moved is where it was at each frame. A camera with a colour map shows colours as it did.
 
     With -o OUT.mp4 (.mov, .mkv, .webm) the video of a single camera is OUT.mp4, and those of several are
     OUT_<camera>.mp4. Videos of odd width or height get their last column or row twice, since codecs need even sizes.
@@ -73,8 +77,8 @@ def command(
         raise click.UsageError("expected -o DIR, -o OUT.mp4 or -o OUT.png (or --verify)")
 
     from taichi_vvc.decode import open as open_stream
-    from taichi_vvc.field.render import render_rgb8
     from taichi_vvc.field.workspace import Workspace
+    from taichi_vvc.media.colour_maps import looks_of
 
     with open_stream(file, memory_limit) as stream:
         chosen = select_frames(frames, len(stream), str(file)) if len(stream) else range(0)
@@ -92,8 +96,9 @@ def command(
         with open_sink(output, names, usual_rate(stream.fps)) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
                 moved = {camera.name: camera for camera in stream.cameras_at(number)}
+                looks = looks_of([camera.name for camera in stream.cameras], stream.looks_at(number))
                 for view, camera in enumerate(moved[name] for name in names):
-                    picture = render_rgb8(field, camera, stream.background, workspace=workspace)
+                    picture = _shown(field, camera, stream.background, workspace, looks.get(camera.name))
                     sink.write(camera.name, number, picture)
                     line.update(done + (view + 1) / len(views), f"frame {done + 1}/{len(chosen)}  camera {camera.name}")
     written = written_paths(output, names)
@@ -109,6 +114,20 @@ def command(
     )
     if damage is not None:
         raise damage
+
+
+def _shown(
+    field: Field, camera: Camera, background: tuple[float, float, float], workspace: Workspace, look: ColourMap | None
+) -> np.ndarray:
+    """(height, width, 3) uint8: what a camera of the capture shows."""
+    from taichi_vvc.field.render import render, render_rgb8
+    from taichi_vvc.media.colour_maps import shown
+
+    if look is None:
+        return render_rgb8(field, camera, background, workspace=workspace)
+    image = render(field, camera, background, workspace=workspace)
+    picture = 255.0 * shown(image.colour, image.opacity, background, look) + 0.5
+    return picture.astype("u1")
 
 
 def warn_if_incomplete(stream: Stream, file: Path) -> StreamError | None:

@@ -87,6 +87,14 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     show_default=True,
     help="Whether a key frame also comes at a cut, and where an inter frame loses the scene.",
 )
+@click.option(
+    "--colours",
+    type=click.Choice(("auto", "on", "off")),
+    default="auto",
+    show_default=True,
+    help="Whether each training camera gets a colour map that takes off its exposure and white balance; auto: where "
+    "some are clearly different and there are no masks.",
+)
 @backend_option
 @threads_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
@@ -115,6 +123,7 @@ def command(
     background: tuple[int, int, int] | None,
     keyint: int | None,
     scenecut: bool,
+    colours: str,
     backend: str,
     threads: int | None,
     seed: int,
@@ -129,7 +138,8 @@ def command(
     """
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
-    changes: dict[str, Any] = {"seed": seed, "scenecut": scenecut, **_control(crf, lambda_rate, bitrate, target_psnr)}
+    changes: dict[str, Any] = {"seed": seed, "scenecut": scenecut, "colours": colours}
+    changes |= _control(crf, lambda_rate, bitrate, target_psnr)
     check_output_file(output, overwrite or resume, hint="add -y to replace it or --resume to go on with it")
     if csv_file is not None and csv_file != STDOUT:
         if csv_file.resolve() == output.resolve():

@@ -54,7 +54,8 @@ def command(
     """Decode FILE, render the cameras of CAPTURE at the coded size, and compare.
 
     PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures; with masks also
-    over the foreground. The size, the frames, and which cameras were held out come from the file.
+    over the foreground. The size, the frames, which cameras were held out and how the others show colours come from the
+    file.
     """
     if report is not None:
         check_output_file(report, overwrite, file)
@@ -95,6 +96,8 @@ def as_text(figures: dict[str, Any]) -> str:
     for row in figures["per_frame"]:
         rows.append(f"{row['frame']:5} {row['type']:6}{row['bytes']:10}{_quality(row, masks)}")
     rows.append(f"{'all':5} {'':6}{figures['bytes']:10}{_quality(figures, masks)}")
+    if figures["psnr_plain"] is not None:
+        rows.append(f"without the cameras' colour maps: {figures['psnr_plain']:.2f} dB")
     rows.append(
         f"{counted(figures['frames'], 'frame')}, {_cameras(figures)}, "
         f"{figures['bytes_per_frame'] / 1000:.2f} kB/frame, {figures['bitrate_kbps']:.0f} kbit/s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.bitstream.colours import COLOUR_UNITS, parse_colours
 from taichi_vvc.bitstream.syntax import frame_step_of
 from taichi_vvc.cli.options import common_options
 from taichi_vvc.cli.text import echo, printable
@@ -39,7 +41,8 @@ def command(file: Path, as_json: bool, with_frames: bool) -> None:
 def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
     """The report of ``tvvc info --json``, as plain JSON values.
 
-    ``frame_list`` is present only ``with_frames``. The bytes by component sum to the frame's ``bytes``, which include
+    ``frame_list`` is present only ``with_frames``, and ``gain`` and ``offset`` of cameras, how they show colours, only
+    where the file has colour maps. The bytes by component sum to the frame's ``bytes``, which include
     the group's parameters on a key frame.
 
     Raises:
@@ -57,7 +60,10 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
         "complete": reader.complete,
         "bounds": [
             list(layout.lower),
-            [low + layout.cell * cells for low, cells in zip(layout.lower, layout.cells, strict=True)],
+            [
+                low + layout.cell * (cells - 2 * shell)
+                for low, cells, shell in zip(layout.lower, layout.cells, layout.shell, strict=True)
+            ],
         ],
         "cameras": [],
         "settings": json.loads(header.settings),
@@ -78,13 +84,18 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
                 for level in layout.levels
             ],
             "occupancy": list(layout.cells),
+            "shell": list(layout.shell),
+            "near": layout.near,
         },
     }
-    for camera in header.cameras:
+    colours = _colours(reader)
+    for number, camera in enumerate(header.cameras):
         lens = header.intrinsics[camera.intrinsics]
-        described["cameras"].append(
-            {"name": camera.name, "split": camera.split, "width": lens.width, "height": lens.height}
-        )
+        record: dict[str, Any] = {"name": camera.name, "split": camera.split}
+        record |= {"width": lens.width, "height": lens.height}
+        if colours:
+            record |= {"gain": colours[number][0], "offset": colours[number][1]}
+        described["cameras"].append(record)
     for group in reader.groups:
         described["gops"].append({"first": group.first_frame, "frames": 0, "bytes": group.size})
     for frame in reader.frames:
@@ -93,6 +104,15 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
     if with_frames:
         described["frame_list"] = [_frame(reader, number) for number in range(count)]
     return described
+
+
+def _colours(reader: StreamReader) -> list[tuple[list[float], list[float]]]:
+    """Gain and offset (red, green, blue) of each camera in the file's first group; nothing where it has no maps."""
+    coded = reader.read_colours(0) if reader.groups else b""
+    if not coded:
+        return []
+    maps, _ = parse_colours(coded, len(reader.header.cameras), f"{reader.path}: group 0")
+    return [([1 + g / COLOUR_UNITS for g in gain], [o / COLOUR_UNITS for o in offset]) for gain, offset in maps]
 
 
 def _frame(reader: StreamReader, number: int) -> dict[str, Any]:
@@ -120,7 +140,9 @@ def _as_text(info: dict[str, Any]) -> str:
         f"bytes       {size}{rate}",
         f"groups      {len(info['gops'])}, first frames {some([str(gop['first']) for gop in info['gops']], 8)}",
         f"bounds      {box}",
+        *_around(info["layout"]),
         f"cameras     {cameras}, {some(sizes, 8)} pixels",
+        *_gains(info["cameras"]),
         f"capture     {_part(info)}",
         f"field       coefficients {'x'.join(map(str, info['layout']['coefficients']))}, levels {levels}",
         *_table("settings", info["settings"]),
@@ -129,6 +151,28 @@ def _as_text(info: dict[str, Any]) -> str:
         parts = "  ".join(f"{name.removeprefix('bytes_')} {row[name]}" for name in row if name.startswith("bytes_"))
         lines.append(f"frame {row['frame']:5}  {row['type']:5}  {row['bytes']:8}  {parts}")
     return "\n".join(map(printable, lines))
+
+
+def _around(layout: dict[str, Any]) -> list[str]:
+    """A line about what lies around the bounds and before cameras; none where nothing does."""
+    parts = []
+    if any(layout["shell"]):
+        parts.append(
+            f"{' '.join(map(str, layout['shell']))} cells (x y z) on either side hold what lies around the bounds"
+        )
+    if layout["near"]:
+        parts.append(f"nothing nearer to a camera than {layout['near']:g}")
+    return [f"            {'; '.join(parts)}"] if parts else []
+
+
+def _gains(cameras: list[dict[str, Any]]) -> list[str]:
+    """A line about the cameras with colour maps, the strongest first; none for a file without maps."""
+    if not cameras or "gain" not in cameras[0]:
+        return []
+    mapped = [camera for camera in cameras if any(g != 1 for g in camera["gain"]) or any(camera["offset"])]
+    mapped.sort(key=lambda camera: -max(abs(math.log(g)) for g in camera["gain"]))
+    shown = [f"{camera['name']} {' '.join(f'{g:.2f}' for g in camera['gain'])}" for camera in mapped] or ["all alike"]
+    return [f"colours     gains of {counted(len(mapped), 'camera')} (red green blue): {some(shown, 4)}"]
 
 
 def _part(info: dict[str, Any]) -> str:

@@ -119,5 +119,13 @@ def as_text(found: dict[str, Any]) -> str:
             f"masks       {_masks(cameras) if found['masks'] else 'none'}",
             f"bounds      {box.ranges()} ({found['bounds_source']})",
             f"            {box.option()}",
+            f"scene       {_scene(found)}",
         ]
     )
+
+
+def _scene(found: dict[str, Any]) -> str:
+    """What is coded, and why."""
+    near = f"; nothing nearer than {found['near']:.3g} to a camera" if found["near"] else ""
+    what = "whole: also what lies outside the bounds" if found["scene"] == "whole" else "box: what is inside the bounds"
+    return f"{what} ({found['scene_reason']}){near}"

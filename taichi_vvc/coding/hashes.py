@@ -11,7 +11,11 @@ import numpy as np
 from taichi_vvc.bitstream.poses import CameraTrack
 from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.bitstream.versions import picture_bytes
-from taichi_vvc.types import GroupParameters, SymbolFrame
+from taichi_vvc.coding.headers import numbers_of_map
+from taichi_vvc.types import ColourMap, GroupParameters, SymbolFrame
+
+FrameParts = tuple[GroupParameters, SymbolFrame, CameraTrack | None, tuple[ColourMap, ...]]
+"""A frame's group, its symbols, its cameras and how these show colours."""
 
 
 @dataclass(frozen=True)
@@ -20,22 +24,23 @@ class Hashes:
 
     Attributes:
         symbols: of occupancy and grid symbols.
-        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background and cameras.
+        pictures: of all that its pictures depend on: of these, the layout, steps, MLPs, background, cameras and their
+            colour maps.
     """
 
     symbols: str
     pictures: str
 
 
-def hashes_of(
-    header: SequenceHeader, version: int, frames: Iterable[tuple[GroupParameters, SymbolFrame, CameraTrack | None]]
-) -> Hashes:
+def hashes_of(header: SequenceHeader, version: int, frames: Iterable[FrameParts]) -> Hashes:
     """The hashes of a file of this ``header`` and format ``version``, from its ``frames`` in order."""
     symbols, pictures = hashlib.sha256(), hashlib.sha256(picture_bytes(header, version))
-    for parameters, frame, track in frames:
+    for parameters, frame, track, looks in frames:
         if frame.key:
             for values in (np.array(parameters.steps), *parameters.mlp):
                 pictures.update(np.ascontiguousarray(values, "<f4").tobytes())
+            for look in looks:
+                pictures.update(np.array(numbers_of_map(look), "<i4").tobytes() + bytes((look.backdrop,)))
         for digest in (symbols, pictures):
             digest.update(np.ascontiguousarray(frame.occupancy).view(np.uint8).data)
             for grid in frame.symbols:

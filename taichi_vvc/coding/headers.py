@@ -9,14 +9,15 @@ from fractions import Fraction
 import numpy as np
 
 from taichi_vvc._version import __version__
-from taichi_vvc.bitstream import syntax
+from taichi_vvc.bitstream import settings_text, syntax
+from taichi_vvc.bitstream.colours import COLOUR_UNITS, GAINS, OFFSETS, ColourNumbers, pack_colours, parse_colours
 from taichi_vvc.bitstream.syntax import POSITION_BIAS
 from taichi_vvc.coding.entropy import decode_integers, encode_integers
 from taichi_vvc.coding.quantize import tensor_values
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.geometry.rotations import quaternion_of, rotation_of
-from taichi_vvc.types import FREQUENCY_UNITS, Bounds, Camera, FieldLayout, GridLevel, GroupParameters
+from taichi_vvc.types import FREQUENCY_UNITS, Bounds, Camera, ColourMap, FieldLayout, GridLevel, GroupParameters
 
 # Parts of a pixel that one unit of a pose is worth where the subject begins.
 _PER_PIXEL = 64
@@ -89,6 +90,8 @@ def header_of(
         view_frequencies=layout.view_frequencies,
         steps_per_side=layout.steps_per_side,
         motion_block=layout.motion_block,
+        shell=layout.shell,
+        near=float(np.float32(layout.near)),
     )
     return syntax.SequenceHeader(
         layout=plain,
@@ -98,7 +101,7 @@ def header_of(
         downscale=downscale,
         intrinsics=tuple(intrinsics),
         cameras=tuple(records),
-        settings=syntax.settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
+        settings=settings_text(config.settings() | ({"frame_step": frame_step} if frame_step > 1 else {})),
         library=f"taichi_vvc {__version__}",
         rotation_bits=rotation_bits,
         position_bits=position_bits,
@@ -108,7 +111,7 @@ def header_of(
 def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
     """The field's shape as the stream states it."""
     h = header.layout
-    upper = tuple(lo + h.cell * n for lo, n in zip(h.lower, h.cells, strict=True))
+    upper = tuple(lo + h.cell * (n - 2 * s) for lo, n, s in zip(h.lower, h.cells, h.shell, strict=True))
     return FieldLayout(
         bounds=Bounds(h.lower, upper),  # type: ignore[arg-type]
         coefficients=h.coefficients,
@@ -122,6 +125,8 @@ def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:
         view_frequencies=h.view_frequencies,
         steps_per_side=h.steps_per_side,
         motion_block=h.motion_block,
+        shell=h.shell,
+        near=h.near,
     )
 
 
@@ -151,12 +156,16 @@ def pack_group(
     steps: tuple[float, ...],
     mlp_symbols: tuple[np.ndarray, ...] | None,
     mlp_step: float,
+    colours: bytes = b"",
 ) -> syntax.GroupHeader:
-    """The group chunk of a key frame; ``mlp_symbols`` None: with the MLPs of the group before."""
+    """The group chunk of a key frame; ``mlp_symbols`` None: with the MLPs of the group before.
+
+    ``colours``: the coded colour maps of the cameras; empty for those of the group before.
+    """
     if mlp_symbols is None:
-        return syntax.GroupHeader(number, first_frame, steps, (), b"")
+        return syntax.GroupHeader(number, first_frame, steps, (), b"", colours)
     return syntax.GroupHeader(
-        number, first_frame, steps, (mlp_step,) * len(mlp_symbols), encode_integers(list(mlp_symbols))
+        number, first_frame, steps, (mlp_step,) * len(mlp_symbols), encode_integers(list(mlp_symbols)), colours
     )
 
 
@@ -179,3 +188,37 @@ def unpack_group(
     symbols = decode_integers(group.mlp, shapes)
     values = tuple(tensor_values((s,), step)[0] for s, step in zip(symbols, group.mlp_steps, strict=True))
     return GroupParameters(group.grid_steps, values)
+
+
+def colours_of(payload: bytes, cameras: int, place: str) -> tuple[ColourMap, ...]:
+    """How each of a file's ``cameras`` shows colours, from the ``colours`` of a group; none where that is empty.
+
+    Raises:
+        CorruptStream: the payload is damaged. ``place`` begins the message.
+    """
+    if not payload:
+        return ()
+    maps, backdrop = parse_colours(payload, cameras, place)
+    return tuple(colour_map(numbers, backdrop) for numbers in maps)
+
+
+def colour_map(numbers: ColourNumbers, backdrop: bool) -> ColourMap:
+    """A camera's map as a decoder has it. ``numbers``: as they are stored."""
+    gain, offset = numbers
+    return ColourMap(
+        tuple(1.0 + value / COLOUR_UNITS for value in gain),  # type: ignore[arg-type]
+        tuple(value / COLOUR_UNITS for value in offset),  # type: ignore[arg-type]
+        backdrop,
+    )
+
+
+def numbers_of_map(look: ColourMap) -> ColourNumbers:
+    """The inverse of :func:`colour_map`, rounded and clipped to what can be stored."""
+    gain = (min(max(round((value - 1.0) * COLOUR_UNITS), GAINS[0]), GAINS[1]) for value in look.gain)
+    offset = (min(max(round(value * COLOUR_UNITS), OFFSETS[0]), OFFSETS[1]) for value in look.offset)
+    return tuple(gain), tuple(offset)  # type: ignore[return-value]
+
+
+def pack_colour_maps(colours: Sequence[ColourMap]) -> bytes:
+    """The ``colours`` of a group; empty for none."""
+    return pack_colours([numbers_of_map(look) for look in colours], colours[0].backdrop) if colours else b""

@@ -23,9 +23,9 @@ from taichi_vvc.bitstream.poses import (
 )
 from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.bitstream.versions import FIRST_WITH_MOVING_CAMERAS
-from taichi_vvc.coding.headers import cameras_of_header
+from taichi_vvc.coding.headers import cameras_of_header, colours_of
 from taichi_vvc.geometry.rotations import quaternion_of, rotation_of
-from taichi_vvc.types import Camera
+from taichi_vvc.types import Camera, ColourMap
 
 
 def states_of(cameras: Sequence[Camera], header: SequenceHeader, start: CameraTrack) -> tuple[CameraState, ...]:
@@ -113,6 +113,16 @@ class CameraReader:
             track = parse_cameras(frame.cameras, track, frame.type == "key", self._reader.header.rotation_bits, place)
             self._last = number, track
         return track
+
+    def looks(self, index: int) -> tuple[ColourMap, ...]:
+        """How each of the cameras shows colours in frame ``index``; empty where the file has no colour maps.
+
+        Raises:
+            CorruptStream: the chunk that holds the maps, or one that might, is damaged.
+        """
+        group = self._reader.frames[index].group
+        place = f"{self._reader.path}: group {group}"
+        return colours_of(self._reader.read_colours(group), len(self.still), place)
 
     def cameras(self, index: int) -> tuple[Camera, ...]:
         """The cameras of frame ``index``; the same object as for the frame before where none has changed.

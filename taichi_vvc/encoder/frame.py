@@ -12,7 +12,7 @@ from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.displacements import encode_motion
 from taichi_vvc.coding.entropy import encode_mask
 from taichi_vvc.coding.grid_encoder import encode_grid
-from taichi_vvc.coding.headers import pack_group
+from taichi_vvc.coding.headers import pack_colour_maps, pack_group
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.motion import live_motion
 from taichi_vvc.config import EncoderConfig
@@ -26,6 +26,7 @@ from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame, unchanged
 from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.training_rays import make_training_rays
+from taichi_vvc.media.colour_maps import corrected
 from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
 
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
@@ -119,7 +120,7 @@ class CodedFrame:
         sizes["mlp"] = 0 if self.group is None else len(self.group.mlp)
         sizes["occupancy"] = len(self.data.occupancy)
         sizes["motion"] = len(self.data.motion)
-        sizes["cameras"] = len(cameras)
+        sizes["cameras"] = len(cameras) + (0 if self.group is None else len(self.group.colours))
         sizes["overhead"] = written - sum(sizes.values())
         return sizes
 
@@ -149,7 +150,10 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     data = _coded(job, task, fit, prediction)
     header = None
     if prediction.key:
-        header = pack_group(task.group, task.number, fit.parameters.steps, fit.mlp_symbols, job.config.mlp_step)
+        # All groups share the maps of the first one.
+        colours = b"" if task.group else pack_colour_maps(job.sequence.looks)
+        steps = fit.parameters.steps
+        header = pack_group(task.group, task.number, steps, fit.mlp_symbols, job.config.mlp_step, colours)
     # The decoder moves the frame before by itself.
     decoded = decode_symbols(job.layout, data, task.prediction.predicted_from)
     assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
@@ -192,7 +196,7 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)
         return unchanged(prediction.reference, task.mask), prediction
-    training = make_training_rays(job.ws, job.layout, task.views.views, task.mask)
+    training = make_training_rays(job.ws, job.layout, [corrected(v) for v in task.views.views], task.mask)
     searched = 0 if prediction.reference is None else search_iterations(config)
     steps = searched + (config.key_iterations if prediction.key else config.inter_iterations)
 

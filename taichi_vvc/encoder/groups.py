@@ -11,6 +11,7 @@ from taichi_vvc.encoder.rate_control import Controller, FixedLambda
 from taichi_vvc.encoder.resume import Position
 from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
 from taichi_vvc.fit.prediction import Prediction
+from taichi_vvc.media.colour_maps import corrected
 from taichi_vvc.types import FrameViews
 
 # dB that an inter frame may lie below the best of its group before a key frame is tried in its place.
@@ -81,7 +82,8 @@ class Groups:
             return self._key_frame(views, Prediction.scratch())
         mask = first_mask(self.job.layout, views.views, reference.frame)
         if not any(v.has_alpha for v in views.views):
-            mask |= entered_cells(self.job.ws, self.job.layout, views.views, mask, config.backdrop)
+            seen = tuple(corrected(v) for v in views.views)
+            mask |= entered_cells(self.job.ws, self.job.layout, seen, mask, config.backdrop)
         before = reference.frame.occupancy
         cut = scene_changed(before, mask)
         full = at.number - at.first_of_group >= config.group_length(self.job.sequence.fps)

@@ -9,6 +9,7 @@ from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import render
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import pixels_with_rays
+from taichi_vvc.media.colour_maps import shown
 from taichi_vvc.media.metrics import finite_mean, psnr
 from taichi_vvc.media.pictures import composite
 from taichi_vvc.types import View
@@ -41,11 +42,12 @@ def training_psnr(ws: Workspace, field: Field, background: tuple[float, float, f
 def view_psnrs(
     ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]
 ) -> list[float]:
-    """PSNR (dB) of each of the views but for its unknown pixels, rendered and composited on ``background`` (sRGB in
-    [0, 1])."""
+    """PSNR (dB) of each of the views but for its unknown pixels, rendered as its camera shows it and composited on
+    ``background`` (sRGB in [0, 1])."""
     found = []
     for view in views:
-        picture = render(field, view.camera, background, workspace=ws).colour
+        image = render(field, view.camera, background, workspace=ws)
+        picture = shown(image.colour, image.opacity, background, view.look)
         counted = pixels_with_rays(view.camera)
         if view.unknown is not None:
             counted = ~view.unknown if counted is None else counted & ~view.unknown

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from taichi_vvc.bitstream.chunks import FRAMING, PREAMBLE, FrameEntry, GroupEntry, pack_index
+from taichi_vvc.bitstream.chunks import FRAMING, PREAMBLE_BYTES, FrameEntry, GroupEntry, pack_index
 from taichi_vvc.bitstream.syntax import SequenceHeader
-from taichi_vvc.bitstream.versions import pack_header
+from taichi_vvc.bitstream.versions import pack_header, version_for
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.encoder.rate_control import SHORT_GROUP, Outcome, Target, target_of
 from taichi_vvc.types import SymbolFrame
@@ -20,7 +20,7 @@ _PROBED_RATE, _PROBED_PSNR = 2, 3
 
 def file_target(config: EncoderConfig, frames: int, fps: Fraction, header: SequenceHeader) -> Target | None:
     """The target of a file of so many frames, its header and index being paid for; None without one."""
-    start = len(PREAMBLE) + FRAMING + len(pack_header(header))
+    start = PREAMBLE_BYTES + FRAMING + len(pack_header(header, version_for(header)))
     group = config.group_length(fps)
     entries: list[GroupEntry | FrameEntry] = []
     for number in range(frames):

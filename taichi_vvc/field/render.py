@@ -14,7 +14,7 @@ from taichi_vvc.field.grids import Field
 from taichi_vvc.field.shading import project, projection_stride, shade_rays
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import distortion_limit, is_strong
-from taichi_vvc.kernels import columns, geometry, march, shade
+from taichi_vvc.kernels import columns, geometry, march, shade, shelled
 from taichi_vvc.kernels.columns import Ray
 from taichi_vvc.runtime import Runtime
 from taichi_vvc.types import Camera, FieldLayout
@@ -24,6 +24,8 @@ DEPTH_LIMIT = 7.0
 # Cells whose corners are looked up together, which bounds the memory.
 _MEASURED = 1 << 16
 # Rays that are rendered together: on the CPU so few that their arrays stay in the caches, on a GPU enough to fill it.
+# Where rays end in a shell, in longest sides of the grid: the rest of the way to infinity is a part of a cell.
+_FARTHEST = 1000.0
 _PLACE = 40  # bytes of a sample before it is shaded
 _TOGETHER = {True: 8192, False: 1 << 18}
 
@@ -75,8 +77,9 @@ def camera_row(camera: Camera, lower: Sequence[float], cell: float) -> np.ndarra
 
 
 def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera]) -> CameraTable:
-    """Upload cameras in cell units of the layout's bounds."""
-    rows = [camera_row(camera, layout.bounds.lower, layout.cell) for camera in cameras]
+    """Upload cameras in cell units of the layout's grid, from its lower corner."""
+    lower = [low - layout.cell * b for low, b in zip(layout.bounds.lower, layout.shell, strict=True)]
+    rows = [camera_row(camera, lower, layout.cell) for camera in cameras]
     first = np.concatenate([[0], np.cumsum([c.width * c.height for c in cameras])])
     return CameraTable(
         runtime.upload(np.array(rows, np.float32)),
@@ -89,14 +92,48 @@ def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera
 
 def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: Any, count: int) -> None:
     """Fill the workspace's ``rays`` with the rays through ``count`` pixels (device int32 indices)."""
-    nx, ny, nz = layout.occupancy
-    rays = ws.rays.get(count * Ray.ROW)
-    geometry.rays_of_pixels(count, table.strong, pixels, table.rows, table.first_pixel, table.count, nx, ny, nz, rays)
+    size, rays = layout.occupancy, ws.rays.get(count * Ray.ROW)
+    begin, end = layout.near / layout.cell, _FARTHEST * max(size) if any(layout.shell) else 0.0
+    given = pixels, table.rows, table.first_pixel, table.count
+    geometry.rays_of_pixels(count, table.strong, *given, *size, begin + end > 0.0, begin, end, rays)
 
 
 def most_samples(layout: FieldLayout) -> int:
-    """What a ray has samples at the most: none is longer than the diagonal of the bounds."""
+    """What a ray has samples at the most: none is longer than the diagonal of the bounds.
+
+    With a shell, what is longer ends there: rays that pass behind three faces and more.
+    """
     return int(sum(n * n for n in layout.occupancy) ** 0.5 / layout.march_step) + 2
+
+
+def march_through(
+    layout: FieldLayout,
+    rays: tuple[int, Any],
+    where: tuple[Any, Any],
+    limit: float,
+    most: int,
+    kept: int,
+    found: tuple[Any, Any, Any],
+    jitter: tuple[int, int, int] = (0, 0, 0),
+    strides: tuple[int, int] = (0, 0),
+) -> None:
+    """``march_shelled`` of ``kernels/shelled.py`` for a layout with a shell.
+
+    Args:
+        layout: with a shell.
+        rays: how many, and the rays on the device.
+        where: occupancy numbers and opacity.
+        limit: optical depth at which rays end.
+        most: samples after which they end.
+        kept: ``NOTHING``, ``DISTANCES`` or ``CELLS`` of ``kernels/march.py``.
+        found: the kernel's outputs: counts, distances, visited cells. Those that are not asked for may be any array of
+            their type.
+        jitter: whether rays start at random, seed and iteration.
+        strides: of the distances, see the kernel.
+    """
+    count, of = rays
+    size = *layout.occupancy, *layout.shell, layout.march_step
+    shelled.march_shelled(count, of, *where, *size, limit, *jitter, most, kept, *strides, *found)
 
 
 def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration: int = 0) -> int:
@@ -110,8 +147,14 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
     # Threads of a GPU write side by side.
     strides = (most, 1) if runtime.host_arrays else (1, rays)
     distances = ws.distances.get(rays * most)
-    where = f.occupancy, f.opacity, nx, ny, nz, step, DEPTH_LIMIT, jitter, seed, iteration
-    march.march_rays(rays, ws.rays.array, *where, most, *strides, counts, distances)
+    if any(f.layout.shell):
+        found = counts, distances, counts
+        drawn = jitter, seed, iteration
+        given = (rays, ws.rays.array), (f.occupancy, f.opacity), DEPTH_LIMIT, most, march.DISTANCES
+        march_through(f.layout, *given, found, drawn, strides)
+    else:
+        where = f.occupancy, f.opacity, nx, ny, nz, step, DEPTH_LIMIT, jitter, seed, iteration
+        march.march_rays(rays, ws.rays.array, *where, most, *strides, counts, distances)
     if runtime.host_arrays:
         starts[0] = 0
         np.cumsum(counts[:rays], out=starts[1 : rays + 1])
@@ -122,7 +165,11 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
         march.exclusive_sum(rays, counts, starts, chunk, partial)
         total = int(starts[rays])
     samples, owners = ws.samples.get(total * 4), ws.sample_ray.get(total)
-    march.place_samples(rays, ws.rays.array, starts, *strides, distances, samples, owners)
+    if any(f.layout.shell):
+        size = *f.layout.occupancy, *f.layout.shell
+        shelled.place_shelled(rays, ws.rays.array, starts, *strides, distances, *size, samples, owners)
+    else:
+        march.place_samples(rays, ws.rays.array, starts, *strides, distances, samples, owners)
     return total
 
 

@@ -31,7 +31,7 @@ from taichi_vvc.field.mlp import (
     vectors,
 )
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.kernels import geometry, grids_cpu, grids_gpu, mlp_cpu, shade
+from taichi_vvc.kernels import compact, geometry, grids_cpu, grids_gpu, mlp_cpu, shade
 from taichi_vvc.kernels.mlp_cpu import LANES
 
 # A sample that contributes less than this to its pixel is not coloured.
@@ -39,6 +39,8 @@ WEIGHT_THRESHOLD = 1e-3
 # A sample whose density and features change its ray's squared error by less than this per unit is left out of the
 # adjoint: between a third and half of them, which hold a ten-thousandth of the gradient.
 NEGLIGIBLE = 1e-6
+# How much less near places of a whole scene are believed than far ones, see ``kernels/compact.py``.
+_AWAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -223,12 +225,14 @@ def fit_rays(
     background: Background,
     gradient: Any,
     mlp_gradient: Any | None,
+    compactness: float = 0.0,
 ) -> Any:
     """Render a batch and go back through it.
 
     Adds the gradient of the mean over the rays of |colour - target|^2, as expected over the backgrounds, to
     ``gradient`` (as ``f.values``) and ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen). The workspace
-    holds ``targets`` over ``background.mean``.
+    holds ``targets`` over ``background.mean``. With a ``compactness`` above 0 the gradient of that times what
+    ``kernels/compact.py`` measures, a mean over the rays, is added, too.
 
     Returns:
         The squared error of each ray, summed over the channels, on the device.
@@ -253,6 +257,22 @@ def fit_rays(
         d_rgb,
         d_projection,
     )
+    if compactness:
+        layout = f.layout
+        compact.compact_bwd(
+            rays,
+            ws.starts.array,
+            ws.projection.array,
+            ws.samples.array,
+            projection_stride(f),
+            1.0 / layout.steps_per_side,
+            compactness / rays,
+            _AWAY,
+            0.5 * max(layout.inner),
+            ws.weights.array,
+            ws.transmittance.array,
+            d_projection,
+        )
     _backward(ws, f, batch, gradient, mlp_gradient)
     return errors
 

@@ -13,11 +13,11 @@ from taichi_vvc.fit.training_rays import TrainingRays
 from taichi_vvc.kernels import geometry
 
 
-def backdrop(config: EncoderConfig, training: TrainingRays) -> Background:
-    """What the fit composites over."""
+def backdrop(config: EncoderConfig, training: TrainingRays, spread: float = 0.0) -> Background:
+    """What the fit composites over. ``spread``: variance of the colour behind a scene without masks."""
     if config.random_background and training.has_alpha:
         return Background.uniform()
-    return Background(config.backdrop)
+    return Background(config.backdrop, spread)
 
 
 def distortion_step(
@@ -29,13 +29,16 @@ def distortion_step(
     mlp_gradient: Any | None,
     seed: int,
     iteration: int,
+    compactness: float = 0.0,
+    spread: float = 0.0,
 ) -> float | None:
     """Draw rays, render them, and add the distortion's gradient to ``gradient`` (as ``f.values``).
 
     ``mlp_gradient`` (as ``f.mlp``; None where the MLPs are frozen) is set to theirs. Returns the mean squared error; on
-    a GPU only now and then, since reading it back waits for the device.
+    a GPU only now and then, since reading it back waits for the device. ``compactness``: see
+    :func:`taichi_vvc.field.shading.fit_rays`; ``spread``: see :func:`backdrop`.
     """
-    rays, background = config.rays, backdrop(config, training)
+    rays, background = config.rays, backdrop(config, training, spread)
     pixels = ws.pixels.get(rays)
     geometry.draw_pixels(rays, training.candidates, training.count, seed, iteration, pixels)
     make_rays(ws, f.layout, training.table, pixels, rays)
@@ -43,7 +46,7 @@ def distortion_step(
     samples = trace(ws, f, rays, seed, iteration)
     if mlp_gradient is not None:
         mlp_gradient.fill(0)
-    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient)
+    errors = fit_rays(ws, f, rays, samples, background, gradient, mlp_gradient, compactness)
     if f.runtime.host_arrays or iteration % 10 == 0:
         return float(f.runtime.download(errors, rays).mean()) / 3
     return None

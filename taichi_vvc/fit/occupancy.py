@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.capture.hull import visual_hull
+from taichi_vvc.capture.seen import possible_cells
 from taichi_vvc.field.grids import Field, occupy
-from taichi_vvc.field.render import CameraTable, camera_table, make_rays, measure_opacity
+from taichi_vvc.field.render import (
+    CameraTable,
+    camera_table,
+    make_rays,
+    march_through,
+    measure_opacity,
+    most_samples,
+)
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.training_rays import TrainingRays, crossing_pixels
 from taichi_vvc.geometry.projection import dilate
@@ -41,15 +49,20 @@ def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame
     """Where samples may lie before a frame is fitted, (nz, ny, nx) bool.
 
     The visual hull where the capture has masks; else everything on a key frame, and on an inter frame what was
-    occupied before, grown by two cells for motion.
+    occupied before, grown by two cells for motion. In a whole scene, and where samples begin at a distance, only cells
+    that several training cameras see.
     """
     nx, ny, nz = layout.occupancy
     training = [v for v in views if v.camera.split == "train"]
     if any(v.has_alpha for v in training):
-        return visual_hull(training, layout.bounds, layout.occupancy)
-    if before is None:
-        return np.ones((nz, ny, nx), bool)
-    return dilate(dilate(before.occupancy))
+        mask = visual_hull(training, layout.bounds, layout.occupancy)
+    elif before is None:
+        mask = np.ones((nz, ny, nx), bool)
+    else:
+        mask = dilate(dilate(before.occupancy))
+    if any(layout.shell) or layout.near:
+        mask &= possible_cells(layout, [v.camera for v in training])
+    return mask
 
 
 def watch_solid(ws: Workspace, f: Field, mask: np.ndarray) -> np.ndarray:
@@ -116,6 +129,8 @@ def _missed_pixels(
     """Those of the ``candidates`` that show something and meet nothing ``kept`` (without masks none if they are few),
     and the cells through which no view sees the background."""
     masked = any(v.has_alpha for v in views)
+    if any(layout.shell):
+        return _missed_everywhere(ws, layout, views, table, candidates, kept)
     shown = (v.image[..., 3] >= _SHOWN if masked else differs(v.image, background) for v in views)
     away = np.concatenate([pixels.reshape(-1) for pixels in shown])
     covered = np.zeros(away.size, bool)
@@ -133,6 +148,30 @@ def _missed_pixels(
         silhouettes.append(View(view.camera, image, view.unknown))
         first += height * width
     return missed, visual_hull(silhouettes, layout.bounds, layout.occupancy)
+
+
+def _missed_everywhere(
+    ws: Workspace,
+    layout: FieldLayout,
+    views: tuple[View, ...],
+    table: CameraTable,
+    candidates: np.ndarray,
+    kept: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`_missed_pixels` of a whole scene, where every pixel shows something: cells that rays of two views get to
+    which meet nothing kept."""
+    covered = np.zeros(table.pixels, bool)
+    covered[crossing_pixels(ws, layout, table, kept, candidates)] = True
+    missed = candidates[~covered[candidates]]
+    if missed.size < _MISSED * candidates.size:
+        return missed[:0], np.zeros_like(kept)
+    first = np.cumsum([0] + [v.camera.width * v.camera.height for v in views])
+    owner = np.searchsorted(first, missed, side="right") - 1
+    everywhere, clear = ws.runtime.upload(np.ones(kept.size, np.int32)), ws.runtime.zeros(kept.size)
+    seen = np.zeros(kept.shape, np.int16)
+    for number in np.unique(owner):
+        seen += _marked(ws, layout, table, missed[owner == number], everywhere, clear)
+    return missed, seen >= min(2, len(views))
 
 
 def _visited(ws: Workspace, f: Field, table: CameraTable, pixels: np.ndarray) -> np.ndarray:
@@ -155,5 +194,10 @@ def _marked(
     for start in range(0, pixels.size, chunk):
         part = pixels[start : start + chunk]
         make_rays(ws, layout, table, ws.runtime.upload(part), part.size)
-        march.mark_visited(part.size, ws.rays.array, *where)
+        if any(layout.shell):
+            counts, rays = ws.counts.get(part.size), (part.size, ws.rays.array)
+            found = counts, ws.distances.get(1), visited
+            march_through(layout, rays, where[:2], _HIDDEN, most_samples(layout), march.CELLS, found)
+        else:
+            march.mark_visited(part.size, ws.rays.array, *where)
     return ws.runtime.download(visited, nx * ny * nz).reshape(nz, ny, nx) != 0

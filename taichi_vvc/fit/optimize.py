@@ -35,7 +35,7 @@ from taichi_vvc.fit.training_rays import TrainingRays
 from taichi_vvc.kernels import adam, update
 from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
-from taichi_vvc.types import FieldLayout, GroupParameters
+from taichi_vvc.types import FieldLayout, GroupParameters, marched_in
 
 _BETA1, _BETA2, _EPSILON = 0.8, 0.95, 1e-15
 _ADAM = {SymbolGrid.BETA1: _BETA1, SymbolGrid.BETA2: _BETA2, SymbolGrid.EPSILON: _EPSILON}
@@ -105,12 +105,13 @@ def fit_frame(
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         tell: called now and then, and after the last iteration.
     """
-    schedule = Schedule.of(config, prediction)
+    schedule = Schedule.of(config, prediction, any(training.layout.shell))
     state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction)
     known = prediction.known(len(state.steps))
     planner = planner_for(ws.runtime, training.layout, config, known)
     seed, running, bits = frame_seed(config, frame), _RunningMean(), 0.0
     for turn in schedule:
+        state.field.layout = marched_in(training.layout, turn.longer)
         if turn.prune and _prune(ws, state, config, training, turn.margin):
             state.tables = NoTables()
         if turn.measure_opacity:
@@ -119,7 +120,8 @@ def fit_frame(
             _freeze_mlp(state, config)
         _quantize(state, turn.mode, seed, turn.iteration)
         of_mlp = state.mlp.gradient if isinstance(state.mlp, FittedMlp) else None
-        error = distortion_step(ws, state.field, config, training, state.gradient, of_mlp, seed, turn.iteration)
+        drawn = seed, turn.iteration, schedule.compactness, turn.spread
+        error = distortion_step(ws, state.field, config, training, state.gradient, of_mlp, *drawn)
         running.add(error, turn.iteration)
         if turn.rate and (turn.new_tables or isinstance(state.tables, NoTables)):
             bits = _plan(state, config, known, planner)

@@ -11,6 +11,14 @@ from taichi_vvc.kernels import quantize
 
 # When cells are dropped, in fractions of the iterations.
 _KEY_PRUNES = (0.15, 0.3, 0.5)
+# The same of a whole scene, where most of the space is empty and everything is looked at until that is known.
+_WHOLE_PRUNES = (0.08, 0.15, 0.3, 0.5)
+# Up to there a whole scene is marched in longer steps, by this factor: it is a haze still.
+_COARSE_UNTIL, _COARSE = 0.25, 3.0
+# Weight of the compactness of rays in a whole scene, see ``kernels/compact.py``.
+_COMPACTNESS = 0.1
+# Variance of the background of a whole scene from where on it has formed: what is left of the haze goes then.
+_OPAQUE_FROM, _OPAQUE = 0.25, 0.05
 _INTER_PRUNES = (0.15, 0.35)
 # When the MLPs are rounded for good, as a fraction of the iterations. The grids adapt in those that are left.
 _FREEZE = 0.75
@@ -45,6 +53,8 @@ class Turn:
         rate: whether bits count. Tables are chosen where there are none.
         new_tables: whether tables are chosen anew where there are some.
         learning_rate: of all that is fitted, as a part of the highest.
+        longer: factor of the distance between samples.
+        spread: variance of the background, summed over the channels, of a scene that should be opaque.
         report: whether the fit tells how far it is.
     """
 
@@ -57,6 +67,8 @@ class Turn:
     rate: bool
     new_tables: bool
     learning_rate: float
+    longer: float
+    spread: float
     report: bool
 
 
@@ -78,6 +90,9 @@ class Schedule:
         step_rate: highest learning rate of the logarithm of the quantisation steps; 0 where they are given.
         lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view.
         lambda_residual: weight of the L1 norm of the basis residual, same scale.
+        coarse: iterations in which samples lie farther apart.
+        compactness: weight of the regulariser of rays in ``kernels/compact.py``, same scale.
+        opaque: iteration from which a whole scene should let nothing through.
     """
 
     iterations: int
@@ -93,15 +108,22 @@ class Schedule:
     step_rate: float
     lambda_rate: float
     lambda_residual: float
+    coarse: int = 0
+    compactness: float = 0.0
+    opaque: int = 0
 
     @staticmethod
-    def of(config: EncoderConfig, prediction: Prediction) -> Schedule:
-        """The schedule that the settings give for a key frame from scratch, one that goes on, or an inter frame."""
+    def of(config: EncoderConfig, prediction: Prediction, whole: bool = False) -> Schedule:
+        """The schedule that the settings give for a key frame from scratch, one that goes on, or an inter frame.
+
+        ``whole``: of a whole scene, see :attr:`taichi_vvc.types.FieldLayout.shell`.
+        """
         key, scratch = prediction.key, prediction.reference is None
         total = config.key_iterations if key else config.inter_iterations
+        of_key = _WHOLE_PRUNES if whole else _KEY_PRUNES
         return Schedule(
             iterations=total,
-            prunes=tuple(sorted({int(total * part) for part in (_KEY_PRUNES if key else _INTER_PRUNES)})),
+            prunes=tuple(sorted({int(total * part) for part in (of_key if key else _INTER_PRUNES)})),
             freeze_mlp=int(total * _FREEZE),
             # What starts with a decoded field is near the integers already.
             noise=int(total * config.rounding_from) if scratch else 0,
@@ -115,6 +137,9 @@ class Schedule:
             step_rate=_STEP_RATE if key and config.joint else 0.0,
             lambda_rate=config.lambda_rate * (config.key_lambda if scratch else 1.0),
             lambda_residual=0.0 if key else config.lambda_residual,
+            coarse=int(total * _COARSE_UNTIL) if whole and scratch else 0,
+            compactness=_COMPACTNESS if whole else 0.0,
+            opaque=int(total * _OPAQUE_FROM) if scratch else 0,
         )
 
     def __iter__(self) -> Iterator[Turn]:
@@ -134,6 +159,8 @@ class Schedule:
             rate=iteration >= self.rate_from,
             new_tables=iteration % _TABLES_EVERY == 0,
             learning_rate=self.learning_rate(iteration),
+            longer=_COARSE if iteration < self.coarse else 1.0,
+            spread=_OPAQUE if self.compactness and iteration >= self.opaque else 0.0,
             report=iteration % _REPORT_EVERY == _REPORT_EVERY - 1 or iteration == self.iterations - 1,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.errors import DataError
-from taichi_vvc.field.render import DEPTH_LIMIT, CameraTable, camera_table, make_rays
+from taichi_vvc.field.render import DEPTH_LIMIT, CameraTable, camera_table, make_rays, march_through
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.kernels import march
 from taichi_vvc.types import Camera, FieldLayout, View
@@ -92,7 +92,11 @@ def crossing_pixels(
         make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
         counts = ws.counts.get(pixels.size)
         # Each ray ends at its first sample.
-        march.count_samples(pixels.size, ws.rays.array, *where, 0, 0, 0, 1, True, counts)
+        if any(layout.shell):
+            found_by = (pixels.size, ws.rays.array), where[:2], DEPTH_LIMIT, 1, march.NOTHING
+            march_through(layout, *found_by, (counts, ws.distances.get(1), counts))
+        else:
+            march.count_samples(pixels.size, ws.rays.array, *where, 0, 0, 0, 1, True, counts)
         found.append(pixels[runtime.download(counts, pixels.size) > 0])
     return np.concatenate(found)
 

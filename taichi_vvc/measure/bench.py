@@ -93,13 +93,14 @@ class Bench:
         """A hash of everything that a kept result depends on; it is reused only if this is equal."""
         s = self.sequence
         what = [str(s.path.resolve()), list(s.indices), s.downscale, list(s.bounds.lower), list(s.bounds.upper)]
+        what += [s.scene.kind, s.scene.near] if s.scene.whole or s.scene.near else []
         what += [str(s.fps), [[camera.name, camera.split] for camera in s.cameras]]
         return hashlib.sha256(json.dumps([what, self.config.settings(), *more]).encode()).hexdigest()[:16]
 
     def layout(self, config: EncoderConfig) -> tuple[FieldLayout, int]:
         """The field's layout as a file would state it, and the size in bytes of a file without frames."""
         s = self.sequence
-        layout = layout_of(config, s.bounds, [c for c in s.cameras if c.split == "train"])
+        layout = layout_of(config, s.bounds, [c for c in s.cameras if c.split == "train"], s.scene.whole, s.scene.near)
         header = header_of(layout, s.cameras, config, s.fps, s.first_index, s.downscale, s.frame_step)
         path = self.folder / "files" / "empty.tvvc"
         path.unlink(missing_ok=True)

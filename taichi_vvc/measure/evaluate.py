@@ -20,6 +20,7 @@ from taichi_vvc.errors import ConfigError, DataError, OtherCameras, TruncatedStr
 from taichi_vvc.field.render import render
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import pixels_with_rays, seen_subject
+from taichi_vvc.media.colour_maps import looks_of, shown, with_looks
 from taichi_vvc.media.metrics import SSIM_WINDOW, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
 from taichi_vvc.media.pictures import composite
 from taichi_vvc.runtime import start
@@ -35,11 +36,13 @@ class Figures:
         psnr: PSNR, dB.
         psnr_foreground: PSNR of the foreground, dB; NaN without a mask or with an empty one.
         ssim: SSIM; NaN for a picture smaller than its window.
+        psnr_plain: PSNR without the camera's colour map, dB; the same where it has none.
     """
 
     psnr: float
     psnr_foreground: float
     ssim: float
+    psnr_plain: float
 
 
 def evaluate(
@@ -55,8 +58,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compares a file with the capture that it was made from, at the coded size, over the frames of the file.
 
-    Both pictures are composited on the file's background and compared in floats. PSNR is over all pixels of a picture,
-    ``psnr_foreground`` over the capture's mask grown by two pixels; figures are averaged over pictures. Left out of an
+    Both pictures are composited on the file's background and compared in floats. A camera with a colour map is compared
+    as it shows the scene; held-out cameras have none. PSNR is over all pixels of a picture, ``psnr_foreground`` over
+    the capture's mask grown by two pixels; figures are averaged over pictures. Left out of an
     average are pictures without a mask or foreground and pictures of infinite PSNR. Pixels for which the lens has no
     ray are not compared. An incomplete file is compared up to its last whole frame.
 
@@ -74,7 +78,8 @@ def evaluate(
         memory_limit: bytes that decoding and rendering may take, see :func:`taichi_vvc.open`.
 
     Returns:
-        JSON values, with None for undefined figures: ``psnr`` (dB), ``psnr_foreground`` (dB), ``ssim``, ``bytes`` (of
+        JSON values, with None for undefined figures: ``psnr`` (dB), ``psnr_plain`` (dB, without colour maps; None for a
+        file without them), ``psnr_foreground`` (dB), ``ssim``, ``bytes`` (of
         the file), ``frames`` (count), ``bytes_per_frame``, ``bitrate_kbps``, ``per_frame`` (list of ``frame``,
         ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``), ``split``, ``cameras`` (names of those that were
         compared), ``held_out`` (how many of these were held out), ``background`` (sRGB in [0, 1]).
@@ -104,21 +109,27 @@ def evaluate(
         chosen = [i for i, camera in enumerate(sequence.cameras) if split in ("all", splits[camera.name])]
         workspace = Workspace(start(backend))
         per_frame: list[dict[str, Any]] = []
+        plain: list[float] = []
+        mapped = False
         for number, field in enumerate(stream.frames()):
-            views = sequence.frame(number).views
+            views = views_with_looks(stream, sequence, number)
             figures = []
             for done, i in enumerate(chosen):
-                picture = render(field, views[i].camera, background, workspace=workspace).colour
-                figures.append(compare(views[i], picture, background))
+                image, look = render(field, views[i].camera, background, workspace=workspace), views[i].look
+                picture = shown(image.colour, image.opacity, background, look)
+                figures.append(compare(views[i], picture, background, None if look is None else image.colour))
                 if observe is not None:
                     observe(number, views[i], figures[-1])
                 if progress is not None:
                     progress(number + (done + 1) / len(chosen), count)
             size = sum(reader.components(number).values())
             per_frame.append({"frame": number, "type": stream.info(number).type, "bytes": size, **means(figures)})
+            plain += [found.psnr_plain for found in figures]
+            mapped = mapped or bool(stream.looks_at(number))
     size = Path(file).stat().st_size
     return {
         **{key: finite_mean([row[key] for row in per_frame]) for key in ("psnr", "psnr_foreground", "ssim")},
+        "psnr_plain": finite_mean(plain) if mapped else None,
         "bytes": size,
         "frames": count,
         "bytes_per_frame": size / count,
@@ -181,17 +192,27 @@ def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], fi
         warnings.warn(message, OtherCameras, stacklevel=3)
 
 
-def compare(view: View, picture: np.ndarray, background: tuple[float, ...]) -> Figures:
+def views_with_looks(stream: Stream, sequence: MultiViewSequence, number: int) -> tuple[View, ...]:
+    """The views of frame ``number`` of the ``sequence`` that a file was made from, with the file's colour maps."""
+    names = [camera.name for camera in stream.cameras]
+    return with_looks(sequence.frame(number).views, looks_of(names, stream.looks_at(number)))
+
+
+def compare(
+    view: View, picture: np.ndarray, background: tuple[float, ...], unmapped: np.ndarray | None = None
+) -> Figures:
     """Figures of a rendered ``picture`` (height, width, 3) in [0, 1] against the capture's picture in ``view``.
 
-    Pixels for which the lens has no ray do not count. Without a mask there is no foreground.
+    Pixels for which the lens has no ray do not count. Without a mask there is no foreground. ``unmapped``: the picture
+    without the camera's colour map, where it has one.
     """
     truth, rays = composite(view.image, background), pixels_with_rays(view.camera)
     similar = math.nan
     if min(truth.shape[:2]) >= SSIM_WINDOW:
         similar = ssim(truth, picture) if rays is None else ssim_with_rays(truth, picture, rays)
     foreground = psnr_foreground(truth, picture, seen_subject(view), rays=rays) if view.has_alpha else math.nan
-    return Figures(psnr(truth, picture, rays), foreground, similar)
+    found = psnr(truth, picture, rays)
+    return Figures(found, foreground, similar, found if unmapped is None else psnr(truth, unmapped, rays))
 
 
 def means(figures: list[Figures]) -> dict[str, float | None]:

@@ -20,9 +20,10 @@ from taichi_vvc.decode import open as open_stream
 from taichi_vvc.errors import DataError
 from taichi_vvc.field.render import render
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.measure.evaluate import Figures, coded_part, means
+from taichi_vvc.measure.evaluate import Figures, coded_part, means, views_with_looks
 from taichi_vvc.media import charts
 from taichi_vvc.media.charts import side_by_side
+from taichi_vvc.media.colour_maps import shown
 from taichi_vvc.media.pictures import composite
 from taichi_vvc.media.video import atomic, one_line
 from taichi_vvc.runtime import start
@@ -118,8 +119,9 @@ class Report:
             sequence = coded_part(stream, self._capture, self._format)
             workspace = Workspace(start())
             for title, (frame, camera, _, figures) in chosen:
-                view = next(v for v in sequence.frame(frame).views if v.camera.name == camera)
-                decoded = render(stream[frame], view.camera, stream.background, workspace=workspace).colour
+                view = next(v for v in views_with_looks(stream, sequence, frame) if v.camera.name == camera)
+                image = render(stream[frame], view.camera, stream.background, workspace=workspace)
+                decoded = shown(image.colour, image.opacity, stream.background, view.look)
                 truth = composite(view.image, background)
                 sheet = side_by_side(truth, decoded, 2 if truth.shape[1] < _SMALL else 1)
                 parts.append(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.capture.agreement import NAMED, Agreement, agreement
+from taichi_vvc.capture.colour_agreement import ColourAgreement, colour_agreement
 from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
 from taichi_vvc.geometry.projection import has_distortion, rays_hit, with_rays
 from taichi_vvc.measure.estimate import estimate
@@ -17,7 +18,6 @@ from taichi_vvc.words import counted, some
 LOOKED_AT = 3  # number of frames, spread over the selection, that are examined
 PIXELS = 200  # longer side, pixels, to which pictures are reduced
 CUT = 0.01  # share of a mask outside the bounds that causes a warning; a soft edge alone has less
-EXPOSURE = 1.4  # ratio of a camera's mean brightness to the median camera's that causes a warning
 FEW = 10  # fewer training cameras cause a warning
 EXPLAINED = 0.95  # share of a mask that the others must explain
 
@@ -27,7 +27,8 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
 
     Reads the pictures of a few frames, reduced. ``warnings`` has the sequence's messages and the findings here: bounds
     that cut masks, cameras inside the bounds, empty masks, masks that contradict each other, unequal exposure, few
-    training or no held-out cameras. Each of ``cameras`` has ``mask_explained`` and ``mask_lacks``, which are the
+    training or no held-out cameras. Each of ``cameras`` has ``colours``, the gains of red, green and blue that
+    :mod:`taichi_vvc.capture.colour_agreement` finds, and ``mask_explained`` and ``mask_lacks``, which are the
     ``explained`` and ``lacking`` of :class:`taichi_vvc.capture.agreement.Agreement` in the worst frame; None without
     masks. ``estimates`` has for each preset the cost of an encode on this machine's CPU: ``seconds``, ``memory`` and
     ``size`` (bytes), see :mod:`taichi_vvc.measure.estimate`.
@@ -42,9 +43,10 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     agreed = {i: agreement(row, sequence.bounds) for i, row in views.items()} if sequence.has_alpha else {}
     if sequence.has_alpha:
         warnings += _about_masks(sequence, views) + _about_agreement(sequence, agreed)
-    else:
+    elif not sequence.scene.whole:
         warnings.append(NO_MASKS)
-    warnings += _about_exposure(views, sequence.has_alpha)
+    colours = colour_agreement(list(views.values()), sequence.bounds)
+    warnings += _about_colours(colours, sequence.has_alpha)
     centre = 0.5 * (np.asarray(sequence.bounds.lower) + np.asarray(sequence.bounds.upper))
     return {
         "path": str(sequence.path),
@@ -61,8 +63,12 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
         ),
         "bounds": [list(sequence.bounds.lower), list(sequence.bounds.upper)],
         "bounds_source": sequence.bounds_source,
+        "scene": sequence.scene.kind,
+        "scene_reason": sequence.scene.why,
+        "near": sequence.scene.near,
         "cameras": [
-            {**_camera(camera, centre), **_mask(number, agreed)} for number, camera in enumerate(sequence.cameras)
+            {**_camera(camera, centre), "colours": gains, **_mask(number, agreed)}
+            for number, (camera, gains) in enumerate(zip(sequence.cameras, colours.gains.tolist(), strict=True))
         ],
         "warnings": warnings,
         "estimates": [asdict(found) for found in estimate(sequence)],
@@ -92,7 +98,7 @@ def _about_cameras(sequence: MultiViewSequence) -> list[str]:
     if len(train) == len(sequence.cameras):
         warnings.append(NONE_HELD_OUT)
     inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
-    if inside:
+    if inside and not sequence.scene.whole:
         warnings.append(f"inside the bounds: camera {some(inside, 6)}; the bounds should hold the subject only")
     return warnings
 
@@ -157,23 +163,20 @@ def _outside(view: View, bounds: Bounds) -> float | None:
     return float(np.mean(~rays_hit(view.camera, np.stack((columns + 0.5, rows + 0.5), axis=-1), bounds)))
 
 
-def _about_exposure(views: dict[int, tuple[View, ...]], masks: bool) -> list[str]:
-    """Messages about cameras whose mean brightness differs from the median camera's; of the subject, with masks."""
-    levels: dict[str, list[float]] = {}
-    for row in views.values():
-        for view in row:
-            chosen = with_rays(view.camera, view.image[..., 3] > (250 if masks else -1))
-            if chosen.any():
-                levels.setdefault(view.camera.name, []).append(float(view.image[chosen][:, :3].mean()))
-    means = {name: float(np.mean(values)) for name, values in levels.items()}
-    if len(means) < 3:
-        return []
-    median = float(np.median(list(means.values())))
-    off = [name for name, mean in means.items() if not median / EXPOSURE <= mean <= median * EXPOSURE]
+def _about_colours(found: ColourAgreement, masks: bool) -> list[str]:
+    """A message about cameras whose colours are clearly not those of the others."""
+    gains = dict(zip(found.names, found.gains, strict=True))
+    off = [
+        f"{name} {gains[name].mean():.2f} ({' '.join(f'{g:.2f}' for g in gains[name])})"
+        for name in found.outliers(masks)
+    ]
     if not off:
         return []
-    ratio = ", ".join(f"{name} {means[name] / max(median, 1e-9):.2f}" for name in off[:4])
-    return [f"unequal exposure, or lighting from one side: brightness relative to the median camera: {ratio}"]
+    # A subject alone may be lit from one side; what cameras see of a whole scene they see from all sides.
+    reason = (
+        "unequal exposure or white balance, or lighting from one side" if masks else "unequal exposure or white balance"
+    )
+    return [f"{reason}: colours (red green blue) as parts of the median camera's: {some(off, 6)}; see encode --colours"]
 
 
 def _contains(bounds: Bounds, point: np.ndarray) -> bool:

@@ -12,6 +12,7 @@ from taichi_vvc.errors import DataError, PreviewStopped
 from taichi_vvc.field.render import render
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.media.charts import side_by_side
+from taichi_vvc.media.colour_maps import shown
 from taichi_vvc.media.pictures import composite
 from taichi_vvc.media.video import write_png
 
@@ -49,7 +50,8 @@ class PreviewWriter:
         # A workspace of its own: rendering a preview must not change arrays that the fit uses.
         self._workspace = self._workspace or Workspace(runtime)
         own = dataclasses.replace(glimpse.field, opacity=runtime.zeros(glimpse.field.mask.size), measured=False)
-        decoded = render(own, view.camera, glimpse.background, workspace=self._workspace).colour
+        image = render(own, view.camera, glimpse.background, workspace=self._workspace)
+        decoded = shown(image.colour, image.opacity, glimpse.background, view.look)
         truth = composite(view.image, glimpse.background)
         sheet = side_by_side(truth, decoded, 2 if truth.shape[1] < _SMALL else 1)
         try:

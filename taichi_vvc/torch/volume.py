@@ -49,7 +49,7 @@ def pixel_rays(cameras: Sequence[Camera], bounds: Bounds, cells: Sequence[int], 
     sides = [float(s) for s in bounds.size / edge]
     given = [raw(t) for t in (pixels, table, firsts)]
     strong = any(is_strong(camera) for camera in cameras)
-    launch(device, geometry.rays_of_pixels, count, strong, *given, len(cameras), *sides, raw(rays))
+    launch(device, geometry.rays_of_pixels, count, strong, *given, len(cameras), *sides, False, 0.0, 0.0, raw(rays))
     return rays
 
 

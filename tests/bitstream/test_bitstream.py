@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 
-from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, syntax, versions
+from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, settings_text, syntax, versions
+from taichi_vvc.bitstream.colours import NO_MAP, parse_colours
 from taichi_vvc.bitstream.elements import Blob, Count, Cursor, Float, Ratio, Several, Text
 from taichi_vvc.errors import ConfigError, CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
@@ -104,19 +105,20 @@ def documented_example() -> bytes:
 
 
 def test_the_documented_example_is_current(path: Path) -> None:
-    written = streams.write(path, frames=2)
+    written = streams.write(path, frames=2, newest=True)
     documented = documented_example()
-    if zlib.compress(syntax.HEADER.pack(streams.header()), 9) == independent_reader.chunks(documented)[0][2]:
+    if versions.pack_header(streams.newest_header()) == independent_reader.chunks(documented)[0][2]:
         assert documented == written
     (path.parent / "documented.tvvc").write_bytes(documented)
     with StreamReader(path.parent / "documented.tvvc") as reader:
-        assert reader.complete and reader.header == streams.header()
+        assert reader.complete and reader.header == streams.newest_header()
         assert reader.read_frame(1) == streams.frame(1, 0, False)
+        assert reader.read_group(0) == streams.newest_group(0, 0)
     assert independent_reader.read_file(documented) == independent_reader.read_file(written)
 
 
 def test_header_bytes_are_pinned() -> None:
-    packed = syntax.HEADER.pack(streams.header())
+    packed = versions.HEADERS[4].pack(streams.header())
     assert packed.hex() == (
         "000000000000f0bf000000000000f8bf0000000000000000000000000000d03f080c1004060802040404028002060606"
         "028005100710024003ff01800100b0ea01e90705020140300000704200007242000000420000c0410000003e00000000"
@@ -126,12 +128,53 @@ def test_header_bytes_are_pinned() -> None:
     )
 
 
+def test_bytes_of_version_5_are_pinned() -> None:
+    old, new = streams.header(), streams.newest_header()
+    layout = versions.HEADERS[4].pack(old).index(bytes([2, 64, 3])) + 3
+    packed = versions.HEADERS[5].pack(new)
+    # Behind motion_block: the shell, near as f32.
+    assert packed[layout : layout + 7].hex() == "0102030000003f"
+    assert packed[:layout] + packed[layout + 7 :] == versions.HEADERS[4].pack(old)
+    group = streams.newest_group(0, 0)
+    coded = bytes.fromhex("37104e0c0800")
+    assert versions.GROUPS[5].pack(group) == versions.GROUPS[4].pack(group) + bytes([len(coded)]) + coded
+    assert parse_colours(coded, 2, "here") == ((((16, -8, 4), (0, 2, 0)), NO_MAP), True)
+
+
+@pytest.mark.parametrize("near, shell, colours, version", [(0, 0, 0, 4), (1, 0, 0, 5), (0, 1, 0, 5), (0, 0, 1, 5)])
+def test_files_are_of_the_oldest_version_that_can_hold_them(
+    path: Path, near: int, shell: int, colours: int, version: int
+) -> None:
+    header = streams.header()
+    header = replace(header, layout=replace(header.layout, near=0.25 * near, shell=(shell,) * 3))
+    coded = streams.newest_group(0, 0).colours if colours else b""
+    with StreamWriter.create(path, header, colours=bool(colours)) as writer:
+        writer.add_group(replace(streams.group(0, 0), colours=coded))
+        writer.add_frame(streams.frame(0, 0, True))
+    data = path.read_bytes()
+    assert data[4] == independent_reader.read_file(data)["version"] == version
+    if not near and not shell:
+        with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
+            StreamWriter.resume(path, header, not colours)
+    with StreamReader(path) as reader:
+        assert (reader.version, reader.header, reader.read_colours(0)) == (version, header, coded)
+    writer, there = StreamWriter.resume(path, header, bool(colours))
+    with writer:
+        assert there == 1
+        writer.add_group(streams.group(1, 1))
+        writer.add_frame(streams.frame(1, 1, True))
+        writer.finish()
+    with StreamReader(path) as reader:
+        assert reader.complete and [reader.read_colours(group) for group in (1, 0)] == [coded] * 2
+        assert reader.components(0)["cameras"] == len(coded)
+
+
 def test_frame_and_group_bytes_are_pinned() -> None:
     assert (
         syntax.FRAME.pack(streams.frame(1, 0, False)).hex() == "010001036f6363026d6f0303101010041111111105" + "12" * 5
     )
     assert (
-        syntax.GROUP.pack(streams.group(3, 200)).hex()
+        versions.GROUPS[4].pack(streams.group(3, 200)).hex()
         == "03c801030000803e0000003f0000003e020000803d0000003d080001020304050607"
     )
 
@@ -157,7 +200,7 @@ def test_headers_round_trip(lower, cell, cameras, fps, chosen) -> None:
         layout=replace(base.layout, lower=lower, cell=cell),
         cameras=records,
         fps=fps,
-        settings=syntax.settings_text(chosen),
+        settings=settings_text(chosen),
     )
     assert versions.parse_header(versions.pack_header(header)) == header
     assert json.loads(header.settings) == chosen
@@ -238,7 +281,7 @@ def test_other_files_are_told_apart(path: Path) -> None:
         (b"TV", TruncatedStream),
         (data[:6], TruncatedStream),
         (data[:20], TruncatedStream),
-        (data[:4] + b"\x05\x00" + data[6:], UnsupportedVersion),
+        (data[:4] + b"\x06\x00" + data[6:], UnsupportedVersion),
         (data[:4] + b"\x02\x00\x01" + data[7:], UnsupportedVersion),
         (data[:4] + b"\x00\x00" + data[6:], CorruptStream),
     ):

@@ -11,7 +11,7 @@ import pytest
 import streams
 
 import taichi_vvc as tv
-from taichi_vvc.bitstream import FrameData, GroupHeader, StreamReader, StreamWriter, chunks, syntax
+from taichi_vvc.bitstream import FrameData, GroupHeader, StreamReader, StreamWriter, chunks, syntax, versions
 from taichi_vvc.errors import ConfigError, CorruptStream
 
 Part = FrameData | GroupHeader | bytes
@@ -47,7 +47,7 @@ def made(
         sizes: added to the sizes that it states.
         unchecked: write what the writer would refuse.
     """
-    table = {GroupHeader: (chunks.GROUP, syntax.GROUP), FrameData: (chunks.FRAME, syntax.FRAME)}
+    table = {GroupHeader: (chunks.GROUP, versions.GROUPS[4]), FrameData: (chunks.FRAME, versions.FRAMES[4])}
     path.unlink(missing_ok=True)
     StreamWriter.create(path, streams.header()).close()
     data = path.read_bytes()

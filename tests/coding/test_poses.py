@@ -101,7 +101,7 @@ def test_the_document_reads_the_same_numbers(size: int) -> None:
     payloads, tracks = coded(header, rows, {0, 5})
     found = {
         "version": 4,
-        "header": independent_reader.read_header(versions.pack_header(header), 4),
+        "header": independent_reader.read_header(versions.pack_header(header, 4), 4),
         "frames": [{"type": "key" if i in (0, 5) else "inter", "cameras": data} for i, data in enumerate(payloads)],
     }
     for states, track in zip(plain_cameras.camera_numbers(found), tracks, strict=True):

@@ -74,10 +74,11 @@ def watched(monkeypatch: pytest.MonkeyPatch):
             record.modes.append(mode)
             usual["_quantize"](state, mode, seed, iteration)
 
-        def step(ws, field, config, training, gradient, mlp_gradient, seed, iteration) -> Any:
+        def step(ws, field, config, training, gradient, mlp_gradient, seed, iteration, *regular) -> Any:
             assert iteration == len(record.draws)
             record.draws.append(seed)
             record.with_mlp.append(mlp_gradient is not None)
+            assert regular == (0.0, 0.0)  # of a box
             return usual["distortion_step"](ws, field, config, training, gradient, mlp_gradient, seed, iteration)
 
         def update(state, schedule, training, turn) -> None:
