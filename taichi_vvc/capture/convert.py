@@ -51,7 +51,7 @@ def convert(
             for view in frame.views:
                 name = f"images/{folders[view.camera.name]}/{frame.index:04d}.png"
                 write_png(temporary / name, view.image)
-                records.append({"file_path": name, **_record(view.camera, frame.time)})
+                records.append({"file_path": name, **record(view.camera, frame.time)})
             if progress is not None:
                 progress(i + 1)
         document: dict[str, Any] = {"camera_model": "OPENCV", "fps": str(sequence.fps)}
@@ -84,7 +84,8 @@ def check_target(folder: Path, overwrite: bool) -> None:
         raise DataError(f"{folder}: a capture is there already; add -y to replace it")
 
 
-def _record(camera: Camera, time: float) -> dict[str, Any]:
+def record(camera: Camera, time: float) -> dict[str, Any]:
+    """What a ``transforms.json`` says of one picture besides its files, by the keys of docs/capture.md."""
     pose = np.eye(4)
     pose[:3, :3] = camera.rotation * np.array([1.0, -1.0, -1.0])
     pose[:3, 3] = camera.position

@@ -111,8 +111,19 @@ def dissents(view: View, centres: np.ndarray, step: np.ndarray, margin_px: float
 
     ``centres`` (n, 3), ``step`` (3,): centres and size of the cells, world units.
     """
-    _, touched, seen = _test_boxes(view.camera, silhouette_table(view), centres, 0.5 * step, margin_px)
+    touched, seen = ballots(view.camera, silhouette_table(view), centres, step, margin_px)
     return seen & ~touched
+
+
+def ballots(
+    camera: Camera, table: np.ndarray, centres: np.ndarray, step: np.ndarray, margin_px: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two (n,) bool: whether the silhouette of ``table`` touches each cell, and whether the camera sees all of it.
+
+    ``table``: see :func:`silhouette_table`; ``centres`` and ``step``: as in :func:`dissents`.
+    """
+    _, touched, seen = _test_boxes(camera, table, centres, 0.5 * step, margin_px)
+    return touched, seen
 
 
 def coverage(camera: Camera, centres: np.ndarray, step: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ COMMANDS = {
     "compare": "Compare the curves of two benches: BD-rate and BD-PSNR.",
     "info": "Say what is in a file, without decoding it.",
     "inspect": "Say what a capture holds and what will make trouble, and draw it.",
+    "mask": "Make masks for a capture that has none.",
     "convert": "Write a capture of any layout as pictures with a transforms.json.",
     "doctor": "Find out what works on this machine.",
     "demo": "Encode, decode and render the small capture that comes with the package.",

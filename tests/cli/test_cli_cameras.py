@@ -173,7 +173,7 @@ def test_resuming_with_another_part_is_refused(
     assert run(["encode", str(capture), "-o", str(part), *TINY_OPTIONS, *CHOICE, "--resume"]) == 0
 
 
-@pytest.mark.parametrize("command", ["encode", "inspect", "convert", "bench"])
+@pytest.mark.parametrize("command", ["encode", "inspect", "mask", "convert", "bench"])
 def test_wrong_cameras_are_wrong_usage_everywhere(
     capture: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str
 ) -> None:

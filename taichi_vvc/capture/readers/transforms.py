@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from taichi_vvc.capture.readers.footage import is_video
+from taichi_vvc.capture.readers.footage import Clip, is_video
 from taichi_vvc.capture.readers.frame_times import same_moments
 from taichi_vvc.capture.readers.index import CaptureIndex, ImageEntry, select_frames
 from taichi_vvc.capture.readers.naming import TIME_KEYS, check_moments, mask_name, name_cameras
@@ -30,9 +30,9 @@ from taichi_vvc.capture.readers.parse import (
     stated_size,
 )
 from taichi_vvc.capture.readers.splits import camera_splits, listed_images
-from taichi_vvc.capture.readers.transforms_video import index_videos
+from taichi_vvc.capture.readers.transforms_video import frame_of_video, index_videos
 from taichi_vvc.errors import DataError
-from taichi_vvc.media.images import image_size
+from taichi_vvc.media.images import Source, image_size
 from taichi_vvc.types import Camera
 from taichi_vvc.words import some
 
@@ -125,8 +125,9 @@ def _entries(
     splits: dict[str, str],
 ) -> tuple[tuple[ImageEntry, ...], ...]:
     """The selected images with their cameras. Checks that the files exist and have the stated size."""
-    files = [[locate(path, pictures[name]["file_path"]) for name in order] for pictures in chosen]
-    missing = [file for row in files for file in row if not is_there(file)]
+    clips: dict[str, Clip] = {}
+    files = [[_place(path, pictures[name], document, clips) for name in order] for pictures in chosen]
+    missing = [file for row in files for file in row if isinstance(file, Path) and not is_there(file)]
     if missing:
         total = len(chosen) * len(order)
         raise DataError(f"{path}: {len(missing)} of {total} images are missing, the first is {missing[0]}")
@@ -153,6 +154,13 @@ def _entries(
             row.append(ImageEntry(cache[name][1], image, mask_file))
         rows.append(tuple(row))
     return tuple(rows)
+
+
+def _place(path: Path, record: dict[str, Any], document: dict[str, Any], clips: dict[str, Clip]) -> Source:
+    """Where an image is: a file, or a frame of a video; ``clips`` as in :func:`frame_of_video`."""
+    name = record["file_path"]
+    stated = stated_size(record, document, f"{path}: {name}") if "#" in name else (None, None)
+    return frame_of_video(name, path, stated, clips) or locate(path, name)
 
 
 def _check_size(

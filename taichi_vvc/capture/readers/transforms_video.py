@@ -1,4 +1,4 @@
-"""Reader for a ``transforms.json`` whose entries name videos: one entry per camera, one time per video frame."""
+"""Videos in a ``transforms.json``: whole ones, one entry per camera, and single frames of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from taichi_vvc.capture.readers.footage import Clip, as_calibrated, is_video, video_clip
+from taichi_vvc.capture.readers.footage import Clip, VideoPicture, as_calibrated, is_video, video_clip
 from taichi_vvc.capture.readers.index import CaptureIndex
 from taichi_vvc.capture.readers.naming import CAMERA_KEYS, camera_name, mask_name
 from taichi_vvc.capture.readers.parse import (
@@ -75,6 +75,33 @@ def index_videos(document: dict[str, Any], path: Path, frames: slice | None = No
         messages=notes,
     )
     return replace(index, convention=convention)
+
+
+def frame_of_video(
+    name: str, path: Path, stated: tuple[float | None, float | None], clips: dict[str, Clip]
+) -> VideoPicture | None:
+    """The picture that ``cam00.mp4#12`` names, frame 12 of that video counted from 0; None for any other name.
+
+    Args:
+        name: relative to the JSON file ``path``.
+        stated: the size that the file states for the picture, by which a video with a rotation flag is turned or not.
+        clips: the videos that were opened so far, by their names; the new one is added.
+
+    Raises:
+        DataError: the video cannot be used, or has no such frame.
+    """
+    file, mark, number = name.replace("\\", "/").rpartition("#")
+    if not mark or not is_video(file) or not (number.isascii() and number.isdecimal()) or len(number) > 9:
+        return None
+    if file not in clips:
+        clip = video_clip(path.parent / file)
+        width, height = stated
+        clips[file] = as_calibrated(clip, (width, height)) if width and height else clip
+    count = len(clips[file].pictures)
+    if int(number) >= count:
+        raise DataError(f"{path}: expected frames 0 to {count - 1} of {file}, found {name}")
+    picture: VideoPicture = clips[file].pictures[int(number)]  # type: ignore[assignment]
+    return picture
 
 
 def _names(records: list[dict[str, Any]], path: Path) -> list[str]:
