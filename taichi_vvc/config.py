@@ -241,8 +241,8 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
     return float(np.median(spans))
 
 
-# Of a whole scene: thickness of the shell, in half sizes of the box; the limit of the finest level's nodes per pixel, in
-# that of the preset, since coarser levels keep surfaces in one place; with the shell, this level has no more than so
+# Of a whole scene: thickness of the shell, in half sizes of the box; the limit of the finest level's nodes per pixel,
+# in that of the preset, since coarser levels keep surfaces in one place; with the shell, this level has no more than so
 # many nodes along a side. Colours depend on the direction less: each place is seen by few cameras.
 _SHELL, _PER_PIXEL, _MOST_NODES, _VIEW_FREQUENCIES = 1.0, 2.0, 256, 1
 

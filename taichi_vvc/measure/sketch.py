@@ -34,7 +34,8 @@ def sketch(sequence: MultiViewSequence) -> Image.Image:
     across /= np.linalg.norm(across)
     deep = np.cross(up, across)
     half = WIDTH // 2
-    plan = _plan(sequence, np.stack((across, deep)), "from above", half)
+    what = ", the whole scene" if sequence.scene.whole else ""
+    plan = _plan(sequence, np.stack((across, deep)), f"from above{what}", half)
     side = _plan(sequence, np.stack((across, up)), "from the side", half)
     chosen = sorted({round(k * (len(cameras) - 1) / (PICTURES - 1)) for k in range(PICTURES)})
     pictures = [_picture(sequence, number, WIDTH // PICTURES) for number in chosen]
