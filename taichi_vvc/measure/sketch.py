@@ -34,8 +34,7 @@ def sketch(sequence: MultiViewSequence) -> Image.Image:
     across /= np.linalg.norm(across)
     deep = np.cross(up, across)
     half = WIDTH // 2
-    what = ", the whole scene" if sequence.scene.whole else ""
-    plan = _plan(sequence, np.stack((across, deep)), f"from above{what}", half)
+    plan = _plan(sequence, np.stack((across, deep)), "from above", half)
     side = _plan(sequence, np.stack((across, up)), "from the side", half)
     chosen = sorted({round(k * (len(cameras) - 1) / (PICTURES - 1)) for k in range(PICTURES)})
     pictures = [_picture(sequence, number, WIDTH // PICTURES) for number in chosen]
@@ -102,7 +101,8 @@ def _legend(draw: ImageDraw.ImageDraw, sequence: MultiViewSequence, title: str, 
     draw.text((12, 8), title, fill=INK, font=font)
     held_out = sum(camera.split == "test" for camera in sequence.cameras)
     x = 130.0
-    entries = (f"{len(sequence.cameras) - held_out} training", TRAIN), (f"{held_out} held out", TEST), ("bounds", BOX)
+    bounds = "bounds, and all around them" if sequence.scene.whole else "bounds"
+    entries = (f"{len(sequence.cameras) - held_out} training", TRAIN), (f"{held_out} held out", TEST), (bounds, BOX)
     for text, colour in entries:
         draw.rectangle([x, 12, x + 9, 21], fill=colour)
         draw.text((x + 14, 8), text, fill=INK, font=font)
