@@ -101,9 +101,8 @@ class MultiViewSequence:
         if not -len(self) <= i < len(self):
             raise IndexError(f"frame {i} of {len(self)}")
         entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
-        views = read_views(entries, self.downscale)
         looks = looks_of([camera.name for camera in self.cameras], self.looks)
-        return FrameViews(self.indices[i], self.times[i], with_looks(views, looks))
+        return FrameViews(self.indices[i], self.times[i], with_looks(read_views(entries, self.downscale), looks))
 
     @property
     def frame_step(self) -> int:
