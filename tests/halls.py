@@ -22,9 +22,9 @@ BOUNDS = Bounds((-1.0, -1.0, 0.0), (1.0, 1.0, 1.6))
 LOWER, UPPER = np.array([-5.0, -4.0, -0.2]), np.array([5.0, 4.0, 3.5])
 
 
-def hall_cameras(count: int, width: int = 40, test_cameras: int = 2) -> list[Camera]:
+def hall_cameras(count: int, width: int = 40, test_cameras: int = 2, height: int | None = None) -> list[Camera]:
     """Cameras in the hall around the box, at two heights; every so many of them is held out."""
-    height, focal = width * 3 // 4, 0.55 * width
+    height, focal = height or width * 3 // 4, 0.55 * width
     held_out = {round((k + 0.5) * count / test_cameras) for k in range(test_cameras)} if test_cameras else set()
     cameras = []
     for i in range(count):
@@ -69,6 +69,7 @@ def write_hall(
     frames: int = 2,
     width: int = 40,
     *,
+    height: int | None = None,
     test_cameras: int = 2,
     bounds: bool = True,
     time: Callable[[int], float] = float,
@@ -79,7 +80,7 @@ def write_hall(
     """
     folder = Path(folder)
     records = []
-    for camera in hall_cameras(cameras, width, test_cameras):
+    for camera in hall_cameras(cameras, width, test_cameras, height):
         for number in range(frames):
             record: dict[str, Any] = {
                 "file_path": f"images/{camera.name}/{number:04d}.png",

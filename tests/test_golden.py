@@ -33,6 +33,7 @@ class Golden:
     pictures: str
     types: str
     quadrants: tuple
+    still: tuple[int, ...] = ()  # inter frames without motion
 
     @property
     def version(self) -> int:
@@ -94,6 +95,25 @@ FILES = (
             ((0.7978, 0.8659), (0.8206, 0.9098)),
         ),
     ),
+    # Four frames of halls.write_hall(cameras=9, width=64, height=64, test_cameras=1, time=lambda n: 2.5 * n), a whole
+    # scene, with planted colours (cam01 1.25; cam06 1.2, 1.0, 0.85), by the preset "ultrafast" with
+    #     coefficients=8, level_nodes=(14,), level_channels=(4,), level_frequencies=(1.0,), occupancy_cells=12,
+    #     nodes_per_pixel=0.0, projection_hidden=16, colour_hidden=16, view_frequencies=1, steps_per_side=48, rays=512,
+    #     key_iterations=300, inter_iterations=120, lambda_rate=1e-3, keyint=3, colours="on".
+    # Its second inter frame is fitted in a part of the cells.
+    Golden(
+        DATA / "golden_v5.tvvc",
+        "9de382f25250e87909c84f767f7467c919d9bd030dc60a2fe9a22062c82d3ea0",
+        "92cff32122fae0fa1c28f0d48e10e72f8d3d331671bfc4363d6d25cb9b444f6b",
+        "key inter inter key",
+        (
+            ((0.4760, 0.4124), (0.4958, 0.3631)),
+            ((0.4855, 0.4080), (0.4917, 0.3559)),
+            ((0.4869, 0.4061), (0.4888, 0.3557)),
+            ((0.4861, 0.4068), (0.4906, 0.3525)),
+        ),
+        still=(2,),
+    ),
 )
 
 
@@ -126,9 +146,10 @@ def test_golden_container_by_the_document_alone(golden: Golden) -> None:
     found = independent_reader.read_file(golden.file.read_bytes())
     assert found["version"] == golden.version
     assert " ".join(frame["type"] for frame in found["frames"]) == golden.types
-    for frame in found["frames"]:
+    for number, frame in enumerate(found["frames"]):
         assert len(frame["grids"]) == 3
-        assert bool(frame["motion"]) == (frame["type"] == "inter" and golden.version > 1)
+        moves = frame["type"] == "inter" and golden.version > 1 and number not in golden.still
+        assert bool(frame["motion"]) == moves
     with tv.open(golden.file) as stream:
         assert sum(stream.info(i).bytes for i in range(len(stream))) < golden.file.stat().st_size
 
@@ -142,7 +163,7 @@ def test_the_golden_file_of_version_3_has_what_its_version_brought() -> None:
     assert [(bool(group["mlp"]), group["owner"]) for group in found["groups"]] == [(True, 0), (False, 0)]
 
 
-@pytest.mark.parametrize("golden", FILES[:-1], ids=lambda g: g.file.stem)
+@pytest.mark.parametrize("golden", FILES[:3], ids=lambda g: g.file.stem)
 def test_files_of_an_older_version_are_not_resumed(golden: Golden, tmp_path: Path) -> None:
     with tv.open(golden.file) as stream:
         header = stream.header.record

@@ -123,6 +123,9 @@ def test_hash_of_pictures_by_the_document_alone(golden: Golden) -> None:
                 digest.update(np.array(found["groups"][frame["group"]]["grid_steps"], "<f4").tobytes())
                 for tensor in stream.parameters(index).mlp:
                     digest.update(tensor.astype("<f4").tobytes())
+                maps = found["groups"][frame["group"]].get("maps", b"")
+                many = len(found["header"]["cameras"])
+                digest.update(plain_cameras.hashed_colours(plain_cameras.colour_maps(maps, many)))
             symbols = stream.symbols(index)
             digest.update(symbols.occupancy.astype(np.uint8).tobytes())
             for grid in symbols.symbols:
