@@ -243,8 +243,9 @@ def pixels_per_side(bounds: Bounds, cameras: Sequence[Camera]) -> float:
 
 # Of a whole scene: thickness of the shell, in half sizes of the box; the limit of the finest level's nodes per pixel,
 # in that of the preset, since coarser levels keep surfaces in one place; with the shell, this level has no more than so
-# many nodes along a side. Colours depend on the direction less: each place is seen by few cameras.
-_SHELL, _PER_PIXEL, _MOST_NODES, _VIEW_FREQUENCIES = 1.0, 2.0, 256, 1
+# many nodes along a side. Colours depend on the direction less: each place is seen by few cameras. The mask would take
+# half the bytes with as many cells as a subject has.
+_SHELL, _PER_PIXEL, _MOST_NODES, _VIEW_FREQUENCIES, _CELLS = 1.0, 2.0, 256, 1, 0.6
 
 
 def layout_of(
@@ -281,7 +282,7 @@ def layout_of(
 
     # The mask's bytes do not depend on lambda, so that its share of a frame grows with lambda.
     coarser = max(1.0, config.lambda_rate / _CRF_LAMBDA) ** 0.25 if config.joint else 1.0
-    size, most = bounds.size, scaled(config.occupancy_cells / coarser)
+    size, most = bounds.size, scaled(config.occupancy_cells / coarser * (_CELLS if whole else 1.0))
     cell = bounds.largest_side / most
     cells = [max(1, math.ceil(s / cell - 1e-6)) for s in size]
     # With longer steps a ray would skip occupied cells.
