@@ -13,6 +13,7 @@ from taichi_vvc.runtime import BACKENDS, present_backends
 # All that launches kernels; the twins decide what is right on every backend.
 FILES = (
     "kernels/test_adam.py",
+    "kernels/test_compact.py",
     "kernels/test_mlp_gpu.py",
     "fit/test_rate_on_device.py",
     "encoder/test_trusted_views.py",
@@ -31,12 +32,15 @@ FILES = (
     "kernels/test_rate_kernels.py",
     "field/test_render.py",
     "kernels/test_shade.py",
+    "kernels/test_shelled.py",
+    "field/test_shell_by_the_document.py",
     "kernels/test_update.py",
 )
 
 # Choices, limits and figures of the host, on the CPU; the kernels that they launch are tested by FILES.
 ON_THE_CPU = (
     "capture/test_agreement.py",
+    "fit/test_changes.py",
     "coding/test_coder_choices.py",
     "fit/test_fit_schedule.py",
     "encoder/test_keyframe_choice.py",
@@ -48,7 +52,9 @@ ON_THE_CPU = (
     "test_plain_picture.py",
     "test_rate_distortion.py",
     "coding/test_refusals.py",
+    "encoder/test_still_scenes.py",
     "test_thresholds.py",
+    "fit/test_whole_scene.py",
 )
 
 # Whole encodes take minutes on a software rasteriser; test_encode.py shows that they work on a backend.

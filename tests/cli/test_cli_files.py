@@ -165,6 +165,7 @@ def test_eval_compares_with_the_capture(coded, capture, capfd) -> None:
     assert set(figures) == {
         "psnr",
         "psnr_foreground",
+        "psnr_plain",
         "ssim",
         "bytes",
         "frames",
