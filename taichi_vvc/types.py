@@ -94,6 +94,10 @@ class Bounds:
         """The longest edge, world units."""
         return float(self.size.max())
 
+    def contains(self, point: np.ndarray) -> bool:
+        """Whether a point (3,), world units, lies inside the box."""
+        return bool((point > np.asarray(self.lower)).all() and (point < np.asarray(self.upper)).all())
+
     def ranges(self) -> str:
         """Text ``x0..x1, y0..y1, z0..z1``. All texts of a box have a precision of a thousandth of each side."""
         return ", ".join(f"{low}..{high}" for low, high in self._texts())

@@ -94,7 +94,7 @@ def scene_of(asked: str, near: float | None, bounds: Bounds, views: Sequence[Vie
 def _guess(bounds: Bounds, views: Sequence[View]) -> tuple[str, str]:
     if any(view.has_alpha for view in views):
         return BOX, "there are masks"
-    inside = [v.camera.name for v in views if _contains(bounds, v.camera.position)]
+    inside = [v.camera.name for v in views if bounds.contains(v.camera.position)]
     if inside:
         return WHOLE, f"{len(inside)} of {len(views)} cameras stand inside the bounds, and there are no masks"
     pixels = shown = 0
@@ -109,7 +109,3 @@ def _guess(bounds: Bounds, views: Sequence[View]) -> tuple[str, str]:
     if share > SHOWN:
         return WHOLE, f"{100 * share:.0f} % of the pixels beside the bounds are not plain, and there are no masks"
     return BOX, "the pictures are plain beside the bounds"
-
-
-def _contains(bounds: Bounds, point: np.ndarray) -> bool:
-    return bool((point > np.asarray(bounds.lower)).all() and (point < np.asarray(bounds.upper)).all())

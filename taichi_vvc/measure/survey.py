@@ -99,7 +99,7 @@ def _about_cameras(sequence: MultiViewSequence) -> list[str]:
         warnings.append(f"few views: {few}; their views are reproduced, viewpoints between them less well")
     if len(train) == len(sequence.cameras):
         warnings.append(NONE_HELD_OUT)
-    inside = [camera.name for camera in sequence.cameras if _contains(sequence.bounds, camera.position)]
+    inside = [camera.name for camera in sequence.cameras if sequence.bounds.contains(camera.position)]
     if inside and not sequence.scene.whole:
         warnings.append(f"inside the bounds: camera {some(inside, 6)}; the bounds should hold the subject only")
     return warnings
@@ -179,7 +179,3 @@ def _about_colours(found: ColourAgreement, masks: bool) -> list[str]:
         "unequal exposure or white balance, or lighting from one side" if masks else "unequal exposure or white balance"
     )
     return [f"{reason}: colours (red green blue) as parts of the median camera's: {some(off, 6)}; see encode --colours"]
-
-
-def _contains(bounds: Bounds, point: np.ndarray) -> bool:
-    return bool((point > np.asarray(bounds.lower)).all() and (point < np.asarray(bounds.upper)).all())
