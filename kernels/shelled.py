@@ -21,6 +21,14 @@ INSIDE = 3
 
 
 @ti.func
+def sizes_along(cells: ti.i32, shell: ti.i32):
+    """Along one axis of the grid: its centre, the thickness of the shell, and half the size of the box, cells."""
+    centre = 0.5 * ti.cast(cells, ti.f32)
+    thickness = ti.cast(shell, ti.f32)
+    return centre, thickness, centre - thickness
+
+
+@ti.func
 def region_of(x: ti.f32, y: ti.f32, z: ti.f32, ax: ti.f32, ay: ti.f32, az: ti.f32):
     """Axis of the face that a point (cells from the centre) lies behind, or INSIDE; and its m, at least 1."""
     axis = INSIDE
@@ -138,15 +146,9 @@ def march_shelled(
     """As ``march_rays``, ``count_samples``, ``mark_visited`` and ``meet_cells`` of march.py, in a grid with a shell."""
     for i in range(count):
         r = i * Ray.ROW
-        cx = 0.5 * ti.cast(nx, ti.f32)
-        cy = 0.5 * ti.cast(ny, ti.f32)
-        cz = 0.5 * ti.cast(nz, ti.f32)
-        sx = ti.cast(bx, ti.f32)
-        sy = ti.cast(by, ti.f32)
-        sz = ti.cast(bz, ti.f32)
-        ax = cx - sx
-        ay = cy - sy
-        az = cz - sz
+        cx, sx, ax = sizes_along(nx, bx)
+        cy, sy, ay = sizes_along(ny, by)
+        cz, sz, az = sizes_along(nz, bz)
         ox = rays[r + Ray.ORIGIN] - cx
         oy = rays[r + Ray.ORIGIN + 1] - cy
         oz = rays[r + Ray.ORIGIN + 2] - cz
@@ -218,15 +220,9 @@ def place_shelled(
     """The samples that :func:`march_shelled` found, packed."""
     for i in range(count):
         r = i * Ray.ROW
-        cx = 0.5 * ti.cast(nx, ti.f32)
-        cy = 0.5 * ti.cast(ny, ti.f32)
-        cz = 0.5 * ti.cast(nz, ti.f32)
-        sx = ti.cast(bx, ti.f32)
-        sy = ti.cast(by, ti.f32)
-        sz = ti.cast(bz, ti.f32)
-        ax = cx - sx
-        ay = cy - sy
-        az = cz - sz
+        cx, sx, ax = sizes_along(nx, bx)
+        cy, sy, ay = sizes_along(ny, by)
+        cz, sz, az = sizes_along(nz, bz)
         first = starts[i]
         for k in range(starts[i + 1] - first):
             at = first + k

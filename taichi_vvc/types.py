@@ -248,6 +248,11 @@ class FieldLayout:
     near: float = 0.0
 
     @property
+    def whole(self) -> bool:
+        """Whether what lies outside the bounds is coded, too: whether there is a shell."""
+        return any(self.shell)
+
+    @property
     def inner(self) -> tuple[int, int, int]:
         """(x, y, z) occupancy cells of the bounds: all but the shell's."""
         (x, y, z), (sx, sy, sz) = self.occupancy, self.shell

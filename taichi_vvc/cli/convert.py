@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from taichi_vvc.cli.capture import Chosen, capture_options
-from taichi_vvc.cli.options import STDOUT, common_options, overwrite_option
+from taichi_vvc.cli.options import check_folder_of, common_options, overwrite_option
 from taichi_vvc.cli.output import file_names
 from taichi_vvc.cli.progress import ProgressLine, say, warn
 from taichi_vvc.words import counted
@@ -30,17 +30,8 @@ def command(
     The folder appears under its name when it is whole.
     """
     from taichi_vvc.capture.convert import check_target, convert
-    from taichi_vvc.errors import DataError
 
-    if output == STDOUT:
-        raise click.UsageError("a capture cannot go to stdout; expected a folder, found -")
-    source, target = capture.resolve(), output.resolve()
-    if target == source or target in source.parents:
-        raise click.UsageError(f"{output} is the capture or holds it; choose another folder")
-    try:
-        check_target(output, overwrite)
-    except DataError as error:
-        raise click.UsageError(str(error)) from None
+    check_folder_of(capture, output, "a capture", lambda: check_target(output, overwrite))
     sequence = chosen.open(capture)
     for message in sequence.messages:
         warn(message)

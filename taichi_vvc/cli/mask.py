@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taichi_vvc.cli.capture import Chosen, capture_options
-from taichi_vvc.cli.options import STDOUT, common_options, overwrite_option
+from taichi_vvc.cli.options import check_folder_of, common_options, overwrite_option
 from taichi_vvc.cli.output import file_names
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
 from taichi_vvc.words import counted, some
@@ -53,19 +53,10 @@ def command(
     """
     from taichi_vvc.capture.foreground import opencv
     from taichi_vvc.capture.masking import check_folder, has_masks, make_masks, prepare, write_plates
-    from taichi_vvc.errors import DataError
 
-    if output == STDOUT:
-        raise click.UsageError("masks cannot go to stdout; expected a folder, found -")
     if plate is not None and model is not None:
         raise click.UsageError("expected --plate or --rembg, found both; a network needs no plates")
-    source, target = capture.resolve(), output.resolve()
-    if target == source or target in source.parents:
-        raise click.UsageError(f"{output} is the capture or holds it; choose another folder")
-    try:
-        check_folder(output, overwrite)
-    except DataError as error:
-        raise click.UsageError(str(error)) from None
+    check_folder_of(capture, output, "masks", lambda: check_folder(output, overwrite))
     opencv()
     sequence = chosen.open(capture, strict=False)
     for message in sequence.messages:

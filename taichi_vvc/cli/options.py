@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from taichi_vvc.errors import DataError
 from taichi_vvc.versions import versions
 from taichi_vvc.words import counted
 
@@ -291,6 +292,29 @@ def check_output_file(path: Path, overwrite: bool, *inputs: Path, hint: str = "a
         raise click.UsageError(f"the folder {path.parent} does not exist; make it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise click.UsageError(f"{path} cannot be written: permission denied")
+
+
+def check_folder_of(capture: Path, output: Path, what: str, check: Callable[[], object]) -> None:
+    """Checks that ``what`` is made of a capture can go to a folder.
+
+    Args:
+        capture: the capture, which must lie neither at nor below the folder.
+        output: the folder.
+        what: that is made, for the message.
+        check: raises a DataError where the folder is not to be written.
+
+    Raises:
+        click.UsageError: it cannot.
+    """
+    if output == STDOUT:
+        raise click.UsageError(f"{what} cannot go to stdout; expected a folder, found -")
+    source, target = capture.resolve(), output.resolve()
+    if target == source or target in source.parents:
+        raise click.UsageError(f"{output} is the capture or holds it; choose another folder")
+    try:
+        check()
+    except DataError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def check_output_folder(path: Path, overwrite: bool) -> None:

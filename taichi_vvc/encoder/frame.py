@@ -202,7 +202,7 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
     Raises:
         DataError: see :func:`code_frame`.
     """
-    rays = job.config.rays * (_WHOLE_RAYS if any(job.layout.shell) else 1)
+    rays = job.config.rays * (_WHOLE_RAYS if job.layout.whole else 1)
     config, prediction = replace(job.config, lambda_rate=task.lambda_rate, rays=rays), task.prediction
     if not task.mask.any():
         if prediction.key or prediction.reference is None:

@@ -93,7 +93,7 @@ def camera_table(runtime: Runtime, layout: FieldLayout, cameras: Sequence[Camera
 def make_rays(ws: Workspace, layout: FieldLayout, table: CameraTable, pixels: Any, count: int) -> None:
     """Fill the workspace's ``rays`` with the rays through ``count`` pixels (device int32 indices)."""
     size, rays = layout.occupancy, ws.rays.get(count * Ray.ROW)
-    begin, end = layout.near / layout.cell, _FARTHEST * max(size) if any(layout.shell) else 0.0
+    begin, end = layout.near / layout.cell, _FARTHEST * max(size) if layout.whole else 0.0
     given = pixels, table.rows, table.first_pixel, table.count
     geometry.rays_of_pixels(count, table.strong, *given, *size, begin + end > 0.0, begin, end, rays)
 
@@ -147,7 +147,7 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
     # Threads of a GPU write side by side.
     strides = (most, 1) if runtime.host_arrays else (1, rays)
     distances = ws.distances.get(rays * most)
-    if any(f.layout.shell):
+    if f.layout.whole:
         found = counts, distances, counts
         drawn = jitter, seed, iteration
         given = (rays, ws.rays.array), (f.occupancy, f.opacity), DEPTH_LIMIT, most, march.DISTANCES
@@ -165,7 +165,7 @@ def trace(ws: Workspace, f: Field, rays: int, seed: int | None = None, iteration
         march.exclusive_sum(rays, counts, starts, chunk, partial)
         total = int(starts[rays])
     samples, owners = ws.samples.get(total * 4), ws.sample_ray.get(total)
-    if any(f.layout.shell):
+    if f.layout.whole:
         size = *f.layout.occupancy, *f.layout.shell
         shelled.place_shelled(rays, ws.rays.array, starts, *strides, distances, *size, samples, owners)
     else:

@@ -169,7 +169,7 @@ class _Sight:
             part = pixels[start : start + chunk]
             make_rays(ws, self._layout, self.table, runtime.upload(part), part.size)
             met, where = ws.counts.get(part.size), (*self._where, nx, ny, nz, self._layout.march_step, DEPTH_LIMIT)
-            if any(self._layout.shell):
+            if self._layout.whole:
                 outputs = met, ws.distances.get(1), among
                 march_through(
                     self._layout, (part.size, ws.rays.array), self._where, DEPTH_LIMIT, 1, march.AMONG, outputs

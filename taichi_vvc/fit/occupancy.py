@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.capture.hull import visual_hull
-from taichi_vvc.capture.seen import possible_cells
+from taichi_vvc.capture.seen import VIEWS, possible_cells
 from taichi_vvc.field.grids import Field, occupy
 from taichi_vvc.field.render import (
     CameraTable,
@@ -60,7 +60,7 @@ def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame
         mask = np.ones((nz, ny, nx), bool)
     else:
         mask = dilate(dilate(before.occupancy))
-    if any(layout.shell) or layout.near:
+    if layout.whole or layout.near:
         mask &= possible_cells(layout, [v.camera for v in training])
     return mask
 
@@ -127,18 +127,22 @@ def _missed_pixels(
     background: Colour,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Those of the ``candidates`` that show something and meet nothing ``kept`` (without masks none if they are few),
-    and the cells through which no view sees the background."""
+    and the cells through which no view sees the background. In a whole scene every pixel shows something, and the cells
+    are those that rays of several such views get to."""
     masked = any(v.has_alpha for v in views)
-    if any(layout.shell):
-        return _missed_everywhere(ws, layout, views, table, candidates, kept)
-    shown = (v.image[..., 3] >= _SHOWN if masked else differs(v.image, background) for v in views)
-    away = np.concatenate([pixels.reshape(-1) for pixels in shown])
+    if layout.whole:
+        away = np.ones(table.pixels, bool)
+    else:
+        shown = (v.image[..., 3] >= _SHOWN if masked else differs(v.image, background) for v in views)
+        away = np.concatenate([pixels.reshape(-1) for pixels in shown])
     covered = np.zeros(away.size, bool)
     # What is kept lies within what the candidates' rays meet.
     covered[crossing_pixels(ws, layout, table, kept, candidates)] = True
     missed = candidates[away[candidates] & ~covered[candidates]]
     if missed.size < (1 if masked else _MISSED * candidates.size):
         return missed[:0], np.zeros_like(kept)
+    if layout.whole:
+        return missed, _crossed(ws, layout, views, table, missed)
     covered[missed] = True
     silhouettes, first = [], 0
     for view in views:
@@ -150,28 +154,18 @@ def _missed_pixels(
     return missed, visual_hull(silhouettes, layout.bounds, layout.occupancy)
 
 
-def _missed_everywhere(
-    ws: Workspace,
-    layout: FieldLayout,
-    views: tuple[View, ...],
-    table: CameraTable,
-    candidates: np.ndarray,
-    kept: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`_missed_pixels` of a whole scene, where every pixel shows something: cells that rays of two views get to
-    which meet nothing kept."""
-    covered = np.zeros(table.pixels, bool)
-    covered[crossing_pixels(ws, layout, table, kept, candidates)] = True
-    missed = candidates[~covered[candidates]]
-    if missed.size < _MISSED * candidates.size:
-        return missed[:0], np.zeros_like(kept)
+def _crossed(
+    ws: Workspace, layout: FieldLayout, views: tuple[View, ...], table: CameraTable, pixels: np.ndarray
+) -> np.ndarray:
+    """The cells that rays of the ``pixels`` of several views get to, (nz, ny, nx) bool."""
     first = np.cumsum([0] + [v.camera.width * v.camera.height for v in views])
-    owner = np.searchsorted(first, missed, side="right") - 1
-    everywhere, clear = ws.runtime.upload(np.ones(kept.size, np.int32)), ws.runtime.zeros(kept.size)
-    seen = np.zeros(kept.shape, np.int16)
+    owner = np.searchsorted(first, pixels, side="right") - 1
+    nx, ny, nz = layout.occupancy
+    everywhere, clear = ws.runtime.upload(np.ones(nx * ny * nz, np.int32)), ws.runtime.zeros(nx * ny * nz)
+    seen = np.zeros((nz, ny, nx), np.int16)
     for number in np.unique(owner):
-        seen += marked_cells(ws, layout, table, missed[owner == number], everywhere, clear)
-    return missed, seen >= min(2, len(views))
+        seen += marked_cells(ws, layout, table, pixels[owner == number], everywhere, clear)
+    return np.asarray(seen >= min(VIEWS, len(views)))
 
 
 def _visited(ws: Workspace, f: Field, table: CameraTable, pixels: np.ndarray) -> np.ndarray:
@@ -198,7 +192,7 @@ def marked_cells(
     for start in range(0, pixels.size, chunk):
         part = pixels[start : start + chunk]
         make_rays(ws, layout, table, ws.runtime.upload(part), part.size)
-        if any(layout.shell):
+        if layout.whole:
             counts, rays = ws.counts.get(part.size), (part.size, ws.rays.array)
             found = counts, ws.distances.get(1), visited
             march_through(layout, rays, where[:2], _HIDDEN, most_samples(layout), march.CELLS, found)

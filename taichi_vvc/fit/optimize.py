@@ -105,7 +105,7 @@ def fit_frame(
         frame: number of the frame; with ``config.seed`` it fixes all random draws.
         tell: called now and then, and after the last iteration.
     """
-    schedule = Schedule.of(config, prediction, any(training.layout.shell))
+    schedule = Schedule.of(config, prediction, training.layout.whole)
     state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction, training.cells)
     known = prediction.known(len(state.steps))
     planner = planner_for(ws.runtime, training.layout, config, known)

@@ -97,7 +97,7 @@ def crossing_pixels(
         make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
         counts = ws.counts.get(pixels.size)
         # Each ray ends at its first sample.
-        if any(layout.shell):
+        if layout.whole:
             found_by = (pixels.size, ws.rays.array), where[:2], DEPTH_LIMIT, 1, march.NOTHING
             march_through(layout, *found_by, (counts, ws.distances.get(1), counts))
         else:

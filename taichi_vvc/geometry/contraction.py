@@ -44,21 +44,6 @@ def to_world(layout: FieldLayout, grid: np.ndarray) -> np.ndarray:
     return (x + half) * layout.cell + layout.bounds.lower
 
 
-def cell_boxes(layout: FieldLayout) -> tuple[np.ndarray, np.ndarray]:
-    """World boxes around the cells: lower and upper corners, each (nz, ny, nx, 3); NaN for cells that hold nothing."""
-    nx, ny, nz = layout.occupancy
-    lower = np.full((nz, ny, nx, 3), np.inf)
-    upper = np.full((nz, ny, nx, 3), -np.inf)
-    # A little inside, so that no corner belongs to a cell beyond a seam.
-    for corner in range(8):
-        ends = [np.arange(n) + (1e-6 if not corner >> k & 1 else 1 - 1e-6) for k, n in enumerate((nx, ny, nz))]
-        z, y, x = np.meshgrid(ends[2], ends[1], ends[0], indexing="ij")
-        points = to_world(layout, np.stack((x, y, z), -1))
-        np.minimum(lower, points, out=lower)
-        np.maximum(upper, points, out=upper)
-    return lower, upper
-
-
 def cell_centres(layout: FieldLayout) -> np.ndarray:
     """World places of the cells' centres, (nz, ny, nx, 3); NaN for cells that hold nothing."""
     nx, ny, nz = layout.occupancy

@@ -1,10 +1,10 @@
-"""The contraction of a whole scene: both ways, straight rays within regions, and boxes around cells."""
+"""The contraction of a whole scene: both ways, and straight rays within regions."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from taichi_vvc.geometry.contraction import cell_boxes, cell_centres, to_grid, to_world
+from taichi_vvc.geometry.contraction import cell_centres, to_grid, to_world
 from taichi_vvc.types import Bounds, FieldLayout, GridLevel
 
 LAYOUT = FieldLayout(
@@ -63,16 +63,3 @@ def test_zones_where_two_axes_lie_in_the_shell_hold_nothing() -> None:
     outer = [(n < s) | (n >= c - s) for n, s, c in zip((x, y, z), LAYOUT.shell, LAYOUT.occupancy, strict=True)]
     assert (np.isnan(centres).all(-1) == (np.sum(outer, 0) > 1)).all()
     assert np.isfinite(centres).all(-1).sum() == 8 * 6 * 4 + 2 * (3 * 6 * 4 + 2 * 8 * 4 + 2 * 8 * 6)
-
-
-def test_boxes_hold_their_cells() -> None:
-    lower, upper = cell_boxes(LAYOUT)
-    rng = np.random.default_rng(7)
-    cells = np.stack([rng.integers(0, n, 4000) for n in LAYOUT.occupancy], 1)
-    # The outermost half of the outermost cell is cut off at the end of the world.
-    world = to_world(LAYOUT, cells + rng.uniform(0.01, 0.99, cells.shape))
-    known = np.isfinite(world).all(1)
-    assert 500 < known.sum() < 4000
-    x, y, z = cells[known].T
-    slack = 1e-4 * np.abs(world[known])
-    assert (world[known] >= lower[z, y, x] - slack).all() and (world[known] <= upper[z, y, x] + slack).all()
