@@ -72,6 +72,9 @@ class EncoderConfig:
         colours: "auto", "on" or "off": whether files have a colour map for each camera, by which the fit takes off its
             exposure and white balance. "auto": where those of some camera are clearly different and the capture has no
             masks.
+        poses: "auto", "on" or "off": whether training cameras are moved to where their pictures say that they stood.
+            "auto": where some camera seems to be off by a quarter of a pixel, and key frames have a thousand iterations
+            or more.
     """
 
     preset: str = "custom"
@@ -113,6 +116,7 @@ class EncoderConfig:
     bitrate: float | None = None
     target_psnr: float | None = None
     colours: str = "auto"
+    poses: str = "auto"
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -151,6 +155,8 @@ class EncoderConfig:
             raise ConfigError(f"expected rate_model context or laplace, found {self.rate_model!r}")
         if self.colours not in ("auto", "on", "off"):
             raise ConfigError(f"expected colours auto, on or off, found {self.colours!r}")
+        if self.poses not in ("auto", "on", "off"):
+            raise ConfigError(f"expected poses auto, on or off, found {self.poses!r}")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"expected a seed of 0 to 2^31 - 1, found {self.seed}")
         if min(self.rays, self.key_iterations, self.inter_iterations, self.occupancy_cells) < 1:
@@ -183,7 +189,7 @@ class EncoderConfig:
 
 
 # Settings that came after the others: files in which they have these values do not state them, and stay what they were.
-_UNSAID = {"colours": "auto"}
+_UNSAID = {"colours": "auto", "poses": "auto"}
 
 
 PRESETS: dict[str, EncoderConfig] = {

@@ -26,12 +26,14 @@ from taichi_vvc.encoder.colours import looks_for, stored_looks
 from taichi_vvc.encoder.first_lambda import find_start
 from taichi_vvc.encoder.frame import Job, code_frame
 from taichi_vvc.encoder.groups import Groups, cheaper
+from taichi_vvc.encoder.poses import with_refined_poses, with_stored_poses
 from taichi_vvc.encoder.progress import Glimpse, Listener, Progress
 from taichi_vvc.encoder.quality import judged_psnr
 from taichi_vvc.encoder.rate_control import Controller, FixedLambda, Outcome, restored
 from taichi_vvc.encoder.resume import (
     Position,
     cameras_behind,
+    file_cameras,
     position_behind,
     stored_start,
     written_outcomes,
@@ -91,6 +93,10 @@ def encode(
     looks = looks_for(sequence, config) if looks is None else looks
     if looks:
         sequence = replace(sequence, looks=looks)
+    if not going_on:
+        sequence = with_refined_poses(ws, sequence, config)
+    elif config.poses != "off":
+        sequence = with_stored_poses(sequence, file_cameras(path))
     has_target = config.bitrate is not None or config.target_psnr is not None
     if has_target:
         begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)

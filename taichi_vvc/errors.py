@@ -17,6 +17,7 @@
     |-- TargetMissed             a finished file misses its target bitrate or PSNR
     |-- PreviewStopped           a preview picture cannot be written; the encode goes on without previews
     |-- MaskIgnored              an empty mask contradicts those of all other cameras
+    |-- CamerasMoved             the pictures say that the calibration is off; cameras were moved
     |-- MasksDisagree            masks lack a part of the subject that other cameras' masks show
     `-- OtherCameras             an evaluation uses other cameras than the capture or the caller states
 
@@ -114,6 +115,10 @@ class MaskIgnored(TvvcWarning):
 
 class MasksDisagree(TvvcWarning):
     """Masks of training views contradict each other; the message names those that lack a part, if that is known."""
+
+
+class CamerasMoved(TvvcWarning):
+    """Pictures of training cameras show that their calibration is off; the encode has moved these cameras."""
 
 
 class OtherCameras(TvvcWarning):

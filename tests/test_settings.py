@@ -26,6 +26,7 @@ RANGES: dict[str, tuple[list, list]] = {
     "keyint": ([0, 1, 1000], [-1]),
     "rate_model": (["context", "laplace"], ["huffman", ""]),
     "colours": (["auto", "on", "off"], ["yes", ""]),
+    "poses": (["auto", "on", "off"], ["yes", ""]),
     "seed": ([0, 2**31 - 1], [-1, 2**31]),
     "rays": ([1], [0, -1]),
     "key_iterations": ([1], [0, -1]),

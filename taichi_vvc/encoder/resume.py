@@ -12,6 +12,7 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
 from taichi_vvc.bitstream.syntax import GroupHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.coding.headers import cameras_of_header
 from taichi_vvc.coding.moving_cameras import CameraReader
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import Stream
@@ -22,7 +23,7 @@ from taichi_vvc.encoder.trusted_views import views_of
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.prediction import Reference
-from taichi_vvc.types import FrameViews, SymbolFrame
+from taichi_vvc.types import Camera, FrameViews, SymbolFrame
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ def cameras_behind(path: Path, done: int) -> CameraTrack | None:
         return None
     with StreamReader(path) as reader:
         return CameraReader(reader).track(done - 1)
+
+
+def file_cameras(path: Path) -> tuple[Camera, ...]:
+    """The cameras that a file's header states."""
+    with StreamReader(path) as reader:
+        return cameras_of_header(reader.header)
 
 
 def stored_start(path: Path, config: EncoderConfig) -> float:

@@ -16,6 +16,7 @@ from taichi_vvc.capture.selection import NoSuchCamera
 from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
 from taichi_vvc.decode import Stream
 from taichi_vvc.decode import open as open_stream
+from taichi_vvc.encoder.poses import with_stored_poses
 from taichi_vvc.errors import ConfigError, DataError, OtherCameras, TruncatedStream
 from taichi_vvc.field.render import render
 from taichi_vvc.field.workspace import Workspace
@@ -143,7 +144,7 @@ def evaluate(
 
 
 def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -> MultiViewSequence:
-    """Opens ``capture`` with the frames, cameras, size and split that a file was made from.
+    """Opens ``capture`` with the frames, cameras, size, split and corrected poses that a file was made from.
 
     Raises:
         DataError: the capture cannot be read or does not have the cameras, the frames or the size that the file states.
@@ -180,7 +181,7 @@ def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -
                 f"{capture}: expected a camera {camera.name} of {camera.width}x{camera.height} as in the file, "
                 f"found {found}; give the capture that was encoded"
             )
-    return sequence
+    return with_stored_poses(sequence, stream.cameras)
 
 
 def _warn_of_other_split(sequence: MultiViewSequence, splits: dict[str, str], file: str) -> None:
