@@ -192,6 +192,9 @@ class EncoderConfig:
 _UNSAID = {"colours": "auto", "poses": "auto"}
 
 
+FEW_CAMERAS = 8
+"""Up to so many training cameras leave much of a scene open, so that less is believed of it."""
+
 PRESETS: dict[str, EncoderConfig] = {
     "ultrafast": EncoderConfig(
         preset="ultrafast",
@@ -273,6 +276,8 @@ def layout_of(
         near: distance from a camera at which samples begin, world units.
     """
     steps, scale, levels = config.steps_per_side, 1.0, _levels(config, whole)
+    # A colour that may depend on the view as it likes explains each of few pictures by itself.
+    plain = whole or 0 < len(cameras) <= FEW_CAMERAS
     if cameras:
         pixels = pixels_per_side(bounds, cameras)
         steps = max(steps // 4, min(steps, round(pixels)))
@@ -312,7 +317,7 @@ def layout_of(
         projection_hidden=config.projection_hidden,
         appearance=config.appearance,
         colour_hidden=config.colour_hidden,
-        view_frequencies=min(config.view_frequencies, _VIEW_FREQUENCIES) if whole else config.view_frequencies,
+        view_frequencies=min(config.view_frequencies, _VIEW_FREQUENCIES) if plain else config.view_frequencies,
         steps_per_side=round(steps * larger[longest]),
         motion_block=max(1, round(most / config.motion_blocks)) if config.motion_blocks else 0,
         shell=tuple(shell),  # type: ignore[arg-type]

@@ -94,7 +94,7 @@ def encode(
     if looks:
         sequence = replace(sequence, looks=looks)
     if not going_on:
-        sequence = with_refined_poses(ws, sequence, config)
+        sequence = with_refined_poses(ws, sequence, config, Listener(progress))
     elif config.poses != "off":
         sequence = with_stored_poses(sequence, file_cameras(path))
     has_target = config.bitrate is not None or config.target_psnr is not None

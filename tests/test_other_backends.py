@@ -50,6 +50,7 @@ ON_THE_CPU = (
     "fit/test_objective.py",
     "field/test_odd_layouts.py",
     "test_plain_picture.py",
+    "encoder/test_poses.py",
     "test_rate_distortion.py",
     "coding/test_refusals.py",
     "encoder/test_still_scenes.py",

@@ -1,4 +1,4 @@
-"""Which cells of a whole scene may hold something: those that enough cameras see."""
+"""Which cells may hold something: those that enough cameras see."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from functools import lru_cache
 
 import numpy as np
 
+from taichi_vvc.capture.hull import coverage, visual_hull
+from taichi_vvc.config import FEW_CAMERAS
 from taichi_vvc.geometry.contraction import cell_centres
 from taichi_vvc.geometry.projection import inside_image, project
-from taichi_vvc.types import Camera, FieldLayout
+from taichi_vvc.types import Camera, FieldLayout, View
 
 VIEWS = 2
 """So many cameras must see a cell: what a single camera explains may be anywhere on its rays."""
 
+VIEWS_OF_FEW = 3
+"""So many of :data:`~taichi_vvc.config.FEW_CAMERAS` with masks must see a cell: beside the pictures of most of them
+nothing is carved, and what fills that space hides what they show."""
+
+LOST = 0.005
+"""The part of a silhouette that may be left without a cell by that: where it is more, they are part of the subject."""
+
+_SHOWN = 128  # alpha (8 bits)
 _CHUNK = 1 << 17
 
 
@@ -38,6 +48,29 @@ def views_of_cells(layout: FieldLayout, cameras: Sequence[Camera]) -> np.ndarray
 def possible_cells(layout: FieldLayout, cameras: Sequence[Camera]) -> np.ndarray:
     """Where something may be believed to be, (nz, ny, nx) bool: all cells that :data:`VIEWS` cameras see."""
     return _possible(layout, tuple(map(_Key, cameras)))
+
+
+def believed_hull(layout: FieldLayout, views: Sequence[View]) -> np.ndarray:
+    """The visual hull of training ``views`` with masks, (nz, ny, nx) bool.
+
+    Of few cameras, without the cells that only one or two of them see, unless they explain a part of a silhouette.
+    """
+    hull = visual_hull(views, layout.bounds, layout.occupancy)
+    if len(views) > FEW_CAMERAS:
+        return hull
+    least = min(VIEWS_OF_FEW, len(views) - 1)
+    kept = hull & (views_of_cells(layout, [view.camera for view in views]) >= least)
+    if kept.sum() == hull.sum() or not kept.any():
+        return hull
+    centres, step = cell_centres(layout), np.full(3, layout.cell)
+    for view in views:
+        if not view.has_alpha:
+            continue
+        shown = view.image[..., 3] >= _SHOWN
+        before, after = (int((shown & coverage(view.camera, centres[c], step)).sum()) for c in (hull, kept))
+        if after < (1 - LOST) * before:
+            return hull
+    return kept
 
 
 @dataclass(frozen=True)

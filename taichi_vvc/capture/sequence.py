@@ -117,25 +117,6 @@ class MultiViewSequence:
         """
         return tuple(_reduced(entry.camera, self.downscale) for entry in self.entries[i])
 
-    @property
-    def stands(self) -> bool:
-        """Whether every camera is the same in all frames."""
-        first = self.entries[0]
-        return all(a.camera.same_as(b.camera) for row in self.entries for a, b in zip(first, row, strict=True))
-
-    def posed(self, cameras: Sequence[Camera]) -> MultiViewSequence:
-        """The same capture, in all frames with the rotations and positions of ``cameras``, one for each camera."""
-        entries = []
-        for row in self.entries:
-            entries.append(
-                tuple(
-                    replace(e, camera=replace(e.camera, rotation=c.rotation, position=c.position))
-                    for e, c in zip(row, cameras, strict=True)
-                )
-            )
-        first = tuple(_reduced(entry.camera, self.downscale) for entry in entries[0])
-        return replace(self, cameras=first, entries=tuple(entries))
-
     def __iter__(self) -> Iterator[FrameViews]:
         return (self.frame(i) for i in range(len(self)))
 

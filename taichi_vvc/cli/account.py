@@ -37,6 +37,8 @@ class Account:
     def progress_text(self, progress: Any) -> str:
         """The state of the current frame, for the live line."""
         parts = [f"frame {progress.frame + 1}/{self.total}", f"step {progress.step}/{progress.steps}"]
+        if progress.check:
+            return f"checking the cameras, fit {progress.check}  {parts[1]}  {progress.psnr:.2f} dB"
         if progress.probe:
             parts.insert(0, f"trial {progress.probe}")
         if self.varies:

@@ -214,8 +214,9 @@ def encode_with_progress(
 
         def report(progress: Any) -> None:
             nonlocal begun
-            at = 0.0 if progress.probe else progress.frame + progress.step / max(progress.steps, 1)
-            if not begun and not progress.probe:
+            trial = progress.probe or progress.check
+            at = 0.0 if trial else progress.frame + progress.step / max(progress.steps, 1)
+            if not begun and not trial:
                 # The expected time counts from here, without trials, compilation and the frames of a resumed file.
                 line.begin(at)
                 begun = True
@@ -229,6 +230,7 @@ def encode_with_progress(
                 bits=progress.bits,
                 **{"lambda": progress.lambda_rate},
                 probe=progress.probe,
+                check=progress.check,
             )
 
         try:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import camera_record
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
+from taichi_vvc.encoder.progress import Listener
 from taichi_vvc.encoder.quality import mean_psnr, training_pictures
 from taichi_vvc.encoder.trusted_views import views_of
 from taichi_vvc.errors import CamerasMoved
@@ -53,6 +55,7 @@ _THOROUGH = 1000
 # other.
 _SAME, _ELSEWHERE = 0.02, 0.05
 _ROUNDINGS = 8
+_NOBODY = Listener()
 # Places of the scene whose pixels tell how far a camera has moved.
 _PLACES = 400
 
@@ -67,24 +70,48 @@ class _Trial:
     quality: float
 
 
-def with_refined_poses(ws: Workspace, sequence: MultiViewSequence, config: EncoderConfig) -> MultiViewSequence:
+def stands(sequence: MultiViewSequence) -> bool:
+    """Whether every camera of a sequence is the same in all frames."""
+    first = sequence.entries[0]
+    return all(a.camera.same_as(b.camera) for row in sequence.entries for a, b in zip(first, row, strict=True))
+
+
+def posed(sequence: MultiViewSequence, cameras: Sequence[Camera]) -> MultiViewSequence:
+    """The same capture, in all frames with the rotations and positions of ``cameras``, one for each camera."""
+
+    def moved_to(own: Camera, other: Camera) -> Camera:
+        return replace(own, rotation=other.rotation, position=other.position)
+
+    return replace(
+        sequence,
+        cameras=tuple(map(moved_to, sequence.cameras, cameras)),
+        entries=tuple(
+            tuple(replace(e, camera=moved_to(e.camera, c)) for e, c in zip(row, cameras, strict=True))
+            for row in sequence.entries
+        ),
+    )
+
+
+def with_refined_poses(
+    ws: Workspace, sequence: MultiViewSequence, config: EncoderConfig, listener: Listener = _NOBODY
+) -> MultiViewSequence:
     """The sequence with its training cameras moved to where its first pictures say that they stood.
 
     That is the sequence itself where they say so of none, where cameras move on their own, and where there are fewer
     than four for training. With ``poses`` at ``"auto"`` the first quick fit must find one off by a quarter of a pixel
     at the coded size, and only encodes of a thousand iterations and more for a key frame look for it. Where cameras are
-    moved, a :class:`~taichi_vvc.errors.CamerasMoved` warning names the farthest.
+    moved, a :class:`~taichi_vvc.errors.CamerasMoved` warning names the farthest. ``listener`` is told of each fit.
 
     Raises:
         DataError: a picture cannot be read.
     """
     training = [c for c in sequence.cameras if c.split == "train"]
     rough = config.poses == "auto" and config.key_iterations < _THOROUGH
-    if config.poses == "off" or rough or len(training) < _CAMERAS or not sequence.stands:
+    if config.poses == "off" or rough or len(training) < _CAMERAS or not stands(sequence):
         return sequence
     size = max(max(c.width, c.height) for c in training)
     small = replace(sequence, downscale=sequence.downscale * max(1, size // _PIXELS))
-    trial = best = _fit(ws, small, config, sequence.cameras)
+    trial = best = _fit(ws, small, config, sequence.cameras, partial(listener.checked, 1))
     places = _places(trial.field)
     first, least = trial.quality, _OFF if config.poses == "auto" else _STILL
     for number in range(_FITS):
@@ -94,7 +121,8 @@ def with_refined_poses(ws: Workspace, sequence: MultiViewSequence, config: Encod
         if max(displacement(a, b, places) for a, b in zip(trial.cameras, aligned, strict=True)) < least:
             break
         least = _STILL
-        trial = _fit(ws, small, config, _without_common(sequence.cameras, aligned, places))
+        kept = _without_common(sequence.cameras, aligned, places)
+        trial = _fit(ws, small, config, kept, partial(listener.checked, number + 2))
         if trial.quality > best.quality:
             best = trial
     if best.quality < first + _WORTH:
@@ -111,7 +139,7 @@ def with_stored_poses(sequence: MultiViewSequence, cameras: Sequence[Camera]) ->
     ``cameras``: of the file, at least those of the sequence. Those that stand elsewhere altogether do not count.
     """
     stored = {camera.name: camera for camera in cameras}
-    if not sequence.stands or any(camera.name not in stored for camera in sequence.cameras):
+    if not stands(sequence) or any(camera.name not in stored for camera in sequence.cameras):
         return sequence
     return _posed(sequence, [stored[camera.name] for camera in sequence.cameras])
 
@@ -124,7 +152,7 @@ def _posed(sequence: MultiViewSequence, cameras: Sequence[Camera]) -> MultiViewS
         other = own.split == "train" and _SAME < off < _ELSEWHERE * max(own.width, own.height)
         chosen.append(camera if other else own)
         any_other = any_other or other
-    return sequence.posed(chosen) if any_other else sequence
+    return posed(sequence, chosen) if any_other else sequence
 
 
 def _corners(sequence: MultiViewSequence) -> np.ndarray:
@@ -155,9 +183,15 @@ def _message(before: MultiViewSequence, after: MultiViewSequence, first: float, 
     )
 
 
-def _fit(ws: Workspace, sequence: MultiViewSequence, config: EncoderConfig, cameras: Sequence[Camera]) -> _Trial:
+def _fit(
+    ws: Workspace,
+    sequence: MultiViewSequence,
+    config: EncoderConfig,
+    cameras: Sequence[Camera],
+    tell: Callable[[tuple[int, int], float], None],
+) -> _Trial:
     quick = replace(PRESETS["ultrafast"], key_iterations=_ITERATIONS, background=config.background, seed=config.seed)
-    sequence = sequence.posed(cameras)
+    sequence = posed(sequence, cameras)
     layout = layout_of(
         quick,
         sequence.bounds,
@@ -167,7 +201,8 @@ def _fit(ws: Workspace, sequence: MultiViewSequence, config: EncoderConfig, came
     )
     views = tuple(corrected(v) for v in views_of(sequence, layout, 0).views if v.camera.split == "train")
     mask = first_mask(layout, views, None)
-    fit = fit_frame(ws, quick, make_training_rays(ws, layout, views, mask), Prediction.scratch())
+    training = make_training_rays(ws, layout, views, mask)
+    fit = fit_frame(ws, quick, training, Prediction.scratch(), 0, lambda r: tell((r.step, r.steps), r.error))
     frame = SymbolFrame(fit.residuals, fit.residuals, fit.occupancy)
     field = field_of_symbols(ws.runtime, layout, fit.parameters, frame)
     return _Trial(tuple(cameras), field, views, mean_psnr(training_pictures(ws, field, quick.backdrop, views)))

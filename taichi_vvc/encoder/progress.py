@@ -17,7 +17,8 @@ class Progress:
 
     The first steps of a frame that follows on the one before are those of the search for motion, which count no bits.
     ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
-    encode with a target, and is 0 while the file itself is written.
+    encode with a target, and is 0 while the file itself is written. ``check`` counts the quick fits from 1 that check
+    the cameras' poses before anything else, and is 0 behind them.
     """
 
     frame: int
@@ -27,6 +28,7 @@ class Progress:
     bits: float
     lambda_rate: float = 0.0
     probe: int = 0
+    check: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Listener:
         if self.progress is not None:
             psnr = -10 * float(np.log10(max(error, 1e-10)))
             self.progress(Progress(frame, *done, psnr, bits, lambda_rate, self.probe))
+
+    def checked(self, number: int, done: tuple[int, int], error: float) -> None:
+        """Tells how far quick fit ``number`` is, from 1, as :meth:`step` does of a frame's."""
+        if self.progress is not None:
+            self.progress(Progress(0, *done, -10 * float(np.log10(max(error, 1e-10))), 0.0, check=number))
 
     def look(
         self, frame: int, field: Field, views: FrameViews, background: tuple[float, float, float], finished: bool

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.capture.hull import visual_hull
-from taichi_vvc.capture.seen import VIEWS, possible_cells
+from taichi_vvc.capture.seen import VIEWS, believed_hull, possible_cells
 from taichi_vvc.field.grids import Field, occupy
 from taichi_vvc.field.render import (
     CameraTable,
@@ -48,14 +48,14 @@ def scene_changed(before: np.ndarray, mask: np.ndarray) -> bool:
 def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame | None) -> np.ndarray:
     """Where samples may lie before a frame is fitted, (nz, ny, nx) bool.
 
-    The visual hull where the capture has masks; else everything on a key frame, and on an inter frame what was
-    occupied before, grown by two cells for motion. In a whole scene, and where samples begin at a distance, only cells
-    that several training cameras see.
+    The visual hull where the capture has masks, of few cameras without what hardly any sees; else everything on a key
+    frame, and on an inter frame what was occupied before, grown by two cells for motion. In a whole scene, and where
+    samples begin at a distance, only cells that several training cameras see.
     """
     nx, ny, nz = layout.occupancy
     training = [v for v in views if v.camera.split == "train"]
     if any(v.has_alpha for v in training):
-        mask = visual_hull(training, layout.bounds, layout.occupancy)
+        mask = believed_hull(layout, training)
     elif before is None:
         mask = np.ones((nz, ny, nx), bool)
     else:

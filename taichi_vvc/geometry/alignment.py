@@ -19,7 +19,7 @@ from taichi_vvc.types import Camera
 # Difference of a colour (0..1) from which on a pixel counts less: there something else is wrong than the pose.
 _ROBUST = 0.1
 # What stands against motions that the picture says little of, as a part of the mean of those that it says much of.
-_DAMPING = 1e-2
+_DAMPING = 1e-3
 # What seems to be nearer, in parts of the distance, is haze.
 _NEAR = 0.2
 # As _ROBUST, for pixels of displacement.

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from taichi_vvc import runtime
-from taichi_vvc.capture.hull import visual_hull
+from taichi_vvc.capture.seen import believed_hull
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
@@ -173,7 +173,7 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Wor
     nx, ny, nz = layout.occupancy
     masks = any(view.has_alpha for view in training)
     if masks:
-        mask = visual_hull(training, layout.bounds, layout.occupancy)
+        mask = believed_hull(layout, training)
     else:
         mask = np.ones((nz, ny, nx), bool)
     counts = _samples(training, layout.bounds, mask, layout.steps_per_side)
