@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,8 +55,9 @@ def near_distance(cameras: Sequence[Camera], bounds: Bounds) -> float:
     places = np.stack([camera.position for camera in cameras])
     away = float(np.median(np.linalg.norm(places - 0.5 * (lower + upper), axis=1)))
     gaps = np.linalg.norm(np.maximum(np.maximum(lower - places, places - upper), 0.0), axis=1)
-    # Where cameras stand inside, the bounds say nothing of what is near.
-    return min(NEAR * away, float(np.quantile(gaps, ALLOWED)) or math.inf)
+    # Where more cameras stand inside than may be passed over, the bounds say nothing of what is near.
+    inside = float(np.mean(gaps == 0.0)) > ALLOWED
+    return NEAR * away if inside else min(NEAR * away, float(np.quantile(gaps, ALLOWED)))
 
 
 def scene_of(asked: str, near: float | None, bounds: Bounds, views: Sequence[View]) -> Scene:

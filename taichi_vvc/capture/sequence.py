@@ -375,7 +375,7 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tup
     better = '"aabb" in the file' if index.layout in ("transforms", "blender") else "--bounds"
     if found is None and index.bounds_hint is not None:
         note = f"{why}bounds guessed from the depths that the file states: {index.bounds_hint.option()}"
-        return index.bounds_hint, "cameras", f"{note}; {better} is better"
+        return index.bounds_hint, "cameras", f"{note}; {better} around what moves is better"
     if looks is not None:
         raise DataError(f"{index.source}: cannot find bounds: {looks}; if cameras look outwards, give {better}")
     if found is None:
@@ -383,7 +383,8 @@ def _find_bounds(index: CaptureIndex, has_alpha: bool, looks: str | None) -> tup
             f"{index.source}: {why}cannot find bounds: expected cameras whose axes meet, found none; give the box"
             f" around what is to be coded, [[x, y, z], [x, y, z]], as {better}"
         )
-    return found, "cameras", f"{why}bounds guessed from the cameras: {found.option()}; {better} is better"
+    note = f"{why}bounds guessed from the cameras: {found.option()}"
+    return found, "cameras", f"{note}; {better} around what moves is better"
 
 
 def _stands(rows: Sequence[Sequence[ImageEntry]]) -> list[Camera]:

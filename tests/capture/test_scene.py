@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import captures
@@ -76,6 +77,17 @@ def test_samples_begin_nearer_where_bounds_come_near_to_cameras() -> None:
     gaps = sorted(np.linalg.norm(np.maximum(np.abs(c.position[:2]) - [2.3, 2.0], 0.0)) for c in cameras)
     assert near_distance(cameras, large) < near_distance(cameras, halls.BOUNDS)
     assert gaps[0] <= near_distance(cameras, large) <= gaps[3] + 0.2
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_bounds_in_which_cameras_stand_do_not_tell_where_samples_begin(count: int) -> None:
+    """Two of 14 are more than a tenth: then it does not matter how near the others are to the bounds."""
+    bounds = Bounds((-2.0, -1.7, 0.0), (2.0, 1.7, 1.6))
+    cameras = halls.hall_cameras(14)
+    cameras[:count] = [replace(c, position=np.array([1.5, 0.0, 0.8])) for c in cameras[:count]]
+    far = 0.3 * float(np.median([np.linalg.norm(c.position - [0, 0, 0.8]) for c in cameras]))
+    found = near_distance(cameras, bounds)
+    assert found == pytest.approx(far) if count > 1 else 0.0 < found < 0.5 * far
 
 
 def test_cells_count_the_cameras_that_see_them() -> None:

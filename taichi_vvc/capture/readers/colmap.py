@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from taichi_vvc.capture.readers.colmap_model import ModelImage, read_model
+from taichi_vvc.capture.readers.colmap_model import ModelImage, models_in, read_model
 from taichi_vvc.capture.readers.footage import Clip, images_in, natural
 from taichi_vvc.capture.readers.index import CaptureIndex
 from taichi_vvc.capture.readers.parse import is_there
@@ -35,15 +35,17 @@ def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> Captur
 
     Args:
         scene: the folder with the pictures; if it is the model itself, the one above ``sparse/0`` is taken.
+        model: one of several in numbered folders stands for the largest of them, unless it is the ``scene``.
 
     Raises:
         DataError: the model cannot be read, or none of its images is a camera of the scene.
     """
-    scene = _scene_of(model) if scene.resolve() == model.resolve() else scene
-    images = read_model(model)
+    named = scene.resolve() == model.resolve()
+    scene = _scene_of(model) if named else scene
+    model, images, messages = (model, read_model(model), []) if named else _largest(model)
     still = None if has_videos(scene) else _still_pictures(scene, images)
     if still is not None:
-        return _read_still(scene, model, images, still, frames)
+        return _read_still(scene, model, images, still, frames, messages)
     clips, masks = scene_clips(scene), scene_masks(scene)
     taken: dict[str, list[ModelImage]] = {}
     unmatched = []
@@ -58,7 +60,7 @@ def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> Captur
             f"{model}: expected images named like the cameras {some(list(clips))}, found {some(unmatched)}; COLMAP's"
             " images must be called <camera>.png or <camera>/<frame>.png"
         )
-    messages = unused_masks(masks, clips)
+    messages += unused_masks(masks, clips)
     without = [name for name in clips if name not in taken]
     if without:
         messages.append(f"not registered in the COLMAP model and left out: camera {some(without, 6)}")
@@ -71,8 +73,31 @@ def read_colmap(scene: Path, model: Path, frames: slice | None = None) -> Captur
     return index_rig(model, "colmap", rig, frames, messages=messages)
 
 
+def _largest(model: Path) -> tuple[Path, list[ModelImage], list[str]]:
+    """Of the models in numbered folders beside ``model`` the one with most pictures, these, and a line about the rest.
+
+    COLMAP writes a model for each group of pictures that it cannot connect with the others, in no certain order.
+    """
+    numbered = sorted(models_in(model.parent), key=lambda item: natural(item.name)) if model.name.isdecimal() else []
+    if len(numbered) < 2:
+        return model, read_model(model), []
+    found = {item: read_model(item) for item in numbered}
+    best = max(numbered, key=lambda item: len(found[item]))
+    rest = [f"{item.name} with {len(found[item])}" for item in numbered if item != best]
+    line = (
+        f"several COLMAP models, since not all pictures could be connected: {best.name} is read, which has most"
+        f" pictures ({len(found[best])}), and not {some(rest, 6)}; more pictures between the cameras connect them"
+    )
+    return best, found[best], [line]
+
+
 def _read_still(
-    scene: Path, model: Path, images: list[ModelImage], pictures: dict[str, Path], frames: slice | None
+    scene: Path,
+    model: Path,
+    images: list[ModelImage],
+    pictures: dict[str, Path],
+    frames: slice | None,
+    messages: list[str],
 ) -> CaptureIndex:
     """The single frame of a static scene; ``pictures``: file of each picture by its name in the model."""
     stems = {name: _below(name).with_suffix("").as_posix() for name in pictures}
@@ -83,10 +108,11 @@ def _read_still(
         if (mask := picture_mask(scene, _below(name))) is not None:
             masks[names[name]] = Clip((mask,))
     messages = [
+        *messages,
         (
             "most folders of pictures have several poses in the COLMAP model: read as a still scene, one frame, each"
             ' picture a camera; for cameras that move, write a transforms.json with "time"'
-        )
+        ),
     ]
     if missing := [image.name for image in images if image.name not in pictures]:
         messages.append(f"in the COLMAP model but without pictures: {some(missing, 6)}")
@@ -142,8 +168,10 @@ def _rig_camera(name: str, image: ModelImage, clips: dict[str, Clip], masks: dic
 def _scene_of(model: Path) -> Path:
     """The folder of a model's scene: the one above ``sparse/0`` or ``colmap``."""
     scene = model.resolve()
-    for names in (("0",), ("sparse",), ("colmap",)):
-        if scene.name in names:
+    if scene.name == "0" or (scene.name.isdecimal() and scene.parent.name == "sparse"):
+        scene = scene.parent
+    for name in ("sparse", "colmap"):
+        if scene.name == name:
             scene = scene.parent
     return scene
 

@@ -56,6 +56,17 @@ class ModelImage:
     camera: ModelCamera
 
 
+def is_model(folder: Path) -> bool:
+    """Whether the file of a model's lenses lies in ``folder``, binary or text."""
+    return any((folder / f"cameras.{kind}").is_file() for kind in ("bin", "txt"))
+
+
+def models_in(folder: Path) -> list[Path]:
+    """The models in the numbered folders in ``folder``, unsorted; none if there is no such folder."""
+    items = folder.iterdir() if folder.is_dir() else ()
+    return [item for item in items if item.name.isdecimal() and is_model(item)]
+
+
 def read_model(folder: Path) -> list[ModelImage]:
     """The registered images of the model in ``folder``, by name; ``.bin`` files go before ``.txt``.
 

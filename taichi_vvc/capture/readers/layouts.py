@@ -113,12 +113,16 @@ def _find_colmap(path: Path) -> Path | None:
 
 
 def find_model(scene: Path) -> Path | None:
-    """The folder of the COLMAP model of a scene, or of its first frame's folder."""
+    """The folder of the COLMAP model of a scene, or of its first frame's folder; of several models, the first."""
+    from taichi_vvc.capture.readers.colmap_model import is_model, models_in
+
     frames = sorted(item for item in scene.iterdir() if item.is_dir() and item.name.startswith(("frame", "colmap_")))
     for place in (scene, *frames[:1]):
         for name in MODEL_FOLDERS:
-            if any((place / name / f"cameras.{kind}").is_file() for kind in ("bin", "txt")):
+            if is_model(place / name):
                 return place / name
+        if numbered := models_in(place / "sparse"):
+            return min(numbered)
     return None
 
 

@@ -192,6 +192,35 @@ def test_a_scene_may_be_called_like_a_part_of_one(tmp_path: Path, scene: str) ->
     layouts.assert_reads_back(layouts.opened(folder), rig, layout="colmap", masks=True, tolerance=0.01)
 
 
+def test_the_largest_of_several_models_is_read_and_named(tmp_path: Path) -> None:
+    """COLMAP numbers models as it makes them; the first may be that of a few pictures which nothing connects."""
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/0", rig[:1], ["cam00.png"], "PINHOLE", "bin")
+    write_model(tmp_path / "sparse/1", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
+    write_model(tmp_path / "sparse/10", rig[2:], [f"{c.name}.png" for c in rig[2:]], "PINHOLE", "txt")
+    (tmp_path / "sparse/2").mkdir()  # no model
+    for camera in rig:
+        layouts.save(tmp_path / f"images/{camera.name}/0.png", layouts.pictures(camera, 1)[0])
+    sequence = layouts.opened(tmp_path)
+    layouts.assert_reads_back(sequence, rig, layout="colmap", masks=True, tolerance=0.01, frames=1)
+    (line,) = [message for message in sequence.messages if "several COLMAP models" in message]
+    assert f"1 is read, which has most pictures ({len(rig)}), and not 0 with 1, 10 with {len(rig) - 2};" in line
+    # One that is named is read, whatever its size.
+    few = layouts.opened(tmp_path / "sparse/10")
+    assert [camera.name for camera in few.cameras] == [camera.name for camera in rig[2:]]
+    assert not any("several COLMAP models" in message for message in few.messages)
+
+
+def test_a_model_that_is_not_number_0(tmp_path: Path) -> None:
+    rig = layouts.rig()
+    write_model(tmp_path / "sparse/3", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
+    for camera in rig:
+        layouts.save(tmp_path / f"images/{camera.name}/0.png", layouts.pictures(camera, 1)[0])
+    sequence = layouts.opened(tmp_path)
+    layouts.assert_reads_back(sequence, rig, layout="colmap", masks=True, tolerance=0.01, frames=1)
+    assert not any("several COLMAP models" in message for message in sequence.messages)
+
+
 def test_the_model_itself_may_be_named(tmp_path: Path) -> None:
     rig = layouts.rig()
     write_model(tmp_path / "sparse/0", rig, [f"{c.name}.png" for c in rig], "PINHOLE", "bin")
