@@ -114,7 +114,8 @@ def open_page(folder: Path, size: tuple[int, int] = (1200, 720), flags: Sequence
     client = pytest.importorskip("websockets.sync.client", reason="no package websockets to drive the browser with")
     profile = folder / "profile"
     common = [flag for flag in FLAGS if not flags or flag != "--disable-gpu"]
-    command = [program, *common, *flags, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "about:blank"]
+    own = f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"
+    command = [program, *common, *flags, *own, "about:blank"]
     browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         told = profile / "DevToolsActivePort"

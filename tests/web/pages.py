@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,7 +29,11 @@ KINDS = "webgpu", "webgl2"
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    extensions_map = {".js": "text/javascript", ".html": "text/html", "": "application/octet-stream"}
+    extensions_map: ClassVar[dict[str, str]] = {
+        ".js": "text/javascript",
+        ".html": "text/html",
+        "": "application/octet-stream",
+    }
 
     def __init__(self, folder: Path, *args: Any) -> None:
         self.roots = {"web": WEB, "tests": HERE, "data": folder}

@@ -140,7 +140,8 @@ def test_pictures_of_other_sizes(stage: Stage, expected: Any) -> None:
         image = render(stream[index], camera.resized(EDGE, EDGE), stream.background)
         export(stream, index, stage.folder / "bent")
     stage.show("bent", "webgpu")
-    script = """import('/web/renderer/camera.js').then(c => c.fitted(%s, 72, 40))""" % json.dumps(camera_record(camera))
+    bent = json.dumps(camera_record(camera))
+    script = f"import('/web/renderer/camera.js').then(c => c.fitted({bent}, 72, 40))"
     record = stage.page.evaluate(script)
     wide = replace(camera, **{name: record[name] for name in ("width", "height", "fx", "fy", "cx", "cy")})
     assert decibels(stage.picture(wide)[:, 16:56, :3], to_bytes(image.colour)) > SAME
