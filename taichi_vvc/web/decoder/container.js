@@ -1,0 +1,253 @@
+/**
+ * The container: chunks with chained checksums, their order, and the index of them.
+ *
+ * The CRC of a chunk covers its type, length and payload, and starts from the 4 bytes in front of it: the CRC of the
+ * chunk before, or the end of the preamble. Swapped, repeated and missing chunks therefore fail, as damaged ones do.
+ *
+ * @module
+ */
+
+import { FORMAT_VERSION, FRAMING, PREAMBLE_BYTES } from "./constants.js";
+import { Cursor, parse } from "./elements.js";
+import { CorruptStream, NotATvvcFile, TruncatedStream, UnsupportedVersion } from "./errors.js";
+import { FRAME, GROUP, INDEX, INDEX_LACKS } from "./formats.js";
+
+/** @typedef {import("./types.js").Source} Source */
+/** @typedef {import("./types.js").FrameEntry} FrameEntry */
+
+/**
+ * @typedef {object} GroupChunk
+ * @property {number} number
+ * @property {number} firstFrame
+ * @property {number} offset
+ * @property {number} bytes of the chunk
+ */
+
+/**
+ * The group and frame chunks of a file.
+ *
+ * @typedef {object} Contents
+ * @property {GroupChunk[]} groups
+ * @property {FrameEntry[]} frames
+ * @property {number} end offset behind the last whole chunk of the sequence
+ * @property {boolean} complete whether an index follows
+ */
+
+const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
+/**
+ * CRC-32 as zlib has it, continued from `start`.
+ *
+ * @param {Uint8Array} data
+ * @param {number} start
+ * @returns {number}
+ */
+export function crc32(data, start) {
+  let crc = ~start;
+  for (let k = 0; k < data.length; k++) crc = CRC_TABLE[(crc ^ data[k]) & 255] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
+/** @param {Uint8Array} data */
+const viewOf = (data) => new DataView(data.buffer, data.byteOffset, data.byteLength);
+
+/** @param {Uint8Array} data @param {number} at */
+const typeAt = (data, at) => String.fromCharCode(...data.subarray(at, at + 4));
+
+/**
+ * Checks the first 8 bytes of a file.
+ *
+ * @param {Uint8Array} head
+ * @param {string} name begins error messages
+ * @returns {number} the format version
+ */
+export function parsePreamble(head, name) {
+  const magic = "TVVC".slice(0, head.length);
+  if (!head.length || typeAt(head, 0) !== magic) {
+    throw new NotATvvcFile(`${name}: expected a .tvvc file starting with TVVC, found ${JSON.stringify(typeAt(head, 0))}`);
+  }
+  if (head.length < PREAMBLE_BYTES) {
+    throw new TruncatedStream(`${name}: expected ${PREAMBLE_BYTES} bytes of preamble, found ${head.length}`);
+  }
+  const version = viewOf(head).getUint16(4, true);
+  const reserved = viewOf(head).getUint16(6, true);
+  if (version > FORMAT_VERSION || reserved) {
+    const found = `${version}.${reserved}`;
+    throw new UnsupportedVersion(
+      `${name}: expected a format version up to ${FORMAT_VERSION}, found ${found}; use a newer player`,
+    );
+  }
+  if (!version) throw new CorruptStream(`${name}: expected format version 1 to ${FORMAT_VERSION}, found 0`);
+  return version;
+}
+
+/**
+ * The type and the bytes, framing included, of the chunk at an offset; null where the file ends before it does.
+ *
+ * @param {Source} source
+ * @param {number} offset
+ * @returns {Promise<{type: string, bytes: number} | null>}
+ */
+export async function peek(source, offset) {
+  if (source.size - offset < FRAMING) return null;
+  const framing = await source.read(offset, 8);
+  if (framing.length < 8) return null;
+  const bytes = viewOf(framing).getUint32(4, true) + FRAMING;
+  return bytes <= source.size - offset ? { type: typeAt(framing, 0), bytes } : null;
+}
+
+/**
+ * The payload of a chunk, after checking its type, its length and its CRC.
+ *
+ * @param {Source} source
+ * @param {number} offset
+ * @param {number} bytes of the chunk, framing included
+ * @param {string} type
+ * @param {string} place begins error messages
+ * @returns {Promise<Uint8Array>}
+ * @throws {TruncatedStream | CorruptStream}
+ */
+export async function readPayload(source, offset, bytes, type, place) {
+  const data = await source.read(offset - 4, bytes + 4);
+  if (data.length !== bytes + 4) {
+    throw new TruncatedStream(`${place} at byte ${offset}: expected ${bytes} bytes, found the end of the file`);
+  }
+  const view = viewOf(data);
+  if (typeAt(data, 4) !== type || view.getUint32(8, true) !== bytes - FRAMING) {
+    throw new CorruptStream(`${place} at byte ${offset}: expected ${bytes} bytes of ${type}, found another chunk`);
+  }
+  const stated = view.getUint32(bytes, true);
+  const found = crc32(data.subarray(4, bytes), view.getUint32(0, true));
+  if (found !== stated) {
+    const [a, b] = [stated, found].map((value) => value.toString(16).padStart(8, "0"));
+    throw new CorruptStream(`${place} at byte ${offset}: expected checksum ${a}, found ${b}; the file is damaged`);
+  }
+  return data.subarray(12, bytes);
+}
+
+/** Collects entries of chunks in file order and refuses a chunk that breaks the order. */
+class Order {
+  /** @param {number} start offset of the first chunk */
+  constructor(start) {
+    /** @type {GroupChunk[]} */
+    this.groups = [];
+    /** @type {FrameEntry[]} */
+    this.frames = [];
+    this.end = start;
+  }
+
+  /**
+   * Appends the next chunk.
+   *
+   * @param {"group" | "key" | "inter"} kind
+   * @param {number} number
+   * @param {number} bytes
+   */
+  add(kind, number, bytes) {
+    const { groups, frames, end } = this;
+    const last = groups[groups.length - 1];
+    const empty = last !== undefined && last.firstFrame === frames.length;
+    let expected = empty ? `key ${frames.length}` : `inter ${frames.length}`;
+    if (kind === "group") expected = empty ? "a frame of the last group" : `group ${groups.length}`;
+    if (kind !== "group" && !last) expected = "a group";
+    if (`${kind} ${number}` !== expected) {
+      throw new CorruptStream(`chunk at byte ${end}: expected ${expected}, found ${kind} ${number}; the file is damaged`);
+    }
+    if (kind === "group") groups.push({ number, firstFrame: frames.length, offset: end, bytes });
+    else frames.push({ number, key: kind === "key", group: groups.length - 1, offset: end, bytes });
+    this.end = end + bytes;
+  }
+}
+
+/**
+ * The contents that the index at the end of the file states.
+ *
+ * @param {Source} source
+ * @param {number} start offset of the first chunk after the header
+ * @param {number} version
+ * @returns {Promise<Contents>}
+ * @throws {TruncatedStream | CorruptStream} the file has no index, or a wrong one
+ */
+export async function readIndex(source, start, version) {
+  const { size } = source;
+  if (size - start < FRAMING + 4) {
+    throw new TruncatedStream(`expected an index at the end of the file, found ${size - start} bytes`);
+  }
+  const bytes = viewOf(await source.read(size - 8, 4)).getUint32(0, true);
+  const none = () => new TruncatedStream("expected an index at the end of the file, found none");
+  if (bytes < FRAMING + 4 || bytes > size - start) throw none();
+  const chunk = await peek(source, size - bytes);
+  if (!chunk || chunk.type !== "INDX" || chunk.bytes !== bytes) throw none();
+  const payload = await readPayload(source, size - bytes, bytes, "INDX", "index");
+  const index = parse(INDEX, payload.subarray(0, payload.length - 4), "index", INDEX_LACKS[version]);
+  const order = new Order(start);
+  for (const entry of index.entries) order.add(entry.kind, entry.number, entry.size);
+  if (index.first !== start || order.end !== size - bytes || index.frames !== order.frames.length) {
+    throw new CorruptStream(`index: expected chunks from byte ${start} to ${size - bytes}, found others`);
+  }
+  return { groups: order.groups, frames: order.frames, end: order.end, complete: true };
+}
+
+/**
+ * Rebuilds the index by walking over the chunks; the last one is checked, since it may be unfinished.
+ *
+ * @param {Source} source
+ * @param {number} start
+ * @returns {Promise<Contents>}
+ */
+export async function scan(source, start) {
+  const order = new Order(start);
+  let complete = false;
+  try {
+    for (;;) {
+      const chunk = await peek(source, order.end);
+      if (!chunk) break;
+      const last = order.end + chunk.bytes === source.size;
+      if (last) await readPayload(source, order.end, chunk.bytes, chunk.type, "chunk");
+      if (chunk.type === "INDX") {
+        complete = last;
+        break;
+      }
+      const { kind, number } = await identify(source, order.end, chunk);
+      order.add(kind, number, chunk.bytes);
+    }
+  } catch (error) {
+    // The sequence ends where a chunk does not continue it.
+    if (!(error instanceof CorruptStream)) throw error;
+  }
+  return { groups: order.groups, frames: order.frames, end: order.end, complete };
+}
+
+/**
+ * What a chunk is, from the beginning of its payload.
+ *
+ * @param {Source} source
+ * @param {number} offset
+ * @param {{type: string, bytes: number}} chunk
+ * @returns {Promise<{kind: "group" | "key" | "inter", number: number}>}
+ */
+async function identify(source, offset, chunk) {
+  const head = await source.read(offset + 8, Math.min(chunk.bytes - FRAMING, 16));
+  const cursor = new Cursor(head, `chunk at byte ${offset}`);
+  /** @type {ReadonlySet<string>} */
+  const none = new Set();
+  if (chunk.type === "GRUP") return { kind: "group", number: GROUP.fields.number(cursor, "number", none) };
+  if (chunk.type !== "FRAM") {
+    throw new CorruptStream(`chunk at byte ${offset}: expected a group or a frame, found type ${chunk.type}`);
+  }
+  const number = FRAME.fields.number(cursor, "number", none);
+  FRAME.fields.group(cursor, "group", none);
+  return { kind: FRAME.fields.type(cursor, "type", none), number };
+}
+
+/**
+ * Whether an error says that the file is not as it should be, rather than that its bytes cannot be had.
+ *
+ * @param {unknown} error
+ * @returns {boolean}
+ */
+export const isDamage = (error) => error instanceof CorruptStream || error instanceof TruncatedStream;

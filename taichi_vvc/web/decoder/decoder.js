@@ -1,0 +1,354 @@
+/**
+ * The decoder of .tvvc files: opens one, and decodes any of its frames.
+ *
+ *     const file = await openFile(await openSource("scene.tvvc"));
+ *     const frame = await file.decode(0);
+ *
+ * @module
+ */
+
+import { colourMaps, parseColours } from "./colours.js";
+import { FIRST_WITH_MOVING_CAMERAS, FIRST_WITH_SHARED_MLPS, PREAMBLE_BYTES } from "./constants.js";
+import { parsePreamble, peek, readIndex, readPayload, scan } from "./container.js";
+import { ConfigError, CorruptStream, MemoryLimitExceeded, StreamError, TruncatedStream } from "./errors.js";
+import { FrameDecoder } from "./frames.js";
+import { decodeIntegers } from "./integer_arrays.js";
+import { Budget, defaultLimit } from "./memory.js";
+import { camerasOf, headerCameras, headerTrack, parseCameras } from "./moving_cameras.js";
+import { gridShapes, mlpShapes, parseFrame, parseGroup, parseHeader } from "./syntax.js";
+
+export * from "./errors.js";
+export { FORMAT_VERSION } from "./constants.js";
+
+/** @typedef {import("./types.js").Source} Source */
+/** @typedef {import("./types.js").Header} Header */
+/** @typedef {import("./types.js").Frame} Frame */
+/** @typedef {import("./types.js").Group} Group */
+/** @typedef {import("./types.js").FrameEntry} FrameEntry */
+/** @typedef {import("./types.js").GroupEntry} GroupEntry */
+/** @typedef {import("./frames.js").SymbolFrame} SymbolFrame */
+/** @typedef {import("./moving_cameras.js").CameraTrack} CameraTrack */
+
+/**
+ * What was decoded last.
+ *
+ * @typedef {{number: number, frame: SymbolFrame, track: CameraTrack}} Last
+ */
+
+/**
+ * Opens a file: reads its header and its index.
+ *
+ * @param {Source} source see `sources.js`
+ * @param {import("./types.js").OpenOptions} [options]
+ * @returns {Promise<TvvcFile>}
+ * @throws {StreamError} it is no .tvvc file, of a newer version, or damaged
+ */
+export async function openFile(source, options = {}) {
+  const name = source.name ?? "file";
+  const version = parsePreamble(await source.read(0, PREAMBLE_BYTES), name);
+  const chunk = await peek(source, PREAMBLE_BYTES);
+  if (!chunk) throw new TruncatedStream(`${name}: expected a whole sequence header, found ${source.size} bytes`);
+  const payload = await readPayload(source, PREAMBLE_BYTES, chunk.bytes, "HEAD", `${name}: sequence header`);
+  const parsed = await parseHeader(payload, version);
+  const start = PREAMBLE_BYTES + chunk.bytes;
+  let contents;
+  try {
+    contents = await readIndex(source, start, version);
+  } catch (error) {
+    if (!(error instanceof CorruptStream || error instanceof TruncatedStream)) throw error;
+    contents = await scan(source, start);
+  }
+  return new TvvcFile(source, version, parsed, contents, options.memoryLimit ?? defaultLimit());
+}
+
+/** An open file; see {@link openFile}. */
+export class TvvcFile {
+  /**
+   * @param {Source} source
+   * @param {number} version
+   * @param {Awaited<ReturnType<typeof parseHeader>>} parsed
+   * @param {import("./container.js").Contents} contents
+   * @param {number} memoryLimit bytes
+   */
+  constructor(source, version, parsed, contents, memoryLimit) {
+    this.source = source;
+    this.version = version;
+    this.name = source.name ?? "file";
+    this.record = parsed.record;
+    /** The header's bytes that pictures depend on. */
+    this.forPictures = parsed.forPictures;
+    this.frames = contents.frames;
+    this.chunks = contents.groups;
+    this.complete = contents.complete;
+    /** @type {GroupEntry[]} */
+    this.groups = contents.groups.map((chunk, k) => {
+      const next = contents.groups[k + 1];
+      const lastFrame = next ? next.firstFrame - 1 : contents.frames.length - 1;
+      const bytes = (next ? next.offset : contents.end) - chunk.offset;
+      const { number, firstFrame, offset } = chunk;
+      return { number, firstFrame, lastFrame, offset, bytes, chunkBytes: chunk.bytes };
+    });
+    this.header = headerOf(parsed, contents.frames.length);
+    this.budget = new Budget(memoryLimit, this.name);
+    this.decoder = new FrameDecoder(parsed.layout, this.budget);
+    /** @type {CameraTrack} */
+    this.still = version >= FIRST_WITH_MOVING_CAMERAS ? headerTrack(this.record) : { now: [], before: [] };
+    /** @type {Last | null} */
+    this.last = null;
+    /** @type {Map<number, any>} records of groups' chunks */
+    this.records = new Map();
+    /** @type {{number: number, group: Group} | null} */
+    this.group = null;
+    /** @type {{cameras: import("./types.js").Camera[], track: CameraTrack | null}} */
+    this.cameras = { cameras: this.header.cameras, track: null };
+    /** @type {Promise<unknown>} decoding goes one call at a time */
+    this.queue = Promise.resolve();
+  }
+
+  /**
+   * Decodes a frame, from its key frame on or from the frame that was decoded last where that is nearer.
+   *
+   * @param {number} index
+   * @param {import("./types.js").DecodeOptions} [options]
+   * @returns {Promise<Frame>}
+   * @throws {StreamError} this frame or one that it depends on is damaged
+   */
+  decode(index, options = {}) {
+    const done = this.queue.then(() => this.decodeNow(index, options));
+    this.queue = done.catch(() => {});
+    return done;
+  }
+
+  /**
+   * @param {number} index
+   * @param {import("./types.js").DecodeOptions} options
+   * @returns {Promise<Frame>}
+   */
+  async decodeNow(index, { reuse }) {
+    const entry = this.frames[index];
+    if (!entry) throw new ConfigError(`expected a frame in 0..${this.frames.length - 1}, found ${index}`);
+    if (reuse) this.decoder.pool.release(arraysOf(reuse));
+    const group = await this.readGroup(entry.group);
+    const { frame, track } = await this.decodeTo(index);
+    if (this.cameras.track?.now !== track.now) {
+      this.cameras = { cameras: camerasOf(this.header.cameras, this.record, track.now), track };
+    }
+    const found = {
+      ...{ number: index, key: frame.key, group, occupancy: frame.mask.cells, symbols: frame.symbols },
+      ...{ cameras: this.cameras.cameras, track: track.now },
+    };
+    this.decoder.pool.hold(arraysOf(found));
+    return found;
+  }
+
+  /**
+   * @param {number} index
+   * @returns {Promise<Last>}
+   */
+  async decodeTo(index) {
+    const { firstFrame, offset } = this.groups[this.frames[index].group];
+    let last = this.last;
+    if (last && (last.number > index || last.number < firstFrame)) last = null;
+    const begin = last ? last.number + 1 : firstFrame;
+    if (begin <= index) {
+      const from = begin === firstFrame ? offset : this.frames[begin].offset;
+      this.source.want?.(from - 4, this.frames[index].offset + this.frames[index].bytes);
+    }
+    for (let number = begin; number <= index; number++) {
+      const data = await this.readFrame(number);
+      last = this.decodeOne(data, last);
+      this.keep(last);
+    }
+    if (!last) throw new CorruptStream(`frame ${index}: expected a key frame before it, found none`);
+    return last;
+  }
+
+  /**
+   * @param {any} data
+   * @param {Last | null} before
+   * @returns {Last}
+   */
+  decodeOne(data, before) {
+    const key = data.type === "key";
+    const place = `frame ${data.number}`;
+    try {
+      const frame = this.decoder.decode(data, key || !before ? null : before.frame);
+      const start = key || !before ? this.still : before.track;
+      const { rotationBits } = this.record;
+      const moves = this.version >= FIRST_WITH_MOVING_CAMERAS;
+      const track = moves ? parseCameras(data.cameras, start, key, rotationBits, place) : start;
+      return { number: data.number, frame, track };
+    } catch (error) {
+      throw told(error, this.name, place);
+    }
+  }
+
+  /** @param {Last} last what the next frame is predicted from */
+  keep(last) {
+    const { pool } = this.decoder;
+    pool.hold(arraysOf({ symbols: last.frame.symbols, occupancy: last.frame.mask.cells }));
+    if (this.last) {
+      pool.release(arraysOf({ symbols: this.last.frame.symbols, occupancy: this.last.frame.mask.cells }));
+    }
+    this.last = last;
+  }
+
+  /**
+   * The record of a frame's chunk.
+   *
+   * @param {number} number
+   * @returns {Promise<any>}
+   */
+  async readFrame(number) {
+    const entry = this.frames[number];
+    const place = `${this.name}: frame ${number}`;
+    const payload = await readPayload(this.source, entry.offset, entry.bytes, "FRAM", place);
+    const data = parseFrame(payload, this.version, place);
+    if (data.number !== number || data.group !== entry.group || (data.type === "key") !== entry.key) {
+      throw new CorruptStream(`${this.name}: expected frame ${number}, found frame ${data.number}`);
+    }
+    const grids = gridShapes(this.header.layout).length;
+    if (data.grids.length !== grids) {
+      throw new CorruptStream(`${place}: expected ${grids} grids, found ${data.grids.length}`);
+    }
+    return data;
+  }
+
+  /**
+   * The record of a group's own chunk.
+   *
+   * @param {number} number
+   * @returns {Promise<any>}
+   */
+  async readChunk(number) {
+    const known = this.records.get(number);
+    if (known) return known;
+    const { offset, bytes, firstFrame } = this.chunks[number];
+    const place = `${this.name}: group ${number}`;
+    const record = parseGroup(await readPayload(this.source, offset, bytes, "GRUP", place), this.version, place);
+    if (record.number !== number || record.firstFrame !== firstFrame) {
+      throw new CorruptStream(`${this.name}: expected group ${number}, found group ${record.number}`);
+    }
+    const grids = gridShapes(this.header.layout).length;
+    if (record.gridSteps.length !== grids) {
+      throw new CorruptStream(`${place}: expected ${grids} steps, found ${record.gridSteps.length}`);
+    }
+    if (!record.mlp.length && (number === 0 || this.version < FIRST_WITH_SHARED_MLPS)) {
+      throw new CorruptStream(`${place}: expected MLPs, found none`);
+    }
+    if (this.records.size > 64) this.records.clear();
+    this.records.set(number, record);
+    return record;
+  }
+
+  /**
+   * The last group up to `number` whose chunk has something of its own.
+   *
+   * @param {number} number
+   * @param {"mlp" | "colours"} what
+   * @returns {Promise<any>} its record, null where none has it
+   */
+  async owner(number, what) {
+    for (let at = number; at >= 0; at--) {
+      const record = await this.readChunk(at);
+      if (record[what].length) return record;
+    }
+    return null;
+  }
+
+  /**
+   * The parameters of a group, with MLPs and colour maps from whichever chunks hold them.
+   *
+   * @param {number} number
+   * @returns {Promise<Group>}
+   */
+  async readGroup(number) {
+    if (this.group?.number === number) return this.group.group;
+    const own = await this.readChunk(number);
+    const owner = await this.owner(number, "mlp");
+    const shapes = mlpShapes(this.header.layout);
+    const place = `${this.name}: group ${number}`;
+    if (owner.mlpSteps.length !== shapes.length) {
+      throw new CorruptStream(`${place}: expected ${shapes.length} steps of MLPs, found ${owner.mlpSteps.length}`);
+    }
+    const before = this.group?.group;
+    const mlp = before && this.group?.owner === owner.number ? before.mlp : this.decodeMlp(owner, shapes, place);
+    const coloured = await this.owner(number, "colours");
+    const cameras = this.record.cameras.length;
+    const coded = coloured && parseColours(coloured.colours, cameras, place);
+    const steps = Float32Array.from(own.gridSteps);
+    const group = { number, steps, mlp, mlpShapes: shapes, colours: colourMaps(coded), coded };
+    this.group = { number, owner: owner.number, group };
+    return group;
+  }
+
+  /**
+   * @param {any} record of the group that has the MLPs
+   * @param {number[][]} shapes
+   * @param {string} place
+   * @returns {Float32Array[]}
+   */
+  decodeMlp(record, shapes, place) {
+    const sizes = shapes.map((shape) => shape.reduce((total, count) => total * count, 1));
+    this.budget.check(4 * record.mlp.length + 24 * sizes.reduce((a, b) => a + b, 0), place);
+    try {
+      return decodeIntegers(record.mlp, sizes).map((symbols, k) =>
+        Float32Array.from(symbols, (symbol) => Math.fround(record.mlpSteps[k]) * symbol),
+      );
+    } catch (error) {
+      throw told(error, this.name, place);
+    }
+  }
+
+  /** Gives the memory back. */
+  close() {
+    this.last = null;
+    this.group = null;
+    this.records.clear();
+  }
+}
+
+/**
+ * @param {Awaited<ReturnType<typeof parseHeader>>} parsed
+ * @param {number} frameCount
+ * @returns {Header}
+ */
+function headerOf({ record, layout, settings }, frameCount) {
+  const [above, below] = record.fps;
+  return {
+    layout,
+    background: record.background.map((/** @type {number} */ value) => value / 255),
+    fps: above / below,
+    fpsRatio: record.fps,
+    frameCount,
+    duration: (frameCount * below) / above,
+    firstFrame: record.firstFrame,
+    downscale: record.downscale,
+    cameras: headerCameras(record),
+    rotationBits: record.rotationBits ?? 0,
+    positionBits: record.positionBits ?? 0,
+    settings,
+    library: record.library,
+  };
+}
+
+/** @param {{symbols: Int32Array[], occupancy: Uint8Array}} frame */
+const arraysOf = (frame) => [...frame.symbols, frame.occupancy];
+
+/**
+ * An error with the place where it was found; running out of memory as the error of that.
+ *
+ * @param {unknown} error
+ * @param {string} name of the file
+ * @param {string} place
+ * @returns {unknown}
+ */
+function told(error, name, place) {
+  if (error instanceof CorruptStream && !error.message.includes(place)) {
+    return new CorruptStream(`${name}: ${place}: ${error.message}`);
+  }
+  if (error instanceof RangeError && /alloc|array|length/i.test(error.message)) {
+    return new MemoryLimitExceeded(`${name}: ${place} takes more memory than there is (${error.message})`);
+  }
+  return error;
+}
