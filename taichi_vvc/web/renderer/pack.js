@@ -46,6 +46,14 @@ export class Packer {
     if (this.free.length < 4) this.free.push(buffer);
   }
 
+  /** A buffer of so many bytes: one that has come back, or a new one. */
+  buffer(bytes) {
+    const found = this.free.findIndex((buffer) => buffer.byteLength === bytes);
+    if (found >= 0) return this.free.splice(found, 1)[0];
+    this.free.length = 0;
+    return new ArrayBuffer(bytes);
+  }
+
   /**
    * @param {import("../decoder/types.js").Frame} frame
    * @returns {Packed} whose `buffer` is to be transferred
@@ -65,9 +73,7 @@ export class Packer {
     }));
     const distances = room(this.distances.length);
     const weights = room(16 * plan.weights);
-    const found = this.free.findIndex((buffer) => buffer.byteLength === length);
-    const buffer = found >= 0 ? this.free.splice(found, 1)[0] : new ArrayBuffer(length);
-    if (found < 0) this.free.length = 0;
+    const buffer = this.buffer(length);
     const scales = plan.grids.map((grid, i) => {
       const { at, length: bytes } = grids[i];
       const step = frame.group.steps[i];

@@ -1,0 +1,81 @@
+/**
+ * The worker of the player: reads and decodes a file, and hands frames to the page as textures take them.
+ *
+ * Messages to it: `open` (a source), `want` (frame numbers, in the order in which they are needed; takes the place of
+ * what was wanted before) and `give` (a buffer that is no longer needed). Messages from it: `opened`, `progress`, `frame`
+ * and `error`.
+ *
+ * @module
+ */
+
+import { openFile } from "../decoder/decoder.js";
+import { memorySource } from "../decoder/sources.js";
+import { Packer } from "../renderer/pack.js";
+import { planOf } from "../renderer/plan.js";
+import { openSource } from "./download.js";
+import { Shelf } from "./shelf.js";
+
+/** Bytes of packed frames that are kept, so that a loop or a step back need not decode again. */
+const KEPT = 128 * 2 ** 20;
+
+let file = null;
+let packer = null;
+let shelf = null;
+let wanted = [];
+let busy = false;
+let before = null;
+
+const tell = (message, transfer = []) => postMessage(message, transfer);
+const tellError = (error, number = -1) => {
+  tell({ type: "error", name: error?.name ?? "Error", message: error?.message ?? String(error), number });
+};
+
+async function open({ url, bytes }) {
+  const progress = (loaded, size) => tell({ type: "progress", loaded, size });
+  const source = bytes ? memorySource(bytes) : await openSource(url, { progress });
+  file = await openFile(source);
+  packer = new Packer(planOf(file.header.layout));
+  shelf = new Shelf(KEPT, packer);
+  const { header, frames, groups, complete, version } = file;
+  tell({ type: "opened", header, frames, groups, complete, version });
+}
+
+/** Decodes what is wanted, one frame after the other, until nothing is. */
+async function work() {
+  if (busy || !file) return;
+  busy = true;
+  while (wanted.length) {
+    const number = wanted.shift();
+    try {
+      let packed = shelf.copy(number);
+      if (!packed) {
+        const frame = await file.decode(number, { reuse: before });
+        before = frame;
+        packed = packer.pack(frame);
+        shelf.keep(packed);
+      }
+      tell({ type: "frame", packed }, [packed.buffer]);
+    } catch (error) {
+      before = null;
+      tellError(error, number);
+    }
+    // Let what has come meanwhile change what is wanted.
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  busy = false;
+}
+
+self.onmessage = async ({ data }) => {
+  if (data.type === "open") {
+    try {
+      await open(data);
+    } catch (error) {
+      tellError(error);
+    }
+  } else if (data.type === "want") {
+    wanted = data.numbers;
+  } else if (data.type === "give") {
+    packer?.give(data.buffer);
+  }
+  await work();
+};
