@@ -29,6 +29,7 @@ COMMANDS = {
     "decode": "Decode a file and render the capture's own cameras.",
     "render": "Render a file along a free camera path while time runs.",
     "view": "Play a file in the browser.",
+    "web": "Put a file on a web page that plays it.",
     "eval": "Decode a file and compare it with the capture it was made from.",
     "bench": "Measure rate-distortion curves of several configurations on a capture.",
     "compare": "Compare the curves of two benches: BD-rate and BD-PSNR.",
