@@ -1,7 +1,8 @@
 """Writes the constants of the decoder in JavaScript from those of the package: ``python docs/make_web.py``.
 
-Weights, tables, limits and the syntax of each format version are stated once, in Python. ``tests/web/test_constants.py``
-fails while a file in ``taichi_vvc/web/`` differs from what this makes. The version in ``package.json`` is the package's.
+Weights, tables, limits and the syntax of each format version are stated once, in Python. A test
+(``tests/web/test_web_constants.py``) fails while a file in ``taichi_vvc/web/`` differs from what this makes. The version
+in ``package.json`` is the package's.
 """
 
 from __future__ import annotations
@@ -106,7 +107,10 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "SPATIAL": (displacements.SPATIAL, "first byte of displacements predicted from their neighbours"),
         "TEMPORAL": (displacements.TEMPORAL, "the same of their differences to the frame before"),
         "MOTION_SPACINGS": (displacements._SPACINGS, "of the passes over displacements"),
-        "MOTION_WEIGHTS": (_by_sort(displacements._DIRECTIONS, displacements._WEIGHTS), "of a face, an edge and a corner in their prediction"),
+        "MOTION_WEIGHTS": (
+            _by_sort(displacements._DIRECTIONS, displacements._WEIGHTS),
+            "of a face, an edge and a corner in their prediction",
+        ),
     }
 
 

@@ -68,7 +68,8 @@ const typeAt = (data, at) => String.fromCharCode(...data.subarray(at, at + 4));
 export function parsePreamble(head, name) {
   const magic = "TVVC".slice(0, head.length);
   if (!head.length || typeAt(head, 0) !== magic) {
-    throw new NotATvvcFile(`${name}: expected a .tvvc file starting with TVVC, found ${JSON.stringify(typeAt(head, 0))}`);
+    const found = JSON.stringify(typeAt(head, 0));
+    throw new NotATvvcFile(`${name}: expected a .tvvc file starting with TVVC, found ${found}`);
   }
   if (head.length < PREAMBLE_BYTES) {
     throw new TruncatedStream(`${name}: expected ${PREAMBLE_BYTES} bytes of preamble, found ${head.length}`);
@@ -155,7 +156,8 @@ class Order {
     if (kind === "group") expected = empty ? "a frame of the last group" : `group ${groups.length}`;
     if (kind !== "group" && !last) expected = "a group";
     if (`${kind} ${number}` !== expected) {
-      throw new CorruptStream(`chunk at byte ${end}: expected ${expected}, found ${kind} ${number}; the file is damaged`);
+      const found = `${kind} ${number}; the file is damaged`;
+      throw new CorruptStream(`chunk at byte ${end}: expected ${expected}, found ${found}`);
     }
     if (kind === "group") groups.push({ number, firstFrame: frames.length, offset: end, bytes });
     else frames.push({ number, key: kind === "key", group: groups.length - 1, offset: end, bytes });

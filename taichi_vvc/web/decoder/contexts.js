@@ -23,7 +23,7 @@ export const LARGEST_ACTIVITY = THRESHOLDS[THRESHOLDS.length - 1];
 const reached = (value, thresholds) => thresholds.filter((threshold) => value >= threshold).length;
 
 /** The table of an activity >> 3. */
-export const TABLE_OF = Uint8Array.from({ length: LARGEST_ACTIVITY + 1 }, (_, activity) => reached(activity, THRESHOLDS));
+export const TABLE_OF = Uint8Array.from({ length: LARGEST_ACTIVITY + 1 }, (_, level) => reached(level, THRESHOLDS));
 
 /** Position in ORDER of each parity class. */
 export const POSITION = Uint8Array.from({ length: 8 }, (_, parity) => ORDER.indexOf(parity));
@@ -32,8 +32,9 @@ export const POSITION = Uint8Array.from({ length: 8 }, (_, parity) => ORDER.inde
 export const KIND_OF = Uint8Array.from({ length: 8 }, (_, parity) => KINDS[POSITION[parity]]);
 
 /** The 26 directions to neighbours, with the axes in which they differ as bits (2 is z), and their sort. */
-export const DIRECTIONS = Array.from({ length: 27 }, (_, k) => [Math.floor(k / 9) - 1, (Math.floor(k / 3) % 3) - 1, (k % 3) - 1])
-  .map(([dz, dy, dx]) => ({ dz, dy, dx, pattern: (dz & 1) * 4 + (dy & 1) * 2 + (dx & 1) }))
+export const DIRECTIONS = Array.from({ length: 27 }, (_, k) => [Math.floor(k / 9), Math.floor(k / 3) % 3, k % 3])
+  .map(([z, y, x]) => ({ dz: z - 1, dy: y - 1, dx: x - 1 }))
+  .map((offset) => ({ ...offset, pattern: (offset.dz & 1) * 4 + (offset.dy & 1) * 2 + (offset.dx & 1) }))
   .filter(({ pattern }) => pattern)
   .map((direction) => ({ ...direction, sort: [1, 2, 4].filter((bit) => direction.pattern & bit).length - 1 }));
 
@@ -45,7 +46,8 @@ export const DIRECTIONS = Array.from({ length: 27 }, (_, k) => [Math.floor(k / 9
  */
 export function signNeighbours(live, position) {
   const weights = SIGN_WEIGHTS[KINDS[position]];
-  const near = DIRECTIONS.filter(({ pattern, sort }) => weights[sort] && POSITION[ORDER[position] ^ pattern] < position);
+  const known = DIRECTIONS.filter(({ pattern }) => POSITION[ORDER[position] ^ pattern] < position);
+  const near = known.filter(({ sort }) => weights[sort]);
   return {
     offsets: Int32Array.from(near, ({ dz, dy, dx }) => live.offset(dz, dy, dx)),
     weights: Int32Array.from(near, ({ sort }) => weights[sort]),

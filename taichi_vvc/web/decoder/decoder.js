@@ -1,21 +1,20 @@
 /**
  * The decoder of .tvvc files: opens one, and decodes any of its frames.
  *
- *     const file = await openFile(await openSource("scene.tvvc"));
+ *     const file = await openFile(await urlSource("scene.tvvc"));
  *     const frame = await file.decode(0);
  *
  * @module
  */
 
-import { colourMaps, parseColours } from "./colours.js";
-import { FIRST_WITH_MOVING_CAMERAS, FIRST_WITH_SHARED_MLPS, PREAMBLE_BYTES } from "./constants.js";
+import { FIRST_WITH_MOVING_CAMERAS, PREAMBLE_BYTES } from "./constants.js";
 import { parsePreamble, peek, readIndex, readPayload, scan } from "./container.js";
-import { ConfigError, CorruptStream, MemoryLimitExceeded, StreamError, TruncatedStream } from "./errors.js";
+import { ConfigError, CorruptStream, StreamError, told, TruncatedStream } from "./errors.js";
 import { FrameDecoder } from "./frames.js";
-import { decodeIntegers } from "./integer_arrays.js";
+import { GroupReader } from "./groups.js";
 import { Budget, defaultLimit } from "./memory.js";
 import { camerasOf, headerCameras, headerTrack, parseCameras } from "./moving_cameras.js";
-import { gridShapes, mlpShapes, parseFrame, parseGroup, parseHeader } from "./syntax.js";
+import { gridShapes, parseFrame, parseHeader } from "./syntax.js";
 
 export * from "./errors.js";
 export { FORMAT_VERSION } from "./constants.js";
@@ -23,7 +22,6 @@ export { FORMAT_VERSION } from "./constants.js";
 /** @typedef {import("./types.js").Source} Source */
 /** @typedef {import("./types.js").Header} Header */
 /** @typedef {import("./types.js").Frame} Frame */
-/** @typedef {import("./types.js").Group} Group */
 /** @typedef {import("./types.js").FrameEntry} FrameEntry */
 /** @typedef {import("./types.js").GroupEntry} GroupEntry */
 /** @typedef {import("./frames.js").SymbolFrame} SymbolFrame */
@@ -95,10 +93,7 @@ export class TvvcFile {
     this.still = version >= FIRST_WITH_MOVING_CAMERAS ? headerTrack(this.record) : { now: [], before: [] };
     /** @type {Last | null} */
     this.last = null;
-    /** @type {Map<number, any>} records of groups' chunks */
-    this.records = new Map();
-    /** @type {{number: number, group: Group} | null} */
-    this.group = null;
+    this.groupReader = new GroupReader(this);
     /** @type {{cameras: import("./types.js").Camera[], track: CameraTrack | null}} */
     this.cameras = { cameras: this.header.cameras, track: null };
     /** @type {Promise<unknown>} decoding goes one call at a time */
@@ -128,7 +123,8 @@ export class TvvcFile {
     const entry = this.frames[index];
     if (!entry) throw new ConfigError(`expected a frame in 0..${this.frames.length - 1}, found ${index}`);
     if (reuse) this.decoder.pool.release(arraysOf(reuse));
-    const group = await this.readGroup(entry.group);
+    this.wantUpTo(index);
+    const group = await this.groupReader.read(entry.group);
     const { frame, track } = await this.decodeTo(index);
     if (this.cameras.track?.now !== track.now) {
       this.cameras = { cameras: camerasOf(this.header.cameras, this.record, track.now), track };
@@ -141,19 +137,23 @@ export class TvvcFile {
     return found;
   }
 
+  /** Has all that a frame depends on in its group loaded by one request. @param {number} index */
+  wantUpTo(index) {
+    const { firstFrame } = this.groups[this.frames[index].group];
+    const { number } = this.last ?? { number: -1 };
+    const begin = number >= firstFrame && number <= index ? number + 1 : firstFrame;
+    if (begin <= index) this.source.want?.(this.startOf(begin), this.endOf(index));
+  }
+
   /**
    * @param {number} index
    * @returns {Promise<Last>}
    */
   async decodeTo(index) {
-    const { firstFrame, offset } = this.groups[this.frames[index].group];
+    const { firstFrame } = this.groups[this.frames[index].group];
     let last = this.last;
     if (last && (last.number > index || last.number < firstFrame)) last = null;
     const begin = last ? last.number + 1 : firstFrame;
-    if (begin <= index) {
-      const from = begin === firstFrame ? offset : this.frames[begin].offset;
-      this.source.want?.(from - 4, this.frames[index].offset + this.frames[index].bytes);
-    }
     for (let number = begin; number <= index; number++) {
       const data = await this.readFrame(number);
       last = this.decodeOne(data, last);
@@ -214,97 +214,54 @@ export class TvvcFile {
     return data;
   }
 
-  /**
-   * The record of a group's own chunk.
-   *
-   * @param {number} number
-   * @returns {Promise<any>}
-   */
-  async readChunk(number) {
-    const known = this.records.get(number);
-    if (known) return known;
-    const { offset, bytes, firstFrame } = this.chunks[number];
-    const place = `${this.name}: group ${number}`;
-    const record = parseGroup(await readPayload(this.source, offset, bytes, "GRUP", place), this.version, place);
-    if (record.number !== number || record.firstFrame !== firstFrame) {
-      throw new CorruptStream(`${this.name}: expected group ${number}, found group ${record.number}`);
-    }
-    const grids = gridShapes(this.header.layout).length;
-    if (record.gridSteps.length !== grids) {
-      throw new CorruptStream(`${place}: expected ${grids} steps, found ${record.gridSteps.length}`);
-    }
-    if (!record.mlp.length && (number === 0 || this.version < FIRST_WITH_SHARED_MLPS)) {
-      throw new CorruptStream(`${place}: expected MLPs, found none`);
-    }
-    if (this.records.size > 64) this.records.clear();
-    this.records.set(number, record);
-    return record;
+  /** A frame that is no longer needed: its memory may be used again. @param {Frame} frame */
+  release(frame) {
+    this.decoder.pool.release(arraysOf(frame));
   }
 
   /**
-   * The last group up to `number` whose chunk has something of its own.
+   * Loads what comes after a frame, frame by frame, until so many bytes are there.
    *
-   * @param {number} number
-   * @param {"mlp" | "colours"} what
-   * @returns {Promise<any>} its record, null where none has it
+   * @param {number} index
+   * @param {number} bytes
    */
-  async owner(number, what) {
-    for (let at = number; at >= 0; at--) {
-      const record = await this.readChunk(at);
-      if (record[what].length) return record;
-    }
-    return null;
+  loadAhead(index, bytes) {
+    const begin = this.startOf(index);
+    let last = index;
+    while (last + 1 < this.frames.length && this.endOf(last + 1) - begin <= bytes) last++;
+    if (this.frames.length) this.source.want?.(begin, this.endOf(last), true);
   }
 
   /**
-   * The parameters of a group, with MLPs and colour maps from whichever chunks hold them.
+   * How many frames, from this one on, are there already.
    *
-   * @param {number} number
-   * @returns {Promise<Group>}
+   * @param {number} index
+   * @returns {number}
    */
-  async readGroup(number) {
-    if (this.group?.number === number) return this.group.group;
-    const own = await this.readChunk(number);
-    const owner = await this.owner(number, "mlp");
-    const shapes = mlpShapes(this.header.layout);
-    const place = `${this.name}: group ${number}`;
-    if (owner.mlpSteps.length !== shapes.length) {
-      throw new CorruptStream(`${place}: expected ${shapes.length} steps of MLPs, found ${owner.mlpSteps.length}`);
-    }
-    const before = this.group?.group;
-    const mlp = before && this.group?.owner === owner.number ? before.mlp : this.decodeMlp(owner, shapes, place);
-    const coloured = await this.owner(number, "colours");
-    const cameras = this.record.cameras.length;
-    const coded = coloured && parseColours(coloured.colours, cameras, place);
-    const steps = Float32Array.from(own.gridSteps);
-    const group = { number, steps, mlp, mlpShapes: shapes, colours: colourMaps(coded), coded };
-    this.group = { number, owner: owner.number, group };
-    return group;
+  buffered(index) {
+    const { source, frames } = this;
+    if (!source.has) return frames.length - index;
+    let last = index;
+    while (last < frames.length && source.has(this.startOf(last), this.endOf(last))) last++;
+    return last - index;
   }
 
-  /**
-   * @param {any} record of the group that has the MLPs
-   * @param {number[][]} shapes
-   * @param {string} place
-   * @returns {Float32Array[]}
-   */
-  decodeMlp(record, shapes, place) {
-    const sizes = shapes.map((shape) => shape.reduce((total, count) => total * count, 1));
-    this.budget.check(4 * record.mlp.length + 24 * sizes.reduce((a, b) => a + b, 0), place);
-    try {
-      return decodeIntegers(record.mlp, sizes).map((symbols, k) =>
-        Float32Array.from(symbols, (symbol) => Math.fround(record.mlpSteps[k]) * symbol),
-      );
-    } catch (error) {
-      throw told(error, this.name, place);
-    }
+  /** Where the chunk of a frame begins, or that of its group where it is the first. @param {number} index */
+  startOf(index) {
+    const { group, offset } = this.frames[index];
+    const { firstFrame, offset: begin } = this.groups[group];
+    return (firstFrame === index ? begin : offset) - 4;
+  }
+
+  /** Where the chunk of a frame ends. @param {number} index */
+  endOf(index) {
+    return this.frames[index].offset + this.frames[index].bytes;
   }
 
   /** Gives the memory back. */
   close() {
     this.last = null;
-    this.group = null;
-    this.records.clear();
+    this.groupReader.clear();
   }
 }
 
@@ -334,21 +291,3 @@ function headerOf({ record, layout, settings }, frameCount) {
 
 /** @param {{symbols: Int32Array[], occupancy: Uint8Array}} frame */
 const arraysOf = (frame) => [...frame.symbols, frame.occupancy];
-
-/**
- * An error with the place where it was found; running out of memory as the error of that.
- *
- * @param {unknown} error
- * @param {string} name of the file
- * @param {string} place
- * @returns {unknown}
- */
-function told(error, name, place) {
-  if (error instanceof CorruptStream && !error.message.includes(place)) {
-    return new CorruptStream(`${name}: ${place}: ${error.message}`);
-  }
-  if (error instanceof RangeError && /alloc|array|length/i.test(error.message)) {
-    return new MemoryLimitExceeded(`${name}: ${place} takes more memory than there is (${error.message})`);
-  }
-  return error;
-}

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { FIRST_STRIDE, LARGEST_MOTION, MOTION_SPACINGS, MOTION_WEIGHTS, ORDER, SPATIAL, TEMPORAL } from "./constants.js";
+import { FIRST_STRIDE, LARGEST_MOTION, MOTION_SPACINGS, MOTION_WEIGHTS, ORDER } from "./constants.js";
+import { SPATIAL, TEMPORAL } from "./constants.js";
 import { DIRECTIONS } from "./contexts.js";
 import { CorruptStream } from "./errors.js";
 import { decodeIntegers } from "./integer_arrays.js";

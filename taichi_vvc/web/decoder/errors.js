@@ -75,3 +75,21 @@ export const CLASSES = {
   MemoryLimitExceeded,
   SourceError,
 };
+
+/**
+ * An error with the place where it was found; running out of memory as the error of that.
+ *
+ * @param {unknown} error
+ * @param {string} name of the file
+ * @param {string} place
+ * @returns {unknown}
+ */
+export function told(error, name, place) {
+  if (error instanceof CorruptStream && !error.message.includes(place)) {
+    return new CorruptStream(`${name}: ${place}: ${error.message}`);
+  }
+  if (error instanceof RangeError && /alloc|array|length/i.test(error.message)) {
+    return new MemoryLimitExceeded(`${name}: ${place} takes more memory than there is (${error.message})`);
+  }
+  return error;
+}

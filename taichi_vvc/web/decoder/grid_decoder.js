@@ -25,9 +25,10 @@ import { SETS } from "./context_weights.js";
 import { KIND_OF, LARGEST_ACTIVITY, receivers, SIGN_CLASSES, signNeighbours, TABLE_OF, TABLES } from "./contexts.js";
 import { RangeReader } from "./entropy.js";
 import { CorruptStream } from "./errors.js";
+import { readLaplace } from "./laplace.js";
 import { NonzeroList, NOTHING } from "./nonzero.js";
 import { ESCAPE, readChain, readEscapes, readIndices } from "./small_integers.js";
-import { contextTables, cumulative, laplaceTable, signTables, SPARSE_TABLE, STRIDE, TOTAL } from "./tables.js";
+import { contextTables, signTables, SPARSE_TABLE, STRIDE } from "./tables.js";
 
 /** @typedef {import("./live_set.js").LiveGrid} LiveGrid */
 /** @typedef {import("./nonzero.js").Nonzero} Nonzero */
@@ -95,7 +96,7 @@ export class GridDecoder {
     this.list.count = 0;
     this.escapes = [];
     if (laplace || !chosen) {
-      this.readLaplace(reader, live, statistics);
+      this.escapes = readLaplace(reader, live, statistics, this.list);
     } else {
       const expected = chosen.zero.flatMap((zero, k) => [zero, chosen.first[k], chosen.later[k]]);
       const indices = readIndices(reader, expected, PROBABILITIES.length, "probability indices", SPARSE_TABLE);
@@ -377,38 +378,5 @@ export class GridDecoder {
     escapes.sort((a, b) => indices[a] - indices[b]);
     const magnitudes = readEscapes(reader, escapes.length, order);
     escapes.forEach((at, k) => (values[at] = values[at] < 0 ? -magnitudes[k] : magnitudes[k]));
-  }
-
-  /**
-   * The symbols of a Laplace model.
-   *
-   * @param {RangeReader} reader
-   * @param {LiveGrid} live
-   * @param {Int32Array} scales per channel
-   */
-  readLaplace(reader, live, scales) {
-    const ranks = live.inOrder();
-    const { places, nodes, channels } = live;
-    const [, ny, nx] = live.shape;
-    const even = cumulative([TOTAL / 2, TOTAL / 2]);
-    const { list } = this;
-    for (let c = 0; c < channels; c++) {
-      const magnitudes = reader.symbols(ranks.length, laplaceTable(scales[c]));
-      const where = [...magnitudes.keys()].filter((k) => magnitudes[k]);
-      const positive = reader.symbols(where.length, even);
-      list.reserve(where.length);
-      where.forEach((k, n) => {
-        const node = nodes[ranks[k]];
-        const [x, y, z] = [node % nx, Math.floor(node / nx) % ny, Math.floor(node / (nx * ny))];
-        const at = list.count + n;
-        list.places[at] = places[ranks[k]];
-        list.indices[at] = node * channels + c;
-        list.channels[at] = c;
-        list.parities[at] = (z & 1) * 4 + (y & 1) * 2 + (x & 1);
-        list.values[at] = positive[n] ? magnitudes[k] : -magnitudes[k];
-        if (magnitudes[k] === ESCAPE) this.escapes.push(at);
-      });
-      list.count += where.length;
-    }
   }
 }

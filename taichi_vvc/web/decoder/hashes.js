@@ -55,7 +55,8 @@ export async function hashesOf(file, tell = () => {}) {
     frame = found;
     if (found.key) {
       for (const values of [found.group.steps, ...found.group.mlp]) pictures.update(bytesOf(values));
-      const { coded } = found.group;
+      const { coded, damage } = found.group;
+      if (damage) throw damage;
       for (const numbers of coded?.numbers ?? []) {
         pictures.update(bytesOf(Int32Array.from(numbers))).update(Uint8Array.of(Number(coded.backdrop)));
       }

@@ -41,6 +41,7 @@ function bucketTable(indices) {
  */
 export function decodeIntegers(payload, sizes) {
   const reader = new RangeReader(payload);
+  /** @type {Int32Array} */
   let indices = new Int32Array(0);
   const arrays = [];
   for (const size of sizes) {

@@ -1,8 +1,8 @@
 /**
  * Which symbols can be seen: the live set, derived from the occupancy mask in integer arithmetic.
  *
- * A node of a grid is live if a sample inside an occupied cell can touch it. Rows of cells are words of 32 bits, so that
- * cells are put together along z and y a row at a time.
+ * A node of a grid is live if a sample inside an occupied cell can touch it. Rows of cells are words of 32 bits, so
+ * that cells are put together along z and y a row at a time.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * Motion between frames: a coarse lattice of displacements that moves the reference's symbols, in integers only.
  *
- * Displacements are interpolated trilinearly, symbols trilinearly less a part of their second differences. Both are sums
- * of products below 2^53, so that doubles hold them exactly.
+ * Displacements are interpolated trilinearly, symbols trilinearly less a part of their second differences. Both are
+ * sums of products below 2^53, so that doubles hold them exactly.
  *
  * @module
  */
@@ -16,6 +16,9 @@ import { gridShapes, movedGrids } from "./syntax.js";
 
 /** A sum of magnitude 2^24 or more is an error. */
 export const LARGEST_SYMBOL = 2 ** 24 - 1;
+
+const ROUNDING = 2 ** 25;
+const SCALE = 2 ** -26;
 
 /** One axis of a moved grid. */
 class Axis {
@@ -71,6 +74,8 @@ export class Motion {
     this.taps = new Int32Array(32);
     this.weights = new Float64Array(32);
     this.sums = new Float64Array(Math.max(...shapes.map((shape) => shape[3])));
+    this.row = new Int32Array(3 * this.size[0]);
+    this.filled = new Uint8Array(0);
   }
 
   /** Bytes that displacements take at most, and what they move. @param {Layout} layout */
@@ -78,7 +83,7 @@ export class Motion {
     const lattice = layout.occupancy.reduce((total, count) => total * (Math.ceil(count / layout.motionBlock) + 3), 1);
     const shapes = gridShapes(layout);
     const moved = movedGrids(layout).map((grid) => shapes[grid].reduce((total, count) => total * count, 1));
-    return 96 * lattice + 4 * moved.reduce((total, size) => total + size, 0);
+    return 96 * lattice + 5 * moved.reduce((total, size) => total + size, 0);
   }
 
   /**
@@ -119,43 +124,43 @@ export class Motion {
    * @throws {CorruptStream} a symbol becomes too large
    */
   move(number, live, symbols, motion, out) {
-    const [x, y, z] = /** @type {Axis[]} */ (this.grids.get(number));
-    const [mx, my] = this.size;
-    const row = 3 * mx;
-    const slab = row * my;
-    const { sums, taps, weights } = this;
+    const axes = /** @type {Axis[]} */ (this.grids.get(number));
     const { packed, nodes, count, channels } = live;
+    const { sums, taps, weights, row } = this;
+    const filled = this.findFilled(symbols, channels);
+    const [x, y, z] = axes;
     let moved = false;
+    let from = -1;
     for (let r = 1; r <= count; r++) {
       const node = packed[r];
-      const iz = node >> 20;
-      const iy = (node >> 10) & 1023;
-      const ix = node & 1023;
-      const at = z.block[iz] * slab + y.block[iy] * row + 3 * x.block[ix];
-      const [fx, fy, fz] = [x.far[ix], y.far[iy], z.far[iz]];
-      let sx = 0;
-      let sy = 0;
-      let sz = 0;
-      for (let corner = 0; corner < 8; corner++) {
-        const from = at + (corner & 4 ? slab : 0) + (corner & 2 ? row : 0) + (corner & 1 ? 3 : 0);
-        const weight = (corner & 4 ? fz : PLACE - fz) * (corner & 2 ? fy : PLACE - fy) * (corner & 1 ? fx : PLACE - fx);
-        sx += weight * motion[from];
-        sy += weight * motion[from + 1];
-        sz += weight * motion[from + 2];
+      if (node >> 10 !== from) {
+        from = node >> 10;
+        this.interpolate(motion, y, from & 1023, z, from >> 10);
       }
-      const [dx, dy, dz] = [x.shift(sx), y.shift(sy), z.shift(sz)];
+      const ix = node & 1023;
+      const at = 3 * x.block[ix];
+      const far = x.far[ix];
+      const near = PLACE - far;
+      const dx = x.shift(near * row[at] + far * row[at + 3]);
+      const dy = y.shift(near * row[at + 1] + far * row[at + 4]);
+      const dz = z.shift(near * row[at + 2] + far * row[at + 5]);
       if (dx === 0 && dy === 0 && dz === 0) continue;
       moved = true;
-      const used = this.stencil(live, [x, y, z], [PART * ix + dx, PART * iy + dy, PART * iz + dz]);
-      sums.fill(0, 0, channels);
+      const place = (from & 1023) * PART + dy;
+      const used = this.stencil(axes, filled, PART * ix + dx, place, PART * (from >> 10) + dz);
+      const to = nodes[r] * channels;
+      if (!used) {
+        if (filled[nodes[r]]) out.fill(0, to, to + channels);
+        continue;
+      }
+      for (let c = 0; c < channels; c++) sums[c] = 0;
       for (let k = 0; k < used; k++) {
         const weight = weights[k];
-        const from = taps[k];
-        for (let c = 0; c < channels; c++) sums[c] += weight * symbols[from + c];
+        const begin = taps[k] * channels;
+        for (let c = 0; c < channels; c++) sums[c] += weight * symbols[begin + c];
       }
-      const to = nodes[r] * channels;
       for (let c = 0; c < channels; c++) {
-        const value = Math.floor((sums[c] + 2 ** 25) * 2 ** -26);
+        const value = Math.floor((sums[c] + ROUNDING) * SCALE);
         if (value > LARGEST_SYMBOL || value < -LARGEST_SYMBOL) {
           throw new CorruptStream(`expected symbols below 2^24 in grid ${number}, found larger ones`);
         }
@@ -166,53 +171,118 @@ export class Motion {
   }
 
   /**
-   * The symbols that one comes from, and their weights out of 2^26, in `taps` and `weights`.
+   * Which nodes of a grid have a symbol that is not 0: most have none.
    *
-   * Trilinear interpolation less f (32 - f) times that of the second differences along each axis: the eight nodes around
-   * the place, and 24 behind these; beyond the ends of the grid the last symbol is repeated.
+   * @param {Int32Array} symbols
+   * @param {number} channels
+   * @returns {Uint8Array} 0 or 1 per node
+   */
+  findFilled(symbols, channels) {
+    const count = symbols.length / channels;
+    if (this.filled.length < count) this.filled = new Uint8Array(count);
+    const { filled } = this;
+    for (let node = 0, at = 0; node < count; node++) {
+      let any = 0;
+      for (const end = at + channels; at < end; at++) any |= symbols[at];
+      filled[node] = any ? 1 : 0;
+    }
+    return filled;
+  }
+
+  /**
+   * The displacements along a row of nodes, interpolated along y and z, in `row`: x, y, z for each lattice node.
    *
-   * @param {LiveGrid} live
-   * @param {Axis[]} axes x, y, z
-   * @param {number[]} place along x, y, z in 32nds
+   * @param {Int32Array} motion
+   * @param {Axis} y
+   * @param {number} iy
+   * @param {Axis} z
+   * @param {number} iz
+   */
+  interpolate(motion, y, iy, z, iz) {
+    const { row } = this;
+    const along = row.length;
+    const slab = along * this.size[1];
+    const begin = z.block[iz] * slab + y.block[iy] * along;
+    const fz = z.far[iz];
+    const fy = y.far[iy];
+    const gz = PLACE - fz;
+    const gy = PLACE - fy;
+    for (let k = 0; k < along; k++) {
+      const at = begin + k;
+      const near = gy * motion[at] + fy * motion[at + along];
+      row[k] = gz * near + fz * (gy * motion[at + slab] + fy * motion[at + slab + along]);
+    }
+  }
+
+  /**
+   * The nodes that a symbol comes from, and their weights out of 2^26, in `taps` and `weights`.
+   *
+   * Trilinear interpolation less f (32 - f) times that of the second differences along each axis: the eight nodes
+   * around the place, and 24 behind these; beyond the ends of the grid the last symbol is repeated.
+   *
+   * @param {Axis[]} axes
+   * @param {Uint8Array} filled the nodes that matter
+   * @param {number} qx the place along x, in 32nds
+   * @param {number} qy
+   * @param {number} qz
    * @returns {number} how many there are
    */
-  stencil(live, axes, place) {
+  stencil(axes, filled, qx, qy, qz) {
     const { taps, weights } = this;
-    const [, ny, nx] = live.shape;
-    const strides = [live.channels, nx * live.channels, ny * nx * live.channels];
-    let base = 0;
-    const parts = [0, 0, 0];
-    const [backs, ons] = [[0, 0, 0], [0, 0, 0]];
-    for (let a = 0; a < 3; a++) {
-      const last = axes[a].nodes - 1;
-      const q = Math.min(Math.max(place[a], 0), PART * last);
-      const k = Math.min(q >> 5, last - 1);
-      parts[a] = q - PART * k;
-      base += k * strides[a];
-      backs[a] = k > 0 ? -strides[a] : 0;
-      ons[a] = k + 1 < last ? 2 * strides[a] : strides[a];
-    }
-    const bends = parts.map((part) => part * (PART - part));
-    const own = 2 * PART ** 2 + 2 * (bends[0] + bends[1] + bends[2]);
+    const nx = axes[0].nodes;
+    const ny = axes[1].nodes;
+    const nz = axes[2].nodes;
+    const slab = nx * ny;
+    qx = qx < 0 ? 0 : qx > PART * (nx - 1) ? PART * (nx - 1) : qx;
+    qy = qy < 0 ? 0 : qy > PART * (ny - 1) ? PART * (ny - 1) : qy;
+    qz = qz < 0 ? 0 : qz > PART * (nz - 1) ? PART * (nz - 1) : qz;
+    const kx = qx >> 5 < nx - 2 ? qx >> 5 : nx - 2;
+    const ky = qy >> 5 < ny - 2 ? qy >> 5 : ny - 2;
+    const kz = qz >> 5 < nz - 2 ? qz >> 5 : nz - 2;
+    const fx = qx - PART * kx;
+    const fy = qy - PART * ky;
+    const fz = qz - PART * kz;
+    const bx = fx * (PART - fx);
+    const by = fy * (PART - fy);
+    const bz = fz * (PART - fz);
+    const own = 2 * PART * PART + 2 * (bx + by + bz);
+    // One node further on each side, or the last one again.
+    const [x0, y0, z0] = [kx ? -1 : 0, ky ? -nx : 0, kz ? -slab : 0];
+    const [x3, y3, z3] = [kx < nx - 2 ? 2 : 1, ky < ny - 2 ? 2 * nx : nx, kz < nz - 2 ? 2 * slab : slab];
+    const base = (kz * ny + ky) * nx + kx;
     let used = 0;
     for (let corner = 0; corner < 8; corner++) {
-      const factors = parts.map((part, a) => ((corner >> a) & 1 ? part : PART - part));
-      const others = parts.map((part, a) => ((corner >> a) & 1 ? PART - part : part));
-      const weight = factors[0] * factors[1] * factors[2];
-      const at = base + (corner & 1) * strides[0] + ((corner >> 1) & 1) * strides[1] + (corner >> 2) * strides[2];
-      const near =
-        weight * own -
-        bends[0] * others[0] * factors[1] * factors[2] -
-        bends[1] * factors[0] * others[1] * factors[2] -
-        bends[2] * factors[0] * factors[1] * others[2];
-      if (near) {
+      const wx = corner & 1 ? fx : PART - fx;
+      const wy = corner & 2 ? fy : PART - fy;
+      const wz = corner & 4 ? fz : PART - fz;
+      const dx = corner & 1;
+      const dy = corner & 2 ? nx : 0;
+      const dz = corner & 4 ? slab : 0;
+      const at = base + dx + dy + dz;
+      if (filled[at]) {
+        const weight =
+          wx * wy * wz * own -
+          bx * (PART - wx) * wy * wz -
+          by * wx * (PART - wy) * wz -
+          bz * wx * wy * (PART - wz);
         taps[used] = at;
-        weights[used++] = near;
+        weights[used++] = weight;
       }
-      for (let a = 0; a < 3; a++) {
-        if (!weight || !bends[a]) continue;
-        taps[used] = at + ((corner >> a) & 1 ? ons[a] - strides[a] : backs[a]);
-        weights[used++] = -bends[a] * weight;
+      const weight = wx * wy * wz;
+      const ax = at - dx + (dx ? x3 : x0);
+      const ay = at - dy + (dy ? y3 : y0);
+      const az = at - dz + (dz ? z3 : z0);
+      if (filled[ax]) {
+        taps[used] = ax;
+        weights[used++] = -bx * weight;
+      }
+      if (filled[ay]) {
+        taps[used] = ay;
+        weights[used++] = -by * weight;
+      }
+      if (filled[az]) {
+        taps[used] = az;
+        weights[used++] = -bz * weight;
       }
     }
     return used;

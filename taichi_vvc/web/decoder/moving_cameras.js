@@ -94,7 +94,13 @@ export function parseCameras(payload, start, key, rotationBits, place) {
   return { now, before: key ? now : start.now };
 }
 
-/** The length of a quaternion must be in 1/2..2, exactly. @param {number[]} pose @param {number} bits @param {string} place */
+/**
+ * The length of a quaternion must be in 1/2..2, exactly.
+ *
+ * @param {number[]} pose
+ * @param {number} bits
+ * @param {string} place
+ */
 function checkRotation(pose, bits, place) {
   let length = 0n;
   for (const part of pose.slice(0, 4)) length += BigInt(part) ** 2n;

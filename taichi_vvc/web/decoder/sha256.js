@@ -9,9 +9,15 @@ const [K, H] = constants();
 
 /** @returns {[Int32Array, Int32Array]} */
 function constants() {
+  /** @type {number[]} */
   const primes = [];
   for (let n = 2; primes.length < 64; n++) if (primes.every((prime) => n % prime)) primes.push(n);
-  /** The fraction's first bits by integers: floor(root(n * 2^(32 * degree))). @param {number} n @param {bigint} degree */
+  /**
+   * The fraction's first bits by integers: floor(root(n * 2^(32 * degree))).
+   *
+   * @param {number} n
+   * @param {bigint} degree
+   */
   const fraction = (n, degree) => {
     const target = BigInt(n) << (32n * degree);
     let root = 0n;

@@ -34,7 +34,7 @@ export function cumulative(frequencies) {
 }
 
 /**
- * Writes a magnitude table of three probabilities: of zero; of magnitude 1 unless zero; of each later one unless smaller.
+ * Writes a magnitude table of three probabilities: of zero; of 1 unless zero; of each later one unless smaller.
  *
  * @param {Float64Array} out
  * @param {number} at where in `out`

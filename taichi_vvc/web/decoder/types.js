@@ -12,10 +12,11 @@
  *
  * @typedef {object} Source
  * @property {number} size bytes of the whole file
- * @property {(offset: number, length: number) => Promise<Uint8Array>} read that many bytes from `offset` on, fewer at
- *   the end of the file; the caller does not change them
- * @property {(begin: number, end: number) => void} [want] a hint that these bytes will be read soon, so that one request
- *   can bring them
+ * @property {(offset: number, length: number) => Promise<Uint8Array>} read that many bytes from `offset` on, fewer
+ *   at the end of the file; the caller does not change them
+ * @property {(begin: number, end: number, ahead?: boolean) => void} [want] a hint that these bytes will be read soon,
+ *   so that one request can bring them; `ahead`: not at once, so that other requests may come first
+ * @property {(begin: number, end: number) => boolean} [has] whether these bytes are there already
  * @property {string} [name] begins error messages
  */
 
@@ -124,6 +125,8 @@
  * @property {Float32Array[]} mlp the MLP tensors in the order of the file, dequantised
  * @property {number[][]} mlpShapes their shapes
  * @property {ColourMap[]} colours how each camera of the header shows colours; empty: as they are
+ * @property {import("./colours.js").CodedMaps | null} coded the same in integers
+ * @property {Error | null} damage why the colours are not known, where a chunk that may have them is damaged
  */
 
 /**
@@ -137,6 +140,7 @@
  * @property {Uint8Array} occupancy 0 or 1 per cell, in C order of (z, y, x)
  * @property {Int32Array[]} symbols per grid, in C order of (z, y, x, channel); the coefficient grid first
  * @property {Camera[]} cameras of this frame; the same array as long as none moves
+ * @property {import("./moving_cameras.js").CameraState[]} track the same in integers; empty where the format has none
  */
 
 /**
