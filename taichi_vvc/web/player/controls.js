@@ -127,6 +127,7 @@ export class Controls {
     const shown = core.clock.frameAt(time);
     if (shown !== this.shownFrame) this.timeline.show(shown);
     this.shownFrame = shown;
+    this.timeline.showLoaded(core.feed.buffered);
     const state = playing ? "pause" : player.ended ? "replay" : "play";
     if (state !== this.playState) {
       this.playState = state;

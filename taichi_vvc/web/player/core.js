@@ -26,6 +26,10 @@ const DENSEST = 2;
 /** Longer side of the largest picture, pixels. */
 const LARGEST = 4096;
 
+/** What is loaded ahead while playing: seconds, and bytes at least and at most. */
+const SECONDS_AHEAD = 10;
+const LEAST_AHEAD = 2 ** 18;
+const MOST_AHEAD = 2 ** 25;
 /** Speeds to choose from. */
 export const RATES = [0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 4];
 /** What pictures may show. */
@@ -226,7 +230,10 @@ export class Player extends EventTarget {
       }
     }
     // What is on show, or filled in already, need not come again.
-    feed.want(ahead.filter((number) => number !== shown && !renderer.holds(number)));
+    feed.want(
+      ahead.filter((number) => number !== shown && !renderer.holds(number)),
+      clock.playing ? this.bytesAhead() : 0,
+    );
     if (shown === target) {
       const next = clock.playing && ahead[1];
       const packed = next !== undefined && next !== false && !renderer.holds(next) ? feed.pick(next) : null;
@@ -246,11 +253,19 @@ export class Player extends EventTarget {
       if (this.waiting && clock.playing) clock.seek(this.held, now);
     }
     if (clock.ended && !this.toldEnd) {
+      this.tell("time", { last: true });
       this.tell("pause");
       this.tell("ended");
     }
     this.toldEnd = clock.ended;
     return shown;
+  }
+
+  /** Bytes that are loaded ahead while playing. */
+  bytesAhead() {
+    const { frames, clock } = this;
+    const rate = (frames.reduce((sum, frame) => sum + frame.bytes, 0) / clock.duration) * Math.abs(clock.rate);
+    return Math.min(MOST_AHEAD, Math.max(LEAST_AHEAD, SECONDS_AHEAD * rate));
   }
 
   waits(waiting) {

@@ -305,7 +305,7 @@ export class TvvcPlayer extends HTMLElement {
       this.tell("loadeddata", "canplay", "canplaythrough");
       if (this.autoplay || this.wasPlaying) this.play();
     });
-    on("time", () => this.tellTime());
+    on("time", (detail) => this.tellTime(detail?.last));
     on("frame", () => this.tell("framechange"));
     on("failed", (error) => {
       this.error = { code: codeOf(error), message: lineOf(error) };
@@ -325,10 +325,11 @@ export class TvvcPlayer extends HTMLElement {
     }
   }
 
-  tellTime() {
+  /** @param {boolean} [last] whether nothing will come after it */
+  tellTime(last = false) {
     const now = performance.now();
     const time = this.currentTime;
-    if (time === this.toldTime || now - this.updated < UPDATES) return;
+    if (time === this.toldTime || (now - this.updated < UPDATES && !last)) return;
     this.updated = now;
     this.toldTime = time;
     this.tell("timeupdate");

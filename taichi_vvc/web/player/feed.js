@@ -26,6 +26,8 @@ export class Feed {
     /** @type {number[]} */
     this.asked = [];
     this.failed = new Set();
+    /** The first frame after those that are loaded from the last one on that has come. */
+    this.buffered = 0;
     this.worker = startWorker();
     this.worker.onmessage = ({ data }) => this.take(data);
     this.worker.onerror = (event) => {
@@ -44,6 +46,7 @@ export class Feed {
       const { packed } = message;
       this.asked = this.asked.filter((number) => number !== packed.number);
       this.frames.set(packed.number, packed);
+      this.buffered = packed.number + message.buffered;
       this.told.frame();
     } else if (message.type === "error") {
       if (message.number >= 0) {
@@ -62,8 +65,9 @@ export class Feed {
    * Asks for frames, in the order in which they are needed; all others are let go.
    *
    * @param {number[]} numbers
+   * @param {number} [ahead] bytes that are loaded beyond them
    */
-  want(numbers) {
+  want(numbers, ahead = 0) {
     for (const [number, packed] of this.frames) {
       if (!numbers.includes(number)) {
         this.frames.delete(number);
@@ -73,7 +77,7 @@ export class Feed {
     const missing = numbers.filter((number) => !this.frames.has(number) && !this.failed.has(number));
     if (missing.length === this.asked.length && missing.every((number, i) => number === this.asked[i])) return;
     this.asked = missing;
-    this.worker.postMessage({ type: "want", numbers: missing });
+    this.worker.postMessage({ type: "want", numbers: missing, ahead });
   }
 
   /** Takes a frame out, or null where it has not come. @returns {Packed | null} */

@@ -98,6 +98,10 @@ button:focus-visible, input:focus-visible { outline: 2px solid var(--accent); ou
 .bars svg { width: 100%; height: 100%; display: block; }
 .bars .inter { fill: light-dark(#9fb2e6, #5f76b4); } .bars .key { fill: var(--key); }
 .track { position: absolute; left: 7px; right: 7px; bottom: 7px; height: 4px; border-radius: 2px; background: var(--hover); }
+.track::before {
+  content: ""; position: absolute; inset: 0 auto 0 0; width: calc(var(--loaded, 0) * 100%); border-radius: 2px;
+  background: light-dark(rgb(20 24 32 / .16), rgb(255 255 255 / .22));
+}
 .track i { position: absolute; inset: 0 auto 0 0; width: calc(var(--part) * 100%); border-radius: 2px; background: var(--accent); }
 .time input {
   position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; appearance: none; background: none; cursor: pointer;

@@ -82,6 +82,12 @@ export class Timeline extends EventTarget {
     this.root.style.setProperty("--part", String(part));
   }
 
+  /** Shows that frames up to this one are loaded. */
+  showLoaded(frame) {
+    if (frame !== this.loaded) this.root.style.setProperty("--loaded", String(frame / this.frames.length));
+    this.loaded = frame;
+  }
+
   hint(event) {
     if (!this.frames || event.pointerType === "touch") return;
     const box = this.input.getBoundingClientRect();

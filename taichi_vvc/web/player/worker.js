@@ -1,18 +1,17 @@
 /**
  * The worker of the player: reads and decodes a file, and hands frames to the page as textures take them.
  *
- * Messages to it: `open` (a source), `want` (frame numbers, in the order in which they are needed; takes the place of
- * what was wanted before) and `give` (a buffer that is no longer needed). Messages from it: `opened`, `progress`, `frame`
+ * Messages to it: `open` (a source), `want` (frame numbers, in the order in which they are needed, and how many
+ * bytes to load ahead; takes the place of what was wanted before) and `give` (a buffer that is no longer needed). Messages from it: `opened`, `progress`, `frame`
  * and `error`.
  *
  * @module
  */
 
 import { openFile } from "../decoder/decoder.js";
-import { memorySource } from "../decoder/sources.js";
+import { memorySource, urlSource } from "../decoder/sources.js";
 import { Packer } from "../renderer/pack.js";
 import { planOf } from "../renderer/plan.js";
-import { openSource } from "./download.js";
 import { Shelf } from "./shelf.js";
 
 /** Bytes of packed frames that are kept, so that a loop or a step back need not decode again. */
@@ -23,7 +22,8 @@ let packer = null;
 let shelf = null;
 let wanted = [];
 let busy = false;
-let before = null;
+/** Bytes that are loaded ahead of what is decoded. */
+let ahead = 0;
 
 const tell = (message, transfer = []) => postMessage(message, transfer);
 const tellError = (error, number = -1) => {
@@ -32,7 +32,7 @@ const tellError = (error, number = -1) => {
 
 async function open({ url, bytes }) {
   const progress = (loaded, size) => tell({ type: "progress", loaded, size });
-  const source = bytes ? memorySource(bytes) : await openSource(url, { progress });
+  const source = bytes ? memorySource(bytes) : await urlSource(url, { progress });
   file = await openFile(source);
   packer = new Packer(planOf(file.header.layout));
   shelf = new Shelf(KEPT, packer);
@@ -49,14 +49,14 @@ async function work() {
     try {
       let packed = shelf.copy(number);
       if (!packed) {
-        const frame = await file.decode(number, { reuse: before });
-        before = frame;
+        const frame = await file.decode(number);
         packed = packer.pack(frame);
+        file.release(frame);
         shelf.keep(packed);
       }
-      tell({ type: "frame", packed }, [packed.buffer]);
+      if (ahead) file.loadAhead(number, ahead);
+      tell({ type: "frame", packed, buffered: file.buffered(number) }, [packed.buffer]);
     } catch (error) {
-      before = null;
       tellError(error, number);
     }
     // Let what has come meanwhile change what is wanted.
@@ -74,6 +74,7 @@ self.onmessage = async ({ data }) => {
     }
   } else if (data.type === "want") {
     wanted = data.numbers;
+    ahead = data.ahead;
   } else if (data.type === "give") {
     packer?.give(data.buffer);
   }

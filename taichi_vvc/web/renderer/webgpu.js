@@ -78,7 +78,8 @@ export class WebGpu {
     this.device = device;
     this.context = context;
     this.plan = plan;
-    this.lost = device.lost.then((info) => info.reason !== "destroyed");
+    this.ended = false;
+    this.lost = device.lost.then(() => !this.ended);
     this.format = navigator.gpu.getPreferredCanvasFormat();
     context.configure({ device, format: this.format, alphaMode: "opaque" });
     this.between = device.createSampler({ magFilter: "linear", minFilter: "linear" });
@@ -224,6 +225,7 @@ export class WebGpu {
   }
 
   destroy() {
+    this.ended = true;
     this.device.destroy();
   }
 }
