@@ -12,8 +12,6 @@
 import { VIEW_ROWS } from "./camera.js";
 import { textureSize } from "./plan.js";
 
-/** Quadruples of hidden colour units that are written out one by one; of more the loop stays a loop. */
-const UNROLLED = 32;
 /** Of the light, what is left where a ray ends: no sample behind it can weigh more than is drawn. */
 const LEFT = 0.001;
 
@@ -104,19 +102,6 @@ fn undistorted(place: vec2f, k: vec4f, limit: f32) -> vec3f {
 }
 `;
 
-/**
- * Lines for each of so many rows of weights. Written out one by one, an array that they index lies in registers.
- *
- * @param {number} count
- * @param {number} first where the first row begins
- * @param {number} row vectors from one row to the next
- * @param {(w: number | string, j: number | string) => string[]} lines of a row that begins at w
- */
-function repeated(count, first, row, lines) {
-  if (count <= UNROLLED) return Array.from({ length: count }, (_, j) => lines(first + j * row, j)).flat();
-  return [`  for (var j: i32 = 0; j < ${count}; j++) {`, `  let w: i32 = ${first} + j * ${row};`, ...lines("w", "j"), "  }"];
-}
-
 /** Density and colour at a point, the direction's part of the colour, and compositing. */
 function light(plan) {
   const { layout, groups, grids, at, hidden, outputs, colour, directions } = plan;
@@ -163,21 +148,19 @@ function light(plan) {
   lines.push("  }");
   const appearance = Array.from({ length: layout.appearance }, (_, a) => `o${(a + 1) >> 2}.${lanes[(a + 1) & 3]}`);
   const hue = [`  var y: vec3f = weight_at(${at.last}).xyz;`, "  var u: vec4f;"];
-  const rowOfColour = appearance.length + 3;
+  const sum = appearance.map((a, i) => ` + ${a} * weight_at(w + ${i})`).join("");
+  const rgb = [0, 1, 2].map((c) => `dot(u, weight_at(w + ${appearance.length + c}))`).join(", ");
   hue.push(
-    ...repeated(colour, at.colour, rowOfColour, (w, j) => {
-      const sum = appearance.map((a, i) => `${a} * weight_at(${w} + ${i})`);
-      const rgb = [0, 1, 2].map((c) => `dot(u, weight_at(${w} + ${appearance.length + c}))`);
-      return [`  u = max(${[`base[${j}]`, ...sum].join(" + ")}, vec4f(0.0));`, `  y += vec3f(${rgb.join(", ")});`];
-    }),
+    `  for (var j: i32 = 0; j < ${colour}; j++) {`,
+    `    let w: i32 = ${at.colour} + j * ${appearance.length + 3};`,
+    `    u = max(base[j]${sum}, vec4f(0.0));`,
+    `    y += vec3f(${rgb});`,
+    "  }",
   );
   const encoded = ["d.x", "d.y", "d.z"];
   for (let octave = 0; octave < layout.viewFrequencies; octave++) {
     for (const wave of ["sin", "cos"]) for (const axis of "xyz") encoded.push(`${wave}(${number(2 ** octave)} * d.${axis})`);
   }
-  const faces = repeated(colour, at.directions, 1 + directions, (w, j) => [
-    `  base[${j}] = weight_at(${w})${encoded.map((_, i) => ` + e${i} * weight_at(${w} + ${1 + i})`).join("")};`,
-  ]);
   return `
 var<private> base: array<vec4f, ${colour}>;
 var<private> left: f32;
@@ -186,7 +169,10 @@ var<private> seen: vec3f;
 // The direction's part of the colour, which is the same for all samples of a ray.
 fn face(d: vec3f) {
 ${encoded.map((term, i) => `  let e${i}: f32 = ${term};`).join("\n")}
-${faces.join("\n")}
+  for (var j: i32 = 0; j < ${colour}; j++) {
+    let w: i32 = ${at.directions} + j * ${1 + directions};
+    base[j] = weight_at(w)${encoded.map((_, i) => ` + e${i} * weight_at(w + ${1 + i})`).join("")};
+  }
   left = 1.0;
   seen = vec3f(0.0);
   travelled = 0.0;
