@@ -38,7 +38,7 @@ COMMANDS = {
     "mask": "Make masks for a capture that has none.",
     "convert": "Write a capture of any layout as pictures with a transforms.json.",
     "doctor": "Find out what works on this machine.",
-    "demo": "Encode, decode and render the small capture that comes with the package.",
+    "demo": "Encode, decode, render and play the small capture that comes with the package.",
 }
 
 INTERRUPTED = "interrupted; what was finished before is on disk"
