@@ -58,6 +58,7 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "FIRST_WITH_SHARED_MLPS": (versions.FIRST_WITH_SHARED_MLPS, "format version"),
         "FIRST_WITH_MOVING_CAMERAS": (versions.FIRST_WITH_MOVING_CAMERAS, "format version"),
         "FIRST_WITH_SHELL": (versions.FIRST_WITH_SHELL, "format version, with colour maps too"),
+        "FIRST_WITH_FULL_INDEX": (versions.FIRST_WITH_FULL_INDEX, "format version"),
         "MAX_HEADER": (syntax.MAX_HEADER, "bytes of the inflated header"),
         "MAX_CHANNELS": (syntax.MAX_CHANNELS, "of all levels together"),
         "MAX_SYMBOLS": (syntax.MAX_SYMBOLS, "of a frame"),
@@ -181,20 +182,20 @@ def _element(element: Any, indent: str = "") -> str:
     if isinstance(element, elements.Ratio):
         return f"ratio({element.part.highest})"
     assert isinstance(element, elements.Rest), element
-    return "rest()"
+    return f"rest({element.highest})"
 
 
-def _missing(structure: elements.Structure, newest: elements.Structure) -> list[str]:
-    """The fields of the newest version that another one does not have; all else must be the same."""
+def _missing(structure: elements.Structure, newest: elements.Structure) -> list[str] | None:
+    """The fields of the newest version that another one does not have; None where a field is written differently."""
     missing, own = [], dict(structure.fields)
     assert [name for name, _ in newest.fields if name in own] == list(own)
     for name, element in newest.fields:
         if name not in own:
             missing.append(camel(name))
         elif isinstance(element, elements.Structure):
-            missing += _missing(own[name], element)  # type: ignore[arg-type]
-        else:
-            assert own[name] == element
+            missing += _missing(own[name], element) or []  # type: ignore[arg-type]
+        elif own[name] != element:
+            return None
     return missing
 
 
@@ -204,13 +205,19 @@ def formats_text() -> str:
     lines = ["/** The syntax of chunks, and what older versions of the format do not have. */", MADE]
     lines.append(f'import {{ {", ".join(names)} }} from "./elements.js";\n')
     for name, per_version in TABLES.items():
-        newest = per_version[max(per_version)]
-        lines.append(f"export const {name} = {_element(newest)};\n")
-        missing = {version: _missing(structure, newest) for version, structure in per_version.items()}
-        lines.append("/** Fields that versions lack. @type {Record<number, string[]>} */")
-        lines.append(f"export const {name}_LACKS = {{")
-        lines += [f"  {version}: {json.dumps(fields)}," for version, fields in missing.items()]
-        lines.append("};\n")
+        newest, latest = name, per_version[max(per_version)]
+        lines.append(f"const {newest} = {_element(latest)};\n")
+        rows = []
+        for version in sorted(per_version, reverse=True):
+            missing = _missing(per_version[version], latest)
+            if missing is None:
+                newest, latest, missing = f"{name}_{version}", per_version[version], []
+                lines.append(f"const {newest} = {_element(latest)};\n")
+            rows.append(f"  {version}: {{ element: {newest}, lacks: {json.dumps(missing)} }},")
+        lines.append("/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */")
+        lines += [f"export const {name}{'ES' if name == 'INDEX' else 'S'} = {{", *reversed(rows), "};\n"]
+    kind = "{element: import(\"./elements.js\").Element & {fields: Record<string, any>}, lacks: string[]}"
+    lines.append(f"/** @typedef {{{kind}}} Format */")
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -218,7 +225,7 @@ TABLES = {
     "HEADER": versions.HEADERS,
     "GROUP": versions.GROUPS,
     "FRAME": versions.FRAMES,
-    "INDEX": dict.fromkeys(versions.HEADERS, syntax.INDEX),
+    "INDEX": versions.INDEXES,
 }
 """How each version of the format writes each chunk."""
 

@@ -26,6 +26,9 @@ MAX_HEADER = 1 << 20
 """Bytes of the sequence header before compression."""
 
 MAX_FRAMES = 1 << 24
+MAX_COLOURS = 1 << 20
+"""Bytes of the colour maps of a group."""
+
 MAX_CAMERA_NUMBER = 1 << 52
 """Magnitude of the integers that poses and lenses are rounded to; exact in a 64-bit float."""
 
@@ -183,11 +186,15 @@ class FrameData:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One chunk: ``kind`` is ``"group"``, ``"key"`` or ``"inter"``; ``size`` counts bytes, framing included."""
+    """One chunk: ``kind`` is one of :data:`ENTRY_KINDS`; ``size`` counts bytes, framing included."""
 
     kind: str
     number: int
     size: int
+
+
+ENTRY_KINDS = ("group", "key", "inter", "group with MLPs", "group with colours", "group with both")
+"""What a chunk is. Versions before 6 have the first three only, and do not tell what a group's chunk holds."""
 
 
 @dataclass(frozen=True)
@@ -198,11 +205,13 @@ class Index:
         first: offset of the first of them. They lie one after the other.
         entries: the chunks.
         frames: number of frames.
+        fps: frames per second; not in versions before 6.
     """
 
     first: int
     entries: tuple[IndexEntry, ...]
     frames: int
+    fps: Fraction = Fraction(1)
 
 
 def _product(values: tuple[int, ...]) -> int:
@@ -352,7 +361,7 @@ GROUP = Structure(
         ("grid_steps", Several(_STEP, MAX_GRIDS)),
         ("mlp_steps", Several(_STEP, 64)),
         ("mlp", Blob()),
-        ("colours", Blob(1 << 20)),
+        ("colours", Rest(MAX_COLOURS)),
     ),
     _group_problem,
 )
@@ -375,7 +384,7 @@ FRAME = Structure(
 INDEX_ENTRY = Structure(
     IndexEntry,
     (
-        ("kind", Choice(("group", "key", "inter"))),
+        ("kind", Choice(ENTRY_KINDS)),
         ("number", Count(MAX_FRAMES)),
         ("size", Count((1 << 32) - 1, 12)),
     ),
@@ -386,6 +395,7 @@ INDEX = Structure(
         ("first", Count(1 << 62)),
         ("entries", Several(INDEX_ENTRY, 2 * MAX_FRAMES)),
         ("frames", Count(MAX_FRAMES)),
+        ("fps", Ratio()),
     ),
 )
 

@@ -2,7 +2,7 @@
 // Made by docs/make_web.py from the package's constants; do not change it here.
 
 /** the newest format version */
-export const FORMAT_VERSION = 5;
+export const FORMAT_VERSION = 6;
 /** bytes before the first chunk */
 export const PREAMBLE_BYTES = 8;
 /** bytes of a chunk besides its payload */
@@ -13,6 +13,8 @@ export const FIRST_WITH_SHARED_MLPS = 3;
 export const FIRST_WITH_MOVING_CAMERAS = 4;
 /** format version, with colour maps too */
 export const FIRST_WITH_SHELL = 5;
+/** format version */
+export const FIRST_WITH_FULL_INDEX = 6;
 /** bytes of the inflated header */
 export const MAX_HEADER = 1048576;
 /** of all levels together */

@@ -7,10 +7,10 @@
  * @module
  */
 
-import { FORMAT_VERSION, FRAMING, PREAMBLE_BYTES } from "./constants.js";
+import { FIRST_WITH_FULL_INDEX, FORMAT_VERSION, FRAMING, PREAMBLE_BYTES } from "./constants.js";
 import { Cursor, parse } from "./elements.js";
 import { CorruptStream, NotATvvcFile, TruncatedStream, UnsupportedVersion } from "./errors.js";
-import { FRAME, GROUP, INDEX, INDEX_LACKS } from "./formats.js";
+import { FRAMES, GROUPS, INDEXES } from "./formats.js";
 
 /** @typedef {import("./types.js").Source} Source */
 /** @typedef {import("./types.js").FrameEntry} FrameEntry */
@@ -21,6 +21,8 @@ import { FRAME, GROUP, INDEX, INDEX_LACKS } from "./formats.js";
  * @property {number} firstFrame
  * @property {number} offset
  * @property {number} bytes of the chunk
+ * @property {boolean} [mlp] whether the chunk holds MLPs of its own; undefined where the index does not tell
+ * @property {boolean} [colours] the same of colour maps
  */
 
 /**
@@ -147,8 +149,10 @@ class Order {
    * @param {"group" | "key" | "inter"} kind
    * @param {number} number
    * @param {number} bytes
+   * @param {boolean} [mlp] what a group's chunk holds
+   * @param {boolean} [colours]
    */
-  add(kind, number, bytes) {
+  add(kind, number, bytes, mlp, colours) {
     const { groups, frames, end } = this;
     const last = groups[groups.length - 1];
     const empty = last !== undefined && last.firstFrame === frames.length;
@@ -159,7 +163,7 @@ class Order {
       const found = `${kind} ${number}; the file is damaged`;
       throw new CorruptStream(`chunk at byte ${end}: expected ${expected}, found ${found}`);
     }
-    if (kind === "group") groups.push({ number, firstFrame: frames.length, offset: end, bytes });
+    if (kind === "group") groups.push({ number, firstFrame: frames.length, offset: end, bytes, mlp, colours });
     else frames.push({ number, key: kind === "key", group: groups.length - 1, offset: end, bytes });
     this.end = end + bytes;
   }
@@ -171,10 +175,11 @@ class Order {
  * @param {Source} source
  * @param {number} start offset of the first chunk after the header
  * @param {number} version
+ * @param {number[]} fps numerator and denominator, by the header
  * @returns {Promise<Contents>}
  * @throws {TruncatedStream | CorruptStream} the file has no index, or a wrong one
  */
-export async function readIndex(source, start, version) {
+export async function readIndex(source, start, version, fps) {
   const { size } = source;
   if (size - start < FRAMING + 4) {
     throw new TruncatedStream(`expected an index at the end of the file, found ${size - start} bytes`);
@@ -185,11 +190,22 @@ export async function readIndex(source, start, version) {
   const chunk = await peek(source, size - bytes);
   if (!chunk || chunk.type !== "INDX" || chunk.bytes !== bytes) throw none();
   const payload = await readPayload(source, size - bytes, bytes, "INDX", "index");
-  const index = parse(INDEX, payload.subarray(0, payload.length - 4), "index", INDEX_LACKS[version]);
+  const index = parse(INDEXES[version], payload.subarray(0, payload.length - 4), "index");
   const order = new Order(start);
-  for (const entry of index.entries) order.add(entry.kind, entry.number, entry.size);
+  const tells = version >= FIRST_WITH_FULL_INDEX;
+  for (const { kind, number, size: own } of index.entries) {
+    if (!tells || kind === "key" || kind === "inter") {
+      order.add(kind, number, own);
+    } else {
+      const both = kind === "group with both";
+      order.add("group", number, own, both || kind === "group with MLPs", both || kind === "group with colours");
+    }
+  }
   if (index.first !== start || order.end !== size - bytes || index.frames !== order.frames.length) {
     throw new CorruptStream(`index: expected chunks from byte ${start} to ${size - bytes}, found others`);
+  }
+  if (tells && `${index.fps}` !== `${fps}`) {
+    throw new CorruptStream(`index: expected ${fps.join("/")} frames per second, found ${index.fps.join("/")}`);
   }
   return { groups: order.groups, frames: order.frames, end: order.end, complete: true };
 }
@@ -199,9 +215,10 @@ export async function readIndex(source, start, version) {
  *
  * @param {Source} source
  * @param {number} start
+ * @param {number} version
  * @returns {Promise<Contents>}
  */
-export async function scan(source, start) {
+export async function scan(source, start, version) {
   const order = new Order(start);
   let complete = false;
   try {
@@ -214,7 +231,7 @@ export async function scan(source, start) {
         complete = last;
         break;
       }
-      const { kind, number } = await identify(source, order.end, chunk);
+      const { kind, number } = await identify(source, order.end, chunk, version);
       order.add(kind, number, chunk.bytes);
     }
   } catch (error) {
@@ -230,20 +247,22 @@ export async function scan(source, start) {
  * @param {Source} source
  * @param {number} offset
  * @param {{type: string, bytes: number}} chunk
+ * @param {number} version
  * @returns {Promise<{kind: "group" | "key" | "inter", number: number}>}
  */
-async function identify(source, offset, chunk) {
+async function identify(source, offset, chunk, version) {
   const head = await source.read(offset + 8, Math.min(chunk.bytes - FRAMING, 16));
   const cursor = new Cursor(head, `chunk at byte ${offset}`);
   /** @type {ReadonlySet<string>} */
   const none = new Set();
-  if (chunk.type === "GRUP") return { kind: "group", number: GROUP.fields.number(cursor, "number", none) };
+  if (chunk.type === "GRUP") return { kind: "group", number: GROUPS[version].element.fields.number(cursor, "number", none) };
   if (chunk.type !== "FRAM") {
     throw new CorruptStream(`chunk at byte ${offset}: expected a group or a frame, found type ${chunk.type}`);
   }
-  const number = FRAME.fields.number(cursor, "number", none);
-  FRAME.fields.group(cursor, "group", none);
-  return { kind: FRAME.fields.type(cursor, "type", none), number };
+  const { fields } = FRAMES[version].element;
+  const number = fields.number(cursor, "number", none);
+  fields.group(cursor, "group", none);
+  return { kind: fields.type(cursor, "type", none), number };
 }
 
 /**

@@ -51,10 +51,10 @@ export async function openFile(source, options = {}) {
   const start = PREAMBLE_BYTES + chunk.bytes;
   let contents;
   try {
-    contents = await readIndex(source, start, version);
+    contents = await readIndex(source, start, version, parsed.record.fps);
   } catch (error) {
     if (!(error instanceof CorruptStream || error instanceof TruncatedStream)) throw error;
-    contents = await scan(source, start);
+    contents = await scan(source, start, version);
   }
   return new TvvcFile(source, version, parsed, contents, options.memoryLimit ?? defaultLimit());
 }

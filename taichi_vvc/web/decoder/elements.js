@@ -173,10 +173,15 @@ export function blob(highest) {
 /**
  * All remaining bytes, without a length; only at the end of a payload.
  *
+ * @param {number} highest number of bytes
  * @returns {Element}
  */
-export function rest() {
-  return (cursor) => cursor.take(cursor.data.length - cursor.at);
+export function rest(highest) {
+  return (cursor, name) => {
+    const left = cursor.data.length - cursor.at;
+    if (left > highest) throw cursor.bad(`the length of ${name}`, `in 0..${highest}`, left);
+    return cursor.take(left);
+  };
 }
 
 /**
@@ -255,26 +260,24 @@ export function structure(fields) {
 /**
  * The record that the whole of `data` encodes.
  *
- * @param {Element} element
+ * @param {import("./formats.js").Format} format
  * @param {Uint8Array} data
  * @param {string} place begins error messages
- * @param {string[]} lacks names of the fields that this version does not have
  * @returns {any}
  * @throws {CorruptStream} a value is out of range, or bytes are missing or left over
  */
-export function parse(element, data, place, lacks) {
-  return parseFrom(element, new Cursor(data, place), lacks);
+export function parse(format, data, place) {
+  return parseFrom(format, new Cursor(data, place));
 }
 
 /**
  * The same of the bytes of a cursor, which then knows where fields began.
  *
- * @param {Element} element
+ * @param {import("./formats.js").Format} format
  * @param {Cursor} cursor
- * @param {string[]} lacks
  * @returns {any}
  */
-export function parseFrom(element, cursor, lacks) {
+export function parseFrom({ element, lacks }, cursor) {
   const value = element(cursor, cursor.place, new Set(lacks));
   cursor.finish();
   return value;

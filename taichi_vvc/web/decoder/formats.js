@@ -3,7 +3,7 @@
 
 import { blob, choice, count, fixed, float, ratio, rest, several, structure, text } from "./elements.js";
 
-export const HEADER = structure({
+const HEADER = structure({
   layout: structure({
     lower: fixed(3, float("d", -1000000000000.0, 1000000000000.0)),
     cell: float("d", 1e-12, 1000000000000.0),
@@ -52,16 +52,26 @@ export const HEADER = structure({
   library: text(255),
 });
 
-/** Fields that versions lack. @type {Record<number, string[]>} */
-export const HEADER_LACKS = {
-  1: ["motionBlock", "shell", "near", "rotationBits", "positionBits"],
-  2: ["shell", "near", "rotationBits", "positionBits"],
-  3: ["shell", "near", "rotationBits", "positionBits"],
-  4: ["shell", "near"],
-  5: [],
+/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */
+export const HEADERS = {
+  1: { element: HEADER, lacks: ["motionBlock", "shell", "near", "rotationBits", "positionBits"] },
+  2: { element: HEADER, lacks: ["shell", "near", "rotationBits", "positionBits"] },
+  3: { element: HEADER, lacks: ["shell", "near", "rotationBits", "positionBits"] },
+  4: { element: HEADER, lacks: ["shell", "near"] },
+  5: { element: HEADER, lacks: [] },
+  6: { element: HEADER, lacks: [] },
 };
 
-export const GROUP = structure({
+const GROUP = structure({
+  number: count(0, 16777216),
+  firstFrame: count(0, 16777216),
+  gridSteps: several(0, 16, float("f", 1e-30, 1e+30)),
+  mlpSteps: several(0, 64, float("f", 1e-30, 1e+30)),
+  mlp: blob(4294967295),
+  colours: rest(1048576),
+});
+
+const GROUP_5 = structure({
   number: count(0, 16777216),
   firstFrame: count(0, 16777216),
   gridSteps: several(0, 16, float("f", 1e-30, 1e+30)),
@@ -70,35 +80,48 @@ export const GROUP = structure({
   colours: blob(1048576),
 });
 
-/** Fields that versions lack. @type {Record<number, string[]>} */
-export const GROUP_LACKS = {
-  1: ["colours"],
-  2: ["colours"],
-  3: ["colours"],
-  4: ["colours"],
-  5: [],
+/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */
+export const GROUPS = {
+  1: { element: GROUP_5, lacks: ["colours"] },
+  2: { element: GROUP_5, lacks: ["colours"] },
+  3: { element: GROUP_5, lacks: ["colours"] },
+  4: { element: GROUP_5, lacks: ["colours"] },
+  5: { element: GROUP_5, lacks: [] },
+  6: { element: GROUP, lacks: [] },
 };
 
-export const FRAME = structure({
+const FRAME = structure({
   number: count(0, 16777216),
   group: count(0, 16777216),
   type: choice(["key", "inter"]),
   occupancy: blob(4294967295),
   motion: blob(4294967295),
   grids: several(0, 16, blob(4294967295)),
-  cameras: rest(),
+  cameras: rest(4294967295),
 });
 
-/** Fields that versions lack. @type {Record<number, string[]>} */
-export const FRAME_LACKS = {
-  1: ["motion", "cameras"],
-  2: ["cameras"],
-  3: ["cameras"],
-  4: [],
-  5: [],
+/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */
+export const FRAMES = {
+  1: { element: FRAME, lacks: ["motion", "cameras"] },
+  2: { element: FRAME, lacks: ["cameras"] },
+  3: { element: FRAME, lacks: ["cameras"] },
+  4: { element: FRAME, lacks: [] },
+  5: { element: FRAME, lacks: [] },
+  6: { element: FRAME, lacks: [] },
 };
 
-export const INDEX = structure({
+const INDEX = structure({
+  first: count(0, 4611686018427387904),
+  entries: several(0, 33554432, structure({
+    kind: choice(["group", "key", "inter", "group with MLPs", "group with colours", "group with both"]),
+    number: count(0, 16777216),
+    size: count(12, 4294967295),
+  })),
+  frames: count(0, 16777216),
+  fps: ratio(4294967295),
+});
+
+const INDEX_5 = structure({
   first: count(0, 4611686018427387904),
   entries: several(0, 33554432, structure({
     kind: choice(["group", "key", "inter"]),
@@ -108,11 +131,14 @@ export const INDEX = structure({
   frames: count(0, 16777216),
 });
 
-/** Fields that versions lack. @type {Record<number, string[]>} */
-export const INDEX_LACKS = {
-  1: [],
-  2: [],
-  3: [],
-  4: [],
-  5: [],
+/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */
+export const INDEXES = {
+  1: { element: INDEX_5, lacks: [] },
+  2: { element: INDEX_5, lacks: [] },
+  3: { element: INDEX_5, lacks: [] },
+  4: { element: INDEX_5, lacks: [] },
+  5: { element: INDEX_5, lacks: [] },
+  6: { element: INDEX, lacks: [] },
 };
+
+/** @typedef {{element: import("./elements.js").Element & {fields: Record<string, any>}, lacks: string[]}} Format */

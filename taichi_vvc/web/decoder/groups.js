@@ -5,7 +5,7 @@
  */
 
 import { colourMaps, parseColours } from "./colours.js";
-import { FIRST_WITH_SHARED_MLPS, FIRST_WITH_SHELL, FRAMING } from "./constants.js";
+import { FIRST_WITH_FULL_INDEX, FIRST_WITH_SHARED_MLPS, FIRST_WITH_SHELL, FRAMING } from "./constants.js";
 import { readPayload } from "./container.js";
 import { CorruptStream, told } from "./errors.js";
 import { decodeIntegers } from "./integer_arrays.js";
@@ -55,6 +55,12 @@ export class GroupReader {
     if (!record.mlp.length && (number === 0 || this.file.version < FIRST_WITH_SHARED_MLPS)) {
       throw new CorruptStream(`${place}: expected MLPs, found none`);
     }
+    for (const what of /** @type {const} */ (["mlp", "colours"])) {
+      const stated = this.file.chunks[number][what];
+      if (stated !== undefined && stated !== record[what].length > 0) {
+        throw new CorruptStream(`${place}: expected ${stated ? "" : "no "}${what} by the index, found otherwise`);
+      }
+    }
     if (this.records.size >= KEPT) this.records.clear();
     this.records.set(number, record);
     return record;
@@ -69,7 +75,7 @@ export class GroupReader {
    */
   async owner(number, what) {
     for (let at = number; at >= 0; at--) {
-      if (at < number && this.isBare(at)) continue;
+      if (at < number && this.isKnownWithout(at, what)) continue;
       const record = await this.readChunk(at);
       if (record[what].length) return record;
     }
@@ -77,13 +83,17 @@ export class GroupReader {
   }
 
   /**
-   * Whether a group's chunk is known, by its size alone, to have neither MLPs nor colour maps.
+   * Whether a group's chunk is known to lack something: from the index, or in older versions by its size alone.
    *
    * @param {number} number
+   * @param {"mlp" | "colours"} what
    * @returns {boolean}
    */
-  isBare(number) {
-    const { bytes, firstFrame } = this.file.chunks[number];
+  isKnownWithout(number, what) {
+    const chunk = this.file.chunks[number];
+    if (chunk[what] !== undefined) return !chunk[what];
+    if (this.file.version >= FIRST_WITH_FULL_INDEX) return false;
+    const { bytes, firstFrame } = chunk;
     const numbers = bytesOfCount(number) + bytesOfCount(firstFrame);
     const steps = 1 + 4 * (1 + this.file.header.layout.levels.length);
     // Of no steps of MLPs, no MLPs, and no colours.

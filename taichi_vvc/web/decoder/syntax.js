@@ -19,7 +19,7 @@ import {
 } from "./constants.js";
 import { Cursor, parse, parseFrom } from "./elements.js";
 import { CorruptStream } from "./errors.js";
-import { FRAME, FRAME_LACKS, GROUP, GROUP_LACKS, HEADER, HEADER_LACKS } from "./formats.js";
+import { FRAMES, GROUPS, HEADERS } from "./formats.js";
 
 /** @typedef {import("./types.js").Layout} Layout */
 
@@ -36,7 +36,7 @@ const product = (values) => values.reduce((total, value) => total * value, 1);
  */
 export async function parseHeader(payload, version) {
   const cursor = new Cursor(await inflate(payload), "sequence header");
-  const record = parseFrom(HEADER, cursor, HEADER_LACKS[version]);
+  const record = parseFrom(HEADERS[version], cursor);
   const { cells, ...others } = record.layout;
   const layout = { motionBlock: 0, shell: [0, 0, 0], near: 0, ...others, occupancy: cells };
   let problem = layoutProblem(layout) || camerasProblem(record);
@@ -197,7 +197,7 @@ function settingsOf(text) {
  * @returns {any}
  */
 export function parseGroup(payload, version, place) {
-  const group = { colours: new Uint8Array(0), ...parse(GROUP, payload, place, GROUP_LACKS[version]) };
+  const group = { colours: new Uint8Array(0), ...parse(GROUPS[version], payload, place) };
   if (group.mlp.length > 0 !== group.mlpSteps.length > 0) {
     const found = `${group.mlp.length} bytes, ${group.mlpSteps.length} steps`;
     throw new CorruptStream(`${place}: expected MLPs and their steps or neither, found ${found}; the file is damaged`);
@@ -215,7 +215,7 @@ export function parseGroup(payload, version, place) {
  */
 export function parseFrame(payload, version, place) {
   const none = new Uint8Array(0);
-  const frame = { motion: none, cameras: none, ...parse(FRAME, payload, place, FRAME_LACKS[version]) };
+  const frame = { motion: none, cameras: none, ...parse(FRAMES[version], payload, place) };
   if (frame.motion.length && frame.type === "key") {
     const found = `${frame.motion.length} bytes`;
     throw new CorruptStream(`${place}: expected no motion on a key frame, found ${found}; the file is damaged`);
