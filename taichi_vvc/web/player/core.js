@@ -17,6 +17,8 @@ import { View } from "./view.js";
 const MOVING = 1000 / 45;
 /** Time without a change after which the picture counts as still, ms. */
 const SETTLED = 180;
+/** Time that a picture at rest may take before a small one is shown first, ms. */
+const PATIENCE = 200;
 /** Longer side of the smallest picture while something moves, pixels. */
 const SMALLEST = 96;
 /** How far the frame on show may lag behind time before time waits, seconds. */
@@ -205,6 +207,12 @@ export class Player extends EventTarget {
     return [Math.max(1, Math.round(width * this.part)), Math.max(1, Math.round(height * this.part))];
   }
 
+  /** Time that a picture in full is expected to take, ms. */
+  fullTime() {
+    const { speed } = this.renderer;
+    return speed ? (this.size[0] * this.size[1]) / speed : Infinity;
+  }
+
   /** Takes over the frame that is to be shown, if it has come; else the newest one on the way to it. */
   takeFrame() {
     const { clock, feed, renderer } = this;
@@ -293,7 +301,11 @@ export class Player extends EventTarget {
         await this.pausing(1000);
         continue;
       }
-      const size = moving ? this.movingSize() : this.size;
+      // At rest a small picture comes first where the large one takes its time.
+      const rest = JSON.stringify([shown, this.look(...this.size)]);
+      const coarse = moving || (rest !== this.sketched && this.fullTime() > PATIENCE);
+      if (!moving) this.sketched = rest;
+      const size = coarse ? this.movingSize() : this.size;
       const look = this.look(...size);
       const key = JSON.stringify([shown, look]);
       const full = size[0] === this.size[0] && size[1] === this.size[1];

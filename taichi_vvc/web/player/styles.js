@@ -77,7 +77,8 @@ button:focus-visible, input:focus-visible { outline: 2px solid var(--accent); ou
 .done { padding: 6px 14px; border-radius: 8px; background: var(--hover); }
 
 .controls {
-  position: absolute; left: 12px; right: 12px; bottom: 12px; padding: 8px 10px 5px; border-radius: 14px;
+  position: absolute; left: 12px; right: 12px; bottom: 12px; max-width: 980px; margin: 0 auto; padding: 8px 10px 5px;
+  border-radius: 14px;
   background: var(--glass); border: 1px solid var(--edge); backdrop-filter: blur(14px) saturate(1.3);
   box-shadow: 0 6px 28px rgb(0 0 0 / .16); transition: opacity .25s, transform .25s; z-index: 2;
 }

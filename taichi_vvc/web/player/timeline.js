@@ -33,7 +33,7 @@ export function barsMarkup(frames) {
     bars.push({ bytes: Math.max(...part.map((f) => f.bytes)), key: part.some((f) => f.key) });
   }
   const most = Math.sqrt(Math.max(...bars.map((bar) => bar.bytes)));
-  const gap = bars.length > 120 ? 0 : 0.16;
+  const gap = bars.length > 120 ? 0 : 0.24;
   const path = (key) =>
     bars
       .map((bar, i) => {
