@@ -216,7 +216,7 @@ def formats_text() -> str:
             rows.append(f"  {version}: {{ element: {newest}, lacks: {json.dumps(missing)} }},")
         lines.append("/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */")
         lines += [f"export const {name}{'ES' if name == 'INDEX' else 'S'} = {{", *reversed(rows), "};\n"]
-    kind = "{element: import(\"./elements.js\").Element & {fields: Record<string, any>}, lacks: string[]}"
+    kind = '{element: import("./elements.js").Element & {fields: Record<string, any>}, lacks: string[]}'
     lines.append(f"/** @typedef {{{kind}}} Format */")
     return "\n".join(lines).rstrip("\n") + "\n"
 

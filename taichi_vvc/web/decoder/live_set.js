@@ -210,9 +210,12 @@ export class LiveSet {
         const place = ((z + 1) * (ny + 2) + y + 1) * (nx + 2) + 1;
         let even = filled[parity];
         let odd = filled[parity | 1];
+        const first = row[0];
+        const second = words > 1 ? row[1] : 0;
         for (let x = 0, at = 0; x < nx; x++) {
-          let bits = 0;
-          for (let k = 0; k < words; k++, at++) bits |= row[k] & masks[at];
+          let bits = first & masks[at++];
+          if (words > 1) bits |= second & masks[at++];
+          for (let k = 2; k < words; k++) bits |= row[k] & masks[at++];
           if (!bits) continue;
           const k = x & 1 ? odd++ : even++;
           found[2 * k] = place + x;

@@ -71,8 +71,8 @@ export class Motion {
         return [grid, axes];
       }),
     );
-    this.taps = new Int32Array(32);
-    this.weights = new Float64Array(32);
+    this.taps = new Int32Array(33);
+    this.weights = new Float64Array(33);
     this.sums = new Float64Array(Math.max(...shapes.map((shape) => shape[3])));
     this.row = new Int32Array(3 * this.size[0]);
     this.filled = new Uint8Array(0);
@@ -247,43 +247,41 @@ export class Motion {
     const bz = fz * (PART - fz);
     const own = 2 * PART * PART + 2 * (bx + by + bz);
     // One node further on each side, or the last one again.
-    const [x0, y0, z0] = [kx ? -1 : 0, ky ? -nx : 0, kz ? -slab : 0];
-    const [x3, y3, z3] = [kx < nx - 2 ? 2 : 1, ky < ny - 2 ? 2 * nx : nx, kz < nz - 2 ? 2 * slab : slab];
+    const x0 = kx ? -1 : 0;
+    const y0 = ky ? -nx : 0;
+    const z0 = kz ? -slab : 0;
+    const x3 = kx < nx - 2 ? 2 : 1;
+    const y3 = ky < ny - 2 ? 2 * nx : nx;
+    const z3 = kz < nz - 2 ? 2 * slab : slab;
     const base = (kz * ny + ky) * nx + kx;
     let used = 0;
+    // Every node is written down, and stays if it is filled: branches that cannot be foretold would take longer.
     for (let corner = 0; corner < 8; corner++) {
-      const wx = corner & 1 ? fx : PART - fx;
+      const dx = corner & 1;
+      const wx = dx ? fx : PART - fx;
       const wy = corner & 2 ? fy : PART - fy;
       const wz = corner & 4 ? fz : PART - fz;
-      const dx = corner & 1;
       const dy = corner & 2 ? nx : 0;
       const dz = corner & 4 ? slab : 0;
       const at = base + dx + dy + dz;
-      if (filled[at]) {
-        const weight =
-          wx * wy * wz * own -
-          bx * (PART - wx) * wy * wz -
-          by * wx * (PART - wy) * wz -
-          bz * wx * wy * (PART - wz);
-        taps[used] = at;
-        weights[used++] = weight;
-      }
-      const weight = wx * wy * wz;
+      const yz = wy * wz;
+      const weight = wx * yz;
+      taps[used] = at;
+      weights[used] =
+        weight * own - bx * (PART - wx) * yz - wx * (by * (PART - wy) * wz + bz * wy * (PART - wz));
+      used += filled[at];
       const ax = at - dx + (dx ? x3 : x0);
+      taps[used] = ax;
+      weights[used] = -bx * weight;
+      used += filled[ax];
       const ay = at - dy + (dy ? y3 : y0);
+      taps[used] = ay;
+      weights[used] = -by * weight;
+      used += filled[ay];
       const az = at - dz + (dz ? z3 : z0);
-      if (filled[ax]) {
-        taps[used] = ax;
-        weights[used++] = -bx * weight;
-      }
-      if (filled[ay]) {
-        taps[used] = ay;
-        weights[used++] = -by * weight;
-      }
-      if (filled[az]) {
-        taps[used] = az;
-        weights[used++] = -bz * weight;
-      }
+      taps[used] = az;
+      weights[used] = -bz * weight;
+      used += filled[az];
     }
     return used;
   }
