@@ -313,7 +313,8 @@ def test_a_worker_decodes_as_the_page_would(tmp_path: Path) -> None:
     const bytes = new Uint8Array(await readFile(given[0]));
     const here = await openFile(memorySource(bytes.slice()));
     const there = await openInWorker(adapted(port2), { bytes });
-    const sum = (frame) => [frame.occupancy, ...frame.symbols].map((a) => a.reduce((s, v, k) => (s * 31 + v * (k + 1)) | 0, 7));
+    const mixed = (values) => values.reduce((sum, value, k) => (sum * 31 + value + k) | 0, 7);
+    const sum = (frame) => [frame.occupancy, ...frame.symbols].map(mixed);
     const same = [];
     let frame = null;
     for (let k = 0; k < here.frames.length; k++) {

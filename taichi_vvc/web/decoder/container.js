@@ -277,7 +277,9 @@ async function identify(source, offset, chunk, version) {
   const cursor = new Cursor(head, `chunk at byte ${offset}`);
   /** @type {ReadonlySet<string>} */
   const none = new Set();
-  if (chunk.type === "GRUP") return { kind: "group", number: GROUPS[version].element.fields.number(cursor, "number", none) };
+  if (chunk.type === "GRUP") {
+    return { kind: "group", number: GROUPS[version].element.fields.number(cursor, "number", none) };
+  }
   if (chunk.type !== "FRAM") {
     throw new CorruptStream(`chunk at byte ${offset}: expected a group or a frame, found type ${chunk.type}`);
   }
