@@ -70,6 +70,21 @@ export class LiveGrid {
       this.region[parity + 1] = this.region[parity] + size;
     }
     this.found = new Int32Array(2 * nz * ny * nx);
+    /** What follows from the strides for the passes of each weight set. @type {Map<string, any>} */
+    this.offsets = new Map();
+  }
+
+  /**
+   * What is made once for this grid.
+   *
+   * @template T
+   * @param {string} name
+   * @param {() => T} make
+   * @returns {T}
+   */
+  once(name, make) {
+    if (!this.offsets.has(name)) this.offsets.set(name, make());
+    return this.offsets.get(name);
   }
 
   /** Offset in places of a neighbour. @param {number} dz @param {number} dy @param {number} dx */
