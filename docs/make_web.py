@@ -1,8 +1,8 @@
 """Writes the constants of the decoder in JavaScript from those of the package: ``python docs/make_web.py``.
 
-Weights, tables, limits and the syntax of each format version are stated once, in Python. A test
-(``tests/web/test_web_constants.py``) fails while a file in ``taichi_vvc/web/`` differs from what this makes. The version
-in ``package.json`` is the package's.
+Weights, tables, limits and the syntax of each format version are stated once, in Python. A test fails while a file in
+``taichi_vvc/web/`` differs from what this makes (``tests/web/test_web_constants.py``). The version in ``package.json``
+is the package's.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def formats_text() -> str:
             rows.append(f"  {version}: {{ element: {newest}, lacks: {json.dumps(missing)} }},")
         lines.append("/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */")
         lines += [f"export const {name}{'ES' if name == 'INDEX' else 'S'} = {{", *reversed(rows), "};\n"]
-    kind = "{element: import(\"./elements.js\").Element & {fields: Record<string, any>}, lacks: string[]}"
+    kind = '{element: import("./elements.js").Element & {fields: Record<string, any>}, lacks: string[]}'
     lines.append(f"/** @typedef {{{kind}}} Format */")
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -154,7 +154,9 @@ def read_file(data: bytes) -> dict:
                 choice = b.bytes(1)[0]
                 if choice > (5 if version > 5 else 2):
                     raise Damaged("index entry")
-                index["entries"].append((("group", "key", "inter", "group", "group", "group")[choice], b.count(), b.count()))
+                index["entries"].append(
+                    (("group", "key", "inter", "group", "group", "group")[choice], b.count(), b.count())
+                )
                 if version > 5 and choice not in (1, 2):
                     group = out["groups"][index["entries"][-1][1]]
                     if (bool(group["mlp"]), bool(group["colours"])) != (choice in (3, 5), choice in (4, 5)):

@@ -223,9 +223,7 @@ class Order:
             return f"expected {expected} frame {len(self.frames)}, found {kind} frame {number}"
         return ""
 
-    def add(
-        self, kind: str, number: int, size: int, mlp: bool | None = None, colours: bool | None = None
-    ) -> None:
+    def add(self, kind: str, number: int, size: int, mlp: bool | None = None, colours: bool | None = None) -> None:
         """Appends the next chunk, of ``size`` bytes. Raises :class:`CorruptStream` where it breaks the order.
 
         ``mlp`` and ``colours``: what a group's chunk holds, see :class:`GroupEntry`.

@@ -22,16 +22,10 @@ MAX_CAMERAS = 4096
 MOST_CELLS_PER_STEP = 3
 """Occupancy cells that a step of the march is long at most: a longer one passes over what is there."""
 
-MAX_HEADER = 1 << 20
-"""Bytes of the sequence header before compression."""
-
+MAX_HEADER = 1 << 20  # bytes of the sequence header before compression
 MAX_FRAMES = 1 << 24
-MAX_COLOURS = 1 << 20
-"""Bytes of the colour maps of a group."""
-
-MAX_CAMERA_NUMBER = 1 << 52
-"""Magnitude of the integers that poses and lenses are rounded to; exact in a 64-bit float."""
-
+MAX_COLOURS = 1 << 20  # bytes of the colour maps of a group
+MAX_CAMERA_NUMBER = 1 << 52  # magnitude of the integers of poses and lenses; exact in a 64-bit float
 POSITION_BIAS = 64
 """``position_bits`` of the header less this are the binary digits behind the point."""
 
@@ -186,15 +180,15 @@ class FrameData:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One chunk: ``kind`` is one of :data:`ENTRY_KINDS`; ``size`` counts bytes, framing included."""
+    """One chunk: ``kind`` is one of ``ENTRY_KINDS``; ``size`` counts bytes, framing included."""
 
     kind: str
     number: int
     size: int
 
 
+# What chunks are; versions before 6 have the first three only.
 ENTRY_KINDS = ("group", "key", "inter", "group with MLPs", "group with colours", "group with both")
-"""What a chunk is. Versions before 6 have the first three only, and do not tell what a group's chunk holds."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +197,7 @@ class Index:
 
     Attributes:
         first: offset of the first of them. They lie one after the other.
-        entries: the chunks.
-        frames: number of frames.
+        entries, frames: the chunks, and the number of frames.
         fps: frames per second; not in versions before 6.
     """
 

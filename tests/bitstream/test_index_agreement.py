@@ -37,7 +37,7 @@ def made(
     sizes: Sequence[int] = (),
     unchecked: bool = False,
     holds: str = "",
-    fps: Fraction = streams.header().fps,
+    fps: Fraction | None = None,
 ) -> Path:
     """A file with an index, or without one.
 
@@ -49,7 +49,7 @@ def made(
         sizes: added to the sizes that it states.
         unchecked: write what the writer would refuse.
         holds: what the index says that groups hold.
-        fps: frames per second that the index states.
+        fps: frames per second that the index states; None: those of the header.
     """
     table = {GroupHeader: (chunks.GROUP, versions.GROUPS[6]), FrameData: (chunks.FRAME, versions.FRAMES[6])}
     path.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def made(
             entries.append(syntax.IndexEntry(name, of.number, len(chunk) + more))
     if said is not None:
         count = sum(isinstance(part, FrameData) for part in content) if frames is None else frames
-        body = syntax.INDEX.pack(syntax.Index(start + first, tuple(entries), count, fps))
+        body = syntax.INDEX.pack(syntax.Index(start + first, tuple(entries), count, fps or streams.header().fps))
         length = (len(body) + 4 + chunks.FRAMING).to_bytes(4, "little")
         data += chunks.seal(chunks.INDEX, body + length, data[-4:])
     path.write_bytes(data)

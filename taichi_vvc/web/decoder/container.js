@@ -211,6 +211,28 @@ export async function readIndex(source, start, version, fps) {
 }
 
 /**
+ * Where the header ends, by the index alone, so that one request can bring the header; 0 where there is no index.
+ *
+ * @param {Source} source
+ * @returns {Promise<number>}
+ */
+export async function headerEnd(source) {
+  const { size } = source;
+  if (size < PREAMBLE_BYTES + FRAMING + 4) return 0;
+  const bytes = viewOf(await source.read(size - 8, 4)).getUint32(0, true);
+  if (bytes < FRAMING + 4 || bytes > size - PREAMBLE_BYTES) return 0;
+  const data = await source.read(size - bytes - 4, bytes + 4);
+  if (typeAt(data, 4) !== "INDX") return 0;
+  let first = 0;
+  let factor = 1;
+  for (let at = 12; at < 20; at++, factor *= 128) {
+    first += (data[at] & 127) * factor;
+    if (data[at] < 128) break;
+  }
+  return first <= size ? first : 0;
+}
+
+/**
  * Rebuilds the index by walking over the chunks; the last one is checked, since it may be unfinished.
  *
  * @param {Source} source
@@ -255,7 +277,9 @@ async function identify(source, offset, chunk, version) {
   const cursor = new Cursor(head, `chunk at byte ${offset}`);
   /** @type {ReadonlySet<string>} */
   const none = new Set();
-  if (chunk.type === "GRUP") return { kind: "group", number: GROUPS[version].element.fields.number(cursor, "number", none) };
+  if (chunk.type === "GRUP") {
+    return { kind: "group", number: GROUPS[version].element.fields.number(cursor, "number", none) };
+  }
   if (chunk.type !== "FRAM") {
     throw new CorruptStream(`chunk at byte ${offset}: expected a group or a frame, found type ${chunk.type}`);
   }

@@ -8,7 +8,7 @@
  */
 
 import { FIRST_WITH_MOVING_CAMERAS, PREAMBLE_BYTES } from "./constants.js";
-import { parsePreamble, peek, readIndex, readPayload, scan } from "./container.js";
+import { headerEnd, parsePreamble, peek, readIndex, readPayload, scan } from "./container.js";
 import { ConfigError, CorruptStream, StreamError, told, TruncatedStream } from "./errors.js";
 import { FrameDecoder } from "./frames.js";
 import { GroupReader } from "./groups.js";
@@ -43,6 +43,8 @@ export { FORMAT_VERSION } from "./constants.js";
  */
 export async function openFile(source, options = {}) {
   const name = source.name ?? "file";
+  // From a server the index comes first, and then the header at once; without an index a walk takes all there is.
+  if (source.want && source.size) source.want(0, (await headerEnd(source)) || source.size);
   const version = parsePreamble(await source.read(0, PREAMBLE_BYTES), name);
   const chunk = await peek(source, PREAMBLE_BYTES);
   if (!chunk) throw new TruncatedStream(`${name}: expected a whole sequence header, found ${source.size} bytes`);

@@ -219,7 +219,7 @@ export class GridDecoder {
     const counts = new Int32Array(TABLES);
     const ends = new Int32Array(TABLES);
     const before = this.list.count;
-    const signs = signNeighbours(live, position);
+    const signs = live.once(`signs ${position}`, () => signNeighbours(live, position));
     for (let c = 0; c < channels; c++) {
       const mean = (means[c] * weights.mean) >> 8;
       const share = Math.floor(65536 / (c + 2));
@@ -346,7 +346,9 @@ export class GridDecoder {
     const { count, places, channels, values } = this.list;
     const { rank } = live;
     const size = live.count + 1;
-    const { own, ownWeights, all, allSorts } = receivers(live, position, chosen);
+    const { own, ownWeights, all, allSorts } = live.once(`${SETS.indexOf(chosen)} ${position}`, () =>
+      receivers(live, position, chosen),
+    );
     for (let k = before; k < count; k++) {
       const place = places[k];
       const value = values[k];

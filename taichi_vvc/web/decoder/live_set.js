@@ -70,6 +70,21 @@ export class LiveGrid {
       this.region[parity + 1] = this.region[parity] + size;
     }
     this.found = new Int32Array(2 * nz * ny * nx);
+    /** What follows from the strides for the passes of each weight set. @type {Map<string, any>} */
+    this.offsets = new Map();
+  }
+
+  /**
+   * What is made once for this grid.
+   *
+   * @template T
+   * @param {string} name
+   * @param {() => T} make
+   * @returns {T}
+   */
+  once(name, make) {
+    if (!this.offsets.has(name)) this.offsets.set(name, make());
+    return this.offsets.get(name);
   }
 
   /** Offset in places of a neighbour. @param {number} dz @param {number} dy @param {number} dx */
@@ -210,9 +225,12 @@ export class LiveSet {
         const place = ((z + 1) * (ny + 2) + y + 1) * (nx + 2) + 1;
         let even = filled[parity];
         let odd = filled[parity | 1];
+        const first = row[0];
+        const second = words > 1 ? row[1] : 0;
         for (let x = 0, at = 0; x < nx; x++) {
-          let bits = 0;
-          for (let k = 0; k < words; k++, at++) bits |= row[k] & masks[at];
+          let bits = first & masks[at++];
+          if (words > 1) bits |= second & masks[at++];
+          for (let k = 2; k < words; k++) bits |= row[k] & masks[at++];
           if (!bits) continue;
           const k = x & 1 ? odd++ : even++;
           found[2 * k] = place + x;

@@ -47,7 +47,7 @@ class Axis {
 
   /** @param {number} sum */
   shift(sum) {
-    return Math.floor((sum * this.factor + this.unit / 2) / this.unit);
+    return Math.floor((sum * this.factor + this.unit / 2) / this.unit) | 0;
   }
 }
 
@@ -71,11 +71,14 @@ export class Motion {
         return [grid, axes];
       }),
     );
-    this.taps = new Int32Array(32);
-    this.weights = new Float64Array(32);
+    this.taps = new Int32Array(33);
+    this.weights = new Float64Array(33);
     this.sums = new Float64Array(Math.max(...shapes.map((shape) => shape[3])));
     this.row = new Int32Array(3 * this.size[0]);
     this.filled = new Uint8Array(0);
+    this.starts = new Int32Array(1);
+    this.listed = new Int32Array(1024);
+    this.channel = new Uint8Array(1024);
   }
 
   /** Bytes that displacements take at most, and what they move. @param {Layout} layout */
@@ -83,7 +86,7 @@ export class Motion {
     const lattice = layout.occupancy.reduce((total, count) => total * (Math.ceil(count / layout.motionBlock) + 3), 1);
     const shapes = gridShapes(layout);
     const moved = movedGrids(layout).map((grid) => shapes[grid].reduce((total, count) => total * count, 1));
-    return 96 * lattice + 5 * moved.reduce((total, size) => total + size, 0);
+    return 96 * lattice + 18 * moved.reduce((total, size) => total + size, 0);
   }
 
   /**
@@ -128,6 +131,7 @@ export class Motion {
     const { packed, nodes, count, channels } = live;
     const { sums, taps, weights, row } = this;
     const filled = this.findFilled(symbols, channels);
+    const { starts, listed, channel } = this;
     const [x, y, z] = axes;
     let moved = false;
     let from = -1;
@@ -156,8 +160,8 @@ export class Motion {
       for (let c = 0; c < channels; c++) sums[c] = 0;
       for (let k = 0; k < used; k++) {
         const weight = weights[k];
-        const begin = taps[k] * channels;
-        for (let c = 0; c < channels; c++) sums[c] += weight * symbols[begin + c];
+        const end = starts[taps[k] + 1];
+        for (let j = starts[taps[k]]; j < end; j++) sums[channel[j]] += weight * listed[j];
       }
       for (let c = 0; c < channels; c++) {
         const value = Math.floor((sums[c] + ROUNDING) * SCALE);
@@ -171,22 +175,58 @@ export class Motion {
   }
 
   /**
-   * Which nodes of a grid have a symbol that is not 0: most have none.
+   * The symbols of a grid that are not 0, node by node: most nodes have none.
+   *
+   * They are `listed` with their `channel`; those of a node are from `starts[node]` on, up to those of the next.
    *
    * @param {Int32Array} symbols
    * @param {number} channels
-   * @returns {Uint8Array} 0 or 1 per node
+   * @returns {Uint8Array} 1 for each node that has some, else 0
    */
   findFilled(symbols, channels) {
     const count = symbols.length / channels;
-    if (this.filled.length < count) this.filled = new Uint8Array(count);
-    const { filled } = this;
+    if (this.filled.length < count) {
+      this.filled = new Uint8Array(count);
+      this.starts = new Int32Array(count + 1);
+    }
+    const { filled, starts } = this;
+    let listed = 0;
     for (let node = 0, at = 0; node < count; node++) {
+      starts[node] = listed;
       let any = 0;
       for (const end = at + channels; at < end; at++) any |= symbols[at];
       filled[node] = any ? 1 : 0;
+      if (any) listed = this.list(symbols, at - channels, channels, listed);
     }
+    starts[count] = listed;
     return filled;
+  }
+
+  /**
+   * Lists the symbols of one node.
+   *
+   * @param {Int32Array} symbols
+   * @param {number} from where they are
+   * @param {number} channels
+   * @param {number} listed how many there are so far
+   * @returns {number} how many there are now
+   */
+  list(symbols, from, channels, listed) {
+    if (listed + channels > this.listed.length) {
+      const { listed: values, channel } = this;
+      this.listed = new Int32Array(2 * values.length + channels);
+      this.channel = new Uint8Array(this.listed.length);
+      this.listed.set(values);
+      this.channel.set(channel);
+    }
+    const { listed: values, channel } = this;
+    for (let c = 0; c < channels; c++) {
+      const value = symbols[from + c];
+      if (!value) continue;
+      values[listed] = value;
+      channel[listed++] = c;
+    }
+    return listed;
   }
 
   /**
@@ -247,43 +287,41 @@ export class Motion {
     const bz = fz * (PART - fz);
     const own = 2 * PART * PART + 2 * (bx + by + bz);
     // One node further on each side, or the last one again.
-    const [x0, y0, z0] = [kx ? -1 : 0, ky ? -nx : 0, kz ? -slab : 0];
-    const [x3, y3, z3] = [kx < nx - 2 ? 2 : 1, ky < ny - 2 ? 2 * nx : nx, kz < nz - 2 ? 2 * slab : slab];
+    const x0 = kx ? -1 : 0;
+    const y0 = ky ? -nx : 0;
+    const z0 = kz ? -slab : 0;
+    const x3 = kx < nx - 2 ? 2 : 1;
+    const y3 = ky < ny - 2 ? 2 * nx : nx;
+    const z3 = kz < nz - 2 ? 2 * slab : slab;
     const base = (kz * ny + ky) * nx + kx;
     let used = 0;
+    // Every node is written down, and stays if it is filled: branches that cannot be foretold would take longer.
     for (let corner = 0; corner < 8; corner++) {
-      const wx = corner & 1 ? fx : PART - fx;
+      const dx = corner & 1;
+      const wx = dx ? fx : PART - fx;
       const wy = corner & 2 ? fy : PART - fy;
       const wz = corner & 4 ? fz : PART - fz;
-      const dx = corner & 1;
       const dy = corner & 2 ? nx : 0;
       const dz = corner & 4 ? slab : 0;
       const at = base + dx + dy + dz;
-      if (filled[at]) {
-        const weight =
-          wx * wy * wz * own -
-          bx * (PART - wx) * wy * wz -
-          by * wx * (PART - wy) * wz -
-          bz * wx * wy * (PART - wz);
-        taps[used] = at;
-        weights[used++] = weight;
-      }
-      const weight = wx * wy * wz;
+      const yz = wy * wz;
+      const weight = wx * yz;
+      taps[used] = at;
+      weights[used] =
+        weight * own - bx * (PART - wx) * yz - wx * (by * (PART - wy) * wz + bz * wy * (PART - wz));
+      used += filled[at];
       const ax = at - dx + (dx ? x3 : x0);
+      taps[used] = ax;
+      weights[used] = -bx * weight;
+      used += filled[ax];
       const ay = at - dy + (dy ? y3 : y0);
+      taps[used] = ay;
+      weights[used] = -by * weight;
+      used += filled[ay];
       const az = at - dz + (dz ? z3 : z0);
-      if (filled[ax]) {
-        taps[used] = ax;
-        weights[used++] = -bx * weight;
-      }
-      if (filled[ay]) {
-        taps[used] = ay;
-        weights[used++] = -by * weight;
-      }
-      if (filled[az]) {
-        taps[used] = az;
-        weights[used++] = -bz * weight;
-      }
+      taps[used] = az;
+      weights[used] = -bz * weight;
+      used += filled[az];
     }
     return used;
   }
