@@ -164,6 +164,32 @@ def test_distances(stage: Stage) -> None:
         assert np.array_equal(found, full)
 
 
+def test_buffers_are_used_again(stage: Stage) -> None:
+    """A frame takes the buffer that came back, and the shelf of frames keeps to its size."""
+    with tv.open(DATA / FILES["boxed"][0]) as stream:
+        export(stream, 0, stage.folder / "boxed")
+    script = """(async () => {
+      const [{ load }, { Packer }, { planOf }, { Shelf }] = await Promise.all([import('/tests/draw.js'),
+        import('/web/renderer/pack.js'), import('/web/renderer/plan.js'), import('/web/player/shelf.js')]);
+      const { header, frame } = await load('/data/boxed');
+      const packer = new Packer(planOf(header.layout));
+      const first = packer.pack(frame);
+      packer.give(first.buffer);
+      const again = packer.pack({ ...frame, number: 1 });
+      const size = again.buffer.byteLength;
+      const shelf = new Shelf(3.5 * size, packer);
+      for (let number = 0; number < 9; number++) {
+        if (number === 5) shelf.copy(2);
+        shelf.keep({ ...again, number });
+      }
+      const copy = shelf.copy(8);
+      const same = new Uint8Array(copy.buffer).every((byte, i) => byte === new Uint8Array(again.buffer)[i]);
+      return [first.buffer === again.buffer, shelf.bytes / size, [...shelf.frames.keys()], same,
+        copy.buffer === again.buffer, shelf.copy(0)];
+    })()"""
+    assert stage.page.evaluate(script) == [True, 3, [6, 7, 8], True, False, None]
+
+
 def test_half_floats(stage: Stage) -> None:
     """Nearest half floats of what symbols can be."""
     values = [0, 1, -1, 2047, -2048, 2049, 4099, 32768, -32767, 1 / 512, 3.75]

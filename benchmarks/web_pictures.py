@@ -1,6 +1,6 @@
 """What a picture costs in the browser: work per picture, and what each shortcut of the shader saves.
 
-    python benchmarks/browser.py out.tvvc --size 256x256
+    python benchmarks/web_pictures.py out.tvvc --size 256x256
 
 Needs a Chromium. Pictures are drawn on the processor, so that only ratios between variants mean anything; they are
 taken in turns within one run, and the shortest time of each counts. Variants are the player's own shader without one
@@ -138,9 +138,7 @@ def main() -> None:
                 f"  rays with samples {rays / 9216:.1f} %, "
                 + ", ".join(f"{k} {v / 1e6:.2f} M" for k, v in totals.items())
             )
-            print(
-                f"  {work / 1e9:.2f} GFLOP a picture; 20 a second take {20 * work / 1e10:.0f} % of 1 TFLOP/s"
-            )
+            print(f"  {work / 1e9:.2f} GFLOP a picture; 20 a second take {20 * work / 1e10:.0f} % of 1 TFLOP/s")
             for kind in options.renderers.split(","):
                 times: dict[str, list[float]] = {name: [] for name in VARIANTS}
                 shown = {name: picture(name, kind, options.size)[0] for name in VARIANTS}
