@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.cli import run
 from taichi_vvc.field.render import render_rgb8
 from taichi_vvc.play.pages import first_view
+from taichi_vvc.play.server import PlayerServer
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden_v4.tvvc"
 FRAMES = 5
@@ -226,6 +228,21 @@ def test_one_page_opens_from_the_disk(tab: Tab, folder: Path) -> None:
     assert tab.ask("[p.error, p.frameCount, p.core.view.start]") == [None, FRAMES, "cam02"]
     tab.ask("{ p.currentTime = 0.17; }")
     tab.until(f"p.currentFrame == {FRAMES - 1}")
+
+
+def test_it_plays_from_the_server_of_view(tab: Tab) -> None:
+    """Under that server's policy of what a page may load, and part by part."""
+    with PlayerServer(GOLDEN, "127.0.0.1", 0, "From here") as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            tab.open(server.url)
+            assert tab.ask("[p.error, p.frameCount]") == [None, FRAMES]
+            tab.ask("{ await p.play(); }")
+            tab.until(f"p.ended && p.currentFrame == {FRAMES - 1}")
+            asked = "performance.getEntriesByType('resource').map(entry => new URL(entry.name).origin)"
+            assert set(tab.page.evaluate(asked)) == {server.url}
+        finally:
+            server.shutdown()
 
 
 def test_memory_stays_flat(tab: Tab, url: str) -> None:
