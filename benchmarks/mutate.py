@@ -64,7 +64,8 @@ def put_together(file: File) -> bytes:
     entries, frames, start, number = [], 0, 0, {chunks.GROUP: 0, chunks.FRAME: 0}
     for kind, payload in file.chunks:
         if kind == chunks.INDEX and not file.own_index:
-            body = raw(syntax.INDEX, syntax.Index(start, tuple(entries), frames))
+            of = min(max(file.version, 1), max(versions.HEADERS))
+            body = raw(versions.INDEXES[of], syntax.Index(start, tuple(entries), frames, _fps(file)))
             payload = body + struct.pack("<I", len(body) + 4 + chunks.FRAMING)
         elif kind == chunks.HEADER:
             payload = zlib.compress(payload)
@@ -73,11 +74,31 @@ def put_together(file: File) -> bytes:
         if kind == chunks.HEADER:
             start = len(out)
         elif kind in number:
-            sort = "group" if kind == chunks.GROUP else "key" if payload[2:3] == b"\0" else "inter"
+            sort = _holds(file, payload) if kind == chunks.GROUP else "key" if payload[2:3] == b"\0" else "inter"
             entries.append(syntax.IndexEntry(sort, number[kind], len(sealed)))
             number[kind] += 1
             frames += kind == chunks.FRAME
     return bytes(out)
+
+
+def _fps(file: File) -> Fraction:
+    """The frames per second that the header states; any where it does not parse."""
+    try:
+        return versions.HEADERS[file.version].parse(file.chunks[0][1], "a case").fps
+    except Exception:
+        return Fraction(25)
+
+
+def _holds(file: File, payload: bytes) -> str:
+    """What the index says of a group's chunk."""
+    try:
+        group = versions.GROUPS[file.version].parse(payload, "a case")
+    except Exception:
+        return "group"
+    if file.version < versions.FIRST_WITH_FULL_INDEX:
+        return "group"
+    holds = bool(group.mlp), bool(group.colours)
+    return {(1, 0): "group with MLPs", (0, 1): "group with colours", (1, 1): "group with both"}.get(holds, "group")
 
 
 def raw(element: Any, value: Any) -> bytes:
@@ -97,6 +118,8 @@ def raw(element: Any, value: Any) -> bytes:
             return np.array(value, "<f4" if element.code == "f" else "<f8").tobytes()
     if isinstance(element, elements.Choice):
         return bytes([element.words.index(value) if value in element.words else len(element.words)])
+    if isinstance(element, elements.Rest):
+        return value
     data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     return _count(len(data)) + data
 
@@ -259,6 +282,6 @@ class Mutator:
         file.own_index = True
         places = [place for place, (kind, _) in enumerate(file.chunks) if kind == chunks.INDEX]
         if places:
-            value = self._value(rng, syntax.INDEX.parse(file.chunks[places[0]][1][:-4], "a case"))
-            body = raw(syntax.INDEX, value)
+            structure = versions.INDEXES[file.version]
+            body = raw(structure, self._value(rng, structure.parse(file.chunks[places[0]][1][:-4], "a case")))
             file.chunks[places[0]] = chunks.INDEX, body + struct.pack("<I", len(body) + 4 + chunks.FRAMING)

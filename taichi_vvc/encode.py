@@ -108,7 +108,7 @@ def encode(
     else:
         # Before anything is replaced.
         check_start(layout, views_of(sequence, layout, 0))
-        writer, done = StreamWriter.create(path, header, overwrite, bool(sequence.looks)), 0
+        writer, done = StreamWriter.create(path, header, overwrite), 0
     with writer:
         if done > len(sequence):
             raise ConfigError(
@@ -167,7 +167,7 @@ def _probed_start(
         header = _header(sequence, settings)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "probe.tvvc"
-            with StreamWriter.create(path, header, colours=bool(sequence.looks)) as writer:
+            with StreamWriter.create(path, header) as writer:
                 listener = Listener(progress, probe=next(probes))
                 job = Job(ws, sequence, settings, layout_of_header(header), listener)
                 groups = Groups(job, FixedLambda(weight), Position())

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,19 @@ def wait_for(check: Callable[[], Any], what: str, seconds: float = 90) -> Any:
 
 
 @contextmanager
-def open_page(folder: Path, size: tuple[int, int] = (1200, 720)) -> Iterator[Page]:
-    """An empty page in a browser whose profile is under ``folder``."""
+def open_page(folder: Path, size: tuple[int, int] = (1200, 720), flags: Sequence[str] = ()) -> Iterator[Page]:
+    """An empty page in a browser whose profile is under ``folder``.
+
+    ``flags``: those that it is started with besides; with some, drawing by a GPU is not switched off.
+    """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
     client = pytest.importorskip("websockets.sync.client", reason="no package websockets to drive the browser with")
     profile = folder / "profile"
-    command = [program, *FLAGS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "about:blank"]
+    common = [flag for flag in FLAGS if not flags or flag != "--disable-gpu"]
+    own = f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"
+    command = [program, *common, *flags, *own, "about:blank"]
     browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         told = profile / "DevToolsActivePort"

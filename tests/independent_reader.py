@@ -56,7 +56,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4, 5) or data[5:8] != bytes(3):
+    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4, 5, 6) or data[5:8] != bytes(3):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):
@@ -133,7 +133,9 @@ def read_file(data: bytes) -> dict:
                 raise Damaged("group without MLPs")
             # The group whose MLPs it has.
             group["owner"] = group["number"] if group["mlp"] else out["groups"][-1]["owner"]
-            group["colours"] = b.blob() if version > 4 else b""
+            group["colours"] = b""
+            if version > 4:
+                group["colours"] = b.blob() if version == 5 else b.bytes(len(b.data) - b.at)
             # The maps that hold: its own, or those of the group before.
             before = out["groups"][-1]["maps"] if out["groups"] else b""
             group["maps"] = group["colours"] or before
@@ -147,10 +149,21 @@ def read_file(data: bytes) -> dict:
             out["frames"].append(frame)
         elif kind == b"INDX":
             index: dict = {"first": b.count()}
-            index["entries"] = [
-                (("group", "key", "inter")[b.bytes(1)[0]], b.count(), b.count()) for _ in range(b.count())
-            ]
+            index["entries"] = []
+            for _ in range(b.count()):
+                choice = b.bytes(1)[0]
+                if choice > (5 if version > 5 else 2):
+                    raise Damaged("index entry")
+                index["entries"].append(
+                    (("group", "key", "inter", "group", "group", "group")[choice], b.count(), b.count())
+                )
+                if version > 5 and choice not in (1, 2):
+                    group = out["groups"][index["entries"][-1][1]]
+                    if (bool(group["mlp"]), bool(group["colours"])) != (choice in (3, 5), choice in (4, 5)):
+                        raise Damaged("what a group holds")
             index["frames"] = b.count()
+            if version > 5 and (b.count(), b.count()) != out["header"]["fps"]:
+                raise Damaged("frames per second")
             if struct.unpack("<I", b.bytes(4))[0] != len(payload) + 12:
                 raise Damaged("size of the index")
             out["index"] = index

@@ -22,10 +22,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_player(file: Path) -> Iterator[str]:
-    """The address of ``tvvc view file``; at the end it has to end on Ctrl-C, having said nothing of its own accord."""
-    pytest.importorskip("viser", reason='no package viser: pip install "taichi_vvc[view]"')
-    command = [sys.executable, "-m", "taichi_vvc", "view", str(file), "--backend", "cpu", "--port", str(free_port())]
+def running_player(file: Path, *options: str) -> Iterator[str]:
+    """The address of ``tvvc view file``; at the end it has to end on Ctrl-C, having said nothing of its own accord.
+
+    ``options``: by default those with which the server draws.
+    """
+    if not options:
+        pytest.importorskip("viser", reason='no package viser: pip install "taichi_vvc[view]"')
+        options = "--render", "server", "--backend", "cpu"
+    command = [sys.executable, "-m", "taichi_vvc", "view", str(file), *options, "--port", str(free_port())]
     # A group of its own on Windows, where Ctrl-C would reach the tests too.
     flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {}
     process = subprocess.Popen(

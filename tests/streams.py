@@ -93,7 +93,7 @@ def write(
 
     ``sharing``: groups with the MLPs of the group before; ``newest``: of the newest version, with all that is new.
     """
-    with StreamWriter.create(path, newest_header() if newest else header(), colours=newest) as writer:
+    with StreamWriter.create(path, newest_header() if newest else header()) as writer:
         for number in range(frames):
             if number % per_group == 0:
                 make = newest_group if newest else group

@@ -14,16 +14,17 @@ import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, BinaryIO
 
-from taichi_vvc.bitstream import syntax
+from taichi_vvc.bitstream import syntax, versions
 from taichi_vvc.bitstream.elements import Cursor
 from taichi_vvc.bitstream.syntax import Index
 from taichi_vvc.errors import CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
 MAGIC = b"TVVC"
-FORMAT_VERSION = 5
-"""The newest format version. Files that do not need it are written in an older one, see ``versions.py``."""
+FORMAT_VERSION = 6
+"""The newest format version, see ``versions.py``."""
 
 PREAMBLE_BYTES = 8
 
@@ -65,12 +66,15 @@ class GroupEntry:
         first_frame: number of its first frame.
         offset: bytes from the start of the file to its chunk.
         size: bytes of its chunk with framing.
+        mlp, colours: whether its chunk holds MLPs and colour maps of its own; None where the index does not tell.
     """
 
     number: int
     first_frame: int
     offset: int
     size: int
+    mlp: bool | None = None
+    colours: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -219,24 +223,29 @@ class Order:
             return f"expected {expected} frame {len(self.frames)}, found {kind} frame {number}"
         return ""
 
-    def add(self, kind: str, number: int, size: int) -> None:
-        """Appends the next chunk, of ``size`` bytes. Raises :class:`CorruptStream` where it breaks the order."""
+    def add(self, kind: str, number: int, size: int, mlp: bool | None = None, colours: bool | None = None) -> None:
+        """Appends the next chunk, of ``size`` bytes. Raises :class:`CorruptStream` where it breaks the order.
+
+        ``mlp`` and ``colours``: what a group's chunk holds, see :class:`GroupEntry`.
+        """
         problem = self.problem(kind, number)
         if problem:
             raise CorruptStream(f"chunk at byte {self.end}: {problem}; the file is damaged")
         if kind == "group":
-            self.groups.append(GroupEntry(number, len(self.frames), self.end, size))
+            self.groups.append(GroupEntry(number, len(self.frames), self.end, size, mlp, colours))
         else:
             self.frames.append(FrameEntry(number, kind, len(self.groups) - 1, self.end, size))
         self.end += size
 
 
-def read_index(file: BinaryIO, start: int, size: int) -> Contents:
+def read_index(file: BinaryIO, start: int, size: int, version: int, fps: Fraction) -> Contents:
     """The contents that the index at the end of the file states.
 
     Args:
         start: offset of the first chunk after the header.
         size: bytes of the file.
+        version: its format version.
+        fps: frames per second, by its header.
 
     Raises:
         StreamError: the file has no index, or a wrong one.
@@ -247,22 +256,44 @@ def read_index(file: BinaryIO, start: int, size: int) -> Contents:
     chunk = peek(file, size - length, size) if FRAMING + 4 <= length <= size - start else None
     if chunk is None or chunk.type != INDEX or chunk.end != size:
         raise TruncatedStream("expected an index at the end of the file, found none")
-    index: Index = syntax.INDEX.parse(read_payload(file, chunk, "index")[:-4], "index")
+    index: Index = versions.INDEXES[version].parse(read_payload(file, chunk, "index")[:-4], "index")
+    tells = version >= versions.FIRST_WITH_FULL_INDEX
     order = Order(start)
     for entry in index.entries:
-        order.add(entry.kind, entry.number, entry.size)
+        if entry.kind in ("key", "inter") or not tells:
+            order.add(entry.kind, entry.number, entry.size)
+        else:
+            mlp, colours = _HOLDS[entry.kind]
+            order.add("group", entry.number, entry.size, mlp, colours)
     if index.first != start or order.end != chunk.offset or index.frames != len(order.frames):
         raise CorruptStream(f"index: expected chunks from byte {start} to {chunk.offset}, found others")
+    if tells and index.fps != fps:
+        raise CorruptStream(f"index: expected {fps} frames per second as in the header, found {index.fps}")
     return Contents(tuple(order.groups), tuple(order.frames), order.end, True)
 
 
-def pack_index(start: int, contents: Sequence[GroupEntry | FrameEntry], frames: int) -> bytes:
+_HOLDS = {
+    "group": (False, False),
+    "group with MLPs": (True, False),
+    "group with colours": (False, True),
+    "group with both": (True, True),
+}
+_KIND_OF = {holds: kind for kind, holds in _HOLDS.items()}
+
+
+def pack_index(
+    start: int, contents: Sequence[GroupEntry | FrameEntry], frames: int, fps: Fraction, version: int
+) -> bytes:
     """The payload of the index chunk of a file whose chunks ``contents``, in file order, begin at ``start``."""
-    entries = tuple(
-        syntax.IndexEntry(entry.type if isinstance(entry, FrameEntry) else "group", entry.number, entry.size)
-        for entry in contents
-    )
-    body = syntax.INDEX.pack(Index(start, entries, frames))
+    tells = version >= versions.FIRST_WITH_FULL_INDEX
+    entries = []
+    for entry in contents:
+        if isinstance(entry, FrameEntry):
+            kind = entry.type
+        else:
+            kind = _KIND_OF[bool(entry.mlp), bool(entry.colours)] if tells else "group"
+        entries.append(syntax.IndexEntry(kind, entry.number, entry.size))
+    body = versions.INDEXES[version].pack(Index(start, tuple(entries), frames, fps))
     return body + struct.pack("<I", len(body) + 4 + FRAMING)
 
 

@@ -162,12 +162,19 @@ class Blob:
 
 @dataclass(frozen=True)
 class Rest:
-    """All remaining bytes, possibly none, without a length; only at the end of a payload."""
+    """All remaining bytes, none to ``highest``, without a length; only at the end of a payload."""
+
+    highest: int = (1 << 32) - 1
 
     def read(self, cursor: Cursor, name: str) -> bytes:
-        return cursor.take(len(cursor.data) - cursor.at)
+        left = len(cursor.data) - cursor.at
+        if left > self.highest:
+            raise _bad(cursor.place, f"the length of {name}", f"in 0..{self.highest}", left)
+        return cursor.take(left)
 
     def write(self, out: bytearray, value: bytes, name: str) -> None:
+        if len(value) > self.highest:
+            raise _refused(f"the length of {name}", f"in 0..{self.highest}", len(value))
         out += value
 
 

@@ -58,7 +58,7 @@ class StreamReader:
         self.header: SequenceHeader = versions.parse_header(payload, self.version)
         self.header_bytes = chunk.end
         try:
-            contents = chunks.read_index(self._file, chunk.end, self.size)
+            contents = chunks.read_index(self._file, chunk.end, self.size, self.version, self.header.fps)
         except StreamError:
             contents = chunks.scan(self._file, chunk.end, self.size, verify=False)
             self.complete = False
@@ -93,20 +93,24 @@ class StreamReader:
             raise CorruptStream(f"{self.path}: group {number}: expected {count} steps, found {len(group.grid_steps)}")
         if not group.mlp and (number == 0 or self.version < versions.FIRST_WITH_SHARED_MLPS):
             raise CorruptStream(f"{self.path}: group {number}: expected MLPs, found none")
+        for what, stated, there in (("MLPs", entry.mlp, group.mlp), ("colours", entry.colours, group.colours)):
+            if stated is not None and stated != bool(there):
+                expected, found = (what, "none") if stated else (f"no {what}", "some")
+                raise CorruptStream(f"{self.path}: group {number}: expected {expected} by the index, found {found}")
         return group
 
     def owner_of_mlp(self, number: int) -> GroupHeader:
         """The group whose chunk holds the MLPs of group ``number``: itself, or the last one before it that has any.
 
         Raises:
-            CorruptStream: its chunk or one between the two groups is damaged.
+            CorruptStream: its chunk is damaged, or one between the two groups that might have MLPs.
             IndexError: there is no group of this number.
         """
         group, passed = self.read_group(number), []
         while not group.mlp:
             passed.append(group.number)
             # Owners found earlier shorten the walk: a file may have many groups and one set of MLPs.
-            before = self._owners.get(group.number, group.number - 1)
+            before = self._owners.get(group.number, self._before(group.number))
             if before == self._owner.number and self._owner.mlp:
                 group = self._owner
                 break
@@ -117,6 +121,13 @@ class StreamReader:
         self._owners.update(dict.fromkeys(passed, group.number))
         self._owner = group
         return group
+
+    def _before(self, number: int) -> int:
+        """The last group before ``number`` whose chunk may hold MLPs; the first one should have some."""
+        number -= 1
+        while number > 0 and self.groups[number].mlp is False:
+            number -= 1
+        return number
 
     def read_whole_group(self, number: int) -> GroupHeader:
         """The parameters of a group with its MLPs, from whichever group's chunk holds them.
@@ -136,7 +147,7 @@ class StreamReader:
         has any; empty for none.
 
         Raises:
-            CorruptStream: its chunk or one between the two groups is damaged.
+            CorruptStream: its chunk is damaged, or one between the two groups that might have some.
             IndexError: there is no group of this number.
         """
         if self.version < versions.FIRST_WITH_SHELL:
@@ -145,7 +156,7 @@ class StreamReader:
         at = number
         while at not in self._colours:
             try:
-                coded = self.read_group(at).colours
+                coded = b"" if self.groups[at].colours is False else self.read_group(at).colours
             except CorruptStream as error:
                 raise CorruptStream(f"{error}; group {number} has its colours of cameras") from error
             if coded or at == 0:

@@ -22,13 +22,10 @@ MAX_CAMERAS = 4096
 MOST_CELLS_PER_STEP = 3
 """Occupancy cells that a step of the march is long at most: a longer one passes over what is there."""
 
-MAX_HEADER = 1 << 20
-"""Bytes of the sequence header before compression."""
-
+MAX_HEADER = 1 << 20  # bytes of the sequence header before compression
 MAX_FRAMES = 1 << 24
-MAX_CAMERA_NUMBER = 1 << 52
-"""Magnitude of the integers that poses and lenses are rounded to; exact in a 64-bit float."""
-
+MAX_COLOURS = 1 << 20  # bytes of the colour maps of a group
+MAX_CAMERA_NUMBER = 1 << 52  # magnitude of the integers of poses and lenses; exact in a 64-bit float
 POSITION_BIAS = 64
 """``position_bits`` of the header less this are the binary digits behind the point."""
 
@@ -183,11 +180,15 @@ class FrameData:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One chunk: ``kind`` is ``"group"``, ``"key"`` or ``"inter"``; ``size`` counts bytes, framing included."""
+    """One chunk: ``kind`` is one of ``ENTRY_KINDS``; ``size`` counts bytes, framing included."""
 
     kind: str
     number: int
     size: int
+
+
+# What chunks are; versions before 6 have the first three only.
+ENTRY_KINDS = ("group", "key", "inter", "group with MLPs", "group with colours", "group with both")
 
 
 @dataclass(frozen=True)
@@ -196,13 +197,14 @@ class Index:
 
     Attributes:
         first: offset of the first of them. They lie one after the other.
-        entries: the chunks.
-        frames: number of frames.
+        entries, frames: the chunks, and the number of frames.
+        fps: frames per second; not in versions before 6.
     """
 
     first: int
     entries: tuple[IndexEntry, ...]
     frames: int
+    fps: Fraction = Fraction(1)
 
 
 def _product(values: tuple[int, ...]) -> int:
@@ -352,7 +354,7 @@ GROUP = Structure(
         ("grid_steps", Several(_STEP, MAX_GRIDS)),
         ("mlp_steps", Several(_STEP, 64)),
         ("mlp", Blob()),
-        ("colours", Blob(1 << 20)),
+        ("colours", Rest(MAX_COLOURS)),
     ),
     _group_problem,
 )
@@ -375,7 +377,7 @@ FRAME = Structure(
 INDEX_ENTRY = Structure(
     IndexEntry,
     (
-        ("kind", Choice(("group", "key", "inter"))),
+        ("kind", Choice(ENTRY_KINDS)),
         ("number", Count(MAX_FRAMES)),
         ("size", Count((1 << 32) - 1, 12)),
     ),
@@ -386,6 +388,7 @@ INDEX = Structure(
         ("first", Count(1 << 62)),
         ("entries", Several(INDEX_ENTRY, 2 * MAX_FRAMES)),
         ("frames", Count(MAX_FRAMES)),
+        ("fps", Ratio()),
     ),
 )
 

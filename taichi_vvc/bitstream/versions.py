@@ -8,8 +8,21 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
-from taichi_vvc.bitstream.elements import Element, Structure
-from taichi_vvc.bitstream.syntax import FRAME, GROUP, HEADER, LAYOUT, MAX_HEADER, SequenceHeader, still_problem
+from taichi_vvc.bitstream.elements import Blob, Choice, Element, Several, Structure
+from taichi_vvc.bitstream.syntax import (
+    ENTRY_KINDS,
+    FRAME,
+    GROUP,
+    HEADER,
+    INDEX,
+    INDEX_ENTRY,
+    LAYOUT,
+    MAX_COLOURS,
+    MAX_FRAMES,
+    MAX_HEADER,
+    SequenceHeader,
+    still_problem,
+)
 from taichi_vvc.errors import CorruptStream
 
 
@@ -21,18 +34,22 @@ def _with(structure: Structure, name: str, element: Element) -> Structure:
     return replace(structure, fields=tuple((key, element if key == name else e) for key, e in structure.fields))
 
 
-# Version 1 had no motion, version 3 changed its coding, version 4 added moving cameras, and version 5 space outside the
-# bounds, a near distance and colours of cameras.
+# Version 1 had no motion, version 3 changed its coding, version 4 added moving cameras, version 5 space outside the
+# bounds, a near distance and colours of cameras, and version 6 what players of files on a server need of the index.
 _LAYOUT_4 = _without(LAYOUT, "shell", "near")
 _LAYOUT_1 = _without(_LAYOUT_4, "motion_block")
 _HEADER_4 = _with(HEADER, "layout", _LAYOUT_4)
 _HEADER_3 = replace(_without(_HEADER_4, "rotation_bits", "position_bits"), check=still_problem)
 _FRAME_3 = _without(FRAME, "cameras")
 _GROUP_4 = _without(GROUP, "colours")
-HEADERS = {1: _with(_HEADER_3, "layout", _LAYOUT_1), 2: _HEADER_3, 3: _HEADER_3, 4: _HEADER_4, 5: HEADER}
-GROUPS = {1: _GROUP_4, 2: _GROUP_4, 3: _GROUP_4, 4: _GROUP_4, 5: GROUP}
-FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3, 4: FRAME, 5: FRAME}
-"""How each version of the format writes these chunks; the other chunks are the same in all."""
+_GROUP_5 = _with(GROUP, "colours", Blob(MAX_COLOURS))
+_ENTRY_5 = _with(INDEX_ENTRY, "kind", Choice(ENTRY_KINDS[:3]))
+_INDEX_5 = _with(_without(INDEX, "fps"), "entries", Several(_ENTRY_5, 2 * MAX_FRAMES))
+HEADERS = {1: _with(_HEADER_3, "layout", _LAYOUT_1), 2: _HEADER_3, 3: _HEADER_3, 4: _HEADER_4, 5: HEADER, 6: HEADER}
+GROUPS = {1: _GROUP_4, 2: _GROUP_4, 3: _GROUP_4, 4: _GROUP_4, 5: _GROUP_5, 6: GROUP}
+FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3, 4: FRAME, 5: FRAME, 6: FRAME}
+INDEXES = {1: _INDEX_5, 2: _INDEX_5, 3: _INDEX_5, 4: _INDEX_5, 5: _INDEX_5, 6: INDEX}
+"""How each version of the format writes these chunks."""
 
 FIRST_WITH_SHARED_MLPS = 3
 """The first format version in which a group may share the MLPs of the group before."""
@@ -43,19 +60,14 @@ FIRST_WITH_MOVING_CAMERAS = 4
 FIRST_WITH_SHELL = 5
 """The first format version with space outside the bounds, a near distance and colours of cameras."""
 
-OLDEST_WRITTEN = 4
-"""The oldest format version that is still written, by files that need nothing newer."""
+FIRST_WITH_FULL_INDEX = 6
+"""The first format version whose index tells which groups have MLPs and colour maps, and the frames per second."""
 
+WRITTEN = 6
+"""The format version of new files."""
 
-def version_for(header: SequenceHeader, colours: bool = False) -> int:
-    """The lowest format version that is written and can hold a file of this header.
-
-    Args:
-        header: the sequence header.
-        colours: whether groups will have colour maps of the cameras.
-    """
-    needs = colours or any(header.layout.shell) or header.layout.near > 0.0
-    return FIRST_WITH_SHELL if needs else OLDEST_WRITTEN
+OLDEST_RESUMED = 4
+"""The oldest format version of files that an encode goes on with; they stay of their version."""
 
 
 def pack_header(header: SequenceHeader, version: int = max(HEADERS)) -> bytes:

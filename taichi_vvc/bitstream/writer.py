@@ -6,7 +6,8 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -29,10 +30,18 @@ class StreamWriter:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], file: BinaryIO, version: int, before: bytes, start: int, order: Order
+        self,
+        path: str | os.PathLike[str],
+        file: BinaryIO,
+        version: int,
+        fps: Fraction,
+        before: bytes,
+        start: int,
+        order: Order,
     ) -> None:
         self._path = path
         self._version = version
+        self._fps = fps
         self._failed = False
         self._file = file
         self._before = before
@@ -44,22 +53,19 @@ class StreamWriter:
         self._replaced: tuple[Path, Path, BinaryIO] | None = None
 
     @classmethod
-    def create(
-        cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False, colours: bool = False
-    ) -> StreamWriter:
-        """Starts a new file and writes its header, in the lowest format version that can hold what comes.
+    def create(cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False) -> StreamWriter:
+        """Starts a new file and writes its header.
 
         Args:
             path: the file; if it is a symbolic link, the link's target is written.
             header: the sequence header.
             overwrite: replace an existing file. The old file stays in place until the first frame is written.
-            colours: whether groups may have colour maps of the cameras.
 
         Raises:
             ConfigError: the file exists, another process is writing it, or the name is not possible.
             DataError: the header cannot be written; no file is left behind.
         """
-        version = versions.version_for(header, colours)
+        version = versions.WRITTEN
         payload, preamble = versions.pack_header(header, version), chunks.preamble(version)
         old = _locked(path) if overwrite and os.path.exists(path) else None
         # A symbolic link stays one: the user may have put the file on another disk.
@@ -78,7 +84,7 @@ class StreamWriter:
             raise ConfigError(f"{path}: expected a {what} that can be written, found: {error.strerror}") from error
         chunk = chunks.seal(chunks.HEADER, payload, preamble[-4:])
         start = len(preamble) + len(chunk)
-        writer = cls(path, file, version, chunk[-4:], start, Order(start))
+        writer = cls(path, file, version, header.fps, chunk[-4:], start, Order(start))
         if old is not None:
             writer._replaced = place, target, old
             # The new file gets the old one's permissions.
@@ -104,7 +110,8 @@ class StreamWriter:
     ) -> tuple[StreamWriter, int]:
         """Opens an existing file to append to it; returns the writer and the number of whole frames in the file.
 
-        ``header`` and ``colours`` are to be those that it was made with, see :meth:`create`.
+        ``header`` is to be the one that it was made with; ``colours``: whether its groups may have colour maps of the
+        cameras. A file of an older format version stays of that version.
 
         The first append cuts off an index, an unfinished last chunk and a group without frames.
 
@@ -121,7 +128,7 @@ class StreamWriter:
             with StreamReader(path) as reader:
                 _check_version(path, reader.version)
                 _compare(path, reader.header, header)
-                if reader.version != versions.version_for(header, colours):
+                if not _may_have(reader, colours):
                     wanted = "with colours of cameras" if colours else "without colours of cameras"
                     raise ConfigError(f"{path}: expected a file {wanted}, found another one; start anew")
                 start = reader.header_bytes
@@ -130,8 +137,13 @@ class StreamWriter:
             order = Order(start)
             order.frames = list(contents.frames)
             order.groups = [group for group in contents.groups if group.first_frame < len(contents.frames)]
+            with StreamReader(path) as reader:
+                for number, group in enumerate(order.groups):
+                    own = reader.read_group(number)
+                    order.groups[number] = replace(group, mlp=bool(own.mlp), colours=bool(own.colours))
             order.end = contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start
-            writer = cls(path, file, reader.version, chunks.read_at(file, order.end - 4, 4), start, order)
+            before = chunks.read_at(file, order.end - 4, 4)
+            writer = cls(path, file, reader.version, header.fps, before, start, order)
         except BaseException:
             file.close()
             raise
@@ -212,7 +224,7 @@ class StreamWriter:
         if group.first_frame != len(self._order.frames):
             raise ValueError(f"expected first frame {len(self._order.frames)}, found {group.first_frame}")
         size = self._append(chunks.GROUP, versions.GROUPS[self._version].pack(group))
-        self._order.add("group", group.number, size)
+        self._order.add("group", group.number, size, bool(group.mlp), bool(group.colours))
         return size
 
     def add_frame(self, frame: FrameData) -> int:
@@ -245,7 +257,7 @@ class StreamWriter:
             return 0
         entries: list[GroupEntry | FrameEntry] = [*self._order.groups, *self._order.frames]
         entries.sort(key=lambda entry: entry.offset)
-        payload = chunks.pack_index(self._start, entries, len(self._order.frames))
+        payload = chunks.pack_index(self._start, entries, len(self._order.frames), self._fps, self._version)
         size = self._append(chunks.INDEX, payload)
         with self._writing():
             self._flush()
@@ -298,9 +310,16 @@ def _locked(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def _check_version(path: str | os.PathLike[str], version: int) -> None:
-    if version < versions.OLDEST_WRITTEN:
-        expected = f"expected format version {versions.OLDEST_WRITTEN} or later to go on with"
+    if version < versions.OLDEST_RESUMED:
+        expected = f"expected format version {versions.OLDEST_RESUMED} or later to go on with"
         raise ConfigError(f"{path}: {expected}, found {version}; start anew")
+
+
+def _may_have(reader: StreamReader, colours: bool) -> bool:
+    """Whether an encode with or without colour maps of cameras can go on with a file."""
+    if reader.version < versions.FIRST_WITH_SHELL:
+        return not colours
+    return not reader.groups or bool(reader.read_group(0).colours) == colours
 
 
 def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: SequenceHeader) -> None:

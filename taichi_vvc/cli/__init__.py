@@ -29,6 +29,7 @@ COMMANDS = {
     "decode": "Decode a file and render the capture's own cameras.",
     "render": "Render a file along a free camera path while time runs.",
     "view": "Play a file in the browser.",
+    "web": "Put a file on a web page that plays it.",
     "eval": "Decode a file and compare it with the capture it was made from.",
     "bench": "Measure rate-distortion curves of several configurations on a capture.",
     "compare": "Compare the curves of two benches: BD-rate and BD-PSNR.",
@@ -37,7 +38,7 @@ COMMANDS = {
     "mask": "Make masks for a capture that has none.",
     "convert": "Write a capture of any layout as pictures with a transforms.json.",
     "doctor": "Find out what works on this machine.",
-    "demo": "Encode, decode and render the small capture that comes with the package.",
+    "demo": "Encode, decode, render and play the small capture that comes with the package.",
 }
 
 INTERRUPTED = "interrupted; what was finished before is on disk"

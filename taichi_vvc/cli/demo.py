@@ -19,7 +19,7 @@ from taichi_vvc.cli.shots import Look
 from taichi_vvc.config import PRESETS
 from taichi_vvc.words import counted
 
-FILE, VIDEO, POSES, PICTURE = "demo.tvvc", "orbit.mp4", "orbit.cameras.json", "demo.png"
+FILE, VIDEO, POSES, PICTURE, PAGE = "demo.tvvc", "orbit.mp4", "orbit.cameras.json", "demo.png", "demo.html"
 SIZE, ORBIT_SECONDS = (192, 192), 4.0
 
 
@@ -36,11 +36,11 @@ SIZE, ORBIT_SECONDS = (192, 192), 4.0
 @backend_option
 @common_options
 def command(output: Path, backend: str) -> None:
-    """Encode the capture that comes with the package, decode it, compare, and render an orbit.
+    """Encode the capture that comes with the package, compare, render an orbit, and make a page that plays it.
 
     DIR may hold the results of an earlier demo, which are replaced, but nothing else.
     """
-    ours = {FILE, VIDEO, POSES, PICTURE}
+    ours = {FILE, VIDEO, POSES, PICTURE, PAGE}
     foreign = [path.name for path in output.iterdir() if path.name not in ours] if output.is_dir() else []
     if foreign:
         raise click.UsageError(f"{output} holds {foreign[0]}, which is not of a demo; choose another folder with -o")
@@ -69,8 +69,10 @@ def command(output: Path, backend: str) -> None:
     video = Output(output / VIDEO, "video")
     render_path(file, video, "orbit", look=Look(size=SIZE, duration=ORBIT_SECONDS), overwrite=True)
     _write_picture(file, sequence, output / PICTURE)
+    _write_page(file, output / PAGE)
     click.echo(_table(results, encoded - began, time.monotonic() - began))
     click.echo(f"{output / FILE}  {output / VIDEO}  {output / PICTURE}")
+    click.echo(f"to watch it from all sides, open {(output / PAGE).resolve()} in a browser")
 
 
 def settings_of_demo() -> Any:
@@ -92,6 +94,16 @@ def _write_picture(file: Path, sequence: Any, target: Path) -> None:
         view = next((view for view in views if view.camera.split == "test"), views[0])
         decoded = render(stream[last], view.camera, stream.background).colour
         write_png(target, side_by_side(composite(view.image, stream.background), decoded))
+
+
+def _write_page(file: Path, target: Path) -> None:
+    """Writes the page that plays the file."""
+    from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.play.pages import draw_poster, single_page
+
+    with open_stream(file) as stream:
+        poster = draw_poster(stream)
+    target.write_text(single_page(file.read_bytes(), "Walk and wave", poster=poster), encoding="utf-8")
 
 
 def _table(results: dict[str, dict[str, Any]], encode_seconds: float, seconds: float) -> str:

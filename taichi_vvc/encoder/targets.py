@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from taichi_vvc.bitstream.chunks import FRAMING, PREAMBLE_BYTES, FrameEntry, GroupEntry, pack_index
 from taichi_vvc.bitstream.syntax import SequenceHeader
-from taichi_vvc.bitstream.versions import pack_header, version_for
+from taichi_vvc.bitstream.versions import WRITTEN, pack_header
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.encoder.rate_control import SHORT_GROUP, Outcome, Target, target_of
 from taichi_vvc.types import SymbolFrame
@@ -20,14 +20,14 @@ _PROBED_RATE, _PROBED_PSNR = 2, 3
 
 def file_target(config: EncoderConfig, frames: int, fps: Fraction, header: SequenceHeader) -> Target | None:
     """The target of a file of so many frames, its header and index being paid for; None without one."""
-    start = PREAMBLE_BYTES + FRAMING + len(pack_header(header, version_for(header)))
+    start = PREAMBLE_BYTES + FRAMING + len(pack_header(header, WRITTEN))
     group = config.group_length(fps)
     entries: list[GroupEntry | FrameEntry] = []
     for number in range(frames):
         if number % group == 0:
             entries.append(GroupEntry(number // group, number, 0, 2000))
         entries.append(FrameEntry(number, "inter" if number % group else "key", number // group, 0, 5000))
-    return target_of(config, frames, fps, start + FRAMING + len(pack_index(start, entries, frames)))
+    return target_of(config, frames, fps, start + FRAMING + len(pack_index(start, entries, frames, fps, WRITTEN)))
 
 
 def probed_frames(target: Target) -> int:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 
-from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, settings_text, syntax, versions
+from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, chunks, settings_text, syntax, versions
 from taichi_vvc.bitstream.colours import NO_MAP, parse_colours
 from taichi_vvc.bitstream.elements import Blob, Count, Cursor, Float, Ratio, Several, Text
 from taichi_vvc.errors import ConfigError, CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
@@ -132,41 +132,91 @@ def test_bytes_of_version_5_are_pinned() -> None:
     old, new = streams.header(), streams.newest_header()
     layout = versions.HEADERS[4].pack(old).index(bytes([2, 64, 3])) + 3
     packed = versions.HEADERS[5].pack(new)
+    assert versions.HEADERS[6].pack(new) == packed
     # Behind motion_block: the shell, near as f32.
     assert packed[layout : layout + 7].hex() == "0102030000003f"
     assert packed[:layout] + packed[layout + 7 :] == versions.HEADERS[4].pack(old)
     group = streams.newest_group(0, 0)
     coded = bytes.fromhex("37104e0c0800")
     assert versions.GROUPS[5].pack(group) == versions.GROUPS[4].pack(group) + bytes([len(coded)]) + coded
+    assert versions.GROUPS[6].pack(group) == versions.GROUPS[4].pack(group) + coded
     assert parse_colours(coded, 2, "here") == ((((16, -8, 4), (0, 2, 0)), NO_MAP), True)
 
 
-@pytest.mark.parametrize("near, shell, colours, version", [(0, 0, 0, 4), (1, 0, 0, 5), (0, 1, 0, 5), (0, 0, 1, 5)])
-def test_files_are_of_the_oldest_version_that_can_hold_them(
-    path: Path, near: int, shell: int, colours: int, version: int
-) -> None:
+@pytest.mark.parametrize("near, shell, colours", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_new_files_are_of_the_newest_version(path: Path, near: int, shell: int, colours: int) -> None:
     header = streams.header()
     header = replace(header, layout=replace(header.layout, near=0.25 * near, shell=(shell,) * 3))
     coded = streams.newest_group(0, 0).colours if colours else b""
-    with StreamWriter.create(path, header, colours=bool(colours)) as writer:
+    with StreamWriter.create(path, header) as writer:
         writer.add_group(replace(streams.group(0, 0), colours=coded))
         writer.add_frame(streams.frame(0, 0, True))
     data = path.read_bytes()
-    assert data[4] == independent_reader.read_file(data)["version"] == version
-    if not near and not shell:
-        with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
-            StreamWriter.resume(path, header, not colours)
+    assert data[4] == independent_reader.read_file(data)["version"] == chunks.FORMAT_VERSION == 6
+    with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
+        StreamWriter.resume(path, header, not colours)
     with StreamReader(path) as reader:
-        assert (reader.version, reader.header, reader.read_colours(0)) == (version, header, coded)
+        assert (reader.version, reader.header, reader.read_colours(0)) == (6, header, coded)
     writer, there = StreamWriter.resume(path, header, bool(colours))
     with writer:
         assert there == 1
-        writer.add_group(streams.group(1, 1))
+        writer.add_group(streams.sharing_group(1, 1))
         writer.add_frame(streams.frame(1, 1, True))
         writer.finish()
     with StreamReader(path) as reader:
         assert reader.complete and [reader.read_colours(group) for group in (1, 0)] == [coded] * 2
         assert reader.components(0)["cameras"] == len(coded)
+        assert [(group.mlp, group.colours) for group in reader.groups] == [(True, bool(colours)), (False, False)]
+    assert independent_reader.read_file(path.read_bytes())["index"]["frames"] == 2
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_an_encode_goes_on_with_a_file_of_an_older_version(path: Path, version: int, monkeypatch) -> None:
+    header, coded = streams.header(), streams.newest_group(0, 0).colours if version == 5 else b""
+    monkeypatch.setattr(versions, "WRITTEN", version)
+    with StreamWriter.create(path, header) as writer:
+        writer.add_group(replace(streams.group(0, 0), colours=coded))
+        writer.add_frame(streams.frame(0, 0, True))
+        writer.finish()
+    monkeypatch.undo()
+    begun = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
+        StreamWriter.resume(path, header, not coded)
+    writer, _ = StreamWriter.resume(path, header, bool(coded))
+    with writer:
+        writer.add_frame(streams.frame(1, 0, False))
+        writer.finish()
+    data = path.read_bytes()
+    assert data[4] == version and data.startswith(begun[: begun.index(b"INDX")])
+    with StreamReader(path) as reader:
+        assert reader.complete and len(reader.frames) == 2 and reader.read_colours(0) == coded
+        assert [(group.mlp, group.colours) for group in reader.groups] == [(None, None)]
+    assert independent_reader.read_file(data)["version"] == version
+
+
+def test_the_index_leads_to_mlps_and_colours(path: Path) -> None:
+    """Chunks of groups in between that hold neither are not read: they may be damaged."""
+    with StreamWriter.create(path, streams.header()) as writer:
+        for number in range(5):
+            make = streams.newest_group if number in (0, 1) else streams.sharing_group
+            writer.add_group(make(number, number))
+            writer.add_frame(streams.frame(number, number, True))
+        writer.finish()
+    with StreamReader(path) as reader:
+        holds = [(group.mlp, group.colours) for group in reader.groups]
+        assert holds == [(True, True), (True, False), *3 * [(False, False)]]
+        between = [reader.groups[number] for number in (2, 3)]
+    data = bytearray(path.read_bytes())
+    for group in between:
+        data[group.offset + 20] ^= 1
+    path.write_bytes(data)
+    with StreamReader(path) as reader:
+        for group in between:
+            with pytest.raises(CorruptStream, match="checksum"):
+                reader.read_group(group.number)
+        assert reader.owner_of_mlp(4).number == 1
+        assert reader.read_whole_group(4).mlp == streams.group(1, 1).mlp
+        assert reader.read_colours(4) == streams.newest_group(0, 0).colours
 
 
 def test_frame_and_group_bytes_are_pinned() -> None:
@@ -281,7 +331,7 @@ def test_other_files_are_told_apart(path: Path) -> None:
         (b"TV", TruncatedStream),
         (data[:6], TruncatedStream),
         (data[:20], TruncatedStream),
-        (data[:4] + b"\x06\x00" + data[6:], UnsupportedVersion),
+        (data[:4] + b"\x07\x00" + data[6:], UnsupportedVersion),
         (data[:4] + b"\x02\x00\x01" + data[7:], UnsupportedVersion),
         (data[:4] + b"\x00\x00" + data[6:], CorruptStream),
     ):
@@ -321,8 +371,12 @@ def test_groups_may_share_mlps(path: Path) -> None:
             reader.scan()
 
 
-@pytest.mark.parametrize("damaged", [0, 1])
-def test_damaged_mlps_end_with_the_next_group_that_has_its_own(path: Path, damaged: int) -> None:
+@pytest.mark.parametrize("version, damaged", [(4, 0), (4, 1), (6, 0)])
+def test_damaged_mlps_end_with_the_next_group_that_has_its_own(
+    path: Path, version: int, damaged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In versions before 6 the index does not tell that the chunk in between has none."""
+    monkeypatch.setattr(versions, "WRITTEN", version)
     data = bytearray(streams.write(path, frames=8, sharing=(1, 2)))
     with StreamReader(path) as reader:
         data[reader.groups[damaged].offset + 12] ^= 1

@@ -12,7 +12,7 @@ import streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taichi_vvc.bitstream import StreamReader, StreamWriter
+from taichi_vvc.bitstream import StreamReader, StreamWriter, versions
 from taichi_vvc.bitstream.colours import GAINS, NO_MAP, OFFSETS, pack_colours, parse_colours
 from taichi_vvc.errors import ConfigError, CorruptStream
 
@@ -79,7 +79,7 @@ def test_damage_is_told(coded: list[bytes], what: str | None) -> None:
 
 
 def written(path: Path, groups: list[bytes]) -> bytes:
-    with StreamWriter.create(path, streams.header(), colours=True) as writer:
+    with StreamWriter.create(path, streams.header()) as writer:
         for number, coded in enumerate(groups):
             writer.add_group(replace(streams.group(number, number), colours=coded))
             writer.add_frame(streams.frame(number, number, True))
@@ -115,6 +115,7 @@ def test_damage_before_is_told_and_ends_with_the_next_maps(tmp_path: Path) -> No
         assert reader.read_group(1).mlp and reader.read_colours(2) == first
 
 
-def test_a_file_made_without_maps_takes_none(tmp_path: Path) -> None:
+def test_a_file_of_a_version_without_maps_takes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "WRITTEN", 4)
     with StreamWriter.create(tmp_path / "a.tvvc", streams.header()) as writer, pytest.raises(ValueError, match="maps"):
         writer.add_group(replace(streams.group(0, 0), colours=b"x"))

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import streams
 
-from taichi_vvc.bitstream import FrameData, GroupHeader, Level, syntax
+from taichi_vvc.bitstream import FrameData, GroupHeader, Level, syntax, versions
 from taichi_vvc.bitstream.chunks import FRAMING
-from taichi_vvc.bitstream.elements import Blob, Choice, Count, Fixed, Float, Ratio, Several, Structure, Text
+from taichi_vvc.bitstream.elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
 from taichi_vvc.errors import ConfigError, CorruptStream
 
 NAN, INFINITE = math.nan, math.inf
@@ -44,7 +44,7 @@ def unlimited(element: Any) -> Any:
         return Unlimited()
     if isinstance(element, Float):
         return Unlimited(element.code)
-    if isinstance(element, (Blob, Text)):
+    if isinstance(element, (Blob, Rest, Text)):
         return type(element)(1 << 31)
     if isinstance(element, Fixed):
         return Fixed(unlimited(element.item), element.count)
@@ -53,7 +53,7 @@ def unlimited(element: Any) -> Any:
     if isinstance(element, Structure):
         fields = tuple((name, unlimited(item)) for name, item in element.fields)
         return dataclasses.replace(element, fields=fields, check=lambda value: "")
-    assert isinstance(element, (Choice, Ratio)) or type(element).__name__ == "Rest", element
+    assert isinstance(element, (Choice, Ratio)), element
     return element
 
 
@@ -170,6 +170,7 @@ OTHER_LIMITS: list[tuple[Structure, Any, str, list, list]] = [
     (syntax.GROUP, GROUP, "mlp_steps", [(0.5,) * 64], [(0.5,) * 65, ()]),
     (syntax.GROUP, GROUP, "mlp", [b"x"], [b""]),
     (syntax.GROUP, GROUP, "colours", [b"", b"x" * (1 << 20)], [b"x" * ((1 << 20) + 1)]),
+    (versions.GROUPS[5], GROUP, "colours", [b"", b"x" * (1 << 20)], [b"x" * ((1 << 20) + 1)]),
     (syntax.FRAME, KEY, "number", [0, MOST], [MOST + 1, 1 << 40]),
     (syntax.FRAME, KEY, "group", [0, MOST], [MOST + 1, 1 << 40]),
     (syntax.FRAME, KEY, "motion", [b""], [b"m"]),
@@ -198,7 +199,10 @@ def test_fields_of_groups_frames_and_index(structure, base, path: str, within: l
             structure.parse(by_hand.pack(part), "part")
 
 
-@pytest.mark.parametrize("structure, base", [(syntax.GROUP, GROUP), (syntax.HEADER, streams.header())])
+@pytest.mark.parametrize(
+    "structure, base",
+    [(versions.GROUPS[5], GROUP), (syntax.HEADER, streams.header()), (syntax.INDEX, syntax.Index(8, (), 0))],
+)
 def test_parts_end_where_they_end(structure: Structure, base: GroupHeader | FrameData) -> None:
     packed = structure.pack(base)
     with pytest.raises(CorruptStream, match="expected the end, found 1 more bytes"):

@@ -36,6 +36,8 @@ def made(
     first: int = 0,
     sizes: Sequence[int] = (),
     unchecked: bool = False,
+    holds: str = "",
+    fps: Fraction | None = None,
 ) -> Path:
     """A file with an index, or without one.
 
@@ -46,8 +48,10 @@ def made(
         first: added to the offset of the first chunk that the index states.
         sizes: added to the sizes that it states.
         unchecked: write what the writer would refuse.
+        holds: what the index says that groups hold.
+        fps: frames per second that the index states; None: those of the header.
     """
-    table = {GroupHeader: (chunks.GROUP, versions.GROUPS[4]), FrameData: (chunks.FRAME, versions.FRAMES[4])}
+    table = {GroupHeader: (chunks.GROUP, versions.GROUPS[6]), FrameData: (chunks.FRAME, versions.FRAMES[6])}
     path.unlink(missing_ok=True)
     StreamWriter.create(path, streams.header()).close()
     data = path.read_bytes()
@@ -60,12 +64,12 @@ def made(
         data += chunk
         if said is not None:
             of = said[number]
-            name = of.type if isinstance(of, FrameData) else "group"
+            name = of.type if isinstance(of, FrameData) else holds or "group with MLPs"
             more = sizes[number] if number < len(sizes) else 0
             entries.append(syntax.IndexEntry(name, of.number, len(chunk) + more))
     if said is not None:
         count = sum(isinstance(part, FrameData) for part in content) if frames is None else frames
-        body = syntax.INDEX.pack(syntax.Index(start + first, tuple(entries), count))
+        body = syntax.INDEX.pack(syntax.Index(start + first, tuple(entries), count, fps or streams.header().fps))
         length = (len(body) + 4 + chunks.FRAMING).to_bytes(4, "little")
         data += chunks.seal(chunks.INDEX, body + length, data[-4:])
     path.write_bytes(data)
@@ -155,6 +159,8 @@ def test_a_group_is_the_one_that_the_index_says(path: Path, number: int, changes
         {"said": altered(2, type="key")},
         {"said": altered(1, type="inter")},
         {"said": altered(5, number=4)},
+        {"fps": Fraction(30)},
+        {"holds": "key"},
     ],
     ids=" ".join,
 )
@@ -172,6 +178,21 @@ def test_an_index_that_is_wrong_is_no_index(path: Path, changes: dict) -> None:
         assert [frame.number for frame in reader.frames] == [0, 1, 2, 3]
         assert [group.first_frame for group in reader.groups] == [0, 2]
         assert reader.read_frame(3) == streams.frame(3, 1, False)
+
+
+@pytest.mark.parametrize(
+    "holds, what",
+    [
+        ("group", "expected no MLPs by the index, found some"),
+        ("group with colours", "expected no MLPs by the index, found some"),
+        ("group with both", "expected colours by the index, found none"),
+    ],
+)
+def test_a_group_holds_what_the_index_says(path: Path, holds: str, what: str) -> None:
+    with StreamReader(made(path, parts(), parts(), holds=holds)) as reader:
+        assert reader.complete
+        with pytest.raises(CorruptStream, match=f"group 0: {what}"):
+            reader.read_group(0)
 
 
 @pytest.mark.parametrize(

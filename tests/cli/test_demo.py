@@ -32,7 +32,7 @@ def test_the_package_carries_its_capture() -> None:
     assert size <= 2_000_000
 
 
-def test_demo_writes_its_three_files_and_a_table(tmp_path, capfd, monkeypatch) -> None:
+def test_demo_writes_its_files_and_a_table(tmp_path, capfd, monkeypatch) -> None:
     small = write_capture(tmp_path / "capture", cameras=4, frames=2, size=24)
     monkeypatch.setattr("taichi_vvc.capture.packaged.CAPTURE", small)
     monkeypatch.setattr("taichi_vvc.cli.demo.settings_of_demo", lambda: QUICK)
@@ -40,9 +40,11 @@ def test_demo_writes_its_three_files_and_a_table(tmp_path, capfd, monkeypatch) -
     out = tmp_path / "out"
     for _ in range(2):  # the second time over its own results
         assert run(["demo", "-o", str(out), "--backend", "cpu"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["demo.png", "demo.tvvc", "orbit.cameras.json", "orbit.mp4"]
+    written = ["demo.html", "demo.png", "demo.tvvc", "orbit.cameras.json", "orbit.mp4"]
+    assert sorted(path.name for path in out.iterdir()) == written
     table = capfd.readouterr().out
     assert "held out" in table and "kB/frame" in table and " dB" in table
+    assert str((out / "demo.html").resolve()) in table.splitlines()[-1]
     assert np.asarray(Image.open(out / "demo.png")).shape[2] == 3
 
     (out / "mine.txt").write_text("keep", encoding="utf-8")

@@ -116,7 +116,7 @@ def test_the_timeline_marks_keys_and_the_frame() -> None:
 
 def test_without_viser_one_line_says_what_to_install(file, monkeypatch, capfd) -> None:
     monkeypatch.setitem(sys.modules, "viser", None)
-    assert run(["view", str(file)]) == 2
+    assert run(["view", str(file), "--render", "server"]) == 2
     err = capfd.readouterr().err
     assert 'pip install "taichi_vvc[view]"' in err and err.count("\n") == 1
 

@@ -1,0 +1,93 @@
+"""``tvvc web``: puts a file on a web page that plays it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from taichi_vvc.cli.decode import warn_if_incomplete
+from taichi_vvc.cli.options import (
+    backend_option,
+    check_output_file,
+    check_output_folder,
+    common_options,
+    memory_option,
+    overwrite_option,
+    start_backend,
+)
+from taichi_vvc.cli.progress import say, warn
+from taichi_vvc.play.pages import INDEX, Poster, draw_poster, first_view, read_poster, single_page, write_folder
+
+PAGES = (".html", ".htm")
+NO_POSTER = "none"
+LARGE_PAGE = 50_000_000  # bytes of a file above which one page is slow to open
+
+
+@click.command(epilog="Example:  tvvc web out.tvvc -o page.html --title 'Dance, take 3'")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR|PAGE.html",
+    help="A folder for a web server, or one page that holds everything.",
+)
+@click.option("--title", help="Title of the page; default: the file's name.")
+@click.option("--camera", metavar="NAME", help="Camera of the capture whose view is the first; default: the first one.")
+@click.option(
+    "--poster",
+    metavar="PICTURE|none",
+    help="Picture until the scene is loaded; default: the first view of the first frame, drawn now.",
+)
+@overwrite_option
+@backend_option
+@memory_option
+@common_options
+def command(
+    file: Path,
+    output: Path,
+    title: str | None,
+    camera: str | None,
+    poster: str | None,
+    overwrite: bool,
+    backend: str,
+    memory_limit: int | None,
+) -> None:
+    """Make a web page that plays FILE in any browser, by WebGPU or WebGL 2.
+
+    A folder can be uploaded to any web server: it holds the page index.html, the player, the file and a poster. A page
+    that ends in .html holds all of that itself, and opens by a double click.
+    """
+    from taichi_vvc.decode import open as open_stream
+
+    single = output.suffix.lower() in PAGES
+    if single:
+        check_output_file(output, overwrite, file)
+    else:
+        check_output_folder(output, overwrite)
+    with open_stream(file, memory_limit) as stream:
+        damage = warn_if_incomplete(stream, file)
+        if camera is not None or poster is None:
+            first_view(stream, camera)  # before anything takes time
+        picture: Poster | None = None
+        if poster is None:
+            start_backend(backend)
+            picture = draw_poster(stream, camera)
+        elif poster != NO_POSTER:
+            picture = read_poster(Path(poster))
+    title = file.stem if title is None else title
+    if single:
+        data = file.read_bytes()
+        if len(data) > LARGE_PAGE:
+            warn(f"a page of {len(data) / 1e6:.0f} MB opens slowly; -o DIR makes a folder that loads what it shows")
+        output.write_text(single_page(data, title, camera, picture), encoding="utf-8")
+        click.echo(output)
+        say(f"{output.stat().st_size / 1000:.0f} kB, opens by a double click")
+    else:
+        write_folder(output, file, title, camera, picture)
+        click.echo(output / INDEX)
+        say(f"any web server can serve the folder {output}; here: python3 -m http.server -d {output}")
+    if damage is not None:
+        raise damage

@@ -1,0 +1,82 @@
+/**
+ * The worker of the player: reads and decodes a file, and hands frames to the page as textures take them.
+ *
+ * Messages to it: `open` (a source), `want` (frame numbers, in the order in which they are needed, and how many
+ * bytes to load ahead; takes the place of what was wanted before) and `give` (a buffer that is no longer needed). Messages from it: `opened`, `progress`, `frame`
+ * and `error`.
+ *
+ * @module
+ */
+
+import { openFile } from "../decoder/decoder.js";
+import { memorySource, urlSource } from "../decoder/sources.js";
+import { Packer } from "../renderer/pack.js";
+import { planOf } from "../renderer/plan.js";
+import { Shelf } from "./shelf.js";
+
+/** Bytes of packed frames that are kept, so that a loop or a step back need not decode again. */
+const KEPT = 128 * 2 ** 20;
+
+let file = null;
+let packer = null;
+let shelf = null;
+let wanted = [];
+let busy = false;
+/** Bytes that are loaded ahead of what is decoded. */
+let ahead = 0;
+
+const tell = (message, transfer = []) => postMessage(message, transfer);
+const tellError = (error, number = -1) => {
+  tell({ type: "error", name: error?.name ?? "Error", message: error?.message ?? String(error), number });
+};
+
+async function open({ url, bytes }) {
+  const progress = (loaded, size) => tell({ type: "progress", loaded, size });
+  const source = bytes ? memorySource(bytes) : await urlSource(url, { progress });
+  file = await openFile(source);
+  packer = new Packer(planOf(file.header.layout));
+  shelf = new Shelf(KEPT, packer);
+  const { header, frames, groups, complete, version } = file;
+  tell({ type: "opened", header, frames, groups, complete, version });
+}
+
+/** Decodes what is wanted, one frame after the other, until nothing is. */
+async function work() {
+  if (busy || !file) return;
+  busy = true;
+  while (wanted.length) {
+    const number = wanted.shift();
+    try {
+      let packed = shelf.copy(number);
+      if (!packed) {
+        const frame = await file.decode(number);
+        packed = packer.pack(frame);
+        file.release(frame);
+        shelf.keep(packed);
+      }
+      if (ahead) file.loadAhead(number, ahead);
+      tell({ type: "frame", packed, buffered: file.buffered(number) }, [packed.buffer]);
+    } catch (error) {
+      tellError(error, number);
+    }
+    // Let what has come meanwhile change what is wanted.
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  busy = false;
+}
+
+self.onmessage = async ({ data }) => {
+  if (data.type === "open") {
+    try {
+      await open(data);
+    } catch (error) {
+      tellError(error);
+    }
+  } else if (data.type === "want") {
+    wanted = data.numbers;
+    ahead = data.ahead;
+  } else if (data.type === "give") {
+    packer?.give(data.buffer);
+  }
+  await work();
+};
