@@ -134,7 +134,9 @@ def test_files_without_frames_or_cameras_are_refused_in_one_line(tmp_path: Path,
     for path, reason in ((empty, "at least one frame"), (alone, "cameras")):
         orbit = ["render", path, "-o", tmp_path / "r", "--path", "orbit", "--size", "8x8", *cpu]
         expect_error(capfd, orbit, 4 if path == empty else 3, reason)
-        expect_error(capfd, ["view", path, *cpu], 4, reason)
+        for render in ("browser", "server"):
+            expect_error(capfd, ["view", path, "--render", render, "--no-open", *cpu], 4, reason)
+        expect_error(capfd, ["web", path, "-o", tmp_path / "page.html", "--poster", "none"], 4, reason)
         decode = ["decode", path, "-o", tmp_path / "d", *cpu]
         expect_error(capfd, decode, 4 if path == empty else 2, reason)
     with tv.open(empty) as stream, pytest.raises(IndexError):

@@ -68,9 +68,10 @@ def command(
 
 def _serve(stream: Stream, file: Path, camera: str | None, host: str, port: int, opens: bool) -> None:
     """Serves the player's page and the file until Ctrl-C."""
-    from taichi_vvc.play.pages import first_view
+    from taichi_vvc.play.pages import first_view, require_playable
     from taichi_vvc.play.server import PlayerServer
 
+    require_playable(stream, file)
     if camera is not None:
         first_view(stream, camera)
     with PlayerServer(file, host, port, file.stem, camera) as server:

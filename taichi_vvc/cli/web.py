@@ -17,7 +17,16 @@ from taichi_vvc.cli.options import (
     start_backend,
 )
 from taichi_vvc.cli.progress import say, warn
-from taichi_vvc.play.pages import INDEX, Poster, draw_poster, first_view, read_poster, single_page, write_folder
+from taichi_vvc.play.pages import (
+    INDEX,
+    Poster,
+    draw_poster,
+    first_view,
+    read_poster,
+    require_playable,
+    single_page,
+    write_folder,
+)
 
 PAGES = (".html", ".htm")
 NO_POSTER = "none"
@@ -69,6 +78,7 @@ def command(
         check_output_folder(output, overwrite)
     with open_stream(file, memory_limit) as stream:
         damage = warn_if_incomplete(stream, file)
+        require_playable(stream, file)
         if camera is not None or poster is None:
             first_view(stream, camera)  # before anything takes time
         picture: Poster | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from taichi_vvc.decode import Stream
-from taichi_vvc.errors import DataError
+from taichi_vvc.errors import DataError, StreamError
 from taichi_vvc.play.modules import bundle, modules_of, source
 from taichi_vvc.types import Camera
 
@@ -77,6 +77,18 @@ def first_view(stream: Stream, name: str | None = None) -> Camera:
     width, height = max(1, round(own.width * scale)), max(1, round(own.height * scale))
     focal = own.fy * height / own.height
     return Camera("poster", width, height, focal, focal, width / 2, height / 2, own.rotation, own.position)
+
+
+def require_playable(stream: Stream, file: Path) -> None:
+    """Refuses what a player has nothing to show of.
+
+    Raises:
+        StreamError: ``file`` has no frame, or no camera to look from.
+    """
+    if not len(stream):
+        raise StreamError(f"{file}: expected at least one frame, found none")
+    if not stream.cameras:
+        raise StreamError(f"{file}: expected cameras to look from, found none; use tvvc render --path FILE")
 
 
 def draw_poster(stream: Stream, name: str | None = None) -> Poster:
