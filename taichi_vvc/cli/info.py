@@ -12,7 +12,7 @@ import click
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.colours import COLOUR_UNITS, parse_colours
-from taichi_vvc.bitstream.syntax import frame_step_of
+from taichi_vvc.bitstream.numbering import frame_step_of
 from taichi_vvc.cli.options import common_options
 from taichi_vvc.cli.text import echo, printable
 from taichi_vvc.types import FREQUENCY_UNITS, Bounds
