@@ -20,7 +20,7 @@ from taichi_vvc.bitstream.colours import NO_MAP, pack_colours
 from taichi_vvc.bitstream.common import stand_alike
 from taichi_vvc.bitstream.poses import CameraTrack, header_states, pack_cameras, parse_cameras, units
 from taichi_vvc.bitstream.reader import StreamReader
-from taichi_vvc.bitstream.syntax import MAX_FRAMES, SequenceHeader
+from taichi_vvc.bitstream.syntax import MAX_FRAMES, FrameData, GroupHeader, SequenceHeader
 from taichi_vvc.bitstream.writer import StreamWriter
 from taichi_vvc.errors import ConfigError
 
@@ -88,14 +88,28 @@ class Assembly:
             raise ConfigError(f"expected at most {MAX_FRAMES} frames in a file, found more")
         frames = [source.read_frame(index) for index in range(group.first_frame, end)]
         cameras = self._cameras(source, [frame.cameras for frame in frames], group.first_frame)
-        mlp, maps = (group.mlp, group.mlp_steps), source.read_colours(number) or self._no_maps
+        placed = [replace(frame, cameras=said) for frame, said in zip(frames, cameras, strict=True)]
+        return self.append(group, source.read_colours(number), placed)
+
+    def append(self, group: GroupHeader, maps: bytes, frames: Sequence[FrameData]) -> int:
+        """Appends a group of frames whose cameras are coded for this file's header; returns the bytes written.
+
+        Args:
+            group: its parameters with MLPs; numbers in it, and in its frames, are not used.
+            maps: the coded colour maps that hold in it; empty for none.
+            frames: a key frame and the inter frames behind it.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        mlp, maps = (group.mlp, group.mlp_steps), maps or self._no_maps
         own = replace(group, number=self.groups, first_frame=self.frames, colours=b"" if maps == self._maps else maps)
         if mlp == self._mlp and self.version >= versions.FIRST_WITH_SHARED_MLPS:
             own = replace(own, mlp=b"", mlp_steps=())
         size = self._writer.add_group(own)
-        for index, (frame, payload) in enumerate(zip(frames, cameras, strict=True)):
-            moved = replace(frame, number=self.frames + index, group=self.groups, cameras=payload)
-            size += self._writer.add_frame(moved, wait=index == len(frames) - 1)
+        for index, frame in enumerate(frames):
+            numbered = replace(frame, number=self.frames + index, group=self.groups)
+            size += self._writer.add_frame(numbered, wait=index == len(frames) - 1)
         self._mlp, self._maps = mlp, maps
         self.frames, self.groups = self.frames + len(frames), self.groups + 1
         return size

@@ -39,6 +39,11 @@ def capture_frames(header: SequenceHeader, count: int) -> list[int] | None:
     return found if len(found) == count else None
 
 
+def has_pieces(header: SequenceHeader) -> bool:
+    """Whether the frames of a file are several runs of frames of the capture, or not known."""
+    return "pieces" in json.loads(header.settings)
+
+
 def _is_piece(piece: Any) -> bool:
     """Whether a value, which may come from anywhere, is a first frame, a step and a number of frames."""
     whole = isinstance(piece, list) and len(piece) == 3 and all(type(part) is int for part in piece)

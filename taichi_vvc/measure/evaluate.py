@@ -150,6 +150,11 @@ def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -
         DataError: the capture cannot be read or does not have the cameras, the frames or the size that the file states.
     """
     first, count, step = stream.first_frame, len(stream), stream.frame_step
+    if stream.pieces:
+        raise DataError(
+            f"{capture}: expected a file whose frames follow each other in the capture, found one joined from pieces; "
+            "cut out a piece with 'tvvc cut' and compare that"
+        )
     held_out = [camera.name for camera in stream.cameras if camera.split == "test"]
     try:
         sequence = open_capture(
