@@ -19,7 +19,7 @@ from types import TracebackType
 import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.bitstream.numbering import frame_step_of, has_pieces
+from taichi_vvc.bitstream.numbering import frame_step_of
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
 from taichi_vvc.coding import memory
 from taichi_vvc.coding.displacements import decode_motion
@@ -192,8 +192,8 @@ class Stream:
         cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
         fps: frames per second.
         background: what lies behind the coded content, sRGB in [0, 1].
-        first_frame, frame_step: the frames of the capture that were coded: the first, and every so many.
-        pieces: whether it was joined of several such runs.
+        first_frame: of the capture that was coded.
+        frame_step: every so many frames of the capture were coded, from there on.
         downscale: how many times the pictures of the capture were reduced.
         complete: False for a file that was cut off; its whole frames play.
         memory_limit: bytes that decoding and drawing a frame may take.
@@ -224,7 +224,7 @@ class Stream:
         red, green, blue = (c / 255 for c in record.background)
         self.background: tuple[float, float, float] = red, green, blue
         self.first_frame: int = record.first_frame
-        self.frame_step, self.pieces = frame_step_of(record), has_pieces(record)
+        self.frame_step: int = frame_step_of(record)
         self.downscale, self.complete = record.downscale, self._reader.complete
         self._begin()
         _streams.add(self)

@@ -12,6 +12,7 @@ import streams
 from places import ROOT
 
 import taichi_vvc as tv
+from taichi_vvc.bitstream.numbering import has_pieces
 from taichi_vvc.cli import run
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.errors import ConfigError, CorruptStream, DataError, NotATvvcFile
@@ -90,7 +91,7 @@ def test_a_piece_begins_at_a_key_frame_or_the_error_says_where(tmp_path: Path) -
     line = (
         "begin at a key frame, found 4; the nearest are 3 and 6; begin there, or use --exact, which codes frames 4 to 5"
     )
-    with pytest.raises(ConfigError, match=line):
+    with pytest.raises(ConfigError, match=f"{line}, which codes frames 4 to 5 again"):
         tv.cut(path, slice(4, 6), out)
     with pytest.raises(ConfigError, match=r"found 1; the nearest are 0 and 3"):
         tv.cut(path, slice(1, 2), out)
@@ -136,7 +137,7 @@ def test_files_that_cannot_be_joined(tmp_path: Path) -> None:
         tv.join([good, empty], out)
     with pytest.raises(ConfigError, match="at least one file"):
         tv.join([], out)
-    with pytest.raises(DataError if False else ConfigError, match="folder that can be written|can be written"):
+    with pytest.raises(ConfigError, match="can be written"):
         tv.join([good], tmp_path / "nowhere" / "out.tvvc")
     assert not out.exists()
     with pytest.raises(CorruptStream, match="checksum"):
@@ -146,7 +147,8 @@ def test_files_that_cannot_be_joined(tmp_path: Path) -> None:
         tv.join([good, other], out)
     cut_off.write_bytes(data[:-30])
     written = tv.join([cut_off, good], out, overwrite=True)
-    assert written.frames == 9 or written.frames == 10
+    with tv.open(cut_off) as stream:
+        assert written.frames == len(stream) + 5 > 5
     assert "no valid index" in written.notes[0]
 
 
@@ -163,7 +165,7 @@ def test_the_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
         coded_part(stream, tmp_path)
     assert run(["cut", str(out), "--frames", "6:9", "-o", str(piece)]) == 0
     with tv.open(piece) as stream:
-        assert (stream.first_frame, stream.pieces) == (5, False)
+        assert stream.first_frame == 5 and not has_pieces(stream.header.record)
     assert run(["cut", str(out), "--frames", "2:9", "-o", str(piece), "-y"]) == 2
     assert "the nearest are 0 and 3" in capfd.readouterr().err
     for command in (["join", str(path)], ["cut", str(path), "--frames", "0:3"]):
