@@ -9,8 +9,6 @@ from pathlib import Path
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.assembly import Assembly
 from taichi_vvc.bitstream.numbering import capture_frames, with_numbering
-from taichi_vvc.decode import Stream
-from taichi_vvc.editing.recoding import recoded_frames
 from taichi_vvc.editing.summary import Written, check_other_file
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.words import counted
@@ -67,6 +65,10 @@ def cut(
         again = 0
         with Assembly.create(output, header, reader.version, overwrite) as assembly:
             if inside:
+                # Only this takes the decoder and the entropy coder.
+                from taichi_vvc.decode import Stream
+                from taichi_vvc.editing.recoding import recoded_frames
+
                 end = min(stop, _end(reader, group))
                 with Stream(path, memory_limit) as stream:
                     coded = list(recoded_frames(reader, stream, start, end))

@@ -17,7 +17,9 @@ class Written:
     Attributes:
         path: of the file.
         version: its format version.
-        frames, groups, bytes: how many it has.
+        frames: how many it has.
+        groups: how many it has.
+        bytes: size of the file.
         recoded: how many frames were coded again, without loss; the others are copies.
         notes: lines for the user on what the files were like.
     """
