@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from taichi_vvc.capture.sequence import open_capture
     from taichi_vvc.config import PRESETS, EncoderConfig
     from taichi_vvc.decode import open
+    from taichi_vvc.editing.cutting import cut
+    from taichi_vvc.editing.joining import join
     from taichi_vvc.encode import encode
     from taichi_vvc.field.render import render, render_rgb8
 
@@ -44,8 +46,10 @@ __all__ = [
     "PRESETS",
     "EncoderConfig",
     "__version__",
+    "cut",
     "encode",
     "errors",
+    "join",
     "open",
     "open_capture",
     "render",
@@ -56,7 +60,9 @@ __all__ = [
 _PUBLIC = {
     "PRESETS": "taichi_vvc.config",
     "EncoderConfig": "taichi_vvc.config",
+    "cut": "taichi_vvc.editing.cutting",
     "encode": "taichi_vvc.encode",
+    "join": "taichi_vvc.editing.joining",
     "open": "taichi_vvc.decode",
     "open_capture": "taichi_vvc.capture.sequence",
     "render": "taichi_vvc.field.render",

@@ -15,6 +15,11 @@ from taichi_vvc.bitstream.syntax import MOST_CELLS_PER_STEP
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.types import FREQUENCY_UNITS, Bounds, Camera, FieldLayout, GridLevel
 
+PICTURE_MEMORY = 2 << 30
+"""Bytes that the training pictures of a frame may take on the device, if nothing else is asked for."""
+
+LEAST_PICTURE_MEMORY = 1 << 16
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -75,6 +80,8 @@ class EncoderConfig:
         poses: "auto", "on" or "off": whether training cameras are moved to where their pictures say that they stood.
             "auto": where some camera seems to be off by a quarter of a pixel, and key frames have a thousand iterations
             or more.
+        picture_memory: bytes that the training pictures of a frame may take on the device. Where they need more, a
+            sample of their pixels is fitted, another one for each frame.
     """
 
     preset: str = "custom"
@@ -117,6 +124,7 @@ class EncoderConfig:
     target_psnr: float | None = None
     colours: str = "auto"
     poses: str = "auto"
+    picture_memory: int = PICTURE_MEMORY
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -157,6 +165,10 @@ class EncoderConfig:
             raise ConfigError(f"expected colours auto, on or off, found {self.colours!r}")
         if self.poses not in ("auto", "on", "off"):
             raise ConfigError(f"expected poses auto, on or off, found {self.poses!r}")
+        if self.picture_memory < LEAST_PICTURE_MEMORY:
+            raise ConfigError(
+                f"expected a picture_memory of {LEAST_PICTURE_MEMORY} bytes or more, found {self.picture_memory}"
+            )
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"expected a seed of 0 to 2^31 - 1, found {self.seed}")
         if min(self.rays, self.key_iterations, self.inter_iterations, self.occupancy_cells) < 1:
@@ -189,7 +201,7 @@ class EncoderConfig:
 
 
 # Settings that came after the others: files in which they have these values do not state them, and stay what they were.
-_UNSAID = {"colours": "auto", "poses": "auto"}
+_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY}
 
 
 FEW_CAMERAS = 8

@@ -19,7 +19,8 @@ from types import TracebackType
 import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader, frame_step_of
+from taichi_vvc.bitstream.numbering import frame_step_of
+from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
 from taichi_vvc.coding import memory
 from taichi_vvc.coding.displacements import decode_motion
 from taichi_vvc.coding.entropy import decode_mask
@@ -224,8 +225,7 @@ class Stream:
         self.background: tuple[float, float, float] = red, green, blue
         self.first_frame: int = record.first_frame
         self.frame_step: int = frame_step_of(record)
-        self.downscale: int = record.downscale
-        self.complete: bool = self._reader.complete
+        self.downscale, self.complete = record.downscale, self._reader.complete
         self._begin()
         _streams.add(self)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.bitstream.syntax import SequenceHeader
+from taichi_vvc.capture.ahead import ReadAhead
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import header_of, layout_of_header
 from taichi_vvc.coding.moving_cameras import CameraCoder
@@ -133,21 +134,23 @@ def _encode_frames(groups: Groups, writer: StreamWriter, cameras: CameraCoder, s
     """Encodes the frames from the position of ``groups`` to ``stop - 1`` and appends them."""
     job, control, told = groups.job, groups.control, set[str]()
     background = job.config.backdrop
-    while (number := groups.position.number) < stop:
-        began = time.monotonic()
-        views = views_of(job.sequence, job.layout, number, None if job.listener.probe else told)
-        coded = code_frame(job, groups.task(views))
-        instead = groups.key_frame_instead(coded)
-        if instead is not None:
-            coded = cheaper(coded, code_frame(job, instead))
-        groups.observe(coded)
-        sizes = coded.append(writer, cameras.code(job.sequence.cameras_at(number), coded.task.prediction.key))
-        judged = math.nan
-        if job.config.target_psnr is not None:
-            judged = judged_psnr(job.ws, coded.field, background, views.views)
-        control.observe(coded.task.lambda_rate, outcome_of(number, coded.reference.frame, sizes, judged))
-        job.listener.look(number, coded.field, views, background, finished=True)
-        yield coded.figures(sizes, judged, time.monotonic() - began)
+    with ReadAhead(job.sequence, stop) as ahead:
+        while (number := groups.position.number) < stop:
+            began = time.monotonic()
+            read = ahead.frame(number)
+            views = views_of(job.sequence, job.layout, number, None if job.listener.probe else told, read)
+            coded = code_frame(job, groups.task(views))
+            instead = groups.key_frame_instead(coded)
+            if instead is not None:
+                coded = cheaper(coded, code_frame(job, instead))
+            groups.observe(coded)
+            sizes = coded.append(writer, cameras.code(job.sequence.cameras_at(number), coded.task.prediction.key))
+            judged = math.nan
+            if job.config.target_psnr is not None:
+                judged = judged_psnr(job.ws, coded.field, background, views.views)
+            control.observe(coded.task.lambda_rate, outcome_of(number, coded.reference.frame, sizes, judged))
+            job.listener.look(number, coded.field, views, background, finished=True)
+            yield coded.figures(sizes, judged, time.monotonic() - began)
 
 
 def _probed_start(

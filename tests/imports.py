@@ -18,7 +18,20 @@ PACKAGE = "taichi_vvc"
 
 # From the top. A room is a folder or a module beside them; it imports from rooms below it, never from those above.
 ROOMS = (
-    *("__main__", "cli", "measure", "play", "encode", "encoder", "torch", "fit", "decode", "capture", "field"),
+    *(
+        "__main__",
+        "cli",
+        "measure",
+        "play",
+        "encode",
+        "encoder",
+        "torch",
+        "fit",
+        "editing",
+        "decode",
+        "capture",
+        "field",
+    ),
     *("coding", "runtime", "config", "media", "versions", "geometry", "bitstream", "words", "types", "errors"),
     *("_moved", "_version", "kernels"),
 )

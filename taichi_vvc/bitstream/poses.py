@@ -105,11 +105,11 @@ def parse_cameras(payload: bytes, start: CameraTrack, key: bool, rotation_bits: 
     return CameraTrack(tuple(found), tuple(found) if key else start.now)
 
 
-def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Sequence[str]) -> bytes:
+def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Sequence[str], tolerance: int = 1) -> bytes:
     """The inverse of :func:`parse_cameras`: the payload that changes ``start`` into the ``wanted`` poses and lenses.
 
-    A camera stays as it is where no number differs by more than one unit: that much is rounding. A pose is predicted
-    by the last pose or by extrapolation of the last two, whichever takes fewer bits.
+    A camera stays as it is where no number differs by more than ``tolerance`` units: one unit is rounding. A pose is
+    predicted by the last pose or by extrapolation of the last two, whichever takes fewer bits.
 
     Raises:
         ConfigError: a camera moves too far from one frame to the next; the message has its name from ``names``.
@@ -120,13 +120,13 @@ def pack_cameras(wanted: Sequence[CameraState], start: CameraTrack, names: Seque
         lens = _minus(camera.lens, now.lens)
         if max(map(abs, (*camera.pose, *camera.lens))) > MAX_CAMERA_NUMBER:
             raise ConfigError(f"camera {name}: expected a pose and a lens that can be stored, found larger numbers")
-        moves = max(map(abs, pose)) > 1
+        moves = max(map(abs, pose)) > tolerance
         out.put(moves, 1)
         if moves:
             extrapolated = _cost(guessed, "pose") < _cost(pose, "pose")
             out.put(extrapolated, 1)
             _put(out, guessed if extrapolated else pose, "pose", name)
-        zooms = max(map(abs, lens)) > 1
+        zooms = max(map(abs, lens)) > tolerance
         out.put(zooms, 1)
         if zooms:
             _put(out, lens, "lens", name)

@@ -5,7 +5,6 @@ Normative text: ``docs/bitstream.md``. Standard library only, so that a file can
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +23,7 @@ MOST_CELLS_PER_STEP = 3
 
 MAX_HEADER = 1 << 20  # bytes of the sequence header before compression
 MAX_FRAMES = 1 << 24
+MAX_SETTINGS = 1 << 16  # bytes
 MAX_COLOURS = 1 << 20  # bytes of the colour maps of a group
 MAX_CAMERA_NUMBER = 1 << 52  # magnitude of the integers of poses and lenses; exact in a 64-bit float
 POSITION_BIAS = 64
@@ -341,7 +341,7 @@ HEADER = Structure(
         ("cameras", Several(CAMERA, MAX_CAMERAS)),
         ("rotation_bits", Count(30, 1)),
         ("position_bits", Count(2 * POSITION_BIAS)),
-        ("settings", Text(1 << 16)),
+        ("settings", Text(MAX_SETTINGS)),
         ("library", Text(255)),
     ),
     _moving_problem,
@@ -391,9 +391,3 @@ INDEX = Structure(
         ("fps", Ratio()),
     ),
 )
-
-
-def frame_step_of(header: SequenceHeader) -> int:
-    """Frames of the capture per frame of the file: 1, or the ``frame_step`` that the settings state."""
-    step = json.loads(header.settings).get("frame_step", 1)
-    return step if type(step) is int and 1 <= step <= MAX_FRAMES else 1

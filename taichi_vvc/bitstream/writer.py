@@ -53,19 +53,27 @@ class StreamWriter:
         self._replaced: tuple[Path, Path, BinaryIO] | None = None
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], header: SequenceHeader, overwrite: bool = False) -> StreamWriter:
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        header: SequenceHeader,
+        overwrite: bool = False,
+        version: int | None = None,
+    ) -> StreamWriter:
         """Starts a new file and writes its header.
 
         Args:
             path: the file; if it is a symbolic link, the link's target is written.
             header: the sequence header.
             overwrite: replace an existing file. The old file stays in place until the first frame is written.
+            version: format version of the file; None: the one of new files.
 
         Raises:
-            ConfigError: the file exists, another process is writing it, or the name is not possible.
+            ConfigError: the file exists, another process is writing it, the name is not possible, or the version cannot
+                hold the header.
             DataError: the header cannot be written; no file is left behind.
         """
-        version = versions.WRITTEN
+        version = versions.WRITTEN if version is None else version
         payload, preamble = versions.pack_header(header, version), chunks.preamble(version)
         old = _locked(path) if overwrite and os.path.exists(path) else None
         # A symbolic link stays one: the user may have put the file on another disk.
@@ -227,8 +235,8 @@ class StreamWriter:
         self._order.add("group", group.number, size, bool(group.mlp), bool(group.colours))
         return size
 
-    def add_frame(self, frame: FrameData) -> int:
-        """Appends a frame and waits until it is on the disk; returns the bytes written.
+    def add_frame(self, frame: FrameData, wait: bool = True) -> int:
+        """Appends a frame and, unless told not to ``wait``, returns when it is on the disk; returns the bytes written.
 
         Raises:
             DataError: the chunk cannot be written; the frames before it are whole.
@@ -238,9 +246,10 @@ class StreamWriter:
         if frame.group != len(self._order.groups) - 1:
             raise ValueError(f"expected a frame of group {len(self._order.groups) - 1}, found group {frame.group}")
         size = self._append(chunks.FRAME, versions.FRAMES[self._version].pack(frame))
-        with self._writing():
-            self._flush()
-        self._take_place()
+        if wait:
+            with self._writing():
+                self._flush()
+            self._take_place()
         self._order.add(frame.type, frame.number, size)
         return size
 

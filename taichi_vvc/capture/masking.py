@@ -19,7 +19,8 @@ from taichi_vvc.capture.convert import record
 from taichi_vvc.capture.foreground import SUBJECT, Plate, changed, opencv
 from taichi_vvc.capture.readers.footage import VideoPicture
 from taichi_vvc.capture.readers.index import ImageEntry
-from taichi_vvc.capture.sequence import BOUNDS_FRAMES, BOUNDS_PIXELS, MultiViewSequence, read_views
+from taichi_vvc.capture.sequence import BOUNDS_FRAMES, BOUNDS_PIXELS, MultiViewSequence
+from taichi_vvc.capture.views import read_views
 from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import area_reduce
 from taichi_vvc.media.video import one_line, write_png, write_text

@@ -12,7 +12,8 @@ import numpy as np
 from taichi_vvc.capture.foreground import NOISE, Plate
 from taichi_vvc.capture.readers.footage import images_in
 from taichi_vvc.capture.readers.index import ImageEntry
-from taichi_vvc.capture.sequence import MultiViewSequence, read_views
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.capture.views import read_views
 from taichi_vvc.errors import DataError
 from taichi_vvc.media.images import area_reduce, read_rgba
 from taichi_vvc.words import counted, some

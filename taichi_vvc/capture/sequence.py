@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,10 +20,11 @@ from taichi_vvc.capture.readers.parse import short
 from taichi_vvc.capture.scene import AUTO, Scene, scene_of
 from taichi_vvc.capture.selection import select_cameras
 from taichi_vvc.capture.storable import bounds_problem, check_cameras, check_moves, check_rate
+from taichi_vvc.capture.views import read_views, reduced_camera
 from taichi_vvc.errors import ConfigError, DataError, one_line
 from taichi_vvc.geometry.projection import pixels_with_rays
 from taichi_vvc.media.colour_maps import looks_of, with_looks
-from taichi_vvc.media.images import area_reduce, is_turned, read_rgba, reduced_size
+from taichi_vvc.media.images import is_turned
 from taichi_vvc.types import Bounds, Camera, ColourMap, FrameViews, View
 from taichi_vvc.words import counted, some
 
@@ -91,8 +90,10 @@ class MultiViewSequence:
             f"{counted(len(self.cameras) - held_out, 'camera')} and {held_out} held out, layout {self.layout}>"
         )
 
-    def frame(self, i: int, split: str | None = None) -> FrameViews:
+    def frame(self, i: int, split: str | None = None, quiet: bool = True) -> FrameViews:
         """All pictures of the selection's frame ``i`` (negative counts from the end), or those of one split only.
+
+        ``quiet``: leave out warnings of decoders; for the main thread only.
 
         Raises:
             IndexError: there is no such frame.
@@ -102,7 +103,8 @@ class MultiViewSequence:
             raise IndexError(f"frame {i} of {len(self)}")
         entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
         looks = looks_of([camera.name for camera in self.cameras], self.looks)
-        return FrameViews(self.indices[i], self.times[i], with_looks(read_views(entries, self.downscale), looks))
+        views = with_looks(read_views(entries, self.downscale, quiet), looks)
+        return FrameViews(self.indices[i], self.times[i], views)
 
     @property
     def frame_step(self) -> int:
@@ -115,7 +117,7 @@ class MultiViewSequence:
         Raises:
             IndexError: there is no such frame.
         """
-        return tuple(_reduced(entry.camera, self.downscale) for entry in self.entries[i])
+        return tuple(reduced_camera(entry.camera, self.downscale) for entry in self.entries[i])
 
     def __iter__(self) -> Iterator[FrameViews]:
         return (self.frame(i) for i in range(len(self)))
@@ -170,7 +172,7 @@ def open_capture(
         entries, about_masks = settle_masks(index.entries)
         turned = [entry.camera.name for entry in index.entries[0] if is_turned(entry.image)]
     index = replace(index, entries=entries)
-    first_cameras = tuple(_reduced(entry.camera, downscale) for entry in index.entries[0])
+    first_cameras = tuple(reduced_camera(entry.camera, downscale) for entry in index.entries[0])
     first_views = read_views(index.entries[0], downscale)
     has_alpha, about_bare = _masked(first_views)
     moving = any(
@@ -187,7 +189,9 @@ def open_capture(
     messages += about_bounds
     settled = scene_of(scene, near, bounds, [view for view in first_views if view.camera.split == "train"])
     if moving:
-        check_moves(([_reduced(e.camera, downscale) for e in row] for row in index.entries), bounds, str(index.source))
+        check_moves(
+            ([reduced_camera(e.camera, downscale) for e in row] for row in index.entries), bounds, str(index.source)
+        )
     shown_rate = (rate or DEFAULT_FPS) / (index.indices.step if len(index.entries) > 1 else 1)
     check_rate(shown_rate, str(index.source))
     return MultiViewSequence(
@@ -244,33 +248,7 @@ def _distinct(index: CaptureIndex, downscale: int) -> Iterator[Camera]:
         for entry in row:
             if id(entry.camera) not in seen:
                 seen.add(id(entry.camera))
-                yield _reduced(entry.camera, downscale)
-
-
-def read_views(entries: Sequence[ImageEntry], downscale: int) -> tuple[View, ...]:
-    """Decode and reduce some pictures, a few at a time in threads (the decoders release the interpreter lock)."""
-
-    def read(entry: ImageEntry) -> View:
-        image = read_rgba(entry.image, entry.mask)
-        height, width = image.shape[:2]
-        if (width, height) != (entry.camera.width, entry.camera.height):
-            raise DataError(
-                f"{entry.image}: expected {entry.camera.width}x{entry.camera.height} pixels as when the capture was"
-                f" opened, found {width}x{height}"
-            )
-        if entry.undistortion is not None:
-            image = entry.undistortion(image)
-        return View(_reduced(entry.camera, downscale), area_reduce(image, downscale))
-
-    # Warnings of the decoders are of no use to the user. The filters belong to the process and are therefore changed
-    # here and not in the threads, which could restore each other's changes.
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")
-        return tuple(pool.map(read, entries))
-
-
-def _reduced(camera: Camera, factor: int) -> Camera:
-    return camera if factor == 1 else camera.resized(*reduced_size(camera.width, camera.height, factor))
+                yield reduced_camera(entry.camera, downscale)
 
 
 def _masked(views: Sequence[View]) -> tuple[bool, list[str]]:

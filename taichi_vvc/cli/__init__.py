@@ -31,6 +31,8 @@ COMMANDS = {
     "view": "Play a file in the browser.",
     "web": "Put a file on a web page that plays it.",
     "eval": "Decode a file and compare it with the capture it was made from.",
+    "join": "Put several files of the same cameras into one, without fitting again.",
+    "cut": "Cut some frames out of a file, without fitting again.",
     "bench": "Measure rate-distortion curves of several configurations on a capture.",
     "compare": "Compare the curves of two benches: BD-rate and BD-PSNR.",
     "info": "Say what is in a file, without decoding it.",

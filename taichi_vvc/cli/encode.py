@@ -21,6 +21,7 @@ from taichi_vvc.cli.options import (
     STDOUT,
     Colour,
     FiniteRange,
+    MemorySize,
     backend_option,
     check_output_file,
     check_output_folder,
@@ -103,6 +104,15 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     help="Whether training cameras are moved to where their pictures say that they stood; auto: where one seems to be "
     "off by a quarter of a pixel, with presets from fast on.",
 )
+@click.option(
+    "--picture-memory",
+    type=MemorySize(),
+    default="2G",
+    show_default=True,
+    metavar="SIZE",
+    help="What the training pictures of a frame may take on the device, such as 500M; where they need more, a sample "
+    "of their pixels is fitted, another one for each frame.",
+)
 @backend_option
 @threads_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
@@ -133,6 +143,7 @@ def command(
     scenecut: bool,
     colours: str,
     poses: str,
+    picture_memory: int,
     backend: str,
     threads: int | None,
     seed: int,
@@ -148,6 +159,7 @@ def command(
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
     changes: dict[str, Any] = {"seed": seed, "scenecut": scenecut, "colours": colours, "poses": poses}
+    changes["picture_memory"] = picture_memory
     changes |= _control(crf, lambda_rate, bitrate, target_psnr)
     check_output_file(output, overwrite or resume, hint="add -y to replace it or --resume to go on with it")
     if csv_file is not None and csv_file != STDOUT:

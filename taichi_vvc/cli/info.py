@@ -12,7 +12,7 @@ import click
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.colours import COLOUR_UNITS, parse_colours
-from taichi_vvc.bitstream.syntax import frame_step_of
+from taichi_vvc.bitstream.numbering import frame_step_of
 from taichi_vvc.cli.options import common_options
 from taichi_vvc.cli.text import echo, printable
 from taichi_vvc.types import FREQUENCY_UNITS, Bounds
@@ -66,7 +66,8 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
             ],
         ],
         "cameras": [],
-        "settings": json.loads(header.settings),
+        "settings": {name: value for name, value in json.loads(header.settings).items() if name != "pieces"},
+        "pieces": json.loads(header.settings).get("pieces"),
         "first_frame": header.first_frame,
         "frame_step": frame_step_of(header),
         "downscale": header.downscale,
@@ -179,8 +180,11 @@ def _part(info: dict[str, Any]) -> str:
     """The selection of the capture's frames and the image size, as text."""
     step, scale = info["frame_step"], info["downscale"]
     ending = "th" if step % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(step % 10, "th")
+    size = f"reduced {scale} times" if scale > 1 else "at full size"
+    if info["pieces"] is not None:
+        return f"several pieces, joined, {size}"
     every = f", every {step}{ending}" if step > 1 else ""
-    return f"from frame {info['first_frame']}{every}, {f'reduced {scale} times' if scale > 1 else 'at full size'}"
+    return f"from frame {info['first_frame']}{every}, {size}"
 
 
 def _table(title: str, values: dict[str, Any], columns: int = 2) -> list[str]:

@@ -31,7 +31,8 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in (*COMMANDS, "help") and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0].lower(), COMMANDS, n=2, cutoff=0.5)
+            asked = args[0].lower()
+            near = [asked] if asked in COMMANDS else difflib.get_close_matches(asked, COMMANDS, n=2, cutoff=0.5)
             meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command '{args[0]}'; {meant}")
         return super().resolve_command(ctx, args)

@@ -9,7 +9,8 @@ import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.capture.colour_agreement import ColourAgreement, colour_agreement
-from taichi_vvc.capture.sequence import MultiViewSequence, read_views
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.capture.views import read_views
 from taichi_vvc.coding.headers import colour_map, colours_of, numbers_of_map
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.types import ColourMap

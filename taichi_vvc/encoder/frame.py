@@ -215,7 +215,8 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
             return unchanged(prediction.reference, change.mask), prediction
         mask, among = change.mask, change.pixels
         config = replace(config, rays=change.rays(config.rays))
-    training = make_training_rays(job.ws, job.layout, [corrected(v) for v in task.views.views], mask, among)
+    views, memory = [corrected(v) for v in task.views.views], job.config.picture_memory
+    training = make_training_rays(job.ws, job.layout, views, mask, among, memory, task.number)
     if change is not None:
         training = replace(training, cells=change.cells)
     searched = 0 if prediction.reference is None or change is not None else search_iterations(config)

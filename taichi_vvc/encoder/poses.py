@@ -201,7 +201,7 @@ def _fit(
     )
     views = tuple(corrected(v) for v in views_of(sequence, layout, 0).views if v.camera.split == "train")
     mask = first_mask(layout, views, None)
-    training = make_training_rays(ws, layout, views, mask)
+    training = make_training_rays(ws, layout, views, mask, memory=config.picture_memory)
     fit = fit_frame(ws, quick, training, Prediction.scratch(), 0, lambda r: tell((r.step, r.steps), r.error))
     frame = SymbolFrame(fit.residuals, fit.residuals, fit.occupancy)
     field = field_of_symbols(ws.runtime, layout, fit.parameters, frame)

@@ -39,13 +39,21 @@ def trusted_views(layout: FieldLayout, views: tuple[View, ...]) -> tuple[View, .
     return rest if left < _LEFT * common else views
 
 
-def views_of(sequence: MultiViewSequence, layout: FieldLayout, number: int, told: set[str] | None = None) -> FrameViews:
+def views_of(
+    sequence: MultiViewSequence,
+    layout: FieldLayout,
+    number: int,
+    told: set[str] | None = None,
+    read: FrameViews | None = None,
+) -> FrameViews:
     """The views of frame ``number`` that can be trusted, and their unknown pixels.
+
+    ``read``: all views of that frame, where they have been read.
 
     With ``told``, the names of cameras that were named before, warnings name the others: :class:`MaskIgnored` those
     that are left out, :class:`MasksDisagree` those whose masks others contradict. Nothing but this depends on it.
     """
-    views = sequence.frame(number)
+    views = sequence.frame(number) if read is None else read
     trusted = trusted_views(layout, views.views)
     training = [v for v in trusted if v.camera.split == "train"]
     marked, found = settled(training, layout.bounds)

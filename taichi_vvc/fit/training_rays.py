@@ -14,6 +14,9 @@ from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.kernels import march
 from taichi_vvc.types import Camera, FieldLayout, View
 
+# Bytes of a pixel, and of one whose ray crosses the mask, where all are uploaded; and of one that is drawn from these.
+_FULL, _SAMPLED = 4, 12
+
 
 @dataclass(frozen=True)
 class TrainingRays:
@@ -24,12 +27,15 @@ class TrainingRays:
         mask: (nz, ny, nx) bool, where samples may be taken before anything is fitted.
         views: the training views.
         table: their cameras on the device.
-        images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major.
-        candidates: indices of the pixels whose rays meet the mask, but for those that are unknown.
+        images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major. With ``places``
+            those of the candidates only, in their order.
+        candidates: indices of the pixels whose rays meet the mask, but for those that are unknown. Where memory is
+            short, a sample of these.
         rays_per_view: their number divided by that of the views: the unit of the rate.
         has_alpha: whether any pixel is transparent.
         cells: (nz, ny, nx) bool, where symbols and occupancy may change; None: everywhere. Candidates are those pixels
             for which that matters.
+        places: 0, 1, 2 and so on, one for each candidate; None where ``images`` are all pixels.
     """
 
     layout: FieldLayout
@@ -42,12 +48,23 @@ class TrainingRays:
     rays_per_view: float
     has_alpha: bool
     cells: np.ndarray | None = None
+    places: Any | None = None
 
 
 def make_training_rays(
-    ws: Workspace, layout: FieldLayout, views: Sequence[View], mask: np.ndarray, among: np.ndarray | None = None
+    ws: Workspace,
+    layout: FieldLayout,
+    views: Sequence[View],
+    mask: np.ndarray,
+    among: np.ndarray | None = None,
+    memory: int | None = None,
+    number: int = 0,
 ) -> TrainingRays:
     """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
+
+    Pixels take 4 bytes each, and 4 more where their rays cross the mask. Where that is more than ``memory``, only such
+    pixels are uploaded, which take 12 bytes, and of these a sample if there are too many: one from each of as many
+    equal parts as fit, drawn from the frame's ``number`` alone.
 
     Raises:
         DataError: no ray of any view crosses it.
@@ -57,11 +74,13 @@ def make_training_rays(
     if not views:
         raise DataError("expected at least one training view, found none; mark cameras with split = train")
     table = camera_table(runtime, layout, [v.camera for v in views])
-    packed = np.concatenate([np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]).astype(np.int32)
     candidates = crossing_pixels(ws, layout, table, mask, among)
     if any(v.unknown is not None for v in views):
         known = [np.ones(v.image.shape[:2], bool) if v.unknown is None else ~v.unknown for v in views]
         candidates = candidates[np.concatenate([pixels.reshape(-1) for pixels in known])[candidates]]
+    rays, scarce = candidates.size, memory is not None and _FULL * (table.pixels + candidates.size) > memory
+    if scarce and memory is not None:
+        candidates = sampled(candidates, max(1, memory // _SAMPLED), number)
     candidates = in_patches(candidates, [v.camera for v in views])
     if not candidates.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
@@ -70,12 +89,35 @@ def make_training_rays(
         mask,
         views,
         table,
-        runtime.upload(packed),
+        runtime.upload(_packed(views, candidates if scarce else None)),
         runtime.upload(candidates),
         candidates.size,
-        candidates.size / len(views),
+        rays / len(views),
         any(v.has_alpha for v in views),
+        places=runtime.upload(np.arange(candidates.size, dtype=np.int32)) if scarce else None,
     )
+
+
+def sampled(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """At most ``count`` of the ``pixels``, in their order: one from each of as many equal parts of them."""
+    if pixels.size <= count:
+        return pixels
+    edges = np.arange(count + 1, dtype=np.int64) * pixels.size // count
+    drawn = edges[:-1] + (np.random.default_rng(seed).random(count) * np.diff(edges)).astype(np.int64)
+    return pixels[drawn]
+
+
+def _packed(views: Sequence[View], chosen: np.ndarray | None) -> np.ndarray:
+    """Pixels as int32: all of them, or the ``chosen``, which are ordered by their view."""
+    parts = [np.ascontiguousarray(v.image).view("<i4").reshape(-1) for v in views]
+    if chosen is None:
+        return np.concatenate(parts).astype(np.int32, copy=False)
+    packed, first, start = np.empty(chosen.size, np.int32), 0, 0
+    for part in parts:
+        stop = int(np.count_nonzero(chosen < first + part.size))
+        packed[start:stop] = part[chosen[start:stop] - first]
+        first, start = first + part.size, stop
+    return packed
 
 
 def crossing_pixels(
@@ -90,10 +132,10 @@ def crossing_pixels(
     runtime = ws.runtime
     nx, ny, nz = layout.occupancy
     where = runtime.upload(mask.astype(np.int32)), runtime.zeros(mask.size), nx, ny, nz, layout.march_step, DEPTH_LIMIT
-    among = np.arange(table.pixels, dtype=np.int32) if among is None else among
-    found = [np.zeros(0, np.int32)]
-    for start in range(0, among.size, chunk):
-        pixels = among[start : start + chunk]
+    found, total = [np.zeros(0, np.int32)], table.pixels if among is None else among.size
+    for start in range(0, total, chunk):
+        stop = min(start + chunk, total)
+        pixels = np.arange(start, stop, dtype=np.int32) if among is None else among[start:stop]
         make_rays(ws, layout, table, runtime.upload(pixels), pixels.size)
         counts = ws.counts.get(pixels.size)
         # Each ray ends at its first sample.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.bitstream.numbering import has_pieces
 from taichi_vvc.capture.selection import NoSuchCamera
 from taichi_vvc.capture.sequence import MultiViewSequence, open_capture
 from taichi_vvc.decode import Stream
@@ -150,6 +151,11 @@ def coded_part(stream: Stream, capture: str | Path, format: str | None = None) -
         DataError: the capture cannot be read or does not have the cameras, the frames or the size that the file states.
     """
     first, count, step = stream.first_frame, len(stream), stream.frame_step
+    if has_pieces(stream.header.record):
+        raise DataError(
+            f"{capture}: expected a file whose frames follow each other in the capture, found one joined from pieces; "
+            "cut out a piece with 'tvvc cut' and compare that"
+        )
     held_out = [camera.name for camera in stream.cameras if camera.split == "test"]
     try:
         sequence = open_capture(

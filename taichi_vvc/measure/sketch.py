@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from taichi_vvc.capture.camera_paths import up_direction
-from taichi_vvc.capture.sequence import MultiViewSequence, read_views
+from taichi_vvc.capture.sequence import MultiViewSequence
+from taichi_vvc.capture.views import read_views
 from taichi_vvc.geometry.projection import project
 from taichi_vvc.types import Bounds, Camera, View
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from taichi_vvc.capture.agreement import NAMED, Agreement, agreement
 from taichi_vvc.capture.colour_agreement import ColourAgreement, colour_agreement
-from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence, read_views
+from taichi_vvc.capture.sequence import NO_MASKS, NONE_HELD_OUT, MultiViewSequence
+from taichi_vvc.capture.views import read_views
 from taichi_vvc.geometry.projection import has_distortion, rays_hit, with_rays
 from taichi_vvc.measure.estimate import estimate
 from taichi_vvc.types import Bounds, Camera, View

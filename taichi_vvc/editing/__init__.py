@@ -1,0 +1,1 @@
+"""Joining files and cutting pieces out of them, without fitting anything again."""
