@@ -13,8 +13,8 @@ from taichi_vvc.kernels import quantize
 _KEY_PRUNES = (0.15, 0.3, 0.5)
 # A whole scene forms in a coarse pass, see ``fit/coarse.py``: its part of the iterations, ...
 _COARSE_PART = 1 / 3
-# ... when cells are dropped in it and in what follows, ...
-_FORMING_PRUNES, _FORMED_PRUNES = (0.08, 0.15, 0.3, 0.5), (0.15, 0.4)
+# ... when cells are dropped in it (before a quarter of it small things have not formed) and in what follows, ...
+_FORMING_PRUNES, _FORMED_PRUNES = (0.25, 0.45, 0.75), (0.15, 0.4)
 # ... the factor of the distance between its samples, and what is left of its learning rates in the end.
 _LONGER, _STILL_LEARNING = 3.0, 0.5
 # Weight of the compactness of rays in a whole scene, see ``kernels/compact.py``.

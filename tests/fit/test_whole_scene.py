@@ -116,9 +116,9 @@ def test_a_whole_scene_begins_with_a_coarse_pass() -> None:
     assert coarse.iterations == whole.formed == 100 and whole.formed + whole.iterations == SMALL.key_iterations
     assert coarse.turn(0).longer > 1.0 == whole.turn(0).longer == box.turn(0).longer and box.formed == 0
     assert coarse.compactness == whole.compactness > 0.0 == box.compactness
-    # Nothing is rounded in it, and cells are dropped early.
+    # Nothing is rounded in it.
     assert {turn.mode for turn in coarse} == {quantize.NOISE} and not any(turn.freeze_mlp for turn in coarse)
-    assert coarse.prunes == (8, 15, 30, 50) and whole.prunes == (30, 80)
+    assert coarse.prunes == (25, 45, 75) and whole.prunes == (30, 80)
     before = Reference(SymbolFrame((), (), np.ones((2, 2, 2), bool)), GroupParameters((), ()))
     assert Schedule.of(SMALL, Prediction.going_on(before), True).formed == 0
     assert Schedule.of(SMALL, Prediction.inter(before), True).formed == 0
