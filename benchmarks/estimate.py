@@ -36,7 +36,7 @@ def encode(options: argparse.Namespace) -> dict[str, Any]:
         inter = max(1, options.iterations * config.inter_iterations // config.key_iterations)
         config = dataclasses.replace(config, key_iterations=options.iterations, inter_iterations=inter)
     (guess,) = estimate(sequence, {options.preset: config}, speed=1.0, cores=1)
-    work = work_of(config, sequence.bounds, sequence.frame(len(sequence) // 2).views)
+    work = work_of(config, sequence.bounds, sequence.frame(len(sequence) // 2).views, sequence.scene)
     begin(options.backend, 1)
     before = time.process_time()
     with tempfile.TemporaryDirectory() as folder:

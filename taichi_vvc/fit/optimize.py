@@ -11,7 +11,7 @@ current symbols (or with one Laplace distribution per channel, the paper's model
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from taichi_vvc.field.grids import Field, occupy
 from taichi_vvc.field.mlp import flatten, unflatten
 from taichi_vvc.field.render import measure_opacity
 from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.coarse import coarser, start_from
 from taichi_vvc.fit.colour_error import distortion_step
 from taichi_vvc.fit.occupancy import kept_cells, missed_cells
 from taichi_vvc.fit.parameters import quantize_symbols, shrink_live, update_symbols
@@ -30,8 +31,9 @@ from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.rate import RateTables, add_laplace_gradient, plan_tables
 from taichi_vvc.fit.rate_on_device import DevicePlanner
 from taichi_vvc.fit.schedule import Schedule, Turn, frame_seed
-from taichi_vvc.fit.state import FitState, FittedMlp, GivenMlp, NoTables, RoundedMlp, begin_fit, rounded
+from taichi_vvc.fit.state import FitState, FittedMlp, GivenMlp, NoTables, RoundedMlp, Start, begin_fit, rounded
 from taichi_vvc.fit.training_rays import TrainingRays
+from taichi_vvc.geometry.projection import dilate
 from taichi_vvc.kernels import adam, update
 from taichi_vvc.kernels.columns import SymbolGrid
 from taichi_vvc.runtime import Runtime
@@ -106,10 +108,52 @@ def fit_frame(
         tell: called now and then, and after the last iteration.
     """
     schedule = Schedule.of(config, prediction, training.layout.whole)
-    state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction, training.cells)
+    start = None
+    if schedule.formed:
+        training, start = _formed(ws, config, training, frame, tell)
+    state = begin_fit(ws.runtime, training.layout, config, training.mask, prediction, training.cells, start)
     known = prediction.known(len(state.steps))
+    _run(ws, state, config, training, schedule, known, frame_seed(config, frame), tell)
+    bits = _plan(state, config, known) if training.cells is None else _whole_bits(state, config, known)
+    return _result(state, config, prediction, bits)
+
+
+def _formed(
+    ws: Workspace,
+    config: EncoderConfig,
+    training: TrainingRays,
+    frame: int,
+    tell: Callable[[FitReport], None] | None,
+) -> tuple[TrainingRays, Start]:
+    """The coarse pass of a whole scene: where samples may be taken after it, and what the fit then starts with."""
+    coarse, less = replace(training, layout=coarser(training.layout)), replace(config, rays=-(-config.rays // 2))
+    state = begin_fit(ws.runtime, coarse.layout, less, coarse.mask, Prediction.scratch())
+    known = Prediction.scratch().known(len(state.steps))
+
+    def tell_of_all(report: FitReport) -> None:
+        assert tell is not None
+        tell(replace(report, steps=config.key_iterations))
+
+    drawn = frame_seed(config, frame, 1)
+    _run(ws, state, less, coarse, Schedule.coarse(config), known, drawn, None if tell is None else tell_of_all)
+    # Two cells more than what was found: with one, surfaces that the fine grids would move are cut.
+    mask = dilate(dilate(state.field.mask)) & training.mask
+    return replace(training, mask=mask), start_from(state, training.layout, config)
+
+
+def _run(
+    ws: Workspace,
+    state: FitState,
+    config: EncoderConfig,
+    training: TrainingRays,
+    schedule: Schedule,
+    known: Sequence[Known],
+    seed: int,
+    tell: Callable[[FitReport], None] | None,
+) -> None:
+    """All iterations of a schedule."""
     planner = planner_for(ws.runtime, training.layout, config, known)
-    seed, running, bits = frame_seed(config, frame), _RunningMean(), 0.0
+    running, bits = _RunningMean(), 0.0
     for turn in schedule:
         state.field.layout = marched_in(training.layout, turn.longer)
         if turn.prune and _prune(ws, state, config, training, turn.margin):
@@ -127,9 +171,8 @@ def fit_frame(
             bits = _plan(state, config, known, planner)
         _update(state, schedule, training, turn)
         if tell is not None and turn.report:
-            tell(FitReport(turn.iteration + 1, schedule.iterations, running.mean, bits, state.field))
-    bits = _plan(state, config, known) if training.cells is None else _whole_bits(state, config, known)
-    return _result(state, config, prediction, bits)
+            done, steps = (schedule.formed + n for n in (turn.iteration + 1, schedule.iterations))
+            tell(FitReport(done, steps, running.mean, bits, state.field))
 
 
 @dataclass

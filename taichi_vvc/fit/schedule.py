@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.fit.prediction import Prediction
@@ -11,10 +11,12 @@ from taichi_vvc.kernels import quantize
 
 # When cells are dropped, in fractions of the iterations.
 _KEY_PRUNES = (0.15, 0.3, 0.5)
-# The same of a whole scene, where most of the space is empty and everything is looked at until that is known.
-_WHOLE_PRUNES = (0.08, 0.15, 0.3, 0.5)
-# Up to there a whole scene is marched in longer steps, by this factor: it is a haze still.
-_COARSE_UNTIL, _COARSE = 0.25, 3.0
+# A whole scene forms in a coarse pass, see ``fit/coarse.py``: its part of the iterations, ...
+_COARSE_PART = 1 / 3
+# ... when cells are dropped in it (before a quarter of it small things have not formed) and in what follows, ...
+_FORMING_PRUNES, _FORMED_PRUNES = (0.25, 0.45, 0.75), (0.15, 0.4)
+# ... the factor of the distance between its samples, and what is left of its learning rates in the end.
+_LONGER, _STILL_LEARNING = 3.0, 0.5
 # Weight of the compactness of rays in a whole scene, see ``kernels/compact.py``.
 _COMPACTNESS = 0.1
 # Variance of the background of a whole scene from where on it has formed: what is left of the haze goes then.
@@ -90,7 +92,8 @@ class Schedule:
         step_rate: highest learning rate of the logarithm of the quantisation steps; 0 where they are given.
         lambda_rate: weight of the rate: squared colour error per ray against bits per training ray of one view.
         lambda_residual: weight of the L1 norm of the basis residual, same scale.
-        coarse: iterations in which samples lie farther apart.
+        formed: iterations of the coarse pass that comes before.
+        longer: factor of the distance between samples.
         compactness: weight of the regulariser of rays in ``kernels/compact.py``, same scale.
         opaque: iteration from which a whole scene should let nothing through.
     """
@@ -108,7 +111,8 @@ class Schedule:
     step_rate: float
     lambda_rate: float
     lambda_residual: float
-    coarse: int = 0
+    formed: int = 0
+    longer: float = 1.0
     compactness: float = 0.0
     opaque: int = 0
 
@@ -120,7 +124,9 @@ class Schedule:
         """
         key, scratch = prediction.key, prediction.reference is None
         total = config.key_iterations if key else config.inter_iterations
-        of_key = _WHOLE_PRUNES if whole else _KEY_PRUNES
+        formed = int(total * _COARSE_PART) if whole and scratch else 0
+        total -= formed
+        of_key = _FORMED_PRUNES if formed else _KEY_PRUNES
         return Schedule(
             iterations=total,
             prunes=tuple(sorted({int(total * part) for part in (of_key if key else _INTER_PRUNES)})),
@@ -137,9 +143,27 @@ class Schedule:
             step_rate=_STEP_RATE if key and config.joint else 0.0,
             lambda_rate=config.lambda_rate * (config.key_lambda if scratch else 1.0),
             lambda_residual=0.0 if key else config.lambda_residual,
-            coarse=int(total * _COARSE_UNTIL) if whole and scratch else 0,
+            formed=formed,
             compactness=_COMPACTNESS if whole else 0.0,
-            opaque=int(total * _OPAQUE_FROM) if scratch else 0,
+            opaque=0,
+        )
+
+    @staticmethod
+    def coarse(config: EncoderConfig) -> Schedule:
+        """The schedule of the coarse pass of a key frame from scratch; nothing is rounded in it."""
+        after = Schedule.of(config, Prediction.scratch(), whole=True)
+        total = after.formed
+        return replace(
+            after,
+            iterations=total,
+            prunes=tuple(sorted({int(total * part) for part in _FORMING_PRUNES})),
+            freeze_mlp=total,
+            noise=total,
+            rate_from=total // _WARM_UP,
+            final_rate=_STILL_LEARNING,
+            formed=0,
+            longer=_LONGER,
+            opaque=int(total * _OPAQUE_FROM),
         )
 
     def __iter__(self) -> Iterator[Turn]:
@@ -159,7 +183,7 @@ class Schedule:
             rate=iteration >= self.rate_from,
             new_tables=iteration % _TABLES_EVERY == 0,
             learning_rate=self.learning_rate(iteration),
-            longer=_COARSE if iteration < self.coarse else 1.0,
+            longer=self.longer,
             spread=_OPAQUE if self.compactness and iteration >= self.opaque else 0.0,
             report=iteration % _REPORT_EVERY == _REPORT_EVERY - 1 or iteration == self.iterations - 1,
         )

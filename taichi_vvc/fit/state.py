@@ -85,7 +85,7 @@ def initial_mlp(layout: FieldLayout, seed: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Start:
+class Start:
     """The numbers that a fit starts with.
 
     Attributes:
@@ -108,6 +108,7 @@ def begin_fit(
     mask: np.ndarray,
     prediction: Prediction,
     cells: np.ndarray | None = None,
+    start: Start | None = None,
 ) -> FitState:
     """The state that a fit begins with.
 
@@ -118,9 +119,12 @@ def begin_fit(
         mask: (nz, ny, nx) bool, where samples may be taken at first.
         prediction: what the frame is predicted from.
         cells: (nz, ny, nx) bool, where symbols may change; None: wherever samples may be taken.
+        start: the numbers to begin with; None: those that follow from the prediction.
     """
-    if prediction.reference is None:
-        start = _scratch(layout, config)
+    if start is not None:
+        pass
+    elif prediction.reference is None:
+        start = scratch(layout, config)
     elif prediction.key:
         start = _going_on(layout, config, prediction.reference)
     else:
@@ -148,7 +152,7 @@ def begin_fit(
     )
 
 
-def _scratch(layout: FieldLayout, config: EncoderConfig) -> _Start:
+def scratch(layout: FieldLayout, config: EncoderConfig) -> Start:
     """Random basis grids and MLPs, coefficients of 0."""
     rng = np.random.default_rng([config.seed, 0])
     shapes = layout.grid_shapes
@@ -158,12 +162,12 @@ def _scratch(layout: FieldLayout, config: EncoderConfig) -> _Start:
         for shape, step in zip(shapes[1:], steps[1:], strict=True)
     )
     nothing = tuple(np.zeros(shape, np.int32) for shape in shapes)
-    return _Start(steps, nothing, (np.zeros(shapes[0], np.float32), *basis), initial_mlp(layout, config.seed))
+    return Start(steps, nothing, (np.zeros(shapes[0], np.float32), *basis), initial_mlp(layout, config.seed))
 
 
-def _going_on(layout: FieldLayout, config: EncoderConfig, before: Reference) -> _Start:
+def _going_on(layout: FieldLayout, config: EncoderConfig, before: Reference) -> Start:
     """The symbols of the frame before where those were live, and its steps and MLPs."""
-    random = _scratch(layout, config)
+    random = scratch(layout, config)
     # What was not live is random still: with zeros, something new could hardly begin to form there.
     known = live_nodes(layout, before.frame.occupancy)
     parameters = tuple(
@@ -171,10 +175,10 @@ def _going_on(layout: FieldLayout, config: EncoderConfig, before: Reference) -> 
         for live, symbols, drawn in zip(known, before.frame.symbols, random.parameters, strict=True)
     )
     steps = np.array(before.parameters.steps, np.float32)
-    return _Start(steps, random.reference, parameters, flatten(before.parameters.mlp))
+    return Start(steps, random.reference, parameters, flatten(before.parameters.mlp))
 
 
-def _residual(layout: FieldLayout, config: EncoderConfig, before: Reference) -> _Start:
+def _residual(layout: FieldLayout, config: EncoderConfig, before: Reference) -> Start:
     """The frame before, and no residual."""
     reference = before.frame.symbols
     parameters = tuple(np.zeros(shape, np.float32) for shape in layout.grid_shapes)
@@ -182,7 +186,7 @@ def _residual(layout: FieldLayout, config: EncoderConfig, before: Reference) -> 
         parameters = (reference[0].astype(np.float32), *parameters[1:])
         reference = (np.zeros(layout.grid_shapes[0], np.int32), *reference[1:])
     steps = np.array(before.parameters.steps, np.float32)
-    return _Start(steps, reference, parameters, flatten(before.parameters.mlp))
+    return Start(steps, reference, parameters, flatten(before.parameters.mlp))
 
 
 def rounded(state: FitState) -> Grids:

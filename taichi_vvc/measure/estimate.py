@@ -14,16 +14,21 @@ from functools import lru_cache
 import numpy as np
 
 from taichi_vvc import runtime
-from taichi_vvc.capture.seen import believed_hull
+from taichi_vvc.capture.scene import Scene
+from taichi_vvc.capture.seen import believed_hull, possible_cells
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
 from taichi_vvc.encoder.rate_control import GOES_ON
+from taichi_vvc.geometry.contraction import to_grid
 from taichi_vvc.geometry.projection import pixel_directions, with_rays
 from taichi_vvc.media.pictures import differs, edge_colour
-from taichi_vvc.types import Bounds, View
+from taichi_vvc.types import Bounds, Camera, FieldLayout, View
 
 _PROBES = 4096  # number of rays that are marched to estimate the samples of all rays
+_PLACES = 768  # along each of them in a whole scene
+_JUMP = 4.0  # cells; two such places are never so far apart
+_BOX = Scene()
 
 # Seconds of one core of the reference machine. benchmarks/estimate.py measures them: the three per iteration are fitted
 # to nine encodes of a key and an inter frame (ultrafast, fast, medium; two captures, one rendered and one real, at
@@ -118,7 +123,7 @@ def estimate(
     share = (_SERIAL + (1 - _SERIAL) / helping) / (machine_speed() if speed is None else speed)
     found = []
     for name, config in configs.items():
-        work = work_of(config, sequence.bounds, views)
+        work = work_of(config, sequence.bounds, views, sequence.scene)
         keys = -(-len(sequence) // config.group_length(sequence.fps))
         inters = len(sequence) - keys
         seconds = _START + keys * _fit_seconds(work, config, config.key_iterations)
@@ -166,17 +171,20 @@ def machine_speed() -> float:
     return _REFERENCE_SECONDS / max(best, 1e-9)
 
 
-def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Work:
-    """Counts the work of a key frame of ``views`` in their visual hull, or in all of the bounds without masks."""
+def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View], scene: Scene = _BOX) -> Work:
+    """Counts the work of a key frame of ``views`` in their visual hull, or without masks wherever something may be."""
     training = [view for view in views if view.camera.split == "train"]
-    layout = layout_of(config, bounds, [view.camera for view in training])
+    cameras = [view.camera for view in training]
+    layout = layout_of(config, bounds, cameras, scene.whole, scene.near)
     nx, ny, nz = layout.occupancy
     masks = any(view.has_alpha for view in training)
     if masks:
         mask = believed_hull(layout, training)
+    elif scene.whole or scene.near:
+        mask = possible_cells(layout, cameras)
     else:
         mask = np.ones((nz, ny, nx), bool)
-    counts = _samples(training, layout.bounds, mask, layout.steps_per_side)
+    counts = (_samples_of_whole if scene.whole else _samples)(training, layout, mask)
     pixels = sum(view.camera.width * view.camera.height for view in training)
     met = counts > 0
     live = live_nodes(layout, mask)
@@ -199,30 +207,54 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View]) -> Wor
     )
 
 
-def _samples(views: Sequence[View], bounds: Bounds, mask: np.ndarray, steps_per_side: int) -> np.ndarray:
+def _samples(views: Sequence[View], layout: FieldLayout, mask: np.ndarray) -> np.ndarray:
     """(rays,) int64: number of march steps in occupied cells, for pixels spread evenly over all views."""
-    share = -(-_PROBES // len(views))
+    bounds, steps_per_side = layout.bounds, layout.steps_per_side
     counts = []
     edge = bounds.largest_side / max(mask.shape)
     lower, step = np.asarray(bounds.lower), bounds.largest_side / steps_per_side
     shape = np.array(mask.shape[::-1])
     for view in views:
-        camera = view.camera
-        # A lattice of pixels with the picture's aspect ratio and about the view's share of the rays.
-        nu = max(1, round((share * camera.width / camera.height) ** 0.5))
-        nv = max(1, round(share / nu))
-        u, v = np.meshgrid((np.arange(nu) + 0.5) * camera.width / nu, (np.arange(nv) + 0.5) * camera.height / nv)
-        directions = pixel_directions(camera, np.stack((u, v), axis=-1)).reshape(-1, 3)
-        blind = np.isnan(directions[:, 0])
-        directions = np.where(blind[:, None], [0.0, 0.0, 1.0], directions)
-        directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        directions, blind = _directions(view.camera, -(-_PROBES // len(views)))
         safe = np.where(np.abs(directions) < 1e-12, 1e-12, directions)
-        a, b = (np.asarray(corner) - camera.position for corner in (bounds.lower, bounds.upper))
+        a, b = (np.asarray(corner) - view.camera.position for corner in (bounds.lower, bounds.upper))
         near, far = np.minimum(a / safe, b / safe).max(1), np.maximum(a / safe, b / safe).min(1)
-        near = np.maximum(near, 0.0)
+        near = np.maximum(near, layout.near)
         t = near[:, None] + (np.arange(int(np.ceil(np.sqrt(3) * steps_per_side))) + 0.5) * step
         # Rays that miss the bounds have coordinates too large for integers.
-        cells = np.clip((camera.position + t[..., None] * directions[:, None] - lower) / edge, 0, shape - 1)
+        cells = np.clip((view.camera.position + t[..., None] * directions[:, None] - lower) / edge, 0, shape - 1)
         x, y, z = np.moveaxis(cells.astype(np.int32), -1, 0)
         counts.append((mask[z, y, x] & (t < far[:, None]) & ~blind[:, None]).sum(1))
     return np.concatenate(counts)
+
+
+def _samples_of_whole(views: Sequence[View], layout: FieldLayout, mask: np.ndarray) -> np.ndarray:
+    """:func:`_samples` of a whole scene, float64: the length of each ray in occupied cells, in steps.
+
+    Rays are followed at places whose distances from the camera grow by a constant factor, which are about equally far
+    apart in the shell; steps are of equal length in its coordinates.
+    """
+    first = max(layout.near, layout.cell / 4)
+    distances = np.geomspace(first, 1000 * layout.bounds.largest_side, _PLACES)
+    last, counts = np.array(layout.occupancy) - 1, []
+    for view in views:
+        directions, blind = _directions(view.camera, -(-_PROBES // len(views)))
+        grid = to_grid(layout, view.camera.position + distances[:, None] * directions[:, None])
+        x, y, z = np.moveaxis(np.clip(grid, 0, last).astype(np.int32), -1, 0)
+        length = np.linalg.norm(np.diff(grid, axis=1), axis=2)
+        # Where a ray goes from one region of the shell to another, its coordinates jump.
+        length[length > _JUMP] = 0.0
+        counts.append((length * mask[z, y, x][:, :-1]).sum(1) / layout.march_step * ~blind)
+    return np.concatenate(counts)
+
+
+def _directions(camera: Camera, share: int) -> tuple[np.ndarray, np.ndarray]:
+    """About ``share`` rays of a camera, at a lattice of pixels: (rays, 3) unit vectors, and (rays,) which have none."""
+    # A lattice with the picture's aspect ratio and about the view's share of the rays.
+    nu = max(1, round((share * camera.width / camera.height) ** 0.5))
+    nv = max(1, round(share / nu))
+    u, v = np.meshgrid((np.arange(nu) + 0.5) * camera.width / nu, (np.arange(nv) + 0.5) * camera.height / nv)
+    directions = pixel_directions(camera, np.stack((u, v), axis=-1)).reshape(-1, 3)
+    blind = np.isnan(directions[:, 0])
+    directions = np.where(blind[:, None], [0.0, 0.0, 1.0], directions)
+    return directions / np.linalg.norm(directions, axis=1, keepdims=True), blind

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import halls
 import numpy as np
 import pytest
 from backends import BACKEND, runtime
+from taichi_vvc.kernels import quantize
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
@@ -15,10 +17,14 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.capture.seen import possible_cells
 from taichi_vvc.config import layout_of
 from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.fit.coarse import coarser
 from taichi_vvc.fit.occupancy import entered_cells, first_mask
-from taichi_vvc.fit.prediction import Prediction
+from taichi_vvc.fit.optimize import fit_frame
+from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.schedule import Schedule
+from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.measure.evaluate import evaluate
+from taichi_vvc.types import GroupParameters, SymbolFrame
 
 SMALL = tv.EncoderConfig(
     **{
@@ -104,7 +110,28 @@ def test_cells_are_taken_back_for_rays_that_would_meet_nothing(hall: Path) -> No
     assert back.any() and not (back & half).any()
 
 
-def test_a_whole_scene_begins_in_longer_steps() -> None:
+def test_a_whole_scene_begins_with_a_coarse_pass() -> None:
     whole, box = (Schedule.of(SMALL, Prediction.scratch(), kind) for kind in (True, False))
-    assert whole.turn(0).longer > 1.0 == whole.turn(SMALL.key_iterations - 1).longer == box.turn(0).longer
-    assert whole.compactness > 0.0 == box.compactness and whole.prunes[0] < box.prunes[0]
+    coarse = Schedule.coarse(SMALL)
+    assert coarse.iterations == whole.formed == 100 and whole.formed + whole.iterations == SMALL.key_iterations
+    assert coarse.turn(0).longer > 1.0 == whole.turn(0).longer == box.turn(0).longer and box.formed == 0
+    assert coarse.compactness == whole.compactness > 0.0 == box.compactness
+    # Nothing is rounded in it.
+    assert {turn.mode for turn in coarse} == {quantize.NOISE} and not any(turn.freeze_mlp for turn in coarse)
+    assert coarse.prunes == (25, 45, 75) and whole.prunes == (30, 80)
+    before = Reference(SymbolFrame((), (), np.ones((2, 2, 2), bool)), GroupParameters((), ()))
+    assert Schedule.of(SMALL, Prediction.going_on(before), True).formed == 0
+    assert Schedule.of(SMALL, Prediction.inter(before), True).formed == 0
+
+
+def test_a_fit_tells_of_both_passes_as_one(hall: Path) -> None:
+    config = replace(SMALL, key_iterations=60, background=(0, 0, 0))
+    sequence, ws, told = tv.open_capture(hall), Workspace(runtime()), []
+    training = [c for c in sequence.cameras if c.split == "train"]
+    layout = layout_of(config, sequence.bounds, training, True, sequence.scene.near)
+    views = sequence.frame(0).views
+    rays = make_training_rays(ws, layout, views, first_mask(layout, views, None))
+    fit_frame(ws, config, rays, Prediction.scratch(), 0, told.append)
+    assert [(r.step, r.steps) for r in told] == [(n, 60) for n in range(10, 61, 10)]
+    coarse, fine = told[0].field.layout, told[-1].field.layout
+    assert fine == layout and coarse.levels == coarser(layout).levels != fine.levels
