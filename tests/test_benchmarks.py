@@ -13,7 +13,8 @@ from taichi_vvc.coding import choose_tables, context_weights, contexts
 from taichi_vvc.coding.context_weights import SETS
 
 SHARED = {"card", "measure", "mutate", "fitting", "torch_reference"}  # imported by others
-ELSEWHERE = {"cut_capture", "planted_faults"}
+# Those of the web need Node.js or a browser; what they measure is tested in tests/web.
+ELSEWHERE = {"cut_capture", "planted_faults", "decode_web", "fuzz_web", "web_pictures"}
 SMALL = ["--preset", "ultrafast", "--downscale", "4"]
 RUNS = {
     "step": (

@@ -50,11 +50,12 @@ ON_THE_CPU = (
     "fit/test_objective.py",
     "field/test_odd_layouts.py",
     "test_plain_picture.py",
-    "encoder/test_poses.py",
+    "encoder/test_refined_poses.py",
     "test_rate_distortion.py",
     "coding/test_refusals.py",
     "encoder/test_still_scenes.py",
     "test_thresholds.py",
+    "fit/test_coarse.py",
     "fit/test_whole_scene.py",
 )
 
