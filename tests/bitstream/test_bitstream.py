@@ -1,4 +1,4 @@
-"""The container: round trips, exact bytes, resuming, and an independent reader that follows the document."""
+"""The container: round trips, exact bytes, and an independent reader that follows the document."""
 
 from __future__ import annotations
 
@@ -170,30 +170,6 @@ def test_new_files_are_of_the_newest_version(path: Path, near: int, shell: int, 
     assert independent_reader.read_file(path.read_bytes())["index"]["frames"] == 2
 
 
-@pytest.mark.parametrize("version", [4, 5])
-def test_an_encode_goes_on_with_a_file_of_an_older_version(path: Path, version: int, monkeypatch) -> None:
-    header, coded = streams.header(), streams.newest_group(0, 0).colours if version == 5 else b""
-    monkeypatch.setattr(versions, "WRITTEN", version)
-    with StreamWriter.create(path, header) as writer:
-        writer.add_group(replace(streams.group(0, 0), colours=coded))
-        writer.add_frame(streams.frame(0, 0, True))
-        writer.finish()
-    monkeypatch.undo()
-    begun = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
-        StreamWriter.resume(path, header, not coded)
-    writer, _ = StreamWriter.resume(path, header, bool(coded))
-    with writer:
-        writer.add_frame(streams.frame(1, 0, False))
-        writer.finish()
-    data = path.read_bytes()
-    assert data[4] == version and data.startswith(begun[: begun.index(b"INDX")])
-    with StreamReader(path) as reader:
-        assert reader.complete and len(reader.frames) == 2 and reader.read_colours(0) == coded
-        assert [(group.mlp, group.colours) for group in reader.groups] == [(None, None)]
-    assert independent_reader.read_file(data)["version"] == version
-
-
 def test_the_index_leads_to_mlps_and_colours(path: Path) -> None:
     """Chunks of groups in between that hold neither are not read: they may be damaged."""
     with StreamWriter.create(path, streams.header()) as writer:
@@ -356,64 +332,6 @@ def test_a_file_without_index_is_scanned(path: Path) -> None:
         assert reader.read_frame(3) == streams.frame(3, 1, False)
 
 
-def test_groups_may_share_mlps(path: Path) -> None:
-    data = streams.write(path, frames=8, sharing=(1, 2))
-    assert [group["owner"] for group in independent_reader.read_file(data)["groups"]] == [0, 0, 0, 3]
-    for finish in (True, False):
-        path.unlink()
-        streams.write(path, frames=8, finish=finish, sharing=(1, 2))
-        with StreamReader(path) as reader:
-            assert reader.complete == finish
-            assert reader.read_group(2) == streams.sharing_group(2, 4)
-            assert [reader.owner_of_mlp(group).number for group in range(4)] == [0, 0, 0, 3]
-            assert [reader.read_whole_group(group) for group in range(4)] == [streams.group(n, 2 * n) for n in range(4)]
-            assert [reader.components(frame)["mlp"] for frame in (0, 2, 4, 6)] == [8, 0, 0, 8]
-            reader.scan()
-
-
-@pytest.mark.parametrize("version, damaged", [(4, 0), (4, 1), (6, 0)])
-def test_damaged_mlps_end_with_the_next_group_that_has_its_own(
-    path: Path, version: int, damaged: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In versions before 6 the index does not tell that the chunk in between has none."""
-    monkeypatch.setattr(versions, "WRITTEN", version)
-    data = bytearray(streams.write(path, frames=8, sharing=(1, 2)))
-    with StreamReader(path) as reader:
-        data[reader.groups[damaged].offset + 12] ^= 1
-    path.write_bytes(data)
-    with StreamReader(path) as reader:
-        message = f"group {damaged} at byte [0-9]+: expected checksum .* damaged; group 2 shares its MLPs$"
-        with pytest.raises(CorruptStream, match=message):
-            reader.read_whole_group(2)
-        assert reader.read_whole_group(3) == streams.group(3, 6)
-
-
-def test_the_first_group_has_mlps(path: Path) -> None:
-    data = streams.write(path, sharing=(0, 1))
-    with StreamReader(path) as reader:
-        for number in (0, 1):
-            with pytest.raises(CorruptStream, match="group 0: expected MLPs, found none"):
-                reader.read_whole_group(number)
-    with pytest.raises(independent_reader.Damaged):
-        independent_reader.read_file(data)
-
-
-def test_older_versions_have_mlps_in_every_group(path: Path) -> None:
-    streams.write(path, sharing=(1,))
-    with StreamReader(path) as reader:
-        reader.version = 2
-        assert reader.read_whole_group(0) == streams.group(0, 0)
-        with pytest.raises(CorruptStream, match="group 1: expected MLPs, found none"):
-            reader.read_whole_group(1)
-
-
-def test_mlps_and_their_steps_come_together() -> None:
-    unchecked = replace(syntax.GROUP, check=lambda group: "")
-    for change in ({"mlp": b""}, {"mlp_steps": ()}):
-        with pytest.raises(CorruptStream, match="MLPs and their steps or neither"):
-            syntax.GROUP.parse(unchecked.pack(replace(streams.group(1, 2), **change)), "group 1")
-
-
 def test_damage_in_the_middle_is_found_where_it_is_read(path: Path) -> None:
     data = bytearray(streams.write(path))
     with StreamReader(path) as reader:
@@ -442,50 +360,3 @@ def test_chunks_out_of_order_are_refused_by_the_writer(path: Path) -> None:
         writer.add_frame(streams.frame(0, 0, True))
         with pytest.raises(ValueError, match="expected inter frame 1"):
             writer.add_frame(streams.frame(2, 0, False))
-
-
-def test_resume_goes_on_after_a_cut_at_every_byte(path: Path) -> None:
-    whole = streams.write(path, frames=4)
-    with StreamReader(path) as reader:
-        start = reader.header_bytes
-        ends = [frame.offset + frame.size for frame in reader.frames]
-    for cut in range(start, len(whole) + 1):
-        path.write_bytes(whole[:cut])
-        writer, there = StreamWriter.resume(path, streams.header())
-        assert there == sum(end <= cut for end in ends)
-        with writer:
-            assert path.read_bytes() == whole[:cut]
-            for number in range(there, 4):
-                if number % 2 == 0:
-                    writer.add_group(streams.group(number // 2, number))
-                writer.add_frame(streams.frame(number, number // 2, number % 2 == 0))
-            writer.finish()
-        assert path.read_bytes() == whole, cut
-
-
-def test_resume_refuses_other_settings(path: Path) -> None:
-    data = streams.write(path, finish=False)
-    with pytest.raises(ConfigError, match="found other seed;"):
-        StreamWriter.resume(path, streams.header(seed=3))
-    with pytest.raises(ConfigError, match=r"fps \(25, the file has 29.97\), first_frame"):
-        StreamWriter.resume(path, replace(streams.header(), fps=Fraction(25), first_frame=6))
-    assert path.read_bytes() == data
-
-
-def test_resume_keeps_a_file_that_is_damaged_in_the_middle(path: Path) -> None:
-    data = bytearray(streams.write(path))
-    with StreamReader(path) as reader:
-        data[reader.frames[1].offset + 15] ^= 4
-    path.write_bytes(data)
-    with pytest.raises(CorruptStream):
-        StreamWriter.resume(path, streams.header())
-    assert path.read_bytes() == data
-
-
-def test_a_damaged_last_frame_is_dropped_on_resume(path: Path) -> None:
-    data = bytearray(streams.write(path, finish=False))
-    data[-5] ^= 1
-    path.write_bytes(data)
-    writer, there = StreamWriter.resume(path, streams.header())
-    writer.close()
-    assert there == 4
