@@ -10,6 +10,7 @@
 import { BitReader } from "./bits.js";
 import { LENS_BITS, MAX_CAMERA_NUMBER, POSITION_BIAS } from "./constants.js";
 import { CorruptStream } from "./errors.js";
+import { rotationOf } from "./rotations.js";
 import { lensOf } from "./syntax.js";
 
 /** @typedef {import("./types.js").Camera} Camera */
@@ -108,22 +109,6 @@ function checkRotation(pose, bits, place) {
   if (4n * length < one || 4n * length > 16n * one) {
     throw new CorruptStream(`${place}: expected the rotation of a camera, found one of no length or a large one`);
   }
-}
-
-/**
- * The rotation matrix of a quaternion (w, x, y, z) of any length but 0, row by row.
- *
- * @param {number[]} quaternion
- * @returns {number[]}
- */
-export function rotationOf(quaternion) {
-  const length = Math.hypot(...quaternion);
-  const [w, x, y, z] = quaternion.map((part) => part / length);
-  return [
-    ...[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-    ...[2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-    ...[2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-  ];
 }
 
 /**

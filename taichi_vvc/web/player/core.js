@@ -81,6 +81,7 @@ export class Player extends EventTarget {
   async begin({ header, frames, groups, complete }) {
     if (this.closed) return;
     Object.assign(this, { header, frames, groups, complete });
+    this.bytes = frames.reduce((sum, frame) => sum + frame.bytes, 0);
     if (!frames.length) {
       this.fail({ name: "StreamError", message: "the file has no frames", number: -1 });
       return;
@@ -271,8 +272,8 @@ export class Player extends EventTarget {
 
   /** Bytes that are loaded ahead while playing. */
   bytesAhead() {
-    const { frames, clock } = this;
-    const rate = (frames.reduce((sum, frame) => sum + frame.bytes, 0) / clock.duration) * Math.abs(clock.rate);
+    const { bytes, clock } = this;
+    const rate = (bytes / clock.duration) * Math.abs(clock.rate);
     return Math.min(MOST_AHEAD, Math.max(LEAST_AHEAD, SECONDS_AHEAD * rate));
   }
 

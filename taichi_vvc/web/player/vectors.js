@@ -4,6 +4,8 @@
  * @module
  */
 
+export { rotationOf } from "../decoder/rotations.js";
+
 export const add = (a, b) => a.map((v, i) => v + b[i]);
 export const subtract = (a, b) => a.map((v, i) => v - b[i]);
 export const times = (a, s) => a.map((v) => v * s);
@@ -54,15 +56,4 @@ export function quaternionOf(r) {
   const best = parts.reduce((a, b, i) => (b[i] > a.row[a.i] ? { row: b, i } : a), { row: parts[0], i: 0 }).row;
   const length = Math.hypot(...best) * (best[0] < 0 ? -1 : 1);
   return best.map((v) => v / length);
-}
-
-/** The rotation of a quaternion of any length but 0. */
-export function rotationOf(q) {
-  const length = Math.hypot(...q);
-  const [w, x, y, z] = q.map((v) => v / length);
-  return [
-    ...[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-    ...[2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-    ...[2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-  ];
 }
