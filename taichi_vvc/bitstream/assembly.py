@@ -80,8 +80,7 @@ class Assembly:
             StreamError: the group, or what it shares with groups before it, is damaged.
         """
         group = source.read_whole_group(number)
-        end = source.groups[number + 1].first_frame if number + 1 < len(source.groups) else len(source.frames)
-        end = end if stop is None else min(end, stop)
+        end = group_end(source, number) if stop is None else min(group_end(source, number), stop)
         if end <= group.first_frame:
             raise ConfigError(f"{source.path}: expected frames of group {number}, found none")
         if self.frames + end - group.first_frame > MAX_FRAMES:
@@ -182,3 +181,8 @@ def _facing(pose: tuple[int, ...], now: tuple[int, ...]) -> tuple[int, ...]:
 def whole_groups(source: StreamReader) -> range:
     """The groups of a file that have frames: all but a last one that a stopped encode has left without any."""
     return range(sum(group.first_frame < len(source.frames) for group in source.groups))
+
+
+def group_end(source: StreamReader, number: int) -> int:
+    """The number of the frame behind the last one of a group."""
+    return source.groups[number + 1].first_frame if number + 1 < len(source.groups) else len(source.frames)

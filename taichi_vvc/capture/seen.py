@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from taichi_vvc.capture.agreement import SHOWN
 from taichi_vvc.capture.hull import coverage, visual_hull
 from taichi_vvc.config import FEW_CAMERAS
 from taichi_vvc.geometry.contraction import cell_centres
@@ -24,7 +25,6 @@ nothing is carved, and what fills that space hides what they show."""
 LOST = 0.005
 """The part of a silhouette that may be left without a cell by that: where it is more, they are part of the subject."""
 
-_SHOWN = 128  # alpha (8 bits)
 _CHUNK = 1 << 17
 
 
@@ -66,11 +66,25 @@ def believed_hull(layout: FieldLayout, views: Sequence[View]) -> np.ndarray:
     for view in views:
         if not view.has_alpha:
             continue
-        shown = view.image[..., 3] >= _SHOWN
+        shown = view.image[..., 3] >= SHOWN
         before, after = (int((shown & coverage(view.camera, centres[c], step)).sum()) for c in (hull, kept))
         if after < (1 - LOST) * before:
             return hull
     return kept
+
+
+def believed_cells(layout: FieldLayout, views: Sequence[View]) -> np.ndarray:
+    """Where training ``views`` allow something to be before anything is known of it, (nz, ny, nx) bool.
+
+    The :func:`believed_hull` where the capture has masks, else everything. In a whole scene, and where samples begin at
+    a distance, only the :func:`possible_cells`.
+    """
+    nx, ny, nz = layout.occupancy
+    masks = any(view.has_alpha for view in views)
+    found = believed_hull(layout, views) if masks else np.ones((nz, ny, nx), bool)
+    if layout.whole or layout.near:
+        found = found & possible_cells(layout, [view.camera for view in views])
+    return found
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
     """
     header, layout = reader.header, reader.header.layout
     count = len(reader.frames)
+    settings = json.loads(header.settings)
+    pieces = settings.pop("pieces", None)
     described: dict[str, Any] = {
         "version": reader.version,
         "frames": count,
@@ -66,8 +68,8 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
             ],
         ],
         "cameras": [],
-        "settings": {name: value for name, value in json.loads(header.settings).items() if name != "pieces"},
-        "pieces": json.loads(header.settings).get("pieces"),
+        "settings": settings,
+        "pieces": pieces,
         "first_frame": header.first_frame,
         "frame_step": frame_step_of(header),
         "downscale": header.downscale,

@@ -12,7 +12,6 @@ import click
 from taichi_vvc.cli.decode import warn_if_incomplete
 from taichi_vvc.cli.options import backend_option, common_options, memory_option, start_backend
 from taichi_vvc.cli.progress import say, warn
-from taichi_vvc.errors import StreamError
 
 if TYPE_CHECKING:
     from taichi_vvc.decode import Stream
@@ -51,6 +50,7 @@ def command(
     The address is printed when the player is ready; Ctrl-C ends it. --backend is what draws with --render server.
     """
     from taichi_vvc.decode import open as open_stream
+    from taichi_vvc.play.pages import require_playable
 
     if render == "server":
         from taichi_vvc.play.viewer import require_viser
@@ -58,6 +58,7 @@ def command(
         require_viser()
     with open_stream(file, memory_limit) as stream:
         damage = warn_if_incomplete(stream, file)
+        require_playable(stream, file)
         if render == "server":
             _draw_here(stream, file, backend, host, port, memory_limit)
         else:
@@ -68,10 +69,9 @@ def command(
 
 def _serve(stream: Stream, file: Path, camera: str | None, host: str, port: int, opens: bool) -> None:
     """Serves the player's page and the file until Ctrl-C."""
-    from taichi_vvc.play.pages import first_view, require_playable
+    from taichi_vvc.play.pages import first_view
     from taichi_vvc.play.server import PlayerServer
 
-    require_playable(stream, file)
     if camera is not None:
         first_view(stream, camera)
     with PlayerServer(file, host, port, file.stem, camera) as server:
@@ -91,8 +91,6 @@ def _draw_here(stream: Stream, file: Path, backend: str, host: str, port: int, m
     from taichi_vvc.play.playback import Playback
     from taichi_vvc.play.viewer import Viewer
 
-    if not stream.cameras:
-        raise StreamError(f"{file}: expected cameras to look from, found none; use tvvc render --path FILE")
     runtime = start_backend(backend)
     # Entropy decoding makes many small matrix products, which are several times slower with several BLAS threads.
     with runtime.single_threaded_blas(), Playback(file, memory_limit=memory_limit) as playback:

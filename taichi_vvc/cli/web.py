@@ -89,10 +89,12 @@ def command(
             picture = read_poster(Path(poster))
     title = file.stem if title is None else title
     if single:
+        from taichi_vvc.media.video import write_text
+
         data = file.read_bytes()
         if len(data) > LARGE_PAGE:
             warn(f"a page of {len(data) / 1e6:.0f} MB opens slowly; -o DIR makes a folder that loads what it shows")
-        output.write_text(single_page(data, title, camera, picture), encoding="utf-8")
+        write_text(output, single_page(data, title, camera, picture))
         click.echo(output)
         say(f"{output.stat().st_size / 1000:.0f} kB, opens by a double click")
     else:

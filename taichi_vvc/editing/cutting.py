@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.bitstream.assembly import Assembly
+from taichi_vvc.bitstream.assembly import Assembly, group_end
 from taichi_vvc.bitstream.numbering import capture_frames, with_numbering
 from taichi_vvc.editing.summary import Written, check_other_file
 from taichi_vvc.errors import ConfigError
@@ -69,7 +69,7 @@ def cut(
                 from taichi_vvc.decode import Stream
                 from taichi_vvc.editing.recoding import recoded_frames
 
-                end = min(stop, _end(reader, group))
+                end = min(stop, group_end(reader, group))
                 with Stream(path, memory_limit) as stream:
                     coded = list(recoded_frames(reader, stream, start, end))
                 assembly.append(reader.read_whole_group(group), reader.read_colours(group), coded)
@@ -89,11 +89,6 @@ def _tell(progress: Callable[[int, int], None] | None, done: int, total: int) ->
         progress(done, total)
 
 
-def _end(reader: StreamReader, group: int) -> int:
-    """The number of the frame behind the last one of a group."""
-    return reader.groups[group + 1].first_frame if group + 1 < len(reader.groups) else len(reader.frames)
-
-
 def _text(frames: slice) -> str:
     return ":".join("" if part is None else str(part) for part in (frames.start, frames.stop))
 
@@ -101,7 +96,7 @@ def _text(frames: slice) -> str:
 def _boundaries(reader: StreamReader, start: int) -> str:
     """What is wrong with a piece that begins at frame ``start``, and where one may begin."""
     group = reader.frames[start].group
-    before, behind = reader.groups[group].first_frame, _end(reader, group)
+    before, behind = reader.groups[group].first_frame, group_end(reader, group)
     near = f"are {before} and {behind}" if behind < len(reader.frames) else f"is {before}"
     again = f"frame {start}" if behind == start + 1 else f"frames {start} to {behind - 1}"
     return (

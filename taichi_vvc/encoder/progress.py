@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from taichi_vvc.field.grids import Field
+from taichi_vvc.media.metrics import psnr_of_error
 from taichi_vvc.types import FrameViews
 
 
@@ -66,13 +65,12 @@ class Listener:
     def step(self, frame: int, done: tuple[int, int], error: float, bits: float, lambda_rate: float) -> None:
         """Tells how far a frame is. ``done``: steps and all steps; ``error``: mean squared error per channel."""
         if self.progress is not None:
-            psnr = -10 * float(np.log10(max(error, 1e-10)))
-            self.progress(Progress(frame, *done, psnr, bits, lambda_rate, self.probe))
+            self.progress(Progress(frame, *done, psnr_of_error(max(error, 1e-10)), bits, lambda_rate, self.probe))
 
     def checked(self, number: int, done: tuple[int, int], error: float) -> None:
         """Tells how far quick fit ``number`` is, from 1, as :meth:`step` does of a frame's."""
         if self.progress is not None:
-            self.progress(Progress(0, *done, -10 * float(np.log10(max(error, 1e-10))), 0.0, check=number))
+            self.progress(Progress(0, *done, psnr_of_error(max(error, 1e-10)), 0.0, check=number))
 
     def look(
         self, frame: int, field: Field, views: FrameViews, background: tuple[float, float, float], finished: bool

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.capture.agreement import SHOWN
 from taichi_vvc.capture.hull import visual_hull
-from taichi_vvc.capture.seen import VIEWS, believed_hull, possible_cells
+from taichi_vvc.capture.seen import VIEWS, believed_cells, possible_cells
 from taichi_vvc.field.grids import Field, occupy
 from taichi_vvc.field.render import (
     CameraTable,
@@ -35,8 +36,6 @@ _HIDDEN = 5.0
 _STILL_THERE = 0.25
 # The part of the pixels that must have been missed before cells are kept for them, where there are no masks.
 _MISSED = 0.002
-# Alpha (8 bits) from which a pixel must meet something.
-_SHOWN = 128
 
 
 def scene_changed(before: np.ndarray, mask: np.ndarray) -> bool:
@@ -52,14 +51,10 @@ def first_mask(layout: FieldLayout, views: tuple[View, ...], before: SymbolFrame
     frame, and on an inter frame what was occupied before, grown by two cells for motion. In a whole scene, and where
     samples begin at a distance, only cells that several training cameras see.
     """
-    nx, ny, nz = layout.occupancy
     training = [v for v in views if v.camera.split == "train"]
-    if any(v.has_alpha for v in training):
-        mask = believed_hull(layout, training)
-    elif before is None:
-        mask = np.ones((nz, ny, nx), bool)
-    else:
-        mask = dilate(dilate(before.occupancy))
+    if before is None or any(v.has_alpha for v in training):
+        return believed_cells(layout, training)
+    mask = dilate(dilate(before.occupancy))
     if layout.whole or layout.near:
         mask &= possible_cells(layout, [v.camera for v in training])
     return mask
@@ -133,7 +128,7 @@ def _missed_pixels(
     if layout.whole:
         away = np.ones(table.pixels, bool)
     else:
-        shown = (v.image[..., 3] >= _SHOWN if masked else differs(v.image, background) for v in views)
+        shown = (v.image[..., 3] >= SHOWN if masked else differs(v.image, background) for v in views)
         away = np.concatenate([pixels.reshape(-1) for pixels in shown])
     covered = np.zeros(away.size, bool)
     # What is kept lies within what the candidates' rays meet.

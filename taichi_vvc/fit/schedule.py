@@ -145,7 +145,6 @@ class Schedule:
             lambda_residual=0.0 if key else config.lambda_residual,
             formed=formed,
             compactness=_COMPACTNESS if whole else 0.0,
-            opaque=0,
         )
 
     @staticmethod

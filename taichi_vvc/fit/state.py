@@ -121,14 +121,7 @@ def begin_fit(
         cells: (nz, ny, nx) bool, where symbols may change; None: wherever samples may be taken.
         start: the numbers to begin with; None: those that follow from the prediction.
     """
-    if start is not None:
-        pass
-    elif prediction.reference is None:
-        start = scratch(layout, config)
-    elif prediction.key:
-        start = _going_on(layout, config, prediction.reference)
-    else:
-        start = _residual(layout, config, prediction.reference)
+    start = _start_of(layout, config, prediction) if start is None else start
     grid_map = map_of(layout)
     grids = tuple(grid_values(r, step, n) for n, (r, step) in enumerate(zip(start.reference, start.steps, strict=True)))
     values = flat_values(grid_map, layout, grids)
@@ -150,6 +143,13 @@ def begin_fit(
         mlp=mlp,
         tables=NoTables(),
     )
+
+
+def _start_of(layout: FieldLayout, config: EncoderConfig, prediction: Prediction) -> Start:
+    if prediction.reference is None:
+        return scratch(layout, config)
+    kind = _going_on if prediction.key else _residual
+    return kind(layout, config, prediction.reference)
 
 
 def scratch(layout: FieldLayout, config: EncoderConfig) -> Start:

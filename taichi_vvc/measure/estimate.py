@@ -15,7 +15,7 @@ import numpy as np
 
 from taichi_vvc import runtime
 from taichi_vvc.capture.scene import Scene
-from taichi_vvc.capture.seen import believed_hull, possible_cells
+from taichi_vvc.capture.seen import believed_cells
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
@@ -176,14 +176,8 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View], scene:
     training = [view for view in views if view.camera.split == "train"]
     cameras = [view.camera for view in training]
     layout = layout_of(config, bounds, cameras, scene.whole, scene.near)
-    nx, ny, nz = layout.occupancy
     masks = any(view.has_alpha for view in training)
-    if masks:
-        mask = believed_hull(layout, training)
-    elif scene.whole or scene.near:
-        mask = possible_cells(layout, cameras)
-    else:
-        mask = np.ones((nz, ny, nx), bool)
+    mask = believed_cells(layout, training)
     counts = (_samples_of_whole if scene.whole else _samples)(training, layout, mask)
     pixels = sum(view.camera.width * view.camera.height for view in training)
     met = counts > 0

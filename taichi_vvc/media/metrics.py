@@ -36,7 +36,7 @@ def psnr(a: np.ndarray, b: np.ndarray, rays: np.ndarray | None = None) -> float:
         if not rays.any():
             return math.nan
         a, b = a[rays], b[rays]
-    return _psnr(np.square(a.astype(np.float64) - b.astype(np.float64)).mean())
+    return psnr_of_error(np.square(a.astype(np.float64) - b.astype(np.float64)).mean())
 
 
 def psnr_foreground(
@@ -54,7 +54,7 @@ def psnr_foreground(
         chosen &= rays
     if not chosen.any():
         return math.nan
-    return _psnr(np.square(a[chosen].astype(np.float64) - b[chosen].astype(np.float64)).mean())
+    return psnr_of_error(np.square(a[chosen].astype(np.float64) - b[chosen].astype(np.float64)).mean())
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -100,7 +100,8 @@ def ssim_with_rays(a: np.ndarray, b: np.ndarray, rays: np.ndarray) -> float:
     return 1.0 - (1.0 - ssim(np.where(rays[..., None], a, b), b)) / float(inner.mean())
 
 
-def _psnr(mean_squared_error: float) -> float:
+def psnr_of_error(mean_squared_error: float) -> float:
+    """PSNR in dB of a mean squared error of values in [0, 1]; infinite for 0."""
     return math.inf if mean_squared_error == 0.0 else -10.0 * math.log10(mean_squared_error)
 
 

@@ -104,9 +104,7 @@ def draw_poster(stream: Stream, name: str | None = None) -> Poster:
     return Poster(target.getvalue(), ".jpg")
 
 
-def page_text(
-    title: str, attributes: dict[str, str], scripts: str, head: str = '<link rel="icon" href="data:,">'
-) -> str:
+def page_text(title: str, attributes: dict[str, str], scripts: str) -> str:
     """The page around the player, with these attributes of the element and these scripts."""
     listed = " ".join(f'{name}="{html.escape(value)}"' for name, value in attributes.items() if value)
     filled = source("player/page.html")
