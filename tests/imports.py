@@ -24,6 +24,7 @@ ROOMS = (
         "measure",
         "play",
         "encode",
+        "parts",
         "encoder",
         "torch",
         "fit",
