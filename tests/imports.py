@@ -25,6 +25,7 @@ ROOMS = (
         "play",
         "exports",
         "encode",
+        "parts",
         "encoder",
         "torch",
         "fit",
