@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from taichi_vvc.bitstream import StreamWriter
+from taichi_vvc.bitstream import Sound, StreamWriter, versions
+from taichi_vvc.bitstream.sound_runs import SoundWriter, stored_packets
 from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.capture.ahead import ReadAhead
 from taichi_vvc.capture.sequence import MultiViewSequence
@@ -57,6 +58,7 @@ def encode(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     preview: Callable[[Glimpse], None] | None = None,
+    sound: Sound | None = None,
 ) -> Iterator[FrameStats]:
     """Encode a capture into a file, yielding the figures of each frame once it is safely written.
 
@@ -75,10 +77,12 @@ def encode(
         overwrite: replace an existing file, which stays what it is until the first frame is whole.
         progress: called several times a second with :class:`Progress`.
         preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame.
+        sound: what is heard from the first frame on, see :func:`taichi_vvc.media.sound.read_sound`; what comes after
+            the last frame is left out. Files with sound are of format version 7.
 
     Raises:
-        ConfigError: the file exists, another process is writing it, ``resume`` finds other settings or more frames in
-            it, or no lambda reaches the target.
+        ConfigError: the file exists, another process is writing it, ``resume`` finds other settings, another sound or
+            more frames in it, or no lambda reaches the target.
         DataError: the capture cannot be used.
         BackendError: no backend starts.
     """
@@ -92,6 +96,12 @@ def encode(
     going_on = resume and path.exists()
     looks = stored_looks(path) if going_on else None
     looks = looks_for(sequence, config) if looks is None else looks
+    heard = None
+    if sound is not None:
+        heard = SoundWriter(sound, sequence.fps, len(sequence), config.group_length(sequence.fps))
+    if going_on:
+        sent = stored_packets(path, sound)
+        heard = None if heard is None else replace(heard, sent=sent)
     if looks:
         sequence = replace(sequence, looks=looks)
     if not going_on:
@@ -100,7 +110,7 @@ def encode(
         sequence = with_stored_poses(sequence, file_cameras(path))
     has_target = config.bitrate is not None or config.target_psnr is not None
     if has_target:
-        begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress)
+        begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress, heard)
         config = replace(config, lambda_rate=begin)
     header = _header(sequence, config)
     layout = layout_of_header(header)
@@ -109,28 +119,31 @@ def encode(
     else:
         # Before anything is replaced.
         check_start(layout, views_of(sequence, layout, 0))
-        writer, done = StreamWriter.create(path, header, overwrite), 0
+        version = versions.WRITTEN if heard is None else versions.FIRST_WITH_SOUND
+        writer, done = StreamWriter.create(path, header, overwrite, version), 0
     with writer:
         if done > len(sequence):
             raise ConfigError(
                 f"{path}: expected a file of at most the {len(sequence)} frames that are asked for, found {done}; "
                 "it is whole as it is: ask for more frames, or for another file"
             )
-        target = file_target(config, len(sequence), sequence.fps, header)
+        target = file_target(config, len(sequence), sequence.fps, header, 0 if heard is None else heard.size)
         control: Controller | FixedLambda = FixedLambda(config.lambda_rate)
         if target is not None:
             control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
         job, position = Job(ws, sequence, config, layout, Listener(progress, preview)), position_behind(path, done)
         groups, cameras = Groups(job, control, position), CameraCoder(header, cameras_behind(path, done))
         groups.restore(path)
-        yield from _encode_frames(groups, writer, cameras, len(sequence))
+        yield from _encode_frames(groups, writer, cameras, len(sequence), heard)
         writer.finish()
     message = control.missed(path.stat().st_size)
     if message:
         warnings.warn(f"{path}: {message}", TargetMissed, stacklevel=2)
 
 
-def _encode_frames(groups: Groups, writer: StreamWriter, cameras: CameraCoder, stop: int) -> Iterator[FrameStats]:
+def _encode_frames(
+    groups: Groups, writer: StreamWriter, cameras: CameraCoder, stop: int, heard: SoundWriter | None = None
+) -> Iterator[FrameStats]:
     """Encodes the frames from the position of ``groups`` to ``stop - 1`` and appends them."""
     job, control, told = groups.job, groups.control, set[str]()
     background = job.config.backdrop
@@ -144,6 +157,8 @@ def _encode_frames(groups: Groups, writer: StreamWriter, cameras: CameraCoder, s
             if instead is not None:
                 coded = cheaper(coded, code_frame(job, instead))
             groups.observe(coded)
+            if heard is not None:
+                heard.before_frame(writer, number)
             sizes = coded.append(writer, cameras.code(job.sequence.cameras_at(number), coded.task.prediction.key))
             judged = math.nan
             if job.config.target_psnr is not None:
@@ -158,9 +173,11 @@ def _probed_start(
     sequence: MultiViewSequence,
     config: EncoderConfig,
     progress: Callable[[Progress], None] | None,
+    heard: SoundWriter | None = None,
 ) -> float:
     """Lambda of the first frame, found by encoding the first frames into files that are thrown away."""
-    target = file_target(config, len(sequence), sequence.fps, _header(sequence, config))
+    paid = 0 if heard is None else heard.size
+    target = file_target(config, len(sequence), sequence.fps, _header(sequence, config), paid)
     assert target is not None
     count = probed_frames(target)
     probes = itertools.count(1)
