@@ -16,7 +16,7 @@ from taichi_vvc.kernels._taichi import ti
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.known import NOTHING
 from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
-from taichi_vvc.encode import settle_background
+from taichi_vvc.encoder.settle import settle_background
 from taichi_vvc.field import shading
 from taichi_vvc.field.render import Workspace, measure_opacity
 from taichi_vvc.fit import colour_error, optimize

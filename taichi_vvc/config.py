@@ -82,6 +82,8 @@ class EncoderConfig:
             or more.
         picture_memory: bytes that the training pictures of a frame may take on the device. Where they need more, a
             sample of their pixels is fitted, another one for each frame.
+        part_length: frames of the parts that are fitted apart from each other, at most, if a group has no more; 0: the
+            file is one part. Parts begin with key frames.
     """
 
     preset: str = "custom"
@@ -125,6 +127,7 @@ class EncoderConfig:
     colours: str = "auto"
     poses: str = "auto"
     picture_memory: int = PICTURE_MEMORY
+    part_length: int = 0
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -157,6 +160,8 @@ class EncoderConfig:
             raise ConfigError(f"expected rising of 0 to 1, found {self.rising}")
         if not 0 < self.final_rate <= 1:
             raise ConfigError(f"expected a final_rate above 0 and up to 1, found {self.final_rate}")
+        if self.part_length < 0:
+            raise ConfigError(f"expected a part_length of 1 or more frames (0: one part), found {self.part_length}")
         if self.keyint < 0:
             raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
         if self.rate_model not in ("context", "laplace"):
@@ -201,7 +206,7 @@ class EncoderConfig:
 
 
 # Settings that came after the others: files in which they have these values do not state them, and stay what they were.
-_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY}
+_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY, "part_length": 0}
 
 
 FEW_CAMERAS = 8

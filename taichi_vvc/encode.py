@@ -6,11 +6,7 @@ Per frame: (1) read the views; (2) find where samples may lie; (3) fit through t
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
-import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,33 +14,21 @@ from pathlib import Path
 
 from taichi_vvc.bitstream import Sound, StreamWriter, versions
 from taichi_vvc.bitstream.sound_runs import SoundWriter, stored_packets
-from taichi_vvc.bitstream.syntax import SequenceHeader
-from taichi_vvc.capture.ahead import ReadAhead
 from taichi_vvc.capture.sequence import MultiViewSequence
-from taichi_vvc.coding.headers import header_of, layout_of_header
-from taichi_vvc.coding.moving_cameras import CameraCoder
-from taichi_vvc.config import EncoderConfig, layout_of
+from taichi_vvc.coding.headers import layout_of_header
+from taichi_vvc.config import EncoderConfig
 from taichi_vvc.encoder.colours import looks_for, stored_looks
-from taichi_vvc.encoder.first_lambda import find_start
-from taichi_vvc.encoder.frame import Job, code_frame
-from taichi_vvc.encoder.groups import Groups, cheaper
+from taichi_vvc.encoder.frame import Job
+from taichi_vvc.encoder.frames import go_on
 from taichi_vvc.encoder.poses import with_refined_poses, with_stored_poses
 from taichi_vvc.encoder.progress import Glimpse, Listener, Progress
-from taichi_vvc.encoder.quality import judged_psnr
-from taichi_vvc.encoder.rate_control import Controller, FixedLambda, Outcome, restored
-from taichi_vvc.encoder.resume import (
-    Position,
-    cameras_behind,
-    file_cameras,
-    position_behind,
-    stored_start,
-    written_outcomes,
-)
-from taichi_vvc.encoder.targets import file_target, outcome_of, probed_frames
+from taichi_vvc.encoder.resume import file_cameras, stored_start
+from taichi_vvc.encoder.settle import header_for, probed_start, settle_background
+from taichi_vvc.encoder.targets import file_target
 from taichi_vvc.encoder.trusted_views import check_start, views_of
 from taichi_vvc.errors import ConfigError, DataError, TargetMissed
 from taichi_vvc.field.workspace import Workspace
-from taichi_vvc.media.pictures import edge_colour
+from taichi_vvc.parts.coding import encode_in_parts
 from taichi_vvc.runtime import start
 from taichi_vvc.types import FrameStats
 
@@ -69,6 +53,9 @@ def encode(
     the first frames several times, and takes the place of ``lambda_rate`` in the file's settings; the others follow
     from the frames in the file. A finished file that misses its target is told of by a :class:`TargetMissed` warning.
 
+    Settings with a ``part_length`` encode parts that do not depend on each other, see
+    :func:`taichi_vvc.parts.coding.encode_in_parts`.
+
     Args:
         sequence: the capture, see :func:`taichi_vvc.open_capture`.
         config: settings, usually one of ``PRESETS``.
@@ -91,6 +78,11 @@ def encode(
         raise DataError(f"{sequence.path}: expected at least one frame, found none; check --frames")
     if path.exists() and not (resume or overwrite):
         raise ConfigError(f"{path}: expected no such file, found one; overwrite it or resume")
+    if config.part_length:
+        yield from encode_in_parts(
+            sequence, config, path, resume=resume, overwrite=overwrite, progress=progress, preview=preview, sound=sound
+        )
+        return
     config = settle_background(config, sequence)
     ws = Workspace(start())
     going_on = resume and path.exists()
@@ -102,6 +94,7 @@ def encode(
     if going_on:
         sent = stored_packets(path, sound)
         heard = None if heard is None else replace(heard, sent=sent)
+    paid = 0 if heard is None else heard.size
     if looks:
         sequence = replace(sequence, looks=looks)
     if not going_on:
@@ -110,9 +103,9 @@ def encode(
         sequence = with_stored_poses(sequence, file_cameras(path))
     has_target = config.bitrate is not None or config.target_psnr is not None
     if has_target:
-        begin = stored_start(path, config) if going_on else _probed_start(ws, sequence, config, progress, heard)
+        begin = stored_start(path, config) if going_on else probed_start(ws, sequence, config, progress, paid)
         config = replace(config, lambda_rate=begin)
-    header = _header(sequence, config)
+    header = header_for(sequence, config)
     layout = layout_of_header(header)
     if going_on:
         writer, done = StreamWriter.resume(path, header, bool(sequence.looks))
@@ -127,94 +120,9 @@ def encode(
                 f"{path}: expected a file of at most the {len(sequence)} frames that are asked for, found {done}; "
                 "it is whole as it is: ask for more frames, or for another file"
             )
-        target = file_target(config, len(sequence), sequence.fps, header, 0 if heard is None else heard.size)
-        control: Controller | FixedLambda = FixedLambda(config.lambda_rate)
-        if target is not None:
-            control = restored(target, config.lambda_rate, written_outcomes(ws, sequence, config, path, done))
-        job, position = Job(ws, sequence, config, layout, Listener(progress, preview)), position_behind(path, done)
-        groups, cameras = Groups(job, control, position), CameraCoder(header, cameras_behind(path, done))
-        groups.restore(path)
-        yield from _encode_frames(groups, writer, cameras, len(sequence), heard)
-        writer.finish()
+        target = file_target(config, len(sequence), sequence.fps, header, paid)
+        job = Job(ws, sequence, config, layout, Listener(progress, preview))
+        control = yield from go_on(job, target, writer, path, header, done, heard=heard)
     message = control.missed(path.stat().st_size)
     if message:
         warnings.warn(f"{path}: {message}", TargetMissed, stacklevel=2)
-
-
-def _encode_frames(
-    groups: Groups, writer: StreamWriter, cameras: CameraCoder, stop: int, heard: SoundWriter | None = None
-) -> Iterator[FrameStats]:
-    """Encodes the frames from the position of ``groups`` to ``stop - 1`` and appends them."""
-    job, control, told = groups.job, groups.control, set[str]()
-    background = job.config.backdrop
-    with ReadAhead(job.sequence, stop) as ahead:
-        while (number := groups.position.number) < stop:
-            began = time.monotonic()
-            read = ahead.frame(number)
-            views = views_of(job.sequence, job.layout, number, None if job.listener.probe else told, read)
-            coded = code_frame(job, groups.task(views))
-            instead = groups.key_frame_instead(coded)
-            if instead is not None:
-                coded = cheaper(coded, code_frame(job, instead))
-            groups.observe(coded)
-            if heard is not None:
-                heard.before_frame(writer, number)
-            sizes = coded.append(writer, cameras.code(job.sequence.cameras_at(number), coded.task.prediction.key))
-            judged = math.nan
-            if job.config.target_psnr is not None:
-                judged = judged_psnr(job.ws, coded.field, background, views.views)
-            control.observe(coded.task.lambda_rate, outcome_of(number, coded.reference.frame, sizes, judged))
-            job.listener.look(number, coded.field, views, background, finished=True)
-            yield coded.figures(sizes, judged, time.monotonic() - began)
-
-
-def _probed_start(
-    ws: Workspace,
-    sequence: MultiViewSequence,
-    config: EncoderConfig,
-    progress: Callable[[Progress], None] | None,
-    heard: SoundWriter | None = None,
-) -> float:
-    """Lambda of the first frame, found by encoding the first frames into files that are thrown away."""
-    paid = 0 if heard is None else heard.size
-    target = file_target(config, len(sequence), sequence.fps, _header(sequence, config), paid)
-    assert target is not None
-    count = probed_frames(target)
-    probes = itertools.count(1)
-
-    def probe(weight: float) -> list[Outcome]:
-        settings = replace(config, lambda_rate=weight)
-        header = _header(sequence, settings)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "probe.tvvc"
-            with StreamWriter.create(path, header) as writer:
-                listener = Listener(progress, probe=next(probes))
-                job = Job(ws, sequence, settings, layout_of_header(header), listener)
-                groups = Groups(job, FixedLambda(weight), Position())
-                for _ in _encode_frames(groups, writer, CameraCoder(header), count):
-                    pass
-            return written_outcomes(ws, sequence, settings, path, count)
-
-    return find_start(target, config.lambda_rate, probe)
-
-
-def settle_background(config: EncoderConfig, sequence: MultiViewSequence) -> EncoderConfig:
-    """``config`` with a background: its own, white for captures with alpha, else the pictures' median edge colour."""
-    if config.background is not None:
-        return config
-    if sequence.has_alpha:
-        return replace(config, background=(255, 255, 255))
-    return replace(config, background=edge_colour(sequence.frame(0, split="train").views))
-
-
-def _header(sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
-    training = [c for c in sequence.cameras if c.split == "train"]
-    return header_of(
-        layout_of(config, sequence.bounds, training, sequence.scene.whole, sequence.scene.near),
-        sequence.cameras,
-        config,
-        sequence.fps,
-        sequence.first_index,
-        sequence.downscale,
-        sequence.frame_step,
-    )

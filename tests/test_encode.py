@@ -17,8 +17,8 @@ import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.coding.entropy import decode_integers
 from taichi_vvc.coding.headers import layout_of_header
-from taichi_vvc.encode import settle_background
 from taichi_vvc.encoder import frame
+from taichi_vvc.encoder.settle import settle_background
 from taichi_vvc.errors import ConfigError, CorruptStream, DataError
 from taichi_vvc.measure.evaluate import evaluate
 

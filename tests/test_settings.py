@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[list, list]] = {
     "rising": ([0.0, 0.5, 1.0], [-0.1, 1.1, math.nan]),
     "final_rate": ([0.01, 1.0], [0.0, -0.1, 1.1, math.nan]),
     "keyint": ([0, 1, 1000], [-1]),
+    "part_length": ([0, 1, 1000], [-1]),
     "rate_model": (["context", "laplace"], ["huffman", ""]),
     "colours": (["auto", "on", "off"], ["yes", ""]),
     "poses": (["auto", "on", "off"], ["yes", ""]),

@@ -181,7 +181,7 @@ def test_what_fails_before_its_first_frame_leaves_a_good_file(coded, error, opti
     def fail(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["taichi_vvc.encode"], "code_frame", fail)
+    monkeypatch.setattr(sys.modules["taichi_vvc.encoder.frames"], "code_frame", fail)
     capfd.readouterr()
     status = run(["encode", str(capture), "-o", str(some), *TINY_OPTIONS, option])
     assert status == (3 if isinstance(error, DataError) else 130)

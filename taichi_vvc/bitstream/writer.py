@@ -136,7 +136,7 @@ class StreamWriter:
         try:
             with StreamReader(path) as reader:
                 _check_version(path, reader.version)
-                _compare(path, reader.header, header)
+                check_same_header(path, reader.header, header)
                 if not _may_have(reader, colours):
                     wanted = "with colours of cameras" if colours else "without colours of cameras"
                     raise ConfigError(f"{path}: expected a file {wanted}, found another one; start anew")
@@ -345,8 +345,12 @@ def _may_have(reader: StreamReader, colours: bool) -> bool:
     return not reader.groups or bool(reader.read_group(0).colours) == colours
 
 
-def _compare(path: str | os.PathLike[str], stored: SequenceHeader, wanted: SequenceHeader) -> None:
-    """Raises :class:`ConfigError` naming what differs between a file's header and the wanted one."""
+def check_same_header(path: str | os.PathLike[str], stored: SequenceHeader, wanted: SequenceHeader) -> None:
+    """Checks that a file that was begun with one header can be gone on with with another.
+
+    Raises:
+        ConfigError: the headers differ; the line names the ``path`` and what differs.
+    """
     wanted = syntax.HEADER.parse(syntax.HEADER.pack(wanted), "sequence header")
     differing = [field.name for field in fields(stored) if getattr(stored, field.name) != getattr(wanted, field.name)]
     if "settings" in differing:

@@ -33,6 +33,7 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.progress import ProgressLine, detail, warn, warnings_said
 from taichi_vvc.cli.sound import sound_for
 from taichi_vvc.cli.standard import interrupted_status
+from taichi_vvc.cli.workers import Length, part_length_option
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
 from taichi_vvc.errors import DataError, TvvcError
 from taichi_vvc.types import FrameStats
@@ -127,6 +128,7 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     metavar="SECONDS",
     help="Where in the sound frame 0 of the capture is; negative: the sound begins later.",
 )
+@part_length_option
 @backend_option
 @threads_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
@@ -160,6 +162,7 @@ def command(
     picture_memory: int,
     audio: str | None,
     audio_start: float,
+    part_length: Length | None,
     backend: str,
     threads: int | None,
     seed: int,
@@ -193,6 +196,8 @@ def command(
         changes["keyint"] = keyint
     config = dataclasses.replace(PRESETS[preset], **changes)
     sequence = chosen.open(capture)
+    if part_length is not None:
+        config = dataclasses.replace(config, part_length=part_length.at(sequence.fps))
     say_capture(sequence)
     sound = None if audio is None else sound_for(sequence, audio, audio_start)
     runtime = start_backend(backend, threads)
@@ -272,7 +277,7 @@ def encode_with_progress(
                 account.done.append(frame)
                 line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))
         except KeyboardInterrupt as error:
-            warn(_interrupted(output, before))
+            warn(_interrupted(output, before, config.part_length > 0))
             raise click.exceptions.Exit(interrupted_status(error)) from None
     account.say(output)
 
@@ -331,23 +336,33 @@ def _stat_of(path: Path) -> os.stat_result | None:
         return None
 
 
-def _interrupted(output: Path, before: os.stat_result | None) -> str:
+def _interrupted(output: Path, before: os.stat_result | None, parts: bool) -> str:
     """A message about the state of the output after an interrupted encode.
 
-    ``before``: the file that was to be replaced, or None.
+    ``before``: the file that was to be replaced, or None. ``parts``: whether it is encoded in parts.
     """
     now = _stat_of(output)
-    if now is None:
-        return f"interrupted before anything was written; there is no {output}"
     # The new file replaces the old one with its first frame, before that frame's figures arrive here. So the files
     # themselves are compared.
-    if before is not None and os.path.samestat(before, now):
+    untouched = before is not None and now is not None and os.path.samestat(before, now)
+    folder = output.with_name(f"{output.name}.parts")
+    if parts and folder.is_dir():
+        there = "is as it was" if untouched else f"holds {counted(_whole(output), 'whole frame')}"
+        return f"interrupted; {output} {there}, the parts so far are in {folder}; --resume goes on from there"
+    if now is None:
+        return f"interrupted before anything was written; there is no {output}"
+    if untouched:
         return f"interrupted; {output} is as it was"
-    try:
-        with StreamReader(output) as reader:
-            whole = len(reader.frames)
-    except TvvcError:
-        whole = 0
+    whole = _whole(output)
     if not whole:
         return f"interrupted before the first frame was whole; {output} holds no picture yet"
     return f"interrupted; {output} is playable, it holds {counted(whole, 'whole frame')}; --resume goes on from there"
+
+
+def _whole(output: Path) -> int:
+    """The whole frames of a file; 0 for one that cannot be read."""
+    try:
+        with StreamReader(output) as reader:
+            return len(reader.frames)
+    except TvvcError:
+        return 0

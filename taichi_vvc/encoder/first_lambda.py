@@ -40,19 +40,38 @@ def find_start(target: Target, guess: float, probe: Callable[[float], Sequence[O
     Raises:
         ConfigError: no lambda reaches the target; the message says what can be reached.
     """
+    history: list[tuple[float, Outcome]] = []
+
+    def attempt(weight: float) -> tuple[float, float]:
+        outcomes = list(probe(weight))
+        history.extend((weight, outcome) for outcome in outcomes)
+        return reached(target, outcomes), solve(target, history, kinds_ahead(target, [], True))
+
+    return search(target, guess, target.frames, attempt)
+
+
+def search(target: Target, guess: float, frames: int, attempt: Callable[[float], tuple[float, float]]) -> float:
+    """Lambda to begin with, found by attempts.
+
+    Args:
+        target: of the whole file.
+        guess: lambda to begin with.
+        frames: that see to the rest of a miss.
+        attempt: tells of a lambda what a file of frames like those that were coded with it has, bytes or mean dB, and
+            the lambda that is wanted by all attempts so far.
+
+    Raises:
+        ConfigError: see :func:`find_start`.
+    """
     low, high = LAMBDA_RANGE
     weight = min(max(guess, low), high)
     close = _CLOSE_RATE if target.bytes is not None else _CLOSE_PSNR
-    if target.frames < max(_SHORT, 3 * target.group):
+    if frames < max(_SHORT, 3 * target.group):
         close = _CLOSE_SHORT
-    history: list[tuple[float, Outcome]] = []
     tried: dict[float, float] = {}
     for _ in range(_MOST_PROBES):
-        outcomes = list(probe(weight))
-        history += [(weight, outcome) for outcome in outcomes]
-        tried[weight] = _reached(target, outcomes)
+        tried[weight], wanted = attempt(weight)
         _check_reach(target, tried, weight)
-        wanted = solve(target, history, kinds_ahead(target, [], True))
         if abs(math.log(wanted / weight)) < close:
             return float(f"{wanted:.4g}")
         if target.psnr is not None:
@@ -61,7 +80,7 @@ def find_start(target: Target, guess: float, probe: Callable[[float], Sequence[O
     return weight
 
 
-def _reached(target: Target, outcomes: Sequence[Outcome]) -> float:
+def reached(target: Target, outcomes: Sequence[Outcome]) -> float:
     """Bytes, or mean dB, of a file whose frames are all like those of a probe."""
     kinds = kinds_ahead(target, [], True)
     groups = [[o for o in outcomes if o.kind == kind and not o.empty] for kind in range(3)]

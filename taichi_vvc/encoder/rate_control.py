@@ -12,7 +12,7 @@ the header's settings hold. So a resumed encode goes on with the very lambdas of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -244,30 +244,53 @@ def _fitted(points: Sequence[tuple[float, float]], usual: float, pull: float, le
     return _Line(centre, level, min(max((product + pull * usual) / (square + pull), least), most))
 
 
+def forecast(
+    target: Target, history: Sequence[tuple[float, Outcome]], ahead: Sequence[int]
+) -> Callable[[float], float]:
+    """What frames to come will take, as a function of log lambda: bytes, or dB summed over the frames.
+
+    Args:
+        target: tells which of the two.
+        history: (lambda, outcome) of frames that were coded.
+        ahead: kinds of the frames to come.
+    """
+    lines = _lines(target, history)
+    fixed = [[o.fixed for _, o in history if o.kind == kind and not o.empty] for kind in range(3)]
+    fixed[FIRST], fixed[LATER] = fixed[FIRST] or fixed[LATER], fixed[LATER] or fixed[FIRST]
+    constant = [sum(values) / len(values) if values else 0.0 for values in fixed]
+    coming = [ahead.count(kind) for kind in range(3)]
+
+    def taken(x: float) -> float:
+        values = [line.at(x) for line in lines]
+        if target.bytes is not None:
+            return sum(n * (c + math.exp(y)) for n, c, y in zip(coming, constant, values, strict=True))
+        return sum(n * y for n, y in zip(coming, values, strict=True))
+
+    return taken
+
+
 def solve(target: Target, history: Sequence[tuple[float, Outcome]], ahead: Sequence[int], slack: int = 0) -> float:
     """The one lambda for all frames to come that brings the file to its target, within the range.
 
     ``slack``: 1 and -1 aim at the upper and the lower end of what counts as on target.
     """
     done = [outcome for _, outcome in history][: target.frames - len(ahead)]
-    lines = _lines(target, history)
-    fixed = [[o.fixed for _, o in history if o.kind == kind and not o.empty] for kind in range(3)]
-    fixed[FIRST], fixed[LATER] = fixed[FIRST] or fixed[LATER], fixed[LATER] or fixed[FIRST]
-    constant = [sum(values) / len(values) if values else 0.0 for values in fixed]
-    coming = [ahead.count(kind) for kind in range(3)]
+    taken = forecast(target, history, ahead)
     spent = sum(o.coded + o.fixed for o in done)
     known = [o.psnr for o in done if math.isfinite(o.psnr)]
 
     def excess(x: float) -> float:
         """Bytes, or dB summed over the frames, above the target; falls as x grows."""
-        values = [line.at(x) for line in lines]
         if target.bytes is not None:
-            taken = sum(n * (c + math.exp(y)) for n, c, y in zip(coming, constant, values, strict=True))
-            return spent + taken - target.bytes * (1 + slack * _SLACK_RATE)
+            return spent + taken(x) - target.bytes * (1 + slack * _SLACK_RATE)
         assert target.psnr is not None
-        total = sum(known) + sum(n * y for n, y in zip(coming, values, strict=True))
-        return total - (target.psnr + slack * _SLACK_PSNR) * (len(known) + len(ahead))
+        return sum(known) + taken(x) - (target.psnr + slack * _SLACK_PSNR) * (len(known) + len(ahead))
 
+    return root(excess)
+
+
+def root(excess: Callable[[float], float]) -> float:
+    """The lambda, within the range, at which a falling function of log lambda is 0, or the end that is nearer."""
     low, high = (math.log(value) for value in LAMBDA_RANGE)
     for _ in range(50):
         middle = (low + high) / 2

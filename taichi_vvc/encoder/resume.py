@@ -10,7 +10,7 @@ from pathlib import Path
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack
-from taichi_vvc.bitstream.syntax import GroupHeader
+from taichi_vvc.bitstream.syntax import GroupHeader, SequenceHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import cameras_of_header
 from taichi_vvc.coding.moving_cameras import CameraReader
@@ -83,7 +83,12 @@ def file_cameras(path: Path) -> tuple[Camera, ...]:
 def stored_start(path: Path, config: EncoderConfig) -> float:
     """The lambda that a file with this target was begun with; that of ``config`` if it has another target."""
     with StreamReader(path) as reader:
-        stored = json.loads(reader.header.settings)
+        return same_target_lambda(reader.header, config)
+
+
+def same_target_lambda(header: SequenceHeader, config: EncoderConfig) -> float:
+    """The lambda that a header states; that of ``config`` if the header is of another target."""
+    stored = json.loads(header.settings)
     same = (stored.get("bitrate"), stored.get("target_psnr")) == (config.bitrate, config.target_psnr)
     found = stored.get("lambda_rate")
     return float(found) if same and isinstance(found, (int, float)) else config.lambda_rate

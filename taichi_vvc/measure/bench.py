@@ -23,7 +23,8 @@ from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import header_of, layout_of_header
 from taichi_vvc.config import EncoderConfig, layout_of
 from taichi_vvc.decode import open as open_stream
-from taichi_vvc.encode import encode, settle_background
+from taichi_vvc.encode import encode
+from taichi_vvc.encoder.settle import settle_background
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.field.grids import Field
 from taichi_vvc.field.render import render

@@ -272,13 +272,13 @@ def test_what_is_said_after_ctrl_c_is_so(coded, capture, tmp_path, monkeypatch, 
     def interrupt(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    module = sys.modules["taichi_vvc.encode"]
+    module = sys.modules["taichi_vvc.encode" if name == "check_start" else "taichi_vvc.encoder.frames"]
     old, new = Path(shutil.copy(coded[0], tmp_path / "old.tvvc")), tmp_path / "new.tvvc"
     table = Path(shutil.copy(coded[1], tmp_path / "old.csv"))
     # With a target there is something between the frame and the word of it.
     options = [*TINY_OPTIONS, "--target-psnr", "20"] if name == "outcome_of" else TINY_OPTIONS
     if name == "outcome_of":
-        monkeypatch.setattr(module, "_probed_start", lambda *_arguments: 5e-4)
+        monkeypatch.setattr(sys.modules["taichi_vvc.encode"], "probed_start", lambda *_arguments: 5e-4)
     monkeypatch.setattr(module, name, interrupt)
     before = old.read_bytes(), table.read_bytes()
     capfd.readouterr()

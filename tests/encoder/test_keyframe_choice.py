@@ -23,7 +23,7 @@ from taichi_vvc.encoder.groups import GroupWatch
 from taichi_vvc.encoder.resume import position_behind
 from taichi_vvc.media.pictures import composite
 
-ENCODER = importlib.import_module("taichi_vvc.encode")
+ENCODER = importlib.import_module("taichi_vvc.encoder.frames")
 CONFIG = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 100, "background": (255, 255, 255)})
 
 

@@ -13,9 +13,9 @@ from backends import runtime
 import taichi_vvc as tv
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.encode import settle_background
 from taichi_vvc.encoder import poses
 from taichi_vvc.encoder.poses import posed, with_refined_poses, with_stored_poses
+from taichi_vvc.encoder.settle import settle_background
 from taichi_vvc.errors import CamerasMoved
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.alignment import displacement

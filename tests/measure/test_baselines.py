@@ -17,7 +17,7 @@ import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.config import layout_of
-from taichi_vvc.encode import settle_background
+from taichi_vvc.encoder.settle import settle_background
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.field.render import Workspace, render
 from taichi_vvc.measure import baselines

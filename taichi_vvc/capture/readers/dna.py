@@ -40,6 +40,10 @@ class SmcFile:
         self._file: Any = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes, which open the file for themselves."""
+        return SmcFile, (self.path,)
+
     def use(self, action: Callable[[Any], Any]) -> Any:
         """Calls ``action`` with the open HDF5 file and returns its result.
 

@@ -186,6 +186,10 @@ class VideoFile(Sequence["VideoPicture"]):
             self.flag = self._flag(container)
         self.size = self.flag.size(*self.stored_size) if turned else self.stored_size
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes, which open the file for themselves."""
+        return VideoFile, (self.path, self.turned)
+
     def __len__(self) -> int:
         return self._timeline.count
 
