@@ -1,4 +1,4 @@
-"""``tvvc export``: meshes, point clouds and Gaussian splats for other programs."""
+"""``tvvc export``: meshes, point clouds, Gaussian splats, and views with depth for other programs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from taichi_vvc.cli.decode import warn_if_incomplete
+from taichi_vvc.cli.export_views import write_views
 from taichi_vvc.cli.options import (
     FiniteRange,
     backend_option,
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from taichi_vvc.exports.shapes import Mesh, Points
     from taichi_vvc.field.workspace import Workspace
 
-Kind = Literal["mesh", "points", "splats"]
+Kind = Literal["mesh", "points", "splats", "views"]
 SUFFIXES: dict[Kind, str] = {"mesh": ".glb", "points": ".ply", "splats": ".ply"}
+VIEWS: Kind = "views"
 TRIANGLES = 50_000
 # The place of the frame's number in a name: %d, %04d.
 NUMBER = re.compile(r"%(0\d)?d")
@@ -75,7 +77,7 @@ class Target:
 @click.option(
     "--as",
     "kind",
-    type=click.Choice([*SUFFIXES]),
+    type=click.Choice([*SUFFIXES, VIEWS]),
     help="What to write; default by the name: .glb is a mesh, .ply points.",
 )
 @frames_option
@@ -103,6 +105,16 @@ class Target:
     help="Cells along the longest side of the bounds in which the surface is looked for, and each of which has a point "
     "or a splat; default: twice the nodes of the finest grid, up to 256.",
 )
+@click.option(
+    "--cameras",
+    metavar="C",
+    help="Of views: test, train, all (the default), or names, patterns, positions: A,B,...",
+)
+@click.option(
+    "--pictures",
+    type=click.Choice(("png", "exr")),
+    help="Of views: 16-bit PNG (the default) or OpenEXR.",
+)
 @backend_option
 @memory_option
 @overwrite_option
@@ -116,11 +128,13 @@ def command(
     triangles: int,
     level: float,
     resolution: int | None,
+    cameras: str | None,
+    pictures: Literal["png", "exr"] | None,
     backend: str,
     memory_limit: int | None,
     overwrite: bool,
 ) -> None:
-    """Write frames of FILE for other programs: meshes (glTF), point clouds or Gaussian splats (PLY).
+    """Write frames of FILE for other programs: meshes (glTF), points or Gaussian splats (PLY), or views with depth.
 
     The surface is where opacity passes a level. Its colours are what the capture's cameras see there, averaged, with
     the light of the capture in them. A single file holds one frame (--frames N, else the first), or with --animated all
@@ -128,11 +142,16 @@ def command(
 
     A .glb has +y up, by a rotation of its root node; below that node, and in a .ply, everything is in the capture's own
     coordinates. Of a whole scene, what lies within the bounds is exported.
+
+    --as views renders the capture's cameras into a folder: colour with opacity and depth along the camera's axis, and
+    the cameras as transforms.json and cameras.glb.
     """
     from taichi_vvc.decode import open as open_stream
     from taichi_vvc.field.workspace import Workspace
 
     target = target_of(output, kind, animated)
+    if target.kind != VIEWS and (cameras is not None or pictures is not None):
+        raise click.UsageError("--cameras and --pictures are for --as views")
     with open_stream(file, memory_limit) as stream:
         if frames is None and not target.many and not animated:
             frames = slice(0, 1)
@@ -145,10 +164,19 @@ def command(
             )
         _check(target, chosen, overwrite, file)
         damage = warn_if_incomplete(stream, file)
-        if stream.header.layout.whole:
+        if stream.header.layout.whole and target.kind != VIEWS:
             bounds = stream.header.layout.bounds.corners()
             say(f"{file} shows a whole scene; what lies within its bounds {bounds} is exported")
         workspace = Workspace(start_backend(backend))
+        if target.kind == VIEWS:
+            with ProgressLine(len(chosen), "export", keep_lines=False) as line:
+                written = write_views(
+                    stream, workspace, output, chosen, cameras or "all", pictures or "png", line.update
+                )
+            _say_views(output, written, len(chosen))
+            if damage is not None:
+                raise damage
+            return
         job = _Job(stream, workspace, target, triangles, level, resolution)
         with ProgressLine(len(chosen), "export", keep_lines=False) as line:
             for done, number in enumerate(chosen):
@@ -171,16 +199,32 @@ def command(
         raise damage
 
 
+def _say_views(output: Path, written: list[Path], frames: int) -> None:
+    size = sum(path.stat().st_size for path in written)
+    say_result(
+        f"{output}: {counted(len(written) - 2, 'picture')} of {counted(frames, 'frame')}, {size / 1e6:.2f} MB",
+        output=str(output),
+        outputs=[str(path) for path in written],
+        kind=VIEWS,
+        frames=frames,
+        bytes=size,
+    )
+
+
 def target_of(output: Path, kind: Kind | None, animated: bool) -> Target:
     """What the output's name and the options ask for. Raises click.UsageError where they contradict each other."""
     suffix = output.suffix.lower()
     folder = output.is_dir() or not suffix
     if kind is None:
         if folder:
-            raise click.UsageError(
-                f"{output} is a folder's name; say what to write with --as {', --as '.join(SUFFIXES)}"
-            )
+            kinds = ", --as ".join((*SUFFIXES, VIEWS))
+            raise click.UsageError(f"{output} is a folder's name; say what to write with --as {kinds}")
         kind = "mesh" if suffix == ".glb" else "points"
+    if kind == VIEWS:
+        if not folder or animated:
+            what = "--as views without --animated" if folder else f"a folder for views, found '{output}'"
+            raise click.UsageError(f"expected {what}")
+        return Target(output, kind, True)
     if not folder and suffix != SUFFIXES[kind]:
         raise click.UsageError(
             f"expected a name ending in {SUFFIXES[kind]}, one with %04d, or a folder for {kind}, found '{output}'"
