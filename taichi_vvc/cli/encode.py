@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.bitstream import Sound, StreamReader
 from taichi_vvc.cli.account import Account, frame_fields, frame_sizes
 from taichi_vvc.cli.capture import Chosen, capture_options, say_capture
 from taichi_vvc.cli.options import (
@@ -31,6 +31,7 @@ from taichi_vvc.cli.options import (
     threads_option,
 )
 from taichi_vvc.cli.progress import ProgressLine, detail, warn, warnings_said
+from taichi_vvc.cli.sound import sound_for
 from taichi_vvc.cli.standard import interrupted_status
 from taichi_vvc.cli.workers import Length, part_length_option
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
@@ -114,6 +115,19 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     help="What the training pictures of a frame may take on the device, such as 500M; where they need more, a sample "
     "of their pixels is fitted, another one for each frame.",
 )
+@click.option(
+    "--audio",
+    metavar="FILE|auto",
+    help="Sound, kept as Opus: any file that FFmpeg reads, which begins with frame 0 of the capture; or auto: that of "
+    "a camera whose video has some.",
+)
+@click.option(
+    "--audio-start",
+    type=FiniteRange(-86_400, 86_400),
+    default=0.0,
+    metavar="SECONDS",
+    help="Where in the sound frame 0 of the capture is; negative: the sound begins later.",
+)
 @part_length_option
 @backend_option
 @threads_option
@@ -146,6 +160,8 @@ def command(
     colours: str,
     poses: str,
     picture_memory: int,
+    audio: str | None,
+    audio_start: float,
     part_length: Length | None,
     backend: str,
     threads: int | None,
@@ -159,6 +175,8 @@ def command(
 
     A stopped encode (Ctrl-C, power cut) leaves a file that plays up to its last whole frame; --resume goes on with it.
     """
+    if audio is None and audio_start:
+        raise click.UsageError("--audio-start says where in the sound frame 0 is; give --audio")
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
     changes: dict[str, Any] = {"seed": seed, "scenecut": scenecut, "colours": colours, "poses": poses}
@@ -181,6 +199,7 @@ def command(
     if part_length is not None:
         config = dataclasses.replace(config, part_length=part_length.at(sequence.fps))
     say_capture(sequence)
+    sound = None if audio is None else sound_for(sequence, audio, audio_start)
     runtime = start_backend(backend, threads)
     detail(f"backend {runtime.backend}; settings {config.settings()}")
     preview = None
@@ -189,7 +208,7 @@ def command(
 
         preview = PreviewWriter(preview_folder)
     encode_with_progress(
-        sequence, config, output, resume=resume, overwrite=overwrite, csv_file=csv_file, preview=preview
+        sequence, config, output, resume=resume, overwrite=overwrite, csv_file=csv_file, preview=preview, sound=sound
     )
 
 
@@ -215,6 +234,7 @@ def encode_with_progress(
     overwrite: bool = False,
     csv_file: Path | None = None,
     preview: Any = None,
+    sound: Sound | None = None,
 ) -> None:
     """Runs an encode and reports its progress.
 
@@ -251,9 +271,8 @@ def encode_with_progress(
             )
 
         try:
-            statistics = encode(
-                sequence, config, output, resume=resume, overwrite=overwrite, progress=report, preview=preview
-            )
+            more = {"progress": report, "preview": preview, "sound": sound}
+            statistics = encode(sequence, config, output, resume=resume, overwrite=overwrite, **more)
             for frame in _with_csv(statistics, csv_file, resume):
                 account.done.append(frame)
                 line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))
