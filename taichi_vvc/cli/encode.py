@@ -32,7 +32,7 @@ from taichi_vvc.cli.options import (
 )
 from taichi_vvc.cli.progress import ProgressLine, detail, warn, warnings_said
 from taichi_vvc.cli.standard import interrupted_status
-from taichi_vvc.cli.workers import Length, part_length_option
+from taichi_vvc.cli.workers import Team, team_options
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
 from taichi_vvc.errors import DataError, TvvcError
 from taichi_vvc.types import FrameStats
@@ -114,7 +114,7 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     help="What the training pictures of a frame may take on the device, such as 500M; where they need more, a sample "
     "of their pixels is fitted, another one for each frame.",
 )
-@part_length_option
+@team_options
 @backend_option
 @threads_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
@@ -146,7 +146,7 @@ def command(
     colours: str,
     poses: str,
     picture_memory: int,
-    part_length: Length | None,
+    team: Team,
     backend: str,
     threads: int | None,
     seed: int,
@@ -169,7 +169,10 @@ def command(
         if csv_file.resolve() == output.resolve():
             raise click.UsageError("--csv and -o name the same file")
         check_output_file(csv_file, overwrite or resume)
+    workers = team.settled(backend, threads)
     if preview_folder is not None:
+        if workers is not None:
+            raise click.UsageError("--preview shows what this process fits, and workers fit elsewhere; leave it out")
         check_output_folder(preview_folder, overwrite or resume)
 
     if background is not None:
@@ -178,19 +181,17 @@ def command(
         changes["keyint"] = keyint
     config = dataclasses.replace(PRESETS[preset], **changes)
     sequence = chosen.open(capture)
-    if part_length is not None:
-        config = dataclasses.replace(config, part_length=part_length.at(sequence.fps))
+    config = dataclasses.replace(config, part_length=team.length(sequence.fps))
     say_capture(sequence)
-    runtime = start_backend(backend, threads)
-    detail(f"backend {runtime.backend}; settings {config.settings()}")
+    if workers is None:
+        backend = start_backend(backend, threads).backend
+    detail(f"backend {backend}; settings {config.settings()}")
     preview = None
     if preview_folder is not None:
         from taichi_vvc.play.preview import PreviewWriter
 
         preview = PreviewWriter(preview_folder)
-    encode_with_progress(
-        sequence, config, output, resume=resume, overwrite=overwrite, csv_file=csv_file, preview=preview
-    )
+    encode_with_progress(sequence, config, output, resume, overwrite, csv_file, preview, workers)
 
 
 def _control(
@@ -215,6 +216,7 @@ def encode_with_progress(
     overwrite: bool = False,
     csv_file: Path | None = None,
     preview: Any = None,
+    workers: Any = None,
 ) -> None:
     """Runs an encode and reports its progress.
 
@@ -233,6 +235,8 @@ def encode_with_progress(
             nonlocal begun
             trial = progress.probe or progress.check
             at = 0.0 if trial else progress.frame + progress.step / max(progress.steps, 1)
+            if progress.workers:
+                at = progress.coded
             if not begun and not trial:
                 # The expected time counts from here, without trials, compilation and the frames of a resumed file.
                 line.begin(at)
@@ -248,11 +252,19 @@ def encode_with_progress(
                 **{"lambda": progress.lambda_rate},
                 probe=progress.probe,
                 check=progress.check,
+                **({"workers": progress.workers, "parts": list(progress.parts)} if progress.workers else {}),
             )
 
         try:
             statistics = encode(
-                sequence, config, output, resume=resume, overwrite=overwrite, progress=report, preview=preview
+                sequence,
+                config,
+                output,
+                resume=resume,
+                overwrite=overwrite,
+                progress=report,
+                preview=preview,
+                workers=workers,
             )
             for frame in _with_csv(statistics, csv_file, resume):
                 account.done.append(frame)
