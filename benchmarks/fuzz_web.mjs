@@ -22,6 +22,7 @@ for (let at = 0; at < pack.length; ) {
   try {
     const file = await openFile(memorySource(data), { memoryLimit: Number(limit) });
     found.hash = (await hashesOf(file)).symbols;
+    for (let index = 0; index < file.sounds.length; index++) await file.readSound(index);
   } catch (error) {
     found.outcome = error.name;
     found.message = error.message;

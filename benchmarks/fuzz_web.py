@@ -113,13 +113,17 @@ def problem_of(data: bytes, found: dict[str, Any], limit: int, both: bool) -> st
 def decoded_here(data: bytes, limit: int) -> tuple[str, str]:
     """How decoding a file in Python ends, and the hash of its symbols."""
     import taichi_vvc as tv
+    from taichi_vvc.bitstream import StreamReader
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.tvvc"
         path.write_bytes(data)
         try:
-            with tv.open(path, memory_limit=limit) as stream:
-                return "good", stream.hashes().symbols
+            with tv.open(path, memory_limit=limit) as stream, StreamReader(path) as reader:
+                found = stream.hashes().symbols
+                for index in range(len(reader.sounds)):
+                    reader.read_sound(index)
+                return "good", found
         except tv.errors.StreamError as error:
             return type(error).__name__, ""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.bitstream import chunks, elements, syntax, versions
+from taichi_vvc.bitstream import chunks, elements, sound, syntax, versions
 
 INTEGERS = (0, 1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 255, 256, 1023, 1024, 1025, 4095, 4096, 65535, 65536)
 LARGE = (1 << 20, 1 << 24, 1 << 27, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 40, (1 << 63) - 1)
@@ -78,6 +78,9 @@ def put_together(file: File) -> bytes:
             entries.append(syntax.IndexEntry(sort, number[kind], len(sealed)))
             number[kind] += 1
             frames += kind == chunks.FRAME
+        elif chunks.is_ancillary(kind) and file.version >= versions.FIRST_WITH_SOUND:
+            packet = _packet(payload) if kind == chunks.SOUND else 0
+            entries.append(syntax.IndexEntry("sound" if kind == chunks.SOUND else "other", packet, len(sealed)))
     return bytes(out)
 
 
@@ -87,6 +90,14 @@ def _fps(file: File) -> Fraction:
         return versions.HEADERS[file.version].parse(file.chunks[0][1], "a case").fps
     except Exception:
         return Fraction(25)
+
+
+def _packet(payload: bytes) -> int:
+    """The number of the first packet in a chunk of sound; 0 where it does not parse."""
+    try:
+        return elements.Count(sound.MAX_NUMBER).read(elements.Cursor(payload, "a case"), "number")
+    except Exception:
+        return 0
 
 
 def _holds(file: File, payload: bytes) -> str:
@@ -160,7 +171,8 @@ class Mutator:
                 self._payload,
                 self._order,
                 self._index,
-            ][int(rng.integers(8))]
+                self._sound,
+            ][int(rng.integers(9))]
             try:
                 change(rng, file)
             except Exception:  # what an earlier change left does not parse any more: bytes do
@@ -253,6 +265,9 @@ class Mutator:
     def _frame(self, rng: np.random.Generator, file: File) -> None:
         self._structured(rng, file, chunks.FRAME, versions.FRAMES[file.version])
 
+    def _sound(self, rng: np.random.Generator, file: File) -> None:
+        self._structured(rng, file, chunks.SOUND, sound.SOUND)
+
     def _payload(self, rng: np.random.Generator, file: File) -> None:
         """The bytes of any chunk, without regard to what they mean."""
         place = int(rng.integers(len(file.chunks)))
@@ -270,7 +285,8 @@ class Mutator:
         elif choice == 2 and count > 1:
             del file.chunks[a]
         elif choice == 3:
-            file.chunks[a] = (b"HEAD", b"GRUP", b"FRAM", b"INDX", b"XXXX")[int(rng.integers(5))], file.chunks[a][1]
+            types = (b"HEAD", b"GRUP", b"FRAM", b"INDX", b"XXXX", b"soun", b"xxxx")
+            file.chunks[a] = types[int(rng.integers(len(types)))], file.chunks[a][1]
         elif choice == 4:
             other = take_apart(self.files[int(rng.integers(len(self.files)))]).chunks
             file.chunks[a] = other[b % len(other)]

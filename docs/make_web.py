@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from taichi_vvc import _version  # noqa: E402
-from taichi_vvc.bitstream import bits, chunks, colours, elements, syntax, versions  # noqa: E402
+from taichi_vvc.bitstream import bits, chunks, colours, elements, sound, syntax, versions  # noqa: E402
 from taichi_vvc.bitstream.settings import MAX_DEPTH  # noqa: E402
 from taichi_vvc.coding import (  # noqa: E402
     context_weights,
@@ -59,6 +59,11 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "FIRST_WITH_MOVING_CAMERAS": (versions.FIRST_WITH_MOVING_CAMERAS, "format version"),
         "FIRST_WITH_SHELL": (versions.FIRST_WITH_SHELL, "format version, with colour maps too"),
         "FIRST_WITH_FULL_INDEX": (versions.FIRST_WITH_FULL_INDEX, "format version"),
+        "FIRST_WITH_SOUND": (versions.FIRST_WITH_SOUND, "format version, with chunks that are passed over"),
+        "SOUND_RATE": (sound.RATE, "samples per second"),
+        "SOUND_PACKET": (sound.PACKET, "samples of a packet"),
+        "SOUND_PREROLL": (sound.PREROLL, "samples before what a decoder plays is right"),
+        "OPUS_FRAMES": (sound._FRAMES, "samples of a frame in a packet, by the upper five bits of its first byte"),
         "MAX_HEADER": (syntax.MAX_HEADER, "bytes of the inflated header"),
         "MAX_CHANNELS": (syntax.MAX_CHANNELS, "of all levels together"),
         "MAX_SYMBOLS": (syntax.MAX_SYMBOLS, "of a frame"),
@@ -172,7 +177,10 @@ def _element(element: Any, indent: str = "") -> str:
     if isinstance(element, elements.Float):
         return f"float({json.dumps(element.code)}, {element.lowest!r}, {element.highest!r})"
     if isinstance(element, elements.Choice):
-        return f"choice({json.dumps(element.words)})"
+        words = [json.dumps(word) for word in element.words]
+        if len(", ".join(words)) < 90:
+            return f"choice([{', '.join(words)}])"
+        return "\n".join(["choice([", *(f"{indent}  {word}," for word in words), f"{indent}])"])
     if isinstance(element, elements.Blob | elements.Text):
         return f"{type(element).__name__.lower()}({element.highest})"
     if isinstance(element, elements.Fixed):
@@ -226,6 +234,7 @@ TABLES = {
     "GROUP": versions.GROUPS,
     "FRAME": versions.FRAMES,
     "INDEX": versions.INDEXES,
+    "SOUND": versions.SOUNDS,
 }
 """How each version of the format writes each chunk."""
 

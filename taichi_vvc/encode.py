@@ -13,7 +13,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from taichi_vvc.bitstream import StreamWriter
+from taichi_vvc.bitstream import Sound, StreamWriter, versions
+from taichi_vvc.bitstream.sound_runs import SoundWriter, stored_packets
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import layout_of_header
 from taichi_vvc.config import EncoderConfig
@@ -44,6 +45,7 @@ def encode(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     preview: Callable[[Glimpse], None] | None = None,
+    sound: Sound | None = None,
     workers: Workers | None = None,
 ) -> Iterator[FrameStats]:
     """Encode a capture into a file, yielding the figures of each frame once it is safely written.
@@ -67,12 +69,14 @@ def encode(
         progress: called several times a second with :class:`Progress`.
         preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame; not with
             ``workers``.
+        sound: what is heard from the first frame on, see :func:`taichi_vvc.media.sound.read_sound`; what comes after
+            the last frame is left out. Files with sound are of format version 7.
         workers: code parts on several workers at once; without a ``part_length`` in parts of ten seconds. Frames are
             yielded when their part and all before it are in the file.
 
     Raises:
-        ConfigError: the file exists, another process is writing it, ``resume`` finds other settings or more frames in
-            it, or no lambda reaches the target.
+        ConfigError: the file exists, another process is writing it, ``resume`` finds other settings, another sound or
+            more frames in it, or no lambda reaches the target.
         DataError: the capture cannot be used.
         BackendError: no backend starts, or workers are lost again and again.
     """
@@ -86,7 +90,15 @@ def encode(
     if config.part_length:
         with nullcontext() if workers is None else Cluster(workers) as team:
             yield from encode_in_parts(
-                sequence, config, path, team, resume=resume, overwrite=overwrite, progress=progress, preview=preview
+                sequence,
+                config,
+                path,
+                team,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+                preview=preview,
+                sound=sound,
             )
         return
     config = settle_background(config, sequence)
@@ -94,6 +106,13 @@ def encode(
     going_on = resume and path.exists()
     looks = stored_looks(path) if going_on else None
     looks = looks_for(sequence, config) if looks is None else looks
+    heard = None
+    if sound is not None:
+        heard = SoundWriter(sound, sequence.fps, len(sequence), config.group_length(sequence.fps))
+    if going_on:
+        sent = stored_packets(path, sound)
+        heard = None if heard is None else replace(heard, sent=sent)
+    paid = 0 if heard is None else heard.size
     if looks:
         sequence = replace(sequence, looks=looks)
     if not going_on:
@@ -102,7 +121,7 @@ def encode(
         sequence = with_stored_poses(sequence, file_cameras(path))
     has_target = config.bitrate is not None or config.target_psnr is not None
     if has_target:
-        begin = stored_start(path, config) if going_on else probed_start(ws, sequence, config, progress)
+        begin = stored_start(path, config) if going_on else probed_start(ws, sequence, config, progress, paid)
         config = replace(config, lambda_rate=begin)
     header = header_for(sequence, config)
     layout = layout_of_header(header)
@@ -111,16 +130,17 @@ def encode(
     else:
         # Before anything is replaced.
         check_start(layout, views_of(sequence, layout, 0))
-        writer, done = StreamWriter.create(path, header, overwrite), 0
+        version = versions.WRITTEN if heard is None else versions.FIRST_WITH_SOUND
+        writer, done = StreamWriter.create(path, header, overwrite, version), 0
     with writer:
         if done > len(sequence):
             raise ConfigError(
                 f"{path}: expected a file of at most the {len(sequence)} frames that are asked for, found {done}; "
                 "it is whole as it is: ask for more frames, or for another file"
             )
-        target = file_target(config, len(sequence), sequence.fps, header)
+        target = file_target(config, len(sequence), sequence.fps, header, paid)
         job = Job(ws, sequence, config, layout, Listener(progress, preview))
-        control = yield from go_on(job, target, writer, path, header, done)
+        control = yield from go_on(job, target, writer, path, header, done, heard=heard)
     message = control.missed(path.stat().st_size)
     if message:
         warnings.warn(f"{path}: {message}", TargetMissed, stacklevel=2)

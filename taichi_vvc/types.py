@@ -110,7 +110,7 @@ class Bounds:
     def option(self) -> str:
         """Text ``--bounds x0,y0,z0,x1,y1,z1``, for a command line."""
         lower, upper = zip(*self._texts(), strict=True)
-        return f"--bounds {','.join((*lower, *upper))}"
+        return f"--bounds={','.join((*lower, *upper))}"
 
     def _texts(self) -> list[tuple[str, str]]:
         """Both ends of each side as text."""

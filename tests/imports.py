@@ -23,6 +23,7 @@ ROOMS = (
         "cli",
         "measure",
         "play",
+        "exports",
         "encode",
         "parts",
         "encoder",

@@ -56,7 +56,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4, 5, 6) or data[5:8] != bytes(3):
+    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4, 5, 6, 7) or data[5:8] != bytes(3):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):
@@ -107,6 +107,24 @@ def read_header(payload: bytes, version: int) -> dict:
     return h
 
 
+def read_sound(b: Bytes, out: dict) -> None:
+    """A run of Opus packets, added to ``out["sound"]``: ``channels``, ``skip``, ``packets``, numbers of ``runs``."""
+    number, channels, skip = b.count(), b.count(), b.count()
+    packets = [b.blob() for _ in range(b.count())]
+    sound = out["sound"] or {"channels": channels, "skip": skip, "packets": [], "runs": []}
+    if (number, channels, skip) != (len(sound["packets"]), sound["channels"], sound["skip"]) or not packets:
+        raise Damaged("run of sound")
+    # Table 2 of RFC 6716, in units of 2.5 ms; 20 ms are 8 of them.
+    units = [4, 8, 16, 24] * 3 + [4, 8] * 2 + [1, 2, 4, 8] * 4
+    for packet in packets:
+        code = packet[0] % 4
+        if units[packet[0] // 8] * (packet[1] % 64 if code == 3 else (1, 2, 2)[code]) != 8:
+            raise Damaged("length of a packet")
+    sound["packets"] += packets
+    sound["runs"].append(number)
+    out["sound"] = sound
+
+
 def read_file(data: bytes) -> dict:
     """Everything in a file up to the entropy-coded payloads."""
     parts = chunks(data)
@@ -118,10 +136,23 @@ def read_file(data: bytes) -> dict:
         "header": read_header(parts[0][2], version),
         "groups": [],
         "frames": [],
+        "sound": None,
+        "others": [],
         "index": None,
     }
+    # What the index has to say of each chunk: the choice, the number, the size.
+    said: list[tuple[int, int, int]] = []
     for kind, _, payload in parts[1:]:
         b = Bytes(payload)
+        if kind[0] in range(ord("a"), ord("z") + 1) and version > 6:
+            if kind == b"soun":
+                read_sound(b, out)
+                said.append((6, out["sound"]["runs"][-1], len(payload) + 12))
+                b.end()
+            else:
+                out["others"].append((kind, payload))
+                said.append((7, 0, len(payload) + 12))
+            continue
         if kind == b"GRUP":
             group: dict = {"number": b.count(), "first_frame": b.count()}
             group["grid_steps"] = [b.f32() for _ in range(b.count())]
@@ -140,6 +171,9 @@ def read_file(data: bytes) -> dict:
             before = out["groups"][-1]["maps"] if out["groups"] else b""
             group["maps"] = group["colours"] or before
             out["groups"].append(group)
+            own = bool(group["mlp"]) + 2 * bool(group["colours"])
+            holds = (0, 3, 4, 5)[own] if version > 5 else 0
+            said.append((holds, group["number"], len(payload) + 12))
         elif kind == b"FRAM":
             frame: dict = {"number": b.count(), "group": b.count(), "type": ("key", "inter")[b.bytes(1)[0]]}
             frame["occupancy"] = b.blob()
@@ -147,20 +181,14 @@ def read_file(data: bytes) -> dict:
             frame["grids"] = [b.blob() for _ in range(b.count())]
             frame["cameras"] = b.bytes(len(b.data) - b.at) if version > 3 else b""
             out["frames"].append(frame)
+            said.append((1 + (frame["type"] == "inter"), frame["number"], len(payload) + 12))
         elif kind == b"INDX":
             index: dict = {"first": b.count()}
-            index["entries"] = []
-            for _ in range(b.count()):
-                choice = b.bytes(1)[0]
-                if choice > (5 if version > 5 else 2):
-                    raise Damaged("index entry")
-                index["entries"].append(
-                    (("group", "key", "inter", "group", "group", "group")[choice], b.count(), b.count())
-                )
-                if version > 5 and choice not in (1, 2):
-                    group = out["groups"][index["entries"][-1][1]]
-                    if (bool(group["mlp"]), bool(group["colours"])) != (choice in (3, 5), choice in (4, 5)):
-                        raise Damaged("what a group holds")
+            index["entries"] = [(b.bytes(1)[0], b.count(), b.count()) for _ in range(b.count())]
+            if index["entries"] != said:
+                raise Damaged("index entry")
+            kinds = ("group", "key", "inter", "group", "group", "group", "sound", "other")
+            index["entries"] = [(kinds[choice], number, size) for choice, number, size in said]
             index["frames"] = b.count()
             if version > 5 and (b.count(), b.count()) != out["header"]["fps"]:
                 raise Damaged("frames per second")

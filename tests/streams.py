@@ -19,8 +19,10 @@ from taichi_vvc.bitstream import (
     SequenceHeader,
     StreamWriter,
     settings_text,
+    versions,
 )
 from taichi_vvc.bitstream.colours import NO_MAP, pack_colours
+from taichi_vvc.bitstream.sound import SoundData
 
 
 def header(**settings: object) -> SequenceHeader:
@@ -65,6 +67,11 @@ def newest_group(number: int, first_frame: int) -> GroupHeader:
     return replace(group(number, first_frame), colours=b"" if number else colours)
 
 
+def run(number: int, count: int = 2) -> SoundData:
+    """Packets from a number on, each with bytes of its own behind the first, which makes it one of 20 ms in mono."""
+    return SoundData(number, 1, 700, tuple(bytes([0xF8, number + k, 7]) for k in range(count)))
+
+
 def group(number: int, first_frame: int) -> GroupHeader:
     """Three grid steps (coefficients and two levels), two MLP steps."""
     return GroupHeader(number, first_frame, (0.25, 0.5, 0.125), (0.0625, 0.03125), bytes(range(8)))
@@ -77,7 +84,7 @@ def sharing_group(number: int, first_frame: int) -> GroupHeader:
 
 def frame(number: int, group: int, key: bool) -> FrameData:
     """A frame whose payloads are recognisable bytes, not entropy-coded ones."""
-    parts = tuple(bytes([16 * number + k] * (3 + k)) for k in range(3))
+    parts = tuple(bytes([(16 * number + k) % 256] * (3 + k)) for k in range(3))
     return FrameData(number, group, "key" if key else "inter", b"occ", parts, b"" if key else b"mo")
 
 
@@ -88,14 +95,19 @@ def write(
     finish: bool = True,
     sharing: Collection[int] = (),
     newest: bool = False,
+    sound: bool = False,
 ) -> bytes:
     """Writes a small file and returns its bytes.
 
-    ``sharing``: groups with the MLPs of the group before; ``newest``: of the newest version, with all that is new.
+    ``sharing``: groups with the MLPs of the group before; ``newest``: with all that is new in version 6;
+    ``sound``: of version 7, a run of two packets before each group.
     """
-    with StreamWriter.create(path, newest_header() if newest else header()) as writer:
+    version = versions.FIRST_WITH_SOUND if sound else None
+    with StreamWriter.create(path, newest_header() if newest else header(), version=version) as writer:
         for number in range(frames):
             if number % per_group == 0:
+                if sound:
+                    writer.add_sound(run(2 * (number // per_group)))
                 make = newest_group if newest else group
                 make = sharing_group if number // per_group in sharing else make
                 writer.add_group(make(number // per_group, number))

@@ -41,6 +41,10 @@ RUNS = {
         {"seconds", "estimated_s", "memory_mb", "estimated_mb", "bytes", "estimated_bytes", "work"},
     ),
     "seek": (["{file}", "--repeats", "3"], {"cold_s", "cold_cpu_s", "mean_ms", "longest_ms", "kept_kb"}),
+    "exports": (
+        ["{file}", "--triangles", "500", "--resolutions", "20", "--picture", "{plot}"],
+        {"export", "bytes", "seconds", "psnr", "views"},
+    ),
     "convergence": (
         [*SMALL, "--rays", "64", "--steps", "8", "--every", "4", "--threads", "1"],
         {"ours", "torch", "ratio", "torch_psnr", "torch_seconds", "ours_seconds_to_torch_psnr"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import independent_reader
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from backends import runtime
 from places import DATA
+from sounds import click_time
 
 import taichi_vvc as tv
-from taichi_vvc.bitstream import StreamWriter
+from taichi_vvc.bitstream import StreamReader, StreamWriter
 from taichi_vvc.decode import Stream, decode_symbols
 from taichi_vvc.errors import ConfigError, CorruptStream, StreamError
 from taichi_vvc.media.metrics import psnr
+from taichi_vvc.media.ogg import ogg_of
 
 GOLDEN = DATA / "golden_v4.tvvc"
 
@@ -128,6 +131,8 @@ FILES = (
         ),
     ),
 )
+# The same with sound, a tone on the left and a click at 0.08 s on the right, and a chunk of another type.
+FILES += (dataclasses.replace(FILES[5], file=DATA / "golden_v7.tvvc"),)
 
 
 @pytest.fixture
@@ -182,6 +187,8 @@ def test_the_index_of_version_6_tells_what_groups_hold() -> None:
     assert [(bool(group["mlp"]), group["owner"]) for group in found["groups"]] == [(True, 0), (False, 0)]
     with tv.open(FILES[5].file) as stream:
         assert [(group.mlp, group.colours) for group in stream._reader.groups] == [(True, False), (False, False)]
+    found = independent_reader.read_file(FILES[6].file.read_bytes())
+    assert found["others"] == [(b"note", b"passed over")]
     for older in FILES[:5]:
         with tv.open(older.file) as stream:
             assert {(group.mlp, group.colours) for group in stream._reader.groups} == {(None, None)}
@@ -196,6 +203,20 @@ def test_files_of_an_older_version_are_not_resumed(golden: Golden, tmp_path: Pat
     with pytest.raises(ConfigError, match=f"format version 4 or later to go on with, found {golden.version}"):
         StreamWriter.resume(old, header)
     assert old.read_bytes() == golden.file.read_bytes()
+
+
+def test_the_sound_of_version_7() -> None:
+    found = independent_reader.read_file(FILES[6].file.read_bytes())["sound"]
+    with StreamReader(FILES[6].file) as reader:
+        sound = reader.sound()
+        assert sound is not None and (found["channels"], found["skip"]) == (sound.channels, sound.skip) == (2, 4152)
+        assert tuple(found["packets"]) == sound.packets and found["runs"] == [run.number for run in reader.sounds]
+        assert hashlib.sha256(b"".join(sound.packets)).hexdigest().startswith("eb98b60632e4d4fb")
+        assert [(frame.number, frame.offset) for frame in reader.frames if frame.offset > reader.sounds[1].offset] == [
+            (frame.number, frame.offset) for frame in reader.frames[2:]
+        ]
+    played = ogg_of(sound)
+    assert abs(click_time(played, channel=1) - 0.08) < 0.001
 
 
 def test_any_order_of_access_gives_the_same_frames(stream: Stream) -> None:

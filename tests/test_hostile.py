@@ -15,6 +15,7 @@ from places import DATA
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader, StreamWriter, chunks, reader, settings_text, syntax, versions
+from taichi_vvc.bitstream.sound import SoundData
 from taichi_vvc.cli import run
 from taichi_vvc.cli.info import describe
 from taichi_vvc.cli.options import usual_rate
@@ -179,6 +180,37 @@ def test_frame_rates_that_no_video_has(fps: Fraction, tmp_path: Path, capfd) -> 
 @pytest.mark.parametrize("fps", [24, 25, 30, 60, 120, Fraction(30000, 1001), Fraction(24000, 1001), Fraction(1, 2)])
 def test_usual_frame_rates_stay_what_they_are(fps: Fraction | int) -> None:
     assert usual_rate(Fraction(fps)) == fps
+
+
+@pytest.mark.parametrize(
+    ("packets", "skip"),
+    [
+        # Packets that begin as they should and hold nothing of the kind, none that is heard, and far too much.
+        ((b"\xf8" + bytes(range(200)), b"\xfb\x01", b"\x78\xff\x00", b"\xf8" + b"\xff" * 1275), 0),
+        ((b"\xfb\x01", b"\x0b\x01" + b"\x00" * 999, b"\xf8", b"\xfc\xff\xfe") * 9, 65536),
+        ((b"\xf8" + b"\xaa" * 16383,) * 40, 312),
+        ((b"\xf8\xff\xfe",) * 65536, 3840),
+    ],
+)
+def test_sound_that_is_no_sound(packets: tuple[bytes, ...], skip: int, tmp_path: Path, capfd) -> None:
+    path, out = tmp_path / "a.tvvc", tmp_path / "a.mp4"
+    with StreamReader(GOLDEN) as source, StreamWriter.create(path, golden_header(), version=7) as writer:
+        writer.add_sound(SoundData(0, 1, skip, packets))
+        writer.add_group(source.read_group(0))
+        writer.add_frame(source.read_frame(0))
+        writer.add_frame(source.read_frame(1))
+        writer.finish()
+    camera = golden_header().cameras[0].name
+    for target in (out, out.with_suffix(".mov")):
+        status = run(["decode", str(path), "-o", str(target), "--cameras", camera, "--backend", "cpu"])
+        said = capfd.readouterr().err
+        assert status == 0 or (status in (3, 4) and sum(line.startswith("error: ") for line in said.splitlines()) == 1)
+        assert "Traceback" not in said and (status == 0) == target.is_file()
+    assert run(["info", str(path)]) == run(["info", str(path), "--json"]) == 0
+    assert run(["cut", str(path), "-o", str(tmp_path / "b.tvvc"), "--frames", "0:1"]) == 0
+    assert run(["join", str(path), str(tmp_path / "b.tvvc"), "-o", str(tmp_path / "c.tvvc")]) == 0
+    with StreamReader(tmp_path / "c.tvvc") as reader:
+        assert len(reader.frames) == 3 and reader.size < 3 * path.stat().st_size
 
 
 def test_work_grows_with_the_groups_and_not_with_their_square(tmp_path: Path, monkeypatch) -> None:

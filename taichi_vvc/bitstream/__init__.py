@@ -8,9 +8,11 @@ file and reads groups and frames when they are asked for. The dataclasses (:clas
 file without NumPy, Taichi or the entropy coder.
 """
 
-from taichi_vvc.bitstream.chunks import FORMAT_VERSION, FrameEntry, GroupEntry
+from taichi_vvc.bitstream.chunks import FORMAT_VERSION
+from taichi_vvc.bitstream.contents import FrameEntry, GroupEntry
 from taichi_vvc.bitstream.reader import StreamReader
 from taichi_vvc.bitstream.settings import settings_text
+from taichi_vvc.bitstream.sound import Sound
 from taichi_vvc.bitstream.syntax import (
     CameraRecord,
     FrameData,
@@ -33,6 +35,7 @@ __all__ = [
     "Layout",
     "Level",
     "SequenceHeader",
+    "Sound",
     "StreamReader",
     "StreamWriter",
     "settings_text",

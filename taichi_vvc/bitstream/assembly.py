@@ -20,6 +20,7 @@ from taichi_vvc.bitstream.colours import NO_MAP, pack_colours
 from taichi_vvc.bitstream.common import stand_alike
 from taichi_vvc.bitstream.poses import CameraTrack, header_states, pack_cameras, parse_cameras, units
 from taichi_vvc.bitstream.reader import StreamReader
+from taichi_vvc.bitstream.sound_runs import SoundWriter
 from taichi_vvc.bitstream.syntax import MAX_FRAMES, FrameData, GroupHeader, SequenceHeader
 from taichi_vvc.bitstream.writer import StreamWriter
 from taichi_vvc.errors import ConfigError
@@ -36,10 +37,12 @@ class Assembly:
         frames, groups: how many the file has so far.
     """
 
-    def __init__(self, writer: StreamWriter, header: SequenceHeader, version: int) -> None:
+    def __init__(
+        self, writer: StreamWriter, header: SequenceHeader, version: int, sound: SoundWriter | None = None
+    ) -> None:
         self.header, self.version = header, version
         self.frames = self.groups = 0
-        self._writer = writer
+        self._writer, self._sound = writer, sound
         self._mlp: tuple[bytes, tuple[float, ...]] = b"", ()
         self._no_maps = pack_colours([NO_MAP] * len(header.cameras), False)
         self._maps = self._no_maps
@@ -53,15 +56,16 @@ class Assembly:
         header: SequenceHeader,
         version: int = versions.WRITTEN,
         overwrite: bool = False,
+        sound: SoundWriter | None = None,
     ) -> Assembly:
-        """Starts a file with a ``header``, in a format ``version``; see :func:`common_header`.
+        """Starts a file with a ``header``, in a format ``version``, with a ``sound``; see :func:`common_header`.
 
         Raises:
             ConfigError: the file exists and ``overwrite`` is not set, another process is writing it, the name is not
                 possible, or the version cannot hold the header.
             DataError: the header cannot be written.
         """
-        return cls(StreamWriter.create(path, header, overwrite, version), header, version)
+        return cls(StreamWriter.create(path, header, overwrite, version), header, version, sound)
 
     def add(self, source: StreamReader, number: int, stop: int | None = None) -> int:
         """Appends group ``number`` of an open file; returns the bytes written.
@@ -105,13 +109,19 @@ class Assembly:
         own = replace(group, number=self.groups, first_frame=self.frames, colours=b"" if maps == self._maps else maps)
         if mlp == self._mlp and self.version >= versions.FIRST_WITH_SHARED_MLPS:
             own = replace(own, mlp=b"", mlp_steps=())
+        self._hear(self.frames)
         size = self._writer.add_group(own)
         for index, frame in enumerate(frames):
+            self._hear(self.frames + index)
             numbered = replace(frame, number=self.frames + index, group=self.groups)
             size += self._writer.add_frame(numbered, wait=index == len(frames) - 1)
         self._mlp, self._maps = mlp, maps
         self.frames, self.groups = self.frames + len(frames), self.groups + 1
         return size
+
+    def _hear(self, number: int) -> None:
+        if self._sound is not None:
+            self._sound.before_frame(self._writer, number)
 
     def add_all(self, source: StreamReader, groups: Iterable[int] | None = None) -> int:
         """Appends all groups of an open file, or those ``groups``, in that order; returns the bytes written.

@@ -18,17 +18,19 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 from taichi_vvc.bitstream import syntax, versions
+from taichi_vvc.bitstream.contents import Contents, Entry, FrameEntry, Order, OtherEntry, SoundEntry
 from taichi_vvc.bitstream.elements import Cursor
+from taichi_vvc.bitstream.sound import SOUND as SOUND_DATA
 from taichi_vvc.bitstream.syntax import Index
 from taichi_vvc.errors import CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
 MAGIC = b"TVVC"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """The newest format version, see ``versions.py``."""
 
 PREAMBLE_BYTES = 8
 
-HEADER, GROUP, FRAME, INDEX = b"HEAD", b"GRUP", b"FRAM", b"INDX"
+HEADER, GROUP, FRAME, INDEX, SOUND = b"HEAD", b"GRUP", b"FRAM", b"INDX", b"soun"
 FRAMING = 12
 """Bytes of a chunk besides its payload."""
 
@@ -36,45 +38,6 @@ FRAMING = 12
 def preamble(version: int) -> bytes:
     """The first bytes of a file of a format version: magic, version, zero."""
     return MAGIC + struct.pack("<HH", version, 0)
-
-
-@dataclass(frozen=True)
-class FrameEntry:
-    """Where the chunk of a frame is.
-
-    Attributes:
-        number: frame number within the file.
-        type: ``"key"`` or ``"inter"``.
-        group: number of its group.
-        offset: bytes from the start of the file to its chunk.
-        size: bytes of its chunk with framing; a key frame's group chunk is not included.
-    """
-
-    number: int
-    type: str
-    group: int
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
-class GroupEntry:
-    """Where the chunk of a group's parameters is.
-
-    Attributes:
-        number: number of the group.
-        first_frame: number of its first frame.
-        offset: bytes from the start of the file to its chunk.
-        size: bytes of its chunk with framing.
-        mlp, colours: whether its chunk holds MLPs and colour maps of its own; None where the index does not tell.
-    """
-
-    number: int
-    first_frame: int
-    offset: int
-    size: int
-    mlp: bool | None = None
-    colours: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -180,64 +143,6 @@ def read_payload(file: BinaryIO, chunk: Chunk, what: str) -> bytes:
     return body[8:]
 
 
-@dataclass(frozen=True)
-class Contents:
-    """The group and frame chunks of a file.
-
-    Attributes:
-        groups, frames: their entries, in file order.
-        end: offset of the first byte after the last whole chunk of the sequence.
-        complete: whether an index follows.
-    """
-
-    groups: tuple[GroupEntry, ...]
-    frames: tuple[FrameEntry, ...]
-    end: int
-    complete: bool
-
-
-class Order:
-    """Collects entries of chunks in file order and refuses a chunk that breaks the order.
-
-    The order: numbers count up by one, a group's chunk comes before its frames, and exactly the first frame of each
-    group is a key frame.
-    """
-
-    def __init__(self, start: int) -> None:
-        self.groups: list[GroupEntry] = []
-        self.frames: list[FrameEntry] = []
-        self.end = start
-
-    def problem(self, kind: str, number: int) -> str:
-        """The reason why a chunk cannot come next, or "". ``kind``: ``"group"``, ``"key"`` or ``"inter"``."""
-        if kind == "group":
-            if number != len(self.groups):
-                return f"expected group {len(self.groups)}, found group {number}"
-            if self.groups and self.groups[-1].first_frame == len(self.frames):
-                return f"expected a frame of group {len(self.groups) - 1}, found group {number}"
-            return ""
-        if not self.groups:
-            return "expected a group, found a frame"
-        expected = "key" if self.groups[-1].first_frame == len(self.frames) else "inter"
-        if number != len(self.frames) or kind != expected:
-            return f"expected {expected} frame {len(self.frames)}, found {kind} frame {number}"
-        return ""
-
-    def add(self, kind: str, number: int, size: int, mlp: bool | None = None, colours: bool | None = None) -> None:
-        """Appends the next chunk, of ``size`` bytes. Raises :class:`CorruptStream` where it breaks the order.
-
-        ``mlp`` and ``colours``: what a group's chunk holds, see :class:`GroupEntry`.
-        """
-        problem = self.problem(kind, number)
-        if problem:
-            raise CorruptStream(f"chunk at byte {self.end}: {problem}; the file is damaged")
-        if kind == "group":
-            self.groups.append(GroupEntry(number, len(self.frames), self.end, size, mlp, colours))
-        else:
-            self.frames.append(FrameEntry(number, kind, len(self.groups) - 1, self.end, size))
-        self.end += size
-
-
 def read_index(file: BinaryIO, start: int, size: int, version: int, fps: Fraction) -> Contents:
     """The contents that the index at the end of the file states.
 
@@ -260,7 +165,7 @@ def read_index(file: BinaryIO, start: int, size: int, version: int, fps: Fractio
     tells = version >= versions.FIRST_WITH_FULL_INDEX
     order = Order(start)
     for entry in index.entries:
-        if entry.kind in ("key", "inter") or not tells:
+        if entry.kind not in _HOLDS or not tells:
             order.add(entry.kind, entry.number, entry.size)
         else:
             mlp, colours = _HOLDS[entry.kind]
@@ -269,7 +174,7 @@ def read_index(file: BinaryIO, start: int, size: int, version: int, fps: Fractio
         raise CorruptStream(f"index: expected chunks from byte {start} to {chunk.offset}, found others")
     if tells and index.fps != fps:
         raise CorruptStream(f"index: expected {fps} frames per second as in the header, found {index.fps}")
-    return Contents(tuple(order.groups), tuple(order.frames), order.end, True)
+    return order.contents(True)
 
 
 _HOLDS = {
@@ -281,15 +186,18 @@ _HOLDS = {
 _KIND_OF = {holds: kind for kind, holds in _HOLDS.items()}
 
 
-def pack_index(
-    start: int, contents: Sequence[GroupEntry | FrameEntry], frames: int, fps: Fraction, version: int
-) -> bytes:
+def pack_index(start: int, contents: Sequence[Entry], frames: int, fps: Fraction, version: int) -> bytes:
     """The payload of the index chunk of a file whose chunks ``contents``, in file order, begin at ``start``."""
     tells = version >= versions.FIRST_WITH_FULL_INDEX
     entries = []
     for entry in contents:
+        if isinstance(entry, OtherEntry):
+            entries.append(syntax.IndexEntry("other", 0, entry.size))
+            continue
         if isinstance(entry, FrameEntry):
             kind = entry.type
+        elif isinstance(entry, SoundEntry):
+            kind = "sound"
         else:
             kind = _KIND_OF[bool(entry.mlp), bool(entry.colours)] if tells else "group"
         entries.append(syntax.IndexEntry(kind, entry.number, entry.size))
@@ -297,7 +205,7 @@ def pack_index(
     return body + struct.pack("<I", len(body) + 4 + FRAMING)
 
 
-def scan(file: BinaryIO, start: int, size: int, verify: bool) -> Contents:
+def scan(file: BinaryIO, start: int, size: int, verify: bool, version: int) -> Contents:
     """Rebuilds the index by walking over the chunks from ``start``.
 
     The last chunk's CRC is always checked, since a killed writer may have left it unfinished. With ``verify`` every CRC
@@ -322,17 +230,27 @@ def scan(file: BinaryIO, start: int, size: int, verify: bool) -> Contents:
             complete = last
             break
         try:
-            order.add(*_identify(file, chunk), chunk.end - chunk.offset)
+            order.add(*_identify(file, chunk, version), chunk.end - chunk.offset)
         except CorruptStream:
             if verify:
                 raise
             break
-    return Contents(tuple(order.groups), tuple(order.frames), order.end, complete)
+    return order.contents(complete)
 
 
-def _identify(file: BinaryIO, chunk: Chunk) -> tuple[str, int]:
-    """(kind, number) of a group or frame chunk, read from the beginning of its payload."""
+def is_ancillary(kind: bytes) -> bool:
+    """Whether a decoder passes over a chunk of this type if it does not know it: it begins with a small letter."""
+    return b"a" <= kind[:1] <= b"z"
+
+
+def _identify(file: BinaryIO, chunk: Chunk, version: int) -> tuple[str, int]:
+    """(kind, number) of a chunk between header and index, read from the beginning of its payload."""
+    ancillary = version >= versions.FIRST_WITH_SOUND and is_ancillary(chunk.type)
+    if ancillary and chunk.type != SOUND:
+        return "other", 0
     cursor = Cursor(read_at(file, chunk.offset + 8, min(chunk.length, 16)), f"chunk at byte {chunk.offset}")
+    if ancillary:
+        return "sound", SOUND_DATA.fields[0][1].read(cursor, "number")
     names = {GROUP: syntax.GROUP.fields[:1], FRAME: syntax.FRAME_PREFIX}.get(chunk.type)
     if names is None:
         raise CorruptStream(f"chunk at byte {chunk.offset}: expected a group or a frame, found type {chunk.type!r}")

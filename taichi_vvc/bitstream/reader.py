@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from taichi_vvc.bitstream import chunks, versions
-from taichi_vvc.bitstream.chunks import FrameEntry, GroupEntry
+from taichi_vvc.bitstream.contents import FrameEntry, GroupEntry, OtherEntry, SoundEntry
 from taichi_vvc.bitstream.elements import Structure
+from taichi_vvc.bitstream.sound import Sound, SoundData
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
 from taichi_vvc.errors import CorruptStream, StreamError, TruncatedStream
 
@@ -28,6 +29,8 @@ class StreamReader:
             the frames were found by walking over the chunks.
         frames: one :class:`FrameEntry` per frame.
         groups: one :class:`GroupEntry` per group.
+        sounds: one :class:`SoundEntry` per run of sound; empty for a file without.
+        others: chunks of types that are passed over.
 
     Raises:
         StreamError: the header cannot be read: :class:`NotATvvcFile`, :class:`UnsupportedVersion`,
@@ -60,17 +63,19 @@ class StreamReader:
         try:
             contents = chunks.read_index(self._file, chunk.end, self.size, self.version, self.header.fps)
         except StreamError:
-            contents = chunks.scan(self._file, chunk.end, self.size, verify=False)
+            contents = chunks.scan(self._file, chunk.end, self.size, verify=False, version=self.version)
             self.complete = False
         else:
             self.complete = True
         self.frames: tuple[FrameEntry, ...] = contents.frames
         self.groups: tuple[GroupEntry, ...] = contents.groups
+        self.sounds: tuple[SoundEntry, ...] = contents.sounds
+        self.others: tuple[OtherEntry, ...] = contents.others
         self._owners: dict[int, int] = {}
         self._owner = GroupHeader(-1, 0, (), (), b"")
         self._colours: dict[int, bytes] = {}
 
-    def _read(self, entry: FrameEntry | GroupEntry, kind: bytes, structure: Structure, what: str) -> Any:
+    def _read(self, entry: FrameEntry | GroupEntry | SoundEntry, kind: bytes, structure: Structure, what: str) -> Any:
         chunk = chunks.peek(self._file, entry.offset, self.size)
         place = f"{self.path}: {what}"
         if chunk is None or chunk.type != kind or chunk.end - chunk.offset != entry.size:
@@ -183,6 +188,33 @@ class StreamReader:
             raise CorruptStream(f"{self.path}: frame {number}: expected {count} grids, found {len(frame.grids)}")
         return frame
 
+    def read_sound(self, index: int) -> SoundData:
+        """A run of sound, by its place in :attr:`sounds`.
+
+        Raises:
+            CorruptStream: its chunk is damaged.
+            IndexError: there is no such run.
+        """
+        entry = self.sounds[index]
+        run: SoundData = self._read(entry, chunks.SOUND, versions.SOUNDS[self.version], f"sound {index}")
+        if run.number != entry.number:
+            raise CorruptStream(f"{self.path}: expected packet {entry.number} of sound, found packet {run.number}")
+        return run
+
+    def sound(self) -> Sound | None:
+        """All sound of the file; None for a file without.
+
+        Raises:
+            CorruptStream: a run of it is damaged, or they do not follow each other.
+        """
+        runs = [self.read_sound(index) for index in range(len(self.sounds))]
+        packets: list[bytes] = []
+        for run in runs:
+            if (run.number, run.channels, run.skip) != (len(packets), runs[0].channels, runs[0].skip):
+                raise CorruptStream(f"{self.path}: expected packet {len(packets)} of one sound, found another")
+            packets += run.packets
+        return Sound(runs[0].channels, runs[0].skip, tuple(packets)) if runs else None
+
     def frame_size(self, number: int) -> int:
         """Bytes that a frame added to the file, from the index; for a key frame with its group's parameters."""
         entry = self.frames[number]
@@ -215,8 +247,9 @@ class StreamReader:
             self.read_group(group.number)
         for frame in self.frames:
             self.read_frame(frame.number)
+        self.sound()
         if verify and not self.complete:
-            chunks.scan(self._file, self.header_bytes, self.size, verify=True)
+            chunks.scan(self._file, self.header_bytes, self.size, verify=True, version=self.version)
 
     def close(self) -> None:
         """Closes the file."""

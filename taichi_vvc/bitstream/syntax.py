@@ -187,13 +187,13 @@ class IndexEntry:
     size: int
 
 
-# What chunks are; versions before 6 have the first three only.
-ENTRY_KINDS = ("group", "key", "inter", "group with MLPs", "group with colours", "group with both")
+# What chunks are; versions before 6 have the first three only, version 6 has all but the last two.
+ENTRY_KINDS = ("group", "key", "inter", "group with MLPs", "group with colours", "group with both", "sound", "other")
 
 
 @dataclass(frozen=True)
 class Index:
-    """All group and frame chunks in the order of the file.
+    """All chunks between header and index in the order of the file.
 
     Attributes:
         first: offset of the first of them. They lie one after the other.

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import replace
 
 from taichi_vvc.bitstream.elements import Blob, Choice, Element, Several, Structure
+from taichi_vvc.bitstream.sound import SOUND
 from taichi_vvc.bitstream.syntax import (
     ENTRY_KINDS,
     FRAME,
@@ -35,7 +36,8 @@ def _with(structure: Structure, name: str, element: Element) -> Structure:
 
 
 # Version 1 had no motion, version 3 changed its coding, version 4 added moving cameras, version 5 space outside the
-# bounds, a near distance and colours of cameras, and version 6 what players of files on a server need of the index.
+# bounds, a near distance and colours of cameras, version 6 what players of files on a server need of the index, and
+# version 7 sound, and chunks that a decoder may pass over.
 _LAYOUT_4 = _without(LAYOUT, "shell", "near")
 _LAYOUT_1 = _without(_LAYOUT_4, "motion_block")
 _HEADER_4 = _with(HEADER, "layout", _LAYOUT_4)
@@ -45,10 +47,15 @@ _GROUP_4 = _without(GROUP, "colours")
 _GROUP_5 = _with(GROUP, "colours", Blob(MAX_COLOURS))
 _ENTRY_5 = _with(INDEX_ENTRY, "kind", Choice(ENTRY_KINDS[:3]))
 _INDEX_5 = _with(_without(INDEX, "fps"), "entries", Several(_ENTRY_5, 2 * MAX_FRAMES))
-HEADERS = {1: _with(_HEADER_3, "layout", _LAYOUT_1), 2: _HEADER_3, 3: _HEADER_3, 4: _HEADER_4, 5: HEADER, 6: HEADER}
-GROUPS = {1: _GROUP_4, 2: _GROUP_4, 3: _GROUP_4, 4: _GROUP_4, 5: _GROUP_5, 6: GROUP}
-FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3, 4: FRAME, 5: FRAME, 6: FRAME}
-INDEXES = {1: _INDEX_5, 2: _INDEX_5, 3: _INDEX_5, 4: _INDEX_5, 5: _INDEX_5, 6: INDEX}
+_ENTRY_6 = _with(INDEX_ENTRY, "kind", Choice(ENTRY_KINDS[:6]))
+_INDEX_6 = _with(INDEX, "entries", Several(_ENTRY_6, 2 * MAX_FRAMES))
+HEADERS = {1: _with(_HEADER_3, "layout", _LAYOUT_1), 2: _HEADER_3, 3: _HEADER_3, 4: _HEADER_4} | dict.fromkeys(
+    (5, 6, 7), HEADER
+)
+GROUPS = {1: _GROUP_4, 2: _GROUP_4, 3: _GROUP_4, 4: _GROUP_4, 5: _GROUP_5, 6: GROUP, 7: GROUP}
+FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3} | dict.fromkeys((4, 5, 6, 7), FRAME)
+INDEXES = dict.fromkeys((1, 2, 3, 4, 5), _INDEX_5) | {6: _INDEX_6, 7: INDEX}
+SOUNDS = {7: SOUND}
 """How each version of the format writes these chunks."""
 
 FIRST_WITH_SHARED_MLPS = 3
@@ -63,8 +70,11 @@ FIRST_WITH_SHELL = 5
 FIRST_WITH_FULL_INDEX = 6
 """The first format version whose index tells which groups have MLPs and colour maps, and the frames per second."""
 
+FIRST_WITH_SOUND = 7
+"""The first format version with sound, and with chunks of other types that a decoder passes over."""
+
 WRITTEN = 6
-"""The format version of new files."""
+"""The format version of new files without sound."""
 
 OLDEST_RESUMED = 4
 """The oldest format version of files that an encode goes on with; they stay of their version."""

@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import BinaryIO
 
 from taichi_vvc.bitstream import chunks, syntax, versions
-from taichi_vvc.bitstream.chunks import FrameEntry, GroupEntry, Order
+from taichi_vvc.bitstream.contents import Order
 from taichi_vvc.bitstream.locks import is_at, lock
 from taichi_vvc.bitstream.reader import StreamReader
+from taichi_vvc.bitstream.sound import SoundData
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader, SequenceHeader
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.words import some
@@ -121,7 +122,7 @@ class StreamWriter:
         ``header`` is to be the one that it was made with; ``colours``: whether its groups may have colour maps of the
         cameras. A file of an older format version stays of that version.
 
-        The first append cuts off an index, an unfinished last chunk and a group without frames.
+        The first append cuts off an index, an unfinished last chunk, and all that stands behind the last frame.
 
         Raises:
             ConfigError: the file was written with another header (the message names the difference), it is
@@ -140,16 +141,16 @@ class StreamWriter:
                     wanted = "with colours of cameras" if colours else "without colours of cameras"
                     raise ConfigError(f"{path}: expected a file {wanted}, found another one; start anew")
                 start = reader.header_bytes
-                contents = chunks.scan(reader._file, start, reader.size, verify=True)
+                contents = chunks.scan(reader._file, start, reader.size, verify=True, version=reader.version)
                 complete = reader.complete and contents.complete
             order = Order(start)
-            order.frames = list(contents.frames)
-            order.groups = [group for group in contents.groups if group.first_frame < len(contents.frames)]
+            order.frames, order.groups = list(contents.frames), list(contents.groups)
+            order.sounds, order.others = list(contents.sounds), list(contents.others)
+            order.cut(contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start)
             with StreamReader(path) as reader:
                 for number, group in enumerate(order.groups):
                     own = reader.read_group(number)
                     order.groups[number] = replace(group, mlp=bool(own.mlp), colours=bool(own.colours))
-            order.end = contents.frames[-1].offset + contents.frames[-1].size if contents.frames else start
             before = chunks.read_at(file, order.end - 4, 4)
             writer = cls(path, file, reader.version, header.fps, before, start, order)
         except BaseException:
@@ -235,6 +236,20 @@ class StreamWriter:
         self._order.add("group", group.number, size, bool(group.mlp), bool(group.colours))
         return size
 
+    def add_sound(self, run: SoundData) -> int:
+        """Appends a run of sound; returns the bytes written.
+
+        Raises:
+            DataError: the chunk cannot be written.
+            ValueError: the run does not come next, or the file is of a version without sound.
+        """
+        self._check("sound", run.number)
+        if self._version < versions.FIRST_WITH_SOUND:
+            raise ValueError(f"expected no sound in a file of version {self._version}, found some")
+        size = self._append(chunks.SOUND, versions.SOUNDS[self._version].pack(run))
+        self._order.add("sound", run.number, size)
+        return size
+
     def add_frame(self, frame: FrameData, wait: bool = True) -> int:
         """Appends a frame and, unless told not to ``wait``, returns when it is on the disk; returns the bytes written.
 
@@ -264,9 +279,8 @@ class StreamWriter:
             self._take_place()
             self._file.close()
             return 0
-        entries: list[GroupEntry | FrameEntry] = [*self._order.groups, *self._order.frames]
-        entries.sort(key=lambda entry: entry.offset)
-        payload = chunks.pack_index(self._start, entries, len(self._order.frames), self._fps, self._version)
+        entries, count = self._order.entries(), len(self._order.frames)
+        payload = chunks.pack_index(self._start, entries, count, self._fps, self._version)
         size = self._append(chunks.INDEX, payload)
         with self._writing():
             self._flush()

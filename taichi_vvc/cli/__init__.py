@@ -30,6 +30,7 @@ COMMANDS = {
     "render": "Render a file along a free camera path while time runs.",
     "view": "Play a file in the browser.",
     "web": "Put a file on a web page that plays it.",
+    "export": "Write frames as meshes, points, splats, or views with depth for other programs.",
     "eval": "Decode a file and compare it with the capture it was made from.",
     "join": "Put several files of the same cameras into one, without fitting again.",
     "cut": "Cut some frames out of a file, without fitting again.",

@@ -21,6 +21,7 @@ from taichi_vvc.cli.options import (
 )
 from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink, written_paths
 from taichi_vvc.cli.progress import ProgressLine, say_result, warn
+from taichi_vvc.cli.sound import clip_sound
 from taichi_vvc.errors import MemoryLimitExceeded, StreamError, TruncatedStream
 from taichi_vvc.types import Camera, ColourMap
 from taichi_vvc.words import counted, some
@@ -66,7 +67,7 @@ def command(
     With -o OUT.mp4 (.mov, .mkv, .webm) the video of a single camera is OUT.mp4, and those of several are
     OUT_<camera>.mp4. Videos of odd width or height get their last column or row twice, since codecs need even sizes.
     With -o OUT.png (.jpg) and one frame each camera gives a still. With -o - the video of one camera goes to stdout, as
-    Matroska. Any other name is a folder's; it ends in a slash if it has a suffix.
+    Matroska. Any other name is a folder's; it ends in a slash if it has a suffix. A file's sound goes into its videos.
     """
     if verify:
         if output is not None or frames is not None:
@@ -93,7 +94,9 @@ def command(
         damage = warn_if_incomplete(stream, file)
         workspace = Workspace(start_backend(backend))
         line = ProgressLine(len(chosen), "decode", keep_lines=False)
-        with open_sink(output, names, usual_rate(stream.fps)) as sink, line:
+        rate = usual_rate(stream.fps)
+        sound = clip_sound(file, output, chosen, stream.fps, rate, len(chosen)) if rate == stream.fps else None
+        with open_sink(output, names, rate, sound=sound) as sink, line:
             for done, (number, field) in enumerate(zip(chosen, stream.frames(chosen.start, chosen.stop), strict=True)):
                 moved = {camera.name: camera for camera in stream.cameras_at(number)}
                 looks = looks_of([camera.name for camera in stream.cameras], stream.looks_at(number))
@@ -188,6 +191,8 @@ def _verify(file: Path, memory_limit: int | None) -> None:
     with open_stream(file, memory_limit) as stream:
         if stream.complete:
             hashes = stream.hashes()
+            with StreamReader(file) as reader:
+                reader.sound()
             click.echo(f"symbols sha256 {hashes.symbols}\npictures sha256 {hashes.pictures}")
             return
         good = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.bitstream import Sound, StreamReader
 from taichi_vvc.cli.account import Account, frame_fields, frame_sizes
 from taichi_vvc.cli.capture import Chosen, capture_options, say_capture
 from taichi_vvc.cli.options import (
@@ -31,6 +31,7 @@ from taichi_vvc.cli.options import (
     threads_option,
 )
 from taichi_vvc.cli.progress import ProgressLine, detail, warn, warnings_said
+from taichi_vvc.cli.sound import sound_for
 from taichi_vvc.cli.standard import interrupted_status
 from taichi_vvc.cli.workers import Team, team_options
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
@@ -114,6 +115,19 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     help="What the training pictures of a frame may take on the device, such as 500M; where they need more, a sample "
     "of their pixels is fitted, another one for each frame.",
 )
+@click.option(
+    "--audio",
+    metavar="FILE|auto",
+    help="Sound, kept as Opus: any file that FFmpeg reads, which begins with frame 0 of the capture; or auto: that of "
+    "a camera whose video has some.",
+)
+@click.option(
+    "--audio-start",
+    type=FiniteRange(-86_400, 86_400),
+    default=0.0,
+    metavar="SECONDS",
+    help="Where in the sound frame 0 of the capture is; negative: the sound begins later.",
+)
 @team_options
 @backend_option
 @threads_option
@@ -146,6 +160,8 @@ def command(
     colours: str,
     poses: str,
     picture_memory: int,
+    audio: str | None,
+    audio_start: float,
     team: Team,
     backend: str,
     threads: int | None,
@@ -159,6 +175,8 @@ def command(
 
     A stopped encode (Ctrl-C, power cut) leaves a file that plays up to its last whole frame; --resume goes on with it.
     """
+    if audio is None and audio_start:
+        raise click.UsageError("--audio-start says where in the sound frame 0 is; give --audio")
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
     changes: dict[str, Any] = {"seed": seed, "scenecut": scenecut, "colours": colours, "poses": poses}
@@ -183,6 +201,7 @@ def command(
     sequence = chosen.open(capture)
     config = dataclasses.replace(config, part_length=team.length(sequence.fps))
     say_capture(sequence)
+    sound = None if audio is None else sound_for(sequence, audio, audio_start)
     if workers is None:
         backend = start_backend(backend, threads).backend
     detail(f"backend {backend}; settings {config.settings()}")
@@ -191,7 +210,7 @@ def command(
         from taichi_vvc.play.preview import PreviewWriter
 
         preview = PreviewWriter(preview_folder)
-    encode_with_progress(sequence, config, output, resume, overwrite, csv_file, preview, workers)
+    encode_with_progress(sequence, config, output, resume, overwrite, csv_file, preview, sound, workers)
 
 
 def _control(
@@ -216,6 +235,7 @@ def encode_with_progress(
     overwrite: bool = False,
     csv_file: Path | None = None,
     preview: Any = None,
+    sound: Sound | None = None,
     workers: Any = None,
 ) -> None:
     """Runs an encode and reports its progress.
@@ -256,16 +276,8 @@ def encode_with_progress(
             )
 
         try:
-            statistics = encode(
-                sequence,
-                config,
-                output,
-                resume=resume,
-                overwrite=overwrite,
-                progress=report,
-                preview=preview,
-                workers=workers,
-            )
+            more = {"progress": report, "preview": preview, "sound": sound, "workers": workers}
+            statistics = encode(sequence, config, output, resume=resume, overwrite=overwrite, **more)
             for frame in _with_csv(statistics, csv_file, resume):
                 account.done.append(frame)
                 line.finish_item(frame.index + 1, account.frame_line(frame), **frame_fields(frame))

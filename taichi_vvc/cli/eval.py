@@ -54,8 +54,8 @@ def command(
     """Decode FILE, render the cameras of CAPTURE at the coded size, and compare.
 
     PSNR is over all pixels of each picture on the file's background, in floats, averaged over pictures; with masks also
-    over the foreground. The size, the frames, which cameras were held out and how the others show colours come from the
-    file.
+    over the foreground. A line below tells how much pixels change that stand still in the capture. The size, the
+    frames, which cameras were held out and how the others show colours come from the file.
     """
     if report is not None:
         check_output_file(report, overwrite, file)
@@ -98,11 +98,22 @@ def as_text(figures: dict[str, Any]) -> str:
     rows.append(f"{'all':5} {'':6}{figures['bytes']:10}{_quality(figures, masks)}")
     if figures["psnr_plain"] is not None:
         rows.append(f"without the cameras' colour maps: {figures['psnr_plain']:.2f} dB")
+    rows += _flicker(figures)
     rows.append(
         f"{counted(figures['frames'], 'frame')}, {_cameras(figures)}, "
         f"{figures['bytes_per_frame'] / 1000:.2f} kB/frame, {figures['bitrate_kbps']:.0f} kbit/s"
     )
     return "\n".join(rows)
+
+
+def _flicker(figures: dict[str, Any]) -> list[str]:
+    """A line about still pixels; none for a single frame, and where nothing stands still."""
+    parts = [
+        f"{figures[key]:.2f} grey levels{where} (the capture's by {figures[f'{key}_capture']:.2f})"
+        for key, where in (("flicker", ""), ("flicker_key", " at key frames"))
+        if figures[key] is not None
+    ]
+    return [f"still pixels change by {', '.join(parts)}"] if parts else []
 
 
 def _cameras(figures: dict[str, Any]) -> str:

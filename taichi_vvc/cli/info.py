@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.bitstream import Sound, StreamReader
 from taichi_vvc.bitstream.colours import COLOUR_UNITS, parse_colours
 from taichi_vvc.bitstream.numbering import frame_step_of
 from taichi_vvc.cli.options import common_options
@@ -90,6 +90,7 @@ def describe(reader: StreamReader, with_frames: bool = False) -> dict[str, Any]:
             "shell": list(layout.shell),
             "near": layout.near,
         },
+        "sound": _sound(reader),
     }
     colours = _colours(reader)
     for number, camera in enumerate(header.cameras):
@@ -148,6 +149,7 @@ def _as_text(info: dict[str, Any]) -> str:
         *_gains(info["cameras"]),
         f"capture     {_part(info)}",
         f"field       coefficients {'x'.join(map(str, info['layout']['coefficients']))}, levels {levels}",
+        *_sound_line(info["sound"]),
         *_table("settings", info["settings"]),
     ]
     for row in info.get("frame_list", []):
@@ -166,6 +168,26 @@ def _around(layout: dict[str, Any]) -> list[str]:
     if layout["near"]:
         parts.append(f"nothing nearer to a camera than {layout['near']:g}")
     return [f"            {'; '.join(parts)}"] if parts else []
+
+
+def _sound(reader: StreamReader) -> dict[str, Any] | None:
+    """The sound of a file for ``tvvc info``; None for a file without, or whose sound is damaged."""
+    if not reader.sounds:
+        return None
+    first = reader.read_sound(0)
+    last = reader.read_sound(len(reader.sounds) - 1)
+    sound = Sound(first.channels, first.skip, (b"",) * (last.number + len(last.packets)))
+    size = sum(entry.size for entry in reader.sounds)
+    return {"codec": "opus", "channels": sound.channels, "seconds": sound.seconds, "bytes": size}
+
+
+def _sound_line(found: dict[str, Any] | None) -> list[str]:
+    """The line of ``tvvc info`` about the sound."""
+    if found is None:
+        return []
+    seconds = found["seconds"]
+    rate = found["bytes"] * 8 / 1000 / seconds if seconds else 0.0
+    return [f"sound       Opus, {counted(found['channels'], 'channel')}, {seconds:.3f} s, {rate:.0f} kbit/s"]
 
 
 def _gains(cameras: list[dict[str, Any]]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import click
 import numpy as np
 
+from taichi_vvc.bitstream import Sound
 from taichi_vvc.cli.options import STDOUT, check_output_file, check_output_folder
 from taichi_vvc.errors import StreamError
 
@@ -152,6 +153,7 @@ def open_sink(
     crf: int | None = None,
     codec: str | None = None,
     alpha: bool = False,
+    sound: Sound | None = None,
 ) -> contextlib.AbstractContextManager[Sink]:
     """Opens the sink of a checked output: ``DIR/<camera>/<frame:04d>.png``, stills, or videos at ``fps``.
 
@@ -162,10 +164,10 @@ def open_sink(
         cameras: names of the cameras.
         fps: frame rate of videos.
         flat: write pictures into the folder itself, for a single camera.
-        crf, codec, alpha: parameters of videos, see :class:`taichi_vvc.media.video.VideoWriter`.
+        crf, codec, alpha, sound: parameters of videos, see :class:`taichi_vvc.media.video.VideoWriter`.
     """
     if output.is_video:
-        return VideoSink(file_paths(output, cameras), fps, crf, codec, alpha)
+        return VideoSink(file_paths(output, cameras), fps, crf, codec, alpha, sound)
     if output.kind == "still":
         files = file_paths(output, cameras)
         return PictureSink(lambda camera, _frame: files[camera])
@@ -209,9 +211,10 @@ class VideoSink:
         crf: int | None = None,
         codec: str | None = None,
         alpha: bool = False,
+        sound: Sound | None = None,
     ) -> None:
         self.paths, self.fps = paths, fps
-        self._options = crf, codec, alpha
+        self._options = crf, codec, alpha, sound
         self.writers: dict[str, Any] = {}
 
     def __enter__(self) -> VideoSink:

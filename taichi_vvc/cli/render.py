@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from taichi_vvc.bitstream import Sound
 from taichi_vvc.cli.decode import warn_if_incomplete
 from taichi_vvc.cli.options import (
     FASTEST,
@@ -33,6 +34,7 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.output import Output, OutputName, check_output, open_sink
 from taichi_vvc.cli.progress import ProgressLine, say_result
 from taichi_vvc.cli.shots import LONGEST, TRANSPARENT, Look, depth_range, shots_of, write_poses
+from taichi_vvc.cli.sound import clip_sound
 from taichi_vvc.words import counted
 
 if TYPE_CHECKING:
@@ -105,7 +107,8 @@ def command(
     the pictures, in the form that --path takes: DIR/cameras.json, or OUT.cameras.json.
 
     A video of odd width or height gets its last column or row twice, since the codec needs even sizes. With -o - a
-    video goes to stdout, as Matroska, for other programs.
+    video goes to stdout, as Matroska, for other programs. A file's sound goes into its videos, except those of depth
+    and of a single frame.
     """
     if path is not None and camera is not None:
         raise click.UsageError("--path and --camera contradict each other; give one of them")
@@ -154,7 +157,8 @@ def render_path(
         behind = _background(look.background, stream.background)
         say_forecast(field_of, [shot.frame for shot in shots], shots[0].camera, behind, workspace, KEPT_FIELDS)
         line = ProgressLine(len(shots), "render", keep_lines=False)
-        sinks = _Sinks(output, look, rate, near, far)
+        sound = None if look.depth else clip_sound(file, output, chosen, stream.fps, rate, len(shots))
+        sinks = _Sinks(output, look, rate, near, far, sound)
         with sinks, line:
             for number, shot in enumerate(shots):
                 if camera is not None:
@@ -226,12 +230,14 @@ def _check_outputs(output: Output, beside: Output | None, poses: Path | None, ov
 class _Sinks:
     """The outputs of colour and depth; a context manager."""
 
-    def __init__(self, output: Output, look: Look, rate: Fraction, near: float, far: float) -> None:
+    def __init__(
+        self, output: Output, look: Look, rate: Fraction, near: float, far: float, sound: Sound | None = None
+    ) -> None:
         self._look, self._near, self._far = look, near, far
         self._output = output
         clear = look.background == TRANSPARENT
         beside = look.depth_output
-        self._colour = open_sink(output, ["picture"], rate, True, look.crf, look.codec, clear)
+        self._colour = open_sink(output, ["picture"], rate, True, look.crf, look.codec, clear, sound)
         self._depth = None if beside is None else open_sink(beside, ["depth"], rate, flat=True)
 
     def __enter__(self) -> _Sinks:

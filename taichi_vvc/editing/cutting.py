@@ -9,6 +9,8 @@ from pathlib import Path
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.assembly import Assembly, group_end
 from taichi_vvc.bitstream.numbering import capture_frames, with_numbering
+from taichi_vvc.bitstream.sound import piece
+from taichi_vvc.bitstream.sound_runs import sound_writer
 from taichi_vvc.editing.summary import Written, check_other_file
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.words import counted
@@ -29,7 +31,7 @@ def cut(
     A piece begins at a key frame and may end anywhere: its groups are copied, and the symbols of each frame are what
     they were. With ``exact`` it may begin at any frame, too. Then the frames up to the next key frame are coded again
     from their symbols, the first of them as a key frame. This loses nothing: all symbols that pictures depend on stay.
-    It costs bytes, and time for these frames only.
+    It costs bytes, and time for these frames only. Sound is cut with the frames.
 
     Args:
         path: the file.
@@ -63,7 +65,11 @@ def cut(
         header = with_numbering(reader.header, None if numbers is None else numbers[start:stop])
         notes = () if reader.complete else (f"{path} has no valid index: {counted(count, 'frame')} found",)
         again = 0
-        with Assembly.create(output, header, reader.version, overwrite) as assembly:
+        sound = reader.sound()
+        if sound is not None:
+            sound = piece(sound, start / reader.header.fps, len(chosen) / reader.header.fps)
+        heard, version = sound_writer(sound, header.fps, len(chosen), reader.version)
+        with Assembly.create(output, header, version, overwrite, heard) as assembly:
             if inside:
                 # Only this takes the decoder and the entropy coder.
                 from taichi_vvc.decode import Stream
@@ -81,7 +87,7 @@ def cut(
                 _tell(progress, assembly.frames, len(chosen))
             assembly.finish()
         size = Path(output).stat().st_size
-        return Written(Path(output), reader.version, assembly.frames, assembly.groups, size, again, notes)
+        return Written(Path(output), version, assembly.frames, assembly.groups, size, again, notes)
 
 
 def _tell(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:

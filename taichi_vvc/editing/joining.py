@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.assembly import Assembly, whole_groups
 from taichi_vvc.bitstream.common import common_header
 from taichi_vvc.bitstream.numbering import capture_frames
+from taichi_vvc.bitstream.sound import Sound, joined
+from taichi_vvc.bitstream.sound_runs import sound_writer
 from taichi_vvc.editing.summary import Written, check_other_file
 from taichi_vvc.errors import ConfigError, StreamError
 from taichi_vvc.words import counted
@@ -26,8 +29,8 @@ def join(
 
     The files need the same field, background, frame rate, reduction and cameras. Frame ranges, settings, format
     versions and the places of cameras may differ, see :func:`taichi_vvc.bitstream.common.common_header`. The symbols of
-    each frame are what they were. The output plays while it is written, and is whole up to its last group after a
-    crash. One group is in memory at a time.
+    each frame are what they were. Sound is joined with them, at most 10 ms off; a file without any is silent. The
+    output plays while it is written, and is whole up to its last group after a crash. One group is in memory at a time.
 
     Args:
         paths: the files, at least one.
@@ -56,7 +59,9 @@ def join(
     total = sum(len(source.frames) for source in sources)
     if len(sources) > 1 and _jumps(sources):
         notes.append(f"{output}: frames of the capture do not follow each other, so that 'tvvc eval' cannot compare it")
-    with Assembly.create(output, header, version, overwrite) as assembly:
+    sound = joined(_sounds(sources))
+    heard, version = sound_writer(sound, header.fps, total, version)
+    with Assembly.create(output, header, version, overwrite, heard) as assembly:
         for source in sources:
             with StreamReader(source.path) as reader:
                 for number in whole_groups(reader):
@@ -66,6 +71,13 @@ def join(
         assembly.finish()
     size = Path(output).stat().st_size
     return Written(Path(output), version, assembly.frames, assembly.groups, size, notes=tuple(notes))
+
+
+def _sounds(sources: Sequence[StreamReader]) -> Iterator[tuple[Sound | None, Fraction, Fraction]]:
+    """The sound of each file, where it begins, and how long the file takes."""
+    for source in sources:
+        with StreamReader(source.path) as reader:
+            yield reader.sound(), Fraction(0), len(reader.frames) / reader.header.fps
 
 
 def _jumps(sources: Sequence[StreamReader]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from taichi_vvc.bitstream import StreamWriter
+from taichi_vvc.bitstream.sound_runs import SoundWriter
 from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.capture.ahead import ReadAhead
 from taichi_vvc.coding.moving_cameras import CameraCoder
@@ -32,6 +33,7 @@ def go_on(
     header: SequenceHeader,
     done: int,
     told: set[str] | None = None,
+    heard: SoundWriter | None = None,
 ) -> Generator[FrameStats, None, Controller | FixedLambda]:
     """Encodes the frames of a sequence behind the first ``done`` ones, which are in the file, and finishes it.
 
@@ -43,6 +45,7 @@ def go_on(
         header: of the file.
         done: how many frames it has.
         told: names of cameras whose masks were told of; those that are told of now are added.
+        heard: what writes the sound of the file.
 
     Returns:
         what chose the lambda of the frames.
@@ -53,17 +56,22 @@ def go_on(
         control = restored(target, job.config.lambda_rate, outcomes)
     groups, cameras = Groups(job, control, position_behind(path, done)), CameraCoder(header, cameras_behind(path, done))
     groups.restore(path)
-    yield from encode_frames(groups, writer, cameras, len(job.sequence), told)
+    yield from encode_frames(groups, writer, cameras, len(job.sequence), told, heard)
     writer.finish()
     return control
 
 
 def encode_frames(
-    groups: Groups, writer: StreamWriter, cameras: CameraCoder, stop: int, told: set[str] | None = None
+    groups: Groups,
+    writer: StreamWriter,
+    cameras: CameraCoder,
+    stop: int,
+    told: set[str] | None = None,
+    heard: SoundWriter | None = None,
 ) -> Iterator[FrameStats]:
     """Encodes the frames from the position of ``groups`` to ``stop - 1`` and appends them.
 
-    Each one's figures are yielded when it is on the disk. ``told``: see :func:`go_on`.
+    Each one's figures are yielded when it is on the disk. ``told`` and ``heard``: see :func:`go_on`.
     """
     job, control = groups.job, groups.control
     told = set() if told is None else told
@@ -78,6 +86,8 @@ def encode_frames(
             if instead is not None:
                 coded = cheaper(coded, code_frame(job, instead))
             groups.observe(coded)
+            if heard is not None:
+                heard.before_frame(writer, number)
             sizes = coded.append(writer, cameras.code(job.sequence.cameras_at(number), coded.task.prediction.key))
             judged = math.nan
             if job.config.target_psnr is not None:

@@ -54,13 +54,16 @@ def probed_start(
     sequence: MultiViewSequence,
     config: EncoderConfig,
     progress: Callable[[Progress], None] | None,
+    sound: int = 0,
 ) -> float:
     """Lambda of the first frame, found by encoding the first frames into files that are thrown away.
+
+    ``sound``: bytes of the file that its sound takes.
 
     Raises:
         ConfigError: no lambda reaches the target of ``config``.
     """
-    target = file_target(config, len(sequence), sequence.fps, header_for(sequence, config))
+    target = file_target(config, len(sequence), sequence.fps, header_for(sequence, config), sound)
     assert target is not None
     count = probed_frames(target)
     probes = itertools.count(1)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from taichi_vvc.bitstream.chunks import FRAMING, PREAMBLE_BYTES, FrameEntry, GroupEntry, pack_index
+from taichi_vvc.bitstream.chunks import FRAMING, PREAMBLE_BYTES, pack_index
+from taichi_vvc.bitstream.contents import Entry, FrameEntry, GroupEntry
 from taichi_vvc.bitstream.syntax import SequenceHeader
 from taichi_vvc.bitstream.versions import WRITTEN, pack_header
 from taichi_vvc.config import EncoderConfig
@@ -18,16 +19,20 @@ from taichi_vvc.types import SymbolFrame
 _PROBED_RATE, _PROBED_PSNR = 2, 3
 
 
-def file_target(config: EncoderConfig, frames: int, fps: Fraction, header: SequenceHeader) -> Target | None:
-    """The target of a file of so many frames, its header and index being paid for; None without one."""
+def file_target(
+    config: EncoderConfig, frames: int, fps: Fraction, header: SequenceHeader, sound: int = 0
+) -> Target | None:
+    """The target of a file of so many frames, its header, index and ``sound`` (bytes) being paid for; None without
+    one."""
     start = PREAMBLE_BYTES + FRAMING + len(pack_header(header, WRITTEN))
     group = config.group_length(fps)
-    entries: list[GroupEntry | FrameEntry] = []
+    entries: list[Entry] = []
     for number in range(frames):
         if number % group == 0:
             entries.append(GroupEntry(number // group, number, 0, 2000))
         entries.append(FrameEntry(number, "inter" if number % group else "key", number // group, 0, 5000))
-    return target_of(config, frames, fps, start + FRAMING + len(pack_index(start, entries, frames, fps, WRITTEN)))
+    paid = start + FRAMING + len(pack_index(start, entries, frames, fps, WRITTEN)) + sound
+    return target_of(config, frames, fps, paid)
 
 
 def probed_frames(target: Target) -> int:

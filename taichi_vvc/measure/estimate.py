@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -40,7 +40,6 @@ _PER_SYMBOL = 7.1e-9  # per symbol and iteration
 _MOTION = 1.25  # factor of a fit with motion search: a sixth more iterations, each one and a half times as long
 _PER_CODED_SYMBOL = 5.1e-6
 _PER_RENDERED_SAMPLE = 2.6e-7  # for rendering the training views, which gives the PSNR of each frame
-_UNMASKED = 0.5  # factor of samples without masks: all of the bounds is counted, most of which is soon found empty
 _SERIAL = 0.3  # share of an encode's work that does not run in parallel
 _MOST_CORES = 8  # more cores make no difference
 
@@ -54,7 +53,36 @@ _PER_BATCH_SAMPLE = 960.0
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
-_INTER_FRAME = 0.35  # size relative to a key frame: geometric mean of the same encodes, which had 0.16 to 0.76
+
+# The fit that tells whether cameras are right: iterations, longer side of its pictures, iterations of a key frame from
+# which it is made, and training cameras; see taichi_vvc/encoder/poses.py.
+_CHECK, _CHECK_PIXELS, _CHECKED_FROM, _CHECKED_CAMERAS = 300, 320, 1000, 4
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a kind of capture differs from one with masks, to which the figures above were fitted: factors.
+
+    Attributes:
+        key, inter: of the time of key and inter frames.
+        values: of the memory of grid values.
+        size: of the bytes of a key frame.
+        inter_size: bytes of an inter frame relative to a key frame.
+    """
+
+    key: float = 1.0
+    inter: float = 1.0
+    values: float = 1.0
+    size: float = 1.0
+    inter_size: float = 0.35  # geometric mean of the same encodes, which had 0.16 to 0.76
+
+
+_MASKED = _Kind()
+# All of the bounds is counted, most of which is soon found empty.
+_BARE = _Kind(key=0.5, inter=0.5)
+# From encodes of two captures with one to ten frames. A key frame takes twice the rays per iteration; in an inter frame
+# little changes.
+_WHOLE = _Kind(key=1.0, inter=0.5, values=0.7, size=1.35, inter_size=0.13)
 
 # The time of the calibration in machine_speed() on the reference machine, seconds.
 _REFERENCE_SECONDS = 3.5e-4
@@ -71,7 +99,8 @@ class Work:
         samples_per_ray: march steps in occupied cells, mean over these rays.
         symbols: live symbols of all grids.
         grid_values: nodes times channels of all grids.
-        masks: whether the views have masks; without, all of the bounds counts as occupied.
+        masks: whether the views have masks; without, all that may be coded counts as occupied.
+        whole: whether what lies outside the bounds is coded too.
         shown_per_view: as rays_per_view, without pixels of the colour of a plain background.
     """
 
@@ -83,6 +112,12 @@ class Work:
     grid_values: int
     masks: bool
     shown_per_view: float
+    whole: bool = False
+
+    @property
+    def kind(self) -> _Kind:
+        """What of the model differs for such a capture."""
+        return _WHOLE if self.whole else _MASKED if self.masks else _BARE
 
 
 @dataclass(frozen=True)
@@ -124,18 +159,25 @@ def estimate(
     found = []
     for name, config in configs.items():
         work = work_of(config, sequence.bounds, views, sequence.scene)
+        kind = work.kind
         keys = -(-len(sequence) // config.group_length(sequence.fps))
         inters = len(sequence) - keys
-        seconds = _START + keys * _fit_seconds(work, config, config.key_iterations)
+        seconds = _START + keys * kind.key * _fit_seconds(work, config, config.key_iterations)
+        seconds += _check_seconds(work, config, max(max(v.camera.width, v.camera.height) for v in views))
         searching = _MOTION if config.motion_blocks else 1.0
-        seconds += inters * _fit_seconds(work, config, config.inter_iterations * searching)
+        seconds += inters * kind.inter * _fit_seconds(work, config, config.inter_iterations * searching)
         # Later key frames start from the frame before them, with a search for motion as in inter frames.
-        seconds += (keys - 1) * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
-        memory = _PROGRAM + _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
+        seconds += (keys - 1) * kind.key * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
+        memory = _PROGRAM + kind.values * _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
-        key = _KEY_FRAME * work.shown_per_view**_RAYS_POWER * (config.key_iterations / 400) ** _ITERATIONS_POWER
+        key = (
+            kind.size
+            * _KEY_FRAME
+            * work.shown_per_view**_RAYS_POWER
+            * (config.key_iterations / 400) ** _ITERATIONS_POWER
+        )
         key *= (max(config.lambda_rate, 1e-6) / _LAMBDA) ** _LAMBDA_POWER
-        size = _HEADER + key * (1 + GOES_ON * (keys - 1) + _INTER_FRAME * inters)
+        size = _HEADER + key * (1 + GOES_ON * (keys - 1) + kind.inter_size * inters)
         found.append(Estimate(name, seconds * share + reading * len(sequence), int(memory), int(size)))
     return found
 
@@ -145,8 +187,17 @@ def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
     samples = config.rays * work.samples_per_ray
     step = _PER_ITERATION + _PER_SAMPLE * samples + _PER_SYMBOL * work.symbols
     rendered = work.rays_per_view * work.training_views * work.samples_per_ray
-    seconds = iterations * step + _PER_CODED_SYMBOL * work.symbols + _PER_RENDERED_SAMPLE * rendered
-    return seconds if work.masks else _UNMASKED * seconds
+    return iterations * step + _PER_CODED_SYMBOL * work.symbols + _PER_RENDERED_SAMPLE * rendered
+
+
+def _check_seconds(work: Work, config: EncoderConfig, side: int) -> float:
+    """Seconds of one core for the fit that tells whether cameras are right; ``side``: the longer one of pictures."""
+    rough = config.poses == "auto" and config.key_iterations < _CHECKED_FROM
+    if config.poses == "off" or rough or work.training_views < _CHECKED_CAMERAS:
+        return 0.0
+    smaller = max(1, side // _CHECK_PIXELS)
+    small = replace(work, samples_per_ray=work.samples_per_ray / smaller, symbols=work.symbols // smaller**3)
+    return work.kind.key * _fit_seconds(small, config, _CHECK)
 
 
 @lru_cache(maxsize=1)
@@ -198,6 +249,7 @@ def work_of(config: EncoderConfig, bounds: Bounds, views: Sequence[View], scene:
         grid_values=sum(int(np.prod(shape)) for shape in layout.grid_shapes),
         masks=masks,
         shown_per_view=shown,
+        whole=scene.whole,
     )
 
 

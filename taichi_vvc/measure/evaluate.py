@@ -22,6 +22,7 @@ from taichi_vvc.errors import ConfigError, DataError, OtherCameras, TruncatedStr
 from taichi_vvc.field.render import render
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.geometry.projection import pixels_with_rays, seen_subject
+from taichi_vvc.measure.flicker import Flicker, StillChange
 from taichi_vvc.media.colour_maps import looks_of, shown, with_looks
 from taichi_vvc.media.metrics import SSIM_WINDOW, finite_mean, psnr, psnr_foreground, ssim, ssim_with_rays
 from taichi_vvc.media.pictures import composite
@@ -64,7 +65,8 @@ def evaluate(
     as it shows the scene; held-out cameras have none. PSNR is over all pixels of a picture, ``psnr_foreground`` over
     the capture's mask grown by two pixels; figures are averaged over pictures. Left out of an
     average are pictures without a mask or foreground and pictures of infinite PSNR. Pixels for which the lens has no
-    ray are not compared. An incomplete file is compared up to its last whole frame.
+    ray are not compared. An incomplete file is compared up to its last whole frame. ``flicker`` is how much
+    pixels change from frame to frame where the capture stands still, see :mod:`taichi_vvc.measure.flicker`.
 
     Args:
         file: the .tvvc file.
@@ -83,7 +85,9 @@ def evaluate(
         JSON values, with None for undefined figures: ``psnr`` (dB), ``psnr_plain`` (dB, without colour maps; None for a
         file without them), ``psnr_foreground`` (dB), ``ssim``, ``bytes`` (of
         the file), ``frames`` (count), ``bytes_per_frame``, ``bitrate_kbps``, ``per_frame`` (list of ``frame``,
-        ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``), ``split``, ``cameras`` (names of those that were
+        ``type``, ``bytes``, ``psnr``, ``psnr_foreground``, ``ssim``, ``flicker``, ``flicker_capture``), ``flicker``
+        (8-bit grey levels), ``flicker_capture`` (the same of the capture's pictures), ``flicker_key`` and
+        ``flicker_key_capture`` (of key frames alone), ``split``, ``cameras`` (names of those that were
         compared), ``held_out`` (how many of these were held out), ``background`` (sRGB in [0, 1]).
 
     Raises:
@@ -113,25 +117,31 @@ def evaluate(
         per_frame: list[dict[str, Any]] = []
         plain: list[float] = []
         mapped = False
+        flicker, changes = Flicker(background), {"key": StillChange(), "inter": StillChange()}
         for number, field in enumerate(stream.frames()):
             views = views_with_looks(stream, sequence, number)
-            figures = []
+            figures, change = [], StillChange()
             for done, i in enumerate(chosen):
                 image, look = render(field, views[i].camera, background, workspace=workspace), views[i].look
                 picture = shown(image.colour, image.opacity, background, look)
                 figures.append(compare(views[i], picture, background, None if look is None else image.colour))
+                change += flicker.observe(views[i], picture)
                 if observe is not None:
                     observe(number, views[i], figures[-1])
                 if progress is not None:
                     progress(number + (done + 1) / len(chosen), count)
             size = sum(reader.components(number).values())
-            per_frame.append({"frame": number, "type": stream.info(number).type, "bytes": size, **means(figures)})
+            kind = stream.info(number).type
+            per_frame.append({"frame": number, "type": kind, "bytes": size, **means(figures), **change.values()})
+            changes[kind] += change
             plain += [found.psnr_plain for found in figures]
             mapped = mapped or bool(stream.looks_at(number))
     size = Path(file).stat().st_size
     return {
         **{key: finite_mean([row[key] for row in per_frame]) for key in ("psnr", "psnr_foreground", "ssim")},
         "psnr_plain": finite_mean(plain) if mapped else None,
+        **(changes["key"] + changes["inter"]).values(),
+        **{key.replace("flicker", "flicker_key"): value for key, value in changes["key"].values().items()},
         "bytes": size,
         "frames": count,
         "bytes_per_frame": size / count,

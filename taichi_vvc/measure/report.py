@@ -140,6 +140,14 @@ _QUALITY: tuple[_Measure, ...] = (
     ("SSIM", "ssim", 4),
 )
 
+_STEADY = {
+    "flicker": "flicker, levels",
+    "flicker_capture": "of the capture",
+    "flicker_key": "at key frames",
+    "flicker_key_capture": "of the capture",
+}
+"""Keys of the figures about still pixels, and the heads of their columns."""
+
 
 def _heads(quality: list[_Measure]) -> list[str]:
     return [head for head, _, _ in quality]
@@ -151,10 +159,13 @@ def _cells(row: dict[str, Any], quality: list[_Measure]) -> list[str]:
 
 def _charts(per_frame: list[dict[str, Any]], parts: list[dict[str, int]], quality: list[_Measure]) -> list[str]:
     names = {"psnr": "all pixels", "psnr_foreground": "foreground"}
+    kinds = {"file": "flicker", "capture": "flicker_capture"}
+    still = {name: [row[key] for row in per_frame] for name, key in kinds.items()}
     drawn = {names[key]: [row[key] for row in per_frame] for _, key, _ in quality if key in names}
     return [
         charts.lines(drawn, "PSNR per frame, dB"),
         charts.lines({"SSIM": [row["ssim"] for row in per_frame]}, "SSIM per frame"),
+        *([] if all(row["flicker"] is None for row in per_frame) else [charts.lines(still, "Change of still pixels")]),
         charts.stacked({name: [part[name] for part in parts] for name in parts[0]}, "Bytes per frame by component"),
     ]
 
@@ -162,11 +173,12 @@ def _charts(per_frame: list[dict[str, Any]], parts: list[dict[str, int]], qualit
 def _summary(figures: dict[str, Any], quality: list[_Measure]) -> str:
     cameras = {"test": "held out", "train": "fitted", "all": "all"}[figures["split"]]
     return _table(
-        ["cameras", *_heads(quality), "frames", "bytes", "kB/frame", "kbit/s"],
+        ["cameras", *_heads(quality), *_STEADY.values(), "frames", "bytes", "kB/frame", "kbit/s"],
         [
             [
                 cameras,
                 *_cells(figures, quality),
+                *(_number(figures[key], 2) for key in _STEADY),
                 str(figures["frames"]),
                 str(figures["bytes"]),
                 f"{figures['bytes_per_frame'] / 1000:.2f}",

@@ -44,9 +44,7 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
     agreed = {i: agreement(row, sequence.bounds) for i, row in views.items()} if sequence.has_alpha else {}
     if sequence.has_alpha:
         warnings += _about_masks(sequence, views) + _about_agreement(sequence, agreed)
-    elif sequence.scene.whole:
-        warnings.append("no estimates: a whole scene takes several times what a subject with masks takes")
-    else:
+    elif not sequence.scene.whole:
         warnings.append(NO_MASKS)
     colours = colour_agreement(list(views.values()), sequence.bounds)
     warnings += _about_colours(colours, sequence.has_alpha)
@@ -74,7 +72,7 @@ def survey(sequence: MultiViewSequence) -> dict[str, Any]:
             for number, (camera, gains) in enumerate(zip(sequence.cameras, colours.gains.tolist(), strict=True))
         ],
         "warnings": warnings,
-        "estimates": [] if sequence.scene.whole else [asdict(found) for found in estimate(sequence)],
+        "estimates": [asdict(found) for found in estimate(sequence)],
     }
 
 

@@ -17,8 +17,10 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from taichi_vvc.bitstream.sound import Sound
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.media.pictures import to_bytes
+from taichi_vvc.media.sound import SoundTrack
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ class VideoWriter:
         crf: constant rate factor of the encoder; None: the codec's usual one. 0 is best.
         codec: of :data:`CODECS`; None: the container's usual one.
         alpha: pictures have a fourth channel, straight alpha, which is kept.
+        sound: what is heard from the first picture on; cut where the pictures end.
 
     Raises:
         ConfigError: container, codec and alpha do not go together, ``crf`` is out of range, or this installation's
@@ -221,7 +224,10 @@ class VideoWriter:
         crf: int | None = None,
         codec: str | None = None,
         alpha: bool = False,
+        sound: Sound | None = None,
     ) -> None:
+        self._sound, self._count = sound, 0
+        self._track: SoundTrack | None = None
         self._pipe = None if isinstance(path, (str, Path)) else _Pipe(path)
         self.path = Path(path) if isinstance(path, (str, Path)) else Path("-")
         self._alpha = alpha
@@ -256,6 +262,8 @@ class VideoWriter:
                     self._container = av.open(target, mode="w", format="matroska")
             try:
                 self._stream = self._add_stream()
+                if self._sound is not None:
+                    self._track = SoundTrack(self._container, self.path.suffix.lower(), self._sound)
                 yield self
                 if self._shape is None:
                     raise DataError(f"{self.path}: a video needs at least one picture")
@@ -264,6 +272,8 @@ class VideoWriter:
             finally:
                 with self._writing():
                     self._container.close()
+                if self._track is not None:
+                    self._track.close()
 
     def _add_stream(self) -> Any:
         options = dict(self._codec.options)
@@ -301,6 +311,9 @@ class VideoWriter:
         frame = frame.reformat(format=target, dst_colorspace="ITU709", dst_color_range="MPEG")
         with self._writing():
             self._container.mux(self._stream.encode(frame))
+            self._count += 1
+            if self._track is not None:
+                self._track.fill(self._count / self._fps)
 
     def _writing(self) -> Any:
         """What is around every write: a pipe's errors stay what they are, so that its closed end can be told."""

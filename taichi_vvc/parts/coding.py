@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from taichi_vvc.bitstream import SequenceHeader, StreamReader, StreamWriter
+from taichi_vvc.bitstream import SequenceHeader, Sound, StreamReader, StreamWriter, versions
 from taichi_vvc.bitstream.assembly import Assembly
 from taichi_vvc.bitstream.numbering import with_numbering
+from taichi_vvc.bitstream.sound_runs import sound_writer, stored_packets
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import colours_of, layout_of_header, pack_colour_maps
 from taichi_vvc.config import EncoderConfig
@@ -164,6 +165,7 @@ def encode_in_parts(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     preview: Callable[[Glimpse], None] | None = None,
+    sound: Sound | None = None,
 ) -> Iterator[FrameStats]:
     """Encodes a capture in parts; arguments are those of :func:`taichi_vvc.encode.encode`.
 
@@ -174,17 +176,26 @@ def encode_in_parts(
     A part depends on the capture and the settings alone, so that the file does not depend on the ``team`` that codes
     it; None: this process.
 
+    The sound is not in the parts: it is written while the file is put together.
+
     Raises:
-        ConfigError: see :func:`taichi_vvc.encode.encode`; or ``resume`` finds a file without its parts, or no
-            ``resume`` finds parts without their file.
+        ConfigError: see :func:`taichi_vvc.encode.encode`; there is a sound, and a bitrate, which would
+            have to count it; or ``resume`` finds a file without its parts, or no ``resume`` finds parts without their
+            file.
         DataError: the capture cannot be used, or a part cannot be written.
     """
+    if sound is not None and config.bitrate is not None:
+        raise ConfigError(
+            "expected no sound in an encode of parts with a bitrate, found some; set a quality (--crf, "
+            "--target-psnr), or encode without parts"
+        )
     folder = PartsFolder(path)
     stored, before = _found(folder, path, resume, overwrite)
     team = Here() if team is None else team
     prepared = team.prepare(sequence, config, stored, path, progress)
     parts = prepared.plan.parts
     if stored is not None and not folder.exists():
+        stored_packets(path, sound)
         return  # The file is whole.
     if stored is None:
         folder.begin(prepared.plan)
@@ -192,7 +203,7 @@ def encode_in_parts(
     works = [work for work in works_of(sequence, prepared) if work.part.number not in whole]
     # Frames of a part that was stopped in its middle were told of when they were written.
     told = {frame.index for work in works for frame in folder.figures(work.part.number)}
-    with _Assembling(folder, path, prepared.plan, overwrite or resume) as file:
+    with _Assembling(folder, path, prepared.plan, overwrite or resume, sound) as file:
         for part in file.add(whole):
             # What the file did not have was not told of, but for parts of this process, which it has as they get whole.
             yield from (frame for frame in folder.figures(part.number) if frame.index >= before)
@@ -250,9 +261,10 @@ def _plan_of(reader: StreamReader, folder: PartsFolder) -> Plan:
 class _Assembling:
     """The file that parts are added to, in order."""
 
-    def __init__(self, folder: PartsFolder, path: Path, plan: Plan, overwrite: bool) -> None:
+    def __init__(self, folder: PartsFolder, path: Path, plan: Plan, overwrite: bool, sound: Sound | None) -> None:
         self._folder, self._parts, self._next = folder, plan.parts, 0
-        self._assembly = Assembly.create(path, plan.header, overwrite=overwrite)
+        heard, version = sound_writer(sound, plan.header.fps, plan.parts[-1].stop, versions.WRITTEN)
+        self._assembly = Assembly.create(path, plan.header, version, overwrite, heard)
 
     def add(self, whole: set[int]) -> Iterator[Part]:
         """Adds the parts that come next, as far as they are whole, and gives each when it is in the file."""

@@ -19,6 +19,7 @@ from taichi_vvc.types import Camera
 PAGE = "player/page.js"
 ELEMENT = "player/element.js"
 WORKER = "player/worker.js"
+THREE = "three/volume.js"
 MODULES = "tvvc"  # the folder of the modules beside a page
 INDEX = "index.html"
 POSTER_SIDE = 640  # pixels of the longer side
@@ -134,7 +135,7 @@ def write_folder(
     attributes = attributes_of(camera, src=quote(stream_name), poster=picture)
     scripts = f'<script type="module" src="{MODULES}/{PAGE}"></script>\n{_FROM_DISK}'
     files[INDEX] = page_text(title, attributes, scripts).encode()
-    for name in modules_of(PAGE, WORKER):
+    for name in modules_of(PAGE, WORKER, THREE):
         files[f"{MODULES}/{name}"] = source(name).encode()
     for name, data in files.items():
         path = folder / name

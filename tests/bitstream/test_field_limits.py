@@ -17,6 +17,7 @@ import streams
 from taichi_vvc.bitstream import FrameData, GroupHeader, Level, syntax, versions
 from taichi_vvc.bitstream.chunks import FRAMING
 from taichi_vvc.bitstream.elements import Blob, Choice, Count, Fixed, Float, Ratio, Rest, Several, Structure, Text
+from taichi_vvc.bitstream.sound import SOUND
 from taichi_vvc.errors import ConfigError, CorruptStream
 
 NAN, INFINITE = math.nan, math.inf
@@ -161,6 +162,7 @@ def test_lists_of_the_header(path: str, within: list, beyond: list) -> None:
 
 GROUP, KEY = streams.group(1, 2), streams.frame(2, 1, True)
 MOST = 1 << 24
+PACKET = b"\xf8"
 OTHER_LIMITS: list[tuple[Structure, Any, str, list, list]] = [
     (syntax.GROUP, GROUP, "number", [0, MOST], [MOST + 1, 1 << 40]),
     (syntax.GROUP, GROUP, "first_frame", [0, MOST], [MOST + 1, 1 << 40]),
@@ -177,6 +179,12 @@ OTHER_LIMITS: list[tuple[Structure, Any, str, list, list]] = [
     (syntax.FRAME, KEY, "grids", [(), (b"",) * 16], [(b"",) * 17]),
     (syntax.INDEX_ENTRY, syntax.IndexEntry("key", 1, 20), "number", [0, MOST], [MOST + 1]),
     (syntax.INDEX_ENTRY, syntax.IndexEntry("key", 1, 20), "size", [FRAMING, (1 << 32) - 1], [0, FRAMING - 1, 1 << 32]),
+    (SOUND, streams.run(3), "number", [0, MOST], [MOST + 1, 1 << 40]),
+    (SOUND, streams.run(3), "channels", [1, 2], [0, 3]),
+    (SOUND, streams.run(3), "skip", [0, 1 << 16], [(1 << 16) + 1]),
+    (SOUND, streams.run(3), "packets", [(PACKET,), (PACKET,) * (1 << 16)], [(), (PACKET,) * ((1 << 16) + 1)]),
+    (SOUND, streams.run(3), "packets.1", [PACKET, b"\x78", b"\xfb\x01", b"\xe3\x08"], [b"", b"\xf0", b"\xf9", b"\xfb"]),
+    (SOUND, streams.run(3), "packets.0", [PACKET.ljust(1 << 14)], [PACKET.ljust((1 << 14) + 1)]),
     (syntax.INDEX, syntax.Index(8, (), 0), "first", [0, 1 << 62], [(1 << 62) + 1]),
     (syntax.INDEX, syntax.Index(8, (), 0), "frames", [0, MOST], [MOST + 1]),
 ]

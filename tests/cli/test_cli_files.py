@@ -167,6 +167,10 @@ def test_eval_compares_with_the_capture(coded, capture, capfd) -> None:
         "psnr_foreground",
         "psnr_plain",
         "ssim",
+        "flicker",
+        "flicker_capture",
+        "flicker_key",
+        "flicker_key_capture",
         "bytes",
         "frames",
         "bytes_per_frame",
@@ -184,7 +188,8 @@ def test_eval_compares_with_the_capture(coded, capture, capfd) -> None:
     assert 10 < figures["psnr_foreground"] < figures["psnr"] < 60 and 0 < figures["ssim"] <= 1
     rows = figures["per_frame"]
     assert [row["frame"] for row in rows] == list(range(FRAMES))
-    assert all(set(row) == {"frame", "type", "bytes", "psnr", "psnr_foreground", "ssim"} for row in rows)
+    known = {"frame", "type", "bytes", "psnr", "psnr_foreground", "ssim", "flicker", "flicker_capture"}
+    assert all(set(row) == known for row in rows)
     assert figures["psnr"] == pytest.approx(np.mean([row["psnr"] for row in rows]))
 
 

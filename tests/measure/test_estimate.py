@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import captures
+import halls
 import numpy as np
 import pytest
 
@@ -131,3 +132,44 @@ def test_inspect_shows_and_prints_them(capture: Path, capsys: pytest.CaptureFixt
 def test_no_more_digits_than_an_estimate_has(seconds: float, size: float, shown: str) -> None:
     row = {"preset": "fast", "seconds": seconds, "memory": 3e8, "size": size}
     assert estimates_as_text({"estimates": [row]}).endswith(shown)
+
+
+def test_a_whole_scene_has_estimates_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hall = halls.write_hall(tmp_path / "hall", cameras=6, frames=3)
+    whole, box = (open_capture(hall, scene=scene) for scene in ("whole", "box"))
+    assert whole.scene.whole and not box.scene.whole
+    works = [work_of(PRESETS["fast"], s.bounds, s.frame(0).views, s.scene) for s in (whole, box)]
+    # Every ray of a whole scene meets something.
+    assert works[0].rays_per_view == works[0].pixels / 6 > works[1].rays_per_view
+    assert works[0].samples_per_ray > works[1].samples_per_ray and works[0].whole and not works[1].whole
+
+    def fast(sequence, frames: int, **changes: object):
+        config = dataclasses.replace(PRESETS["fast"], **changes)
+        (row,) = estimate(
+            dataclasses.replace(sequence, indices=sequence.indices[:frames], entries=sequence.entries[:frames]),
+            {"mine": config},
+            speed=1.0,
+            cores=1,
+        )
+        return row
+
+    key, three = fast(whole, 1), fast(whole, 3)
+    assert key.seconds > 2 * fast(box, 1).seconds
+    # Inter frames are fitted where something changes.
+    assert three.seconds - key.seconds < key.seconds and three.size - key.size < 0.5 * key.size
+    assert run(["inspect", str(hall), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["scene"] == "whole" and [row["preset"] for row in found["estimates"]] == list(PRESETS)
+
+
+def test_looking_whether_cameras_are_right_takes_time(capture: Path) -> None:
+    sequence = open_capture(capture, frames=slice(0, 1))
+
+    def seconds(preset: str, poses: str) -> float:
+        config = dataclasses.replace(PRESETS[preset], poses=poses)
+        return estimate(sequence, {preset: config}, speed=1.0, cores=1)[0].seconds
+
+    assert seconds("fast", "auto") > 1.1 * seconds("fast", "off")
+    # Reading the pictures is timed.
+    assert seconds("ultrafast", "auto") == pytest.approx(seconds("ultrafast", "off"), rel=0.1)
+    assert seconds("ultrafast", "on") > 1.3 * seconds("ultrafast", "off")

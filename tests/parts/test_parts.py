@@ -17,7 +17,7 @@ from PIL import Image
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
-from taichi_vvc.bitstream import StreamReader
+from taichi_vvc.bitstream import Sound, StreamReader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.encoder.progress import Listener, Progress
 from taichi_vvc.errors import ConfigError, DataError
@@ -158,6 +158,22 @@ class _StopsBeforeTheFirst(Disordered):
     ) -> Generator[FrameStats | int, None, None]:
         yield from super().code(works[1:], folder, listener)
         raise KeyboardInterrupt
+
+
+def test_sound_is_added_where_parts_are_put_together(encoded, capture: MultiViewSequence, tmp_path: Path) -> None:
+    sound = Sound(1, 300, tuple(bytes([0xF8, number]) for number in range(40)))
+    path = tmp_path / "a.tvvc"
+    assert len(list(tv.encode(capture, TINY, path, sound=sound))) == FRAMES
+    with StreamReader(path) as reader, StreamReader(encoded[0]) as silent:
+        assert reader.version == 7 and silent.version == 6
+        assert reader.sound() == dataclasses.replace(sound, packets=sound.packets[:13])
+        assert [reader.read_frame(n) for n in range(FRAMES)] == [silent.read_frame(n) for n in range(FRAMES)]
+    assert list(tv.encode(capture, TINY, path, resume=True, sound=sound)) == []
+    for other, line in ((None, "expected the sound, as it was begun"), (dataclasses.replace(sound, skip=1), "another")):
+        with pytest.raises(ConfigError, match=line):
+            list(tv.encode(capture, TINY, path, resume=True, sound=other))
+    with pytest.raises(ConfigError, match="expected no sound in an encode of parts with a bitrate"):
+        list(tv.encode(capture, dataclasses.replace(TINY, bitrate=100), tmp_path / "b.tvvc", sound=sound))
 
 
 def test_a_damaged_part_is_coded_again(encoded, capture: MultiViewSequence, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from places import script
 
 import taichi_vvc
 
-MODULES = sorted(path for folder in ("decoder", "bin") for path in (WEB / folder).glob("*.js"))
+MODULES = sorted(path for folder in ("decoder", "three", "bin") for path in (WEB / folder).glob("*.js"))
 
 
 @pytest.mark.parametrize("path", script("make_web").files(), ids=lambda path: path.name)

@@ -13,6 +13,7 @@ from javascript import evaluate, hashes, needs_node, node
 from places import DATA, ROOT
 
 import taichi_vvc as tv
+from taichi_vvc.bitstream import StreamReader
 
 pytestmark = needs_node
 
@@ -106,6 +107,35 @@ def test_what_a_file_states(path: Path) -> None:
             looks = stream.looks_at(index)
             assert [look["gain"] for look in frame["colours"]] == [list(look.gain) for look in looks]
             assert [look["offset"] for look in frame["colours"]] == [list(look.offset) for look in looks]
+
+
+SOUND = """
+import { openFile } from "WEB/decoder/decoder.js";
+import { fileSource } from "WEB/decoder/sources.js";
+const file = await openFile(await fileSource(given[0]));
+const runs = [];
+for (let k = 0; k < file.sounds.length; k++) {
+  const { number, channels, skip, packets } = await file.readSound(k);
+  runs.push({ number, channels, skip, packets: packets.map((packet) => [...packet]) });
+}
+tell({ complete: file.complete, frames: file.frames.length, runs });
+"""
+
+
+@pytest.mark.parametrize("cut", [0, 7])
+def test_sound_is_the_one_of_the_package(cut: int, tmp_path: Path) -> None:
+    """By the index, and by a walk that passes over a chunk of another type."""
+    path = tmp_path / "a.tvvc"
+    path.write_bytes((DATA / "golden_v7.tvvc").read_bytes()[: -cut or None])
+    found = evaluate(SOUND, path)
+    with StreamReader(path) as reader:
+        runs = [reader.read_sound(index) for index in range(len(reader.sounds))]
+        assert found["complete"] == reader.complete == (not cut) and found["frames"] == len(reader.frames) == 4
+        assert len(runs) == 2 and [
+            (run["number"], run["channels"], run["skip"], tuple(map(bytes, run["packets"]))) for run in found["runs"]
+        ] == [(run.number, run.channels, run.skip, run.packets) for run in runs]
+    with StreamReader(DATA / "golden_v6.tvvc") as reader:
+        assert evaluate(SOUND, DATA / "golden_v6.tvvc")["runs"] == []
 
 
 def test_reused_memory_does_not_change_frames(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ for (const path of process.argv.slice(2)) {
   let source;
   try {
     source = await fileSource(path);
-    const { symbols, pictures } = await hashesOf(await openFile(source));
+    const file = await openFile(source);
+    const { symbols, pictures } = await hashesOf(file);
+    for (let index = 0; index < file.sounds.length; index++) await file.readSound(index);
     console.log(`symbols sha256 ${symbols}\npictures sha256 ${pictures}`);
   } catch (error) {
     if (!(error instanceof StreamError)) throw error;

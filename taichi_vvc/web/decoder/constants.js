@@ -2,7 +2,7 @@
 // Made by docs/make_web.py from the package's constants; do not change it here.
 
 /** the newest format version */
-export const FORMAT_VERSION = 6;
+export const FORMAT_VERSION = 7;
 /** bytes before the first chunk */
 export const PREAMBLE_BYTES = 8;
 /** bytes of a chunk besides its payload */
@@ -15,6 +15,17 @@ export const FIRST_WITH_MOVING_CAMERAS = 4;
 export const FIRST_WITH_SHELL = 5;
 /** format version */
 export const FIRST_WITH_FULL_INDEX = 6;
+/** format version, with chunks that are passed over */
+export const FIRST_WITH_SOUND = 7;
+/** samples per second */
+export const SOUND_RATE = 48000;
+/** samples of a packet */
+export const SOUND_PACKET = 960;
+/** samples before what a decoder plays is right */
+export const SOUND_PREROLL = 3840;
+/** samples of a frame in a packet, by the upper five bits of its first byte */
+export const OPUS_FRAMES = [480, 960, 1920, 2880, 480, 960, 1920, 2880, 480, 960, 1920, 2880, 480, 960, 480, 960,
+  120, 240, 480, 960, 120, 240, 480, 960, 120, 240, 480, 960, 120, 240, 480, 960];
 /** bytes of the inflated header */
 export const MAX_HEADER = 1048576;
 /** of all levels together */

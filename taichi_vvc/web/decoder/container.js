@@ -7,13 +7,15 @@
  * @module
  */
 
-import { FIRST_WITH_FULL_INDEX, FORMAT_VERSION, FRAMING, PREAMBLE_BYTES } from "./constants.js";
+import { FIRST_WITH_FULL_INDEX, FIRST_WITH_SOUND, FORMAT_VERSION, FRAMING, PREAMBLE_BYTES } from "./constants.js";
 import { Cursor, parse } from "./elements.js";
 import { CorruptStream, NotATvvcFile, TruncatedStream, UnsupportedVersion } from "./errors.js";
-import { FRAMES, GROUPS, INDEXES } from "./formats.js";
+import { FRAMES, GROUPS, INDEXES, SOUNDS } from "./formats.js";
 
 /** @typedef {import("./types.js").Source} Source */
 /** @typedef {import("./types.js").FrameEntry} FrameEntry */
+/** @typedef {import("./types.js").SoundEntry} SoundEntry */
+/** @typedef {"group" | "key" | "inter" | "sound" | "other"} Kind */
 
 /**
  * @typedef {object} GroupChunk
@@ -26,11 +28,12 @@ import { FRAMES, GROUPS, INDEXES } from "./formats.js";
  */
 
 /**
- * The group and frame chunks of a file.
+ * The chunks between header and index of a file.
  *
  * @typedef {object} Contents
  * @property {GroupChunk[]} groups
  * @property {FrameEntry[]} frames
+ * @property {SoundEntry[]} sounds
  * @property {number} end offset behind the last whole chunk of the sequence
  * @property {boolean} complete whether an index follows
  */
@@ -140,20 +143,32 @@ class Order {
     this.groups = [];
     /** @type {FrameEntry[]} */
     this.frames = [];
+    /** @type {SoundEntry[]} */
+    this.sounds = [];
     this.end = start;
   }
 
   /**
    * Appends the next chunk.
    *
-   * @param {"group" | "key" | "inter"} kind
+   * @param {Kind} kind
    * @param {number} number
    * @param {number} bytes
    * @param {boolean} [mlp] what a group's chunk holds
    * @param {boolean} [colours]
    */
   add(kind, number, bytes, mlp, colours) {
-    const { groups, frames, end } = this;
+    const { groups, frames, sounds, end } = this;
+    if (kind === "sound" || kind === "other") {
+      const before = sounds.length ? sounds[sounds.length - 1].number : -1;
+      if (kind === "sound" && (number <= before || (!sounds.length && number))) {
+        const expected = sounds.length ? `a packet behind ${before}` : "packet 0";
+        throw new CorruptStream(`chunk at byte ${end}: expected ${expected}, found ${number}; the file is damaged`);
+      }
+      if (kind === "sound") sounds.push({ number, offset: end, bytes });
+      this.end = end + bytes;
+      return;
+    }
     const last = groups[groups.length - 1];
     const empty = last !== undefined && last.firstFrame === frames.length;
     let expected = empty ? `key ${frames.length}` : `inter ${frames.length}`;
@@ -194,7 +209,7 @@ export async function readIndex(source, start, version, fps) {
   const order = new Order(start);
   const tells = version >= FIRST_WITH_FULL_INDEX;
   for (const { kind, number, size: own } of index.entries) {
-    if (!tells || kind === "key" || kind === "inter") {
+    if (!tells || !kind.startsWith("group")) {
       order.add(kind, number, own);
     } else {
       const both = kind === "group with both";
@@ -207,7 +222,7 @@ export async function readIndex(source, start, version, fps) {
   if (tells && `${index.fps}` !== `${fps}`) {
     throw new CorruptStream(`index: expected ${fps.join("/")} frames per second, found ${index.fps.join("/")}`);
   }
-  return { groups: order.groups, frames: order.frames, end: order.end, complete: true };
+  return contentsOf(order, true);
 }
 
 /**
@@ -260,8 +275,11 @@ export async function scan(source, start, version) {
     // The sequence ends where a chunk does not continue it.
     if (!(error instanceof CorruptStream)) throw error;
   }
-  return { groups: order.groups, frames: order.frames, end: order.end, complete };
+  return contentsOf(order, complete);
 }
+
+/** @param {Order} order @param {boolean} complete @returns {Contents} */
+const contentsOf = ({ groups, frames, sounds, end }, complete) => ({ groups, frames, sounds, end, complete });
 
 /**
  * What a chunk is, from the beginning of its payload.
@@ -270,13 +288,18 @@ export async function scan(source, start, version) {
  * @param {number} offset
  * @param {{type: string, bytes: number}} chunk
  * @param {number} version
- * @returns {Promise<{kind: "group" | "key" | "inter", number: number}>}
+ * @returns {Promise<{kind: Kind, number: number}>}
  */
 async function identify(source, offset, chunk, version) {
   const head = await source.read(offset + 8, Math.min(chunk.bytes - FRAMING, 16));
   const cursor = new Cursor(head, `chunk at byte ${offset}`);
   /** @type {ReadonlySet<string>} */
   const none = new Set();
+  // A decoder passes over what it does not know, if the type begins with a small letter.
+  if (version >= FIRST_WITH_SOUND && /^[a-z]/.test(chunk.type)) {
+    if (chunk.type !== "soun") return { kind: "other", number: 0 };
+    return { kind: "sound", number: SOUNDS[version].element.fields.number(cursor, "number", none) };
+  }
   if (chunk.type === "GRUP") {
     return { kind: "group", number: GROUPS[version].element.fields.number(cursor, "number", none) };
   }

@@ -14,6 +14,7 @@ import { FrameDecoder } from "./frames.js";
 import { GroupReader } from "./groups.js";
 import { Budget, defaultLimit } from "./memory.js";
 import { camerasOf, headerCameras, headerTrack, parseCameras } from "./moving_cameras.js";
+import { parseSound } from "./sound.js";
 import { gridShapes, parseFrame, parseHeader } from "./syntax.js";
 
 export * from "./errors.js";
@@ -79,6 +80,7 @@ export class TvvcFile {
     this.forPictures = parsed.forPictures;
     this.frames = contents.frames;
     this.chunks = contents.groups;
+    this.sounds = contents.sounds;
     this.complete = contents.complete;
     /** @type {GroupEntry[]} */
     this.groups = contents.groups.map((chunk, k) => {
@@ -214,6 +216,25 @@ export class TvvcFile {
       throw new CorruptStream(`${place}: expected ${grids} grids, found ${data.grids.length}`);
     }
     return data;
+  }
+
+  /**
+   * A run of sound.
+   *
+   * @param {number} index its place in `sounds`
+   * @returns {Promise<import("./types.js").SoundRun>}
+   * @throws {StreamError} its chunk is damaged
+   */
+  async readSound(index) {
+    const entry = this.sounds[index];
+    if (!entry) throw new ConfigError(`expected a run of sound in 0..${this.sounds.length - 1}, found ${index}`);
+    const place = `${this.name}: sound ${index}`;
+    const payload = await readPayload(this.source, entry.offset, entry.bytes, "soun", place);
+    const run = parseSound(payload, this.version, place);
+    if (run.number !== entry.number) {
+      throw new CorruptStream(`${this.name}: expected packet ${entry.number} of sound, found packet ${run.number}`);
+    }
+    return run;
   }
 
   /** A frame that is no longer needed: its memory may be used again. @param {Frame} frame */

@@ -60,6 +60,7 @@ export const HEADERS = {
   4: { element: HEADER, lacks: ["shell", "near"] },
   5: { element: HEADER, lacks: [] },
   6: { element: HEADER, lacks: [] },
+  7: { element: HEADER, lacks: [] },
 };
 
 const GROUP = structure({
@@ -88,6 +89,7 @@ export const GROUPS = {
   4: { element: GROUP_5, lacks: ["colours"] },
   5: { element: GROUP_5, lacks: [] },
   6: { element: GROUP, lacks: [] },
+  7: { element: GROUP, lacks: [] },
 };
 
 const FRAME = structure({
@@ -108,9 +110,30 @@ export const FRAMES = {
   4: { element: FRAME, lacks: [] },
   5: { element: FRAME, lacks: [] },
   6: { element: FRAME, lacks: [] },
+  7: { element: FRAME, lacks: [] },
 };
 
 const INDEX = structure({
+  first: count(0, 4611686018427387904),
+  entries: several(0, 33554432, structure({
+    kind: choice([
+      "group",
+      "key",
+      "inter",
+      "group with MLPs",
+      "group with colours",
+      "group with both",
+      "sound",
+      "other",
+    ]),
+    number: count(0, 16777216),
+    size: count(12, 4294967295),
+  })),
+  frames: count(0, 16777216),
+  fps: ratio(4294967295),
+});
+
+const INDEX_6 = structure({
   first: count(0, 4611686018427387904),
   entries: several(0, 33554432, structure({
     kind: choice(["group", "key", "inter", "group with MLPs", "group with colours", "group with both"]),
@@ -138,7 +161,20 @@ export const INDEXES = {
   3: { element: INDEX_5, lacks: [] },
   4: { element: INDEX_5, lacks: [] },
   5: { element: INDEX_5, lacks: [] },
-  6: { element: INDEX, lacks: [] },
+  6: { element: INDEX_6, lacks: [] },
+  7: { element: INDEX, lacks: [] },
+};
+
+const SOUND = structure({
+  number: count(0, 16777216),
+  channels: count(1, 2),
+  skip: count(0, 65536),
+  packets: several(1, 65536, blob(16384)),
+});
+
+/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */
+export const SOUNDS = {
+  7: { element: SOUND, lacks: [] },
 };
 
 /** @typedef {{element: import("./elements.js").Element & {fields: Record<string, any>}, lacks: string[]}} Format */

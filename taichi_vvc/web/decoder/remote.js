@@ -44,6 +44,8 @@ export class RemoteFile {
     this.frames = [];
     /** @type {import("./types.js").GroupEntry[]} */
     this.groups = [];
+    /** @type {import("./types.js").SoundEntry[]} */
+    this.sounds = [];
     this.complete = false;
     /** @type {Map<number, {resolve: (value: any) => void, reject: (error: unknown) => void}>} */
     this.waiting = new Map();
@@ -96,6 +98,11 @@ export class RemoteFile {
     frame.group ??= known;
     this.group = frame.group;
     return frame;
+  }
+
+  /** A run of sound. @param {number} index @returns {Promise<import("./types.js").SoundRun>} */
+  readSound(index) {
+    return this.call({ call: "sound", index });
   }
 
   /** How many frames from a frame on are loaded. @param {number} index @returns {Promise<number>} */

@@ -105,6 +105,25 @@
  */
 
 /**
+ * Where a run of Opus packets is.
+ *
+ * @typedef {object} SoundEntry
+ * @property {number} number of its first packet within the file
+ * @property {number} offset of its chunk in the file
+ * @property {number} bytes of its chunk, framing included
+ */
+
+/**
+ * A run of Opus packets of 20 ms.
+ *
+ * @typedef {object} SoundRun
+ * @property {number} number of the first packet within the file
+ * @property {number} channels 1 or 2
+ * @property {number} skip samples of what the packets of the file decode to that come before the first frame
+ * @property {Uint8Array[]} packets
+ */
+
+/**
  * Where a group's chunks are.
  *
  * @typedef {object} GroupEntry
@@ -165,9 +184,11 @@
  * @property {Header} header
  * @property {FrameEntry[]} frames
  * @property {GroupEntry[]} groups
+ * @property {SoundEntry[]} sounds runs of sound; empty for a file without
  * @property {boolean} complete whether the file has a valid index
  * @property {(index: number, options?: DecodeOptions) => Promise<Frame>} decode decodes a frame, from its key frame on
  *   or from the frame that was decoded last where that is nearer
+ * @property {(index: number) => Promise<SoundRun>} readSound a run of sound, by its place in `sounds`
  * @property {() => void} close
  */
 

@@ -5,6 +5,7 @@
  *
  *     {id, call: "open", url | bytes, options}            the file as `describe` tells it
  *     {id, call: "decode", index, known, narrow, reuse}   a frame; its buffers are transferred
+ *     {id, call: "sound", index}                          a run of sound, by its place in the file's `sounds`
  *     {id, call: "traffic"}                               what was loaded, see `sources.js`
  *     {id, call: "ahead", index, bytes}                   loads what comes after a frame
  *     {id, call: "buffered", index}                       how many frames from there on are loaded
@@ -24,8 +25,8 @@ import { memorySource, urlSource } from "./sources.js";
  * @param {TvvcFile} file
  */
 function describe(file) {
-  const { version, header, frames, groups, complete } = file;
-  return { version, header, frames, groups, complete };
+  const { version, header, frames, groups, sounds, complete } = file;
+  return { version, header, frames, groups, sounds, complete };
 }
 
 /**
@@ -83,6 +84,10 @@ export function serve(port) {
       file.release(frame);
       const answer = { number, key, group: group.number === known ? null : group, cameras, occupancy, symbols };
       return [answer, [occupancy.buffer, ...symbols.map((grid) => grid.buffer)]];
+    },
+    async sound({ index }) {
+      if (!file) throw new StreamError("expected an open file, found none");
+      return [await file.readSound(index), []];
     },
     async traffic() {
       return [source?.traffic ?? null, []];
