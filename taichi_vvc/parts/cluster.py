@@ -86,7 +86,8 @@ class Cluster:
 
     Attributes:
         count: workers at a time; 0: as many as there is room for.
-        gpus, cpus: what each takes.
+        gpus: that each takes.
+        cpus: cores that each takes.
     """
 
     def __init__(self, workers: Workers) -> None:
