@@ -37,6 +37,8 @@ export class Controls {
       play: () => player.toggle(),
       back: () => player.step(-1),
       next: () => player.step(1),
+      // What a press has just let go is not to be switched off by its click.
+      sound: () => this.wasSilent || player.toggleSound(),
       loop: () => player.toggleLoop(),
       reset: () => player.resetView(),
       link: () => this.copyLink(),
@@ -67,6 +69,14 @@ export class Controls {
     player.addEventListener("focusout", (event) => {
       if (!player.contains(event.relatedTarget)) for (const menu of this.menus) menu.close();
     });
+    // Browsers start sound only where the user does something.
+    for (const name of ["pointerdown", "keydown"]) {
+      const unlock = () => {
+        this.wasSilent = this.soundState === "mute" && !player.muted;
+        player.core.sound?.unlock();
+      };
+      player.addEventListener(name, unlock, { capture: true, passive: true });
+    }
     player.addEventListener("fullscreenchange", () => this.update());
   }
 
@@ -139,12 +149,25 @@ export class Controls {
       if (playing) this.find(".begin").hidden = true;
       this.show();
     }
+    this.showSound();
     this.find(".row > .loop").setAttribute("aria-pressed", String(player.loop));
     this.find(".rate").textContent = `${player.playbackRate}×`;
     const full = document.fullscreenElement === player;
     if (full !== this.wasFull) this.find(".row > .full").innerHTML = icon(full ? "small" : "full");
     this.wasFull = full;
     this.spin(player.readyState < 4 || (core.waiting && (playing || player.seeking)));
+  }
+
+  showSound() {
+    const { player } = this;
+    const button = this.find(".row > .sound");
+    button.hidden = !player.hasSound;
+    // An autoplaying page is silent until something is done on it.
+    const state = player.muted || (!player.paused && !player.core.sound?.audible) ? "mute" : "sound";
+    if (button.hidden || state === this.soundState) return;
+    this.soundState = state;
+    button.innerHTML = icon(state);
+    button.setAttribute("aria-pressed", String(state === "sound"));
   }
 
   /** Shows that something is awaited, if it lasts. */

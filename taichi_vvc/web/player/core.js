@@ -11,6 +11,7 @@
 import { Renderer } from "../renderer/renderer.js";
 import { Clock } from "./clock.js";
 import { AHEAD, Feed } from "./feed.js";
+import { Soundtrack } from "./sound.js";
 import { View } from "./view.js";
 
 /** Time that a picture may take while something moves, ms. */
@@ -61,6 +62,10 @@ export class Player extends EventTarget {
     this.dirty = true;
     this.loading = true;
     this.seeking = false;
+    /** @type {Soundtrack | null} */
+    this.sound = null;
+    this.muted = false;
+    this.volume = 1;
   }
 
   tell(name, detail) {
@@ -78,7 +83,7 @@ export class Player extends EventTarget {
     this.feed.open(source);
   }
 
-  async begin({ header, frames, groups, complete }) {
+  async begin({ header, frames, groups, sounds, complete }) {
     if (this.closed) return;
     Object.assign(this, { header, frames, groups, complete });
     this.bytes = frames.reduce((sum, frame) => sum + frame.bytes, 0);
@@ -92,6 +97,11 @@ export class Player extends EventTarget {
     this.clock.seek(at, performance.now());
     if (playing) this.clock.play(performance.now());
     this.view = new View(header);
+    if (sounds.length) {
+      this.sound = new Soundtrack(sounds, (index) => this.feed.sound(index), (error) => this.tell("soundfailed", error));
+      this.sound.muted = this.muted;
+      this.sound.volume = this.volume;
+    }
     this.tell("opened");
     this.feed.want(this.clock.following(this.clock.frameAt(this.clock.at), 1));
     if (await this.makeRenderer()) this.run();
@@ -164,6 +174,7 @@ export class Player extends EventTarget {
 
   play() {
     const { clock } = this;
+    this.sound?.unlock();
     clock.play(performance.now());
     this.tell("play");
     this.change();
@@ -171,6 +182,7 @@ export class Player extends EventTarget {
 
   pause() {
     this.clock.pause(performance.now());
+    this.hear();
     this.tell("pause");
     this.change();
   }
@@ -180,6 +192,7 @@ export class Player extends EventTarget {
     this.clock.seek(time, performance.now());
     this.held = this.clock.at;
     this.seeking = true;
+    this.hear();
     this.tell("seeking");
     this.change();
   }
@@ -190,6 +203,15 @@ export class Player extends EventTarget {
     const last = this.frames.length - 1;
     const frame = this.clock.loop ? (number + this.frames.length) % this.frames.length : number;
     this.seek((Math.max(0, Math.min(last, frame)) + 0.5) / this.header.fps);
+  }
+
+  /** Keeps the sound to the clock. It is silent while time stands. */
+  hear() {
+    const { clock, sound } = this;
+    if (!sound) return;
+    const now = performance.now();
+    const runs = clock.playing && this.ready && !this.waiting && !this.seeking;
+    sound.follow(runs ? clock.time(now) : null, clock.rate, now);
   }
 
   get frame() {
@@ -289,11 +311,13 @@ export class Player extends EventTarget {
     while (!this.closed) {
       const { clock, renderer } = this;
       if (!renderer || !this.size[0] || !this.visible()) {
+        this.hear();
         await this.pausing(200);
         continue;
       }
       this.dirty = false;
       const shown = this.takeFrame();
+      this.hear();
       const now = performance.now();
       const settling = now - this.moved < SETTLED;
       const moving = clock.playing || settling;
@@ -367,6 +391,7 @@ export class Player extends EventTarget {
 
   close() {
     this.closed = true;
+    this.sound?.close();
     this.feed?.close();
     this.renderer?.destroy();
     this.wake();

@@ -23,7 +23,7 @@ import { STYLES } from "./styles.js";
 const UPDATES = 100;
 
 export class TvvcPlayer extends HTMLElement {
-  static observedAttributes = ["src", "poster", "loop", "controls", "camera", "background"];
+  static observedAttributes = ["src", "poster", "loop", "muted", "controls", "camera", "background"];
 
   constructor() {
     super();
@@ -65,7 +65,6 @@ export class TvvcPlayer extends HTMLElement {
   set loop(value) {
     this.toggleAttribute("loop", value);
   }
-  /** There is no sound: this says only what was set. */
   get muted() {
     return this.hasAttribute("muted");
   }
@@ -77,6 +76,17 @@ export class TvvcPlayer extends HTMLElement {
   }
   set controls(value) {
     this.toggleAttribute("controls", value);
+  }
+
+  /** 0 to 1. */
+  get volume() {
+    return this.core.volume;
+  }
+  set volume(volume) {
+    if (!(volume >= 0 && volume <= 1)) throw new RangeError(`expected a volume of 0 to 1, found ${volume}`);
+    this.core.volume = volume;
+    this.core.sound?.setVolume(volume);
+    this.tell("volumechange");
   }
 
   // ---- what media elements tell
@@ -108,12 +118,17 @@ export class TvvcPlayer extends HTMLElement {
     if (!Number.isFinite(rate) || rate === 0) throw new RangeError(`expected a rate other than 0, found ${rate}`);
     this.rate = rate;
     this.core.clock?.setRate(rate, performance.now());
+    this.core.hear();
     this.tell("ratechange");
     this.core.change();
   }
   /** 0 nothing, 1 the header is known, 2 the frame is on show, 4 playing needs no waiting. */
   get readyState() {
     return this.state;
+  }
+  /** Whether the file has sound. */
+  get hasSound() {
+    return Boolean(this.core.sound);
   }
   /** Frames in all, and the number of the one on show. */
   get frameCount() {
@@ -192,6 +207,13 @@ export class TvvcPlayer extends HTMLElement {
     this.loop = !this.loop;
     this.controlsPart.notice(this.loop ? "Loop" : "No loop");
   }
+  toggleSound() {
+    if (!this.hasSound) return;
+    // While the browser holds it back, this lets it go.
+    if (!this.muted && !this.paused && !this.core.sound.audible) this.core.sound.unlock();
+    else this.muted = !this.muted;
+    this.controlsPart.notice(this.muted ? "Sound off" : "Sound on");
+  }
   lookThrough(name) {
     this.core.view?.look(name);
     this.core.move();
@@ -245,6 +267,12 @@ export class TvvcPlayer extends HTMLElement {
       this.core.clock.loop = this.loop;
       this.core.change();
     }
+    if (name === "muted" && (before === null) !== (value === null)) {
+      this.core.muted = this.muted;
+      this.core.sound?.setMuted(this.muted);
+      this.tell("volumechange");
+      this.core.change();
+    }
     if (name === "background") {
       this.core.background = colourOf(value);
       this.paintStage();
@@ -261,9 +289,9 @@ export class TvvcPlayer extends HTMLElement {
   /** Begins anew, as after a change of `src`. */
   load() {
     if (this.begun) this.unload();
-    const { kind, mode, quality } = this.core;
+    const { kind, mode, quality, volume } = this.core;
     this.core = new Player(() => this.newCanvas());
-    Object.assign(this.core, { kind: this.getAttribute("renderer") ?? kind, mode, quality });
+    Object.assign(this.core, { kind: this.getAttribute("renderer") ?? kind, mode, quality, volume, muted: this.muted });
     this.core.background = colourOf(this.getAttribute("background"));
     this.error = null;
     this.state = 0;
@@ -312,6 +340,7 @@ export class TvvcPlayer extends HTMLElement {
       this.controlsPart.problem(this.error.message, error.number >= 0);
       this.tell("error");
     });
+    on("soundfailed", () => this.controlsPart.notice("The sound cannot be played here", 4000));
     on("ended", () => {
       this.wasPlaying = false;
       this.tell("ended");

@@ -26,6 +26,8 @@ export class Feed {
     /** @type {number[]} */
     this.asked = [];
     this.failed = new Set();
+    /** Who waits for runs of sound. @type {Map<number, {resolve: (run: any) => void, reject: (error: Error) => void}>} */
+    this.sounds = new Map();
     /** The first frame after those that are loaded from the last one on that has come. */
     this.buffered = 0;
     this.worker = startWorker();
@@ -54,6 +56,11 @@ export class Feed {
         this.asked = this.asked.filter((number) => number !== message.number);
       }
       this.told.error(message);
+    } else if (message.type === "sound") {
+      const waiting = this.sounds.get(message.index);
+      this.sounds.delete(message.index);
+      if (message.run) waiting?.resolve(message.run);
+      else waiting?.reject(new Error(message.message));
     } else if (message.type === "opened") {
       this.told.opened(message);
     } else if (message.type === "progress") {
@@ -78,6 +85,12 @@ export class Feed {
     if (missing.length === this.asked.length && missing.every((number, i) => number === this.asked[i])) return;
     this.asked = missing;
     this.worker.postMessage({ type: "want", numbers: missing, ahead });
+  }
+
+  /** A run of sound; each is asked for once. @param {number} index @returns {Promise<any>} */
+  sound(index) {
+    this.worker.postMessage({ type: "sound", index });
+    return new Promise((resolve, reject) => this.sounds.set(index, { resolve, reject }));
   }
 
   /** Takes a frame out, or null where it has not come. @returns {Packed | null} */

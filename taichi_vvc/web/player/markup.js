@@ -40,6 +40,7 @@ export const MARKUP = `
     <span class="clock"><b>0:00.00</b> <span>/ 0:00.00</span></span>
     <span class="fill"></span>
     <div class="anchor"><button type="button" class="rate" aria-label="Speed" title="Speed">1×</button><div class="menu" hidden></div></div>
+    ${button("sound", "Sound (s)")}
     ${button("loop", "Loop (l)")}
     <div class="anchor">${button("camera", "Cameras of the capture")}<div class="menu" hidden></div></div>
     <div class="anchor">${button("settings", "Settings")}<div class="menu" hidden></div></div>

@@ -2,8 +2,8 @@
  * The worker of the player: reads and decodes a file, and hands frames to the page as textures take them.
  *
  * Messages to it: `open` (a source), `want` (frame numbers, in the order in which they are needed, and how many
- * bytes to load ahead; takes the place of what was wanted before) and `give` (a buffer that is no longer needed). Messages from it: `opened`, `progress`, `frame`
- * and `error`.
+ * bytes to load ahead; takes the place of what was wanted before), `sound` (a run of it) and `give` (a buffer that is
+ * no longer needed). Messages from it: `opened`, `progress`, `frame`, `sound` and `error`.
  *
  * @module
  */
@@ -36,8 +36,17 @@ async function open({ url, bytes }) {
   file = await openFile(source);
   packer = new Packer(planOf(file.header.layout));
   shelf = new Shelf(KEPT, packer);
-  const { header, frames, groups, complete, version } = file;
-  tell({ type: "opened", header, frames, groups, complete, version });
+  const { header, frames, groups, sounds, complete, version } = file;
+  tell({ type: "opened", header, frames, groups, sounds, complete, version });
+}
+
+/** Reads a run of sound. @param {number} index */
+async function hear(index) {
+  try {
+    tell({ type: "sound", index, run: await file.readSound(index) });
+  } catch (error) {
+    tell({ type: "sound", index, message: error?.message ?? String(error) });
+  }
 }
 
 /** Decodes what is wanted, one frame after the other, until nothing is. */
@@ -75,6 +84,8 @@ self.onmessage = async ({ data }) => {
   } else if (data.type === "want") {
     wanted = data.numbers;
     ahead = data.ahead;
+  } else if (data.type === "sound") {
+    await hear(data.index);
   } else if (data.type === "give") {
     packer?.give(data.buffer);
   }
