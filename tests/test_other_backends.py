@@ -49,6 +49,7 @@ ON_THE_CPU = (
     "test_moving_cameras.py",
     "fit/test_objective.py",
     "field/test_odd_layouts.py",
+    "parts/test_cluster.py",
     "parts/test_parts.py",
     "test_plain_picture.py",
     "encoder/test_refined_poses.py",
