@@ -9,6 +9,9 @@ import os
 # A line on stdout has no place among a program's results.
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 os.environ.setdefault("ENABLE_QUADRANTS_HEADER_PRINT", "0")
+# Where sys.stdout is not the console's (pytest, a worker of Ray), Taichi collects what kernels print after every launch
+# and logs a line for every kernel, with the file that it is in, which takes long. Ours print nothing.
+os.environ.setdefault("TI_ENABLE_PYBUF", "0")
 
 
 def _load():

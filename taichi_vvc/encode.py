@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,9 @@ from taichi_vvc.encoder.targets import file_target
 from taichi_vvc.encoder.trusted_views import check_start, views_of
 from taichi_vvc.errors import ConfigError, DataError, TargetMissed
 from taichi_vvc.field.workspace import Workspace
+from taichi_vvc.parts.cluster import Cluster, Workers
 from taichi_vvc.parts.coding import encode_in_parts
+from taichi_vvc.parts.plan import usual_length
 from taichi_vvc.runtime import start
 from taichi_vvc.types import FrameStats
 
@@ -43,6 +46,7 @@ def encode(
     progress: Callable[[Progress], None] | None = None,
     preview: Callable[[Glimpse], None] | None = None,
     sound: Sound | None = None,
+    workers: Workers | None = None,
 ) -> Iterator[FrameStats]:
     """Encode a capture into a file, yielding the figures of each frame once it is safely written.
 
@@ -63,25 +67,39 @@ def encode(
         resume: go on behind the last whole frame of an existing file.
         overwrite: replace an existing file, which stays what it is until the first frame is whole.
         progress: called several times a second with :class:`Progress`.
-        preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame.
+        preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame; not with
+            ``workers``.
         sound: what is heard from the first frame on, see :func:`taichi_vvc.media.sound.read_sound`; what comes after
             the last frame is left out. Files with sound are of format version 7.
+        workers: code parts on several workers at once; without a ``part_length`` in parts of ten seconds. Frames are
+            yielded when their part and all before it are in the file.
 
     Raises:
         ConfigError: the file exists, another process is writing it, ``resume`` finds other settings, another sound or
             more frames in it, or no lambda reaches the target.
         DataError: the capture cannot be used.
-        BackendError: no backend starts.
+        BackendError: no backend starts, or workers are lost again and again.
     """
     path = Path(path)
     if not len(sequence):
         raise DataError(f"{sequence.path}: expected at least one frame, found none; check --frames")
     if path.exists() and not (resume or overwrite):
         raise ConfigError(f"{path}: expected no such file, found one; overwrite it or resume")
+    if workers is not None and not config.part_length:
+        config = replace(config, part_length=usual_length(sequence.fps))
     if config.part_length:
-        yield from encode_in_parts(
-            sequence, config, path, resume=resume, overwrite=overwrite, progress=progress, preview=preview, sound=sound
-        )
+        with nullcontext() if workers is None else Cluster(workers) as team:
+            yield from encode_in_parts(
+                sequence,
+                config,
+                path,
+                team,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+                preview=preview,
+                sound=sound,
+            )
         return
     config = settle_background(config, sequence)
     ws = Workspace(start())

@@ -18,6 +18,7 @@
     |-- PreviewStopped           a preview picture cannot be written; the encode goes on without previews
     |-- MaskIgnored              an empty mask contradicts those of all other cameras
     |-- CamerasMoved             the pictures say that the calibration is off; cameras were moved
+    |-- WorkerLost           a worker was lost; what it was coding is coded again
     |-- MasksDisagree            masks lack a part of the subject that other cameras' masks show
     `-- OtherCameras             an evaluation uses other cameras than the capture or the caller states
 
@@ -119,6 +120,10 @@ class MasksDisagree(TvvcWarning):
 
 class CamerasMoved(TvvcWarning):
     """Pictures of training cameras show that their calibration is off; the encode has moved these cameras."""
+
+
+class WorkerLost(TvvcWarning):
+    """A worker of an encode in parts was lost; another one codes its part again."""
 
 
 class OtherCameras(TvvcWarning):

@@ -49,6 +49,7 @@ ON_THE_CPU = (
     "test_moving_cameras.py",
     "fit/test_objective.py",
     "field/test_odd_layouts.py",
+    "parts/test_cluster.py",
     "parts/test_parts.py",
     "test_plain_picture.py",
     "encoder/test_refined_poses.py",
@@ -58,6 +59,7 @@ ON_THE_CPU = (
     "test_thresholds.py",
     "fit/test_coarse.py",
     "fit/test_whole_scene.py",
+    "web/test_player_levels.py",
 )
 
 # Whole encodes take minutes on a software rasteriser; test_encode.py shows that they work on a backend.

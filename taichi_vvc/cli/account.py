@@ -39,6 +39,9 @@ class Account:
         parts = [f"frame {progress.frame + 1}/{self.total}", f"step {progress.step}/{progress.steps}"]
         if progress.check:
             return f"checking the cameras, fit {progress.check}  {parts[1]}  {progress.psnr:.2f} dB"
+        if progress.workers:
+            whole, every = progress.parts
+            parts = [f"{whole}/{every} parts", f"{counted(progress.workers, 'worker')}", *parts[:1]]
         if progress.probe:
             parts.insert(0, f"trial {progress.probe}")
         if self.varies:

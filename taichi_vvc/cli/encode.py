@@ -33,7 +33,7 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.progress import ProgressLine, detail, warn, warnings_said
 from taichi_vvc.cli.sound import sound_for
 from taichi_vvc.cli.standard import interrupted_status
-from taichi_vvc.cli.workers import Length, part_length_option
+from taichi_vvc.cli.workers import Team, team_options
 from taichi_vvc.config import PRESETS, EncoderConfig, crf_of_lambda, lambda_of_crf
 from taichi_vvc.errors import DataError, TvvcError
 from taichi_vvc.types import FrameStats
@@ -128,7 +128,7 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     metavar="SECONDS",
     help="Where in the sound frame 0 of the capture is; negative: the sound begins later.",
 )
-@part_length_option
+@team_options
 @backend_option
 @threads_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
@@ -162,7 +162,7 @@ def command(
     picture_memory: int,
     audio: str | None,
     audio_start: float,
-    part_length: Length | None,
+    team: Team,
     backend: str,
     threads: int | None,
     seed: int,
@@ -187,7 +187,10 @@ def command(
         if csv_file.resolve() == output.resolve():
             raise click.UsageError("--csv and -o name the same file")
         check_output_file(csv_file, overwrite or resume)
+    workers = team.settled(backend, threads)
     if preview_folder is not None:
+        if workers is not None:
+            raise click.UsageError("--preview shows what this process fits, and workers fit elsewhere; leave it out")
         check_output_folder(preview_folder, overwrite or resume)
 
     if background is not None:
@@ -196,20 +199,18 @@ def command(
         changes["keyint"] = keyint
     config = dataclasses.replace(PRESETS[preset], **changes)
     sequence = chosen.open(capture)
-    if part_length is not None:
-        config = dataclasses.replace(config, part_length=part_length.at(sequence.fps))
+    config = dataclasses.replace(config, part_length=team.length(sequence.fps))
     say_capture(sequence)
     sound = None if audio is None else sound_for(sequence, audio, audio_start)
-    runtime = start_backend(backend, threads)
-    detail(f"backend {runtime.backend}; settings {config.settings()}")
+    if workers is None:
+        backend = start_backend(backend, threads).backend
+    detail(f"backend {backend}; settings {config.settings()}")
     preview = None
     if preview_folder is not None:
         from taichi_vvc.play.preview import PreviewWriter
 
         preview = PreviewWriter(preview_folder)
-    encode_with_progress(
-        sequence, config, output, resume=resume, overwrite=overwrite, csv_file=csv_file, preview=preview, sound=sound
-    )
+    encode_with_progress(sequence, config, output, resume, overwrite, csv_file, preview, sound, workers)
 
 
 def _control(
@@ -235,6 +236,7 @@ def encode_with_progress(
     csv_file: Path | None = None,
     preview: Any = None,
     sound: Sound | None = None,
+    workers: Any = None,
 ) -> None:
     """Runs an encode and reports its progress.
 
@@ -253,6 +255,8 @@ def encode_with_progress(
             nonlocal begun
             trial = progress.probe or progress.check
             at = 0.0 if trial else progress.frame + progress.step / max(progress.steps, 1)
+            if progress.workers:
+                at = progress.coded
             if not begun and not trial:
                 # The expected time counts from here, without trials, compilation and the frames of a resumed file.
                 line.begin(at)
@@ -268,10 +272,11 @@ def encode_with_progress(
                 **{"lambda": progress.lambda_rate},
                 probe=progress.probe,
                 check=progress.check,
+                **({"workers": progress.workers, "parts": list(progress.parts)} if progress.workers else {}),
             )
 
         try:
-            more = {"progress": report, "preview": preview, "sound": sound}
+            more = {"progress": report, "preview": preview, "sound": sound, "workers": workers}
             statistics = encode(sequence, config, output, resume=resume, overwrite=overwrite, **more)
             for frame in _with_csv(statistics, csv_file, resume):
                 account.done.append(frame)

@@ -18,6 +18,10 @@ class Progress:
     ``lambda_rate`` is what weighs the bits; ``probe`` counts the trials from 1 that look for the first lambda of an
     encode with a target, and is 0 while the file itself is written. ``check`` counts the quick fits from 1 that check
     the cameras' poses before anything else, and is 0 behind them.
+
+    Where several parts are coded at once, ``frame`` and ``step`` are those of one of them; ``coded`` counts the frames
+    of the file that are there, with the shares of those at hand, ``parts`` the parts that are whole and all parts of
+    this run, and ``workers`` those that are at work. Otherwise ``workers`` is 0.
     """
 
     frame: int
@@ -28,6 +32,9 @@ class Progress:
     lambda_rate: float = 0.0
     probe: int = 0
     check: int = 0
+    coded: float = 0.0
+    parts: tuple[int, int] = (0, 0)
+    workers: int = 0
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Work:
         config: the settings of all parts.
         header: of the part's file.
         target: of the part; None: the settings' lambda holds.
+        total: frames of the whole file.
     """
 
     part: Part
@@ -47,6 +48,7 @@ class Work:
     config: EncoderConfig
     header: SequenceHeader
     target: Target | None
+    total: int
 
 
 class Team(Protocol):
@@ -78,7 +80,7 @@ def works_of(sequence: MultiViewSequence, prepared: Prepared) -> list[Work]:
     for part, goal in zip(plan.parts, plan.goals, strict=True):
         own = piece(whole, part)
         header = with_numbering(plan.header, own.indices)
-        works.append(Work(part, own, prepared.config, header, part_target(target, part, goal)))
+        works.append(Work(part, own, prepared.config, header, part_target(target, part, goal), len(sequence)))
     return works
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.encoder.trusted_views import views_of
 from taichi_vvc.errors import ConfigError
 from taichi_vvc.fit.occupancy import first_mask
 from taichi_vvc.types import FieldLayout
+
+# Seconds of a part, if nothing else is asked for.
+_SECONDS = 10
+
+
+def usual_length(fps: Fraction) -> int:
+    """Frames of a part, if nothing else is asked for: ten seconds."""
+    return max(1, round(_SECONDS * fps))
 
 
 @dataclass(frozen=True)

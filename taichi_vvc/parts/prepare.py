@@ -55,6 +55,7 @@ def prepare(
     stored: Plan | None = None,
     place: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
+    backend: str | None = None,
 ) -> Prepared:
     """Settles what all parts share. It depends on the capture and the settings alone.
 
@@ -65,11 +66,13 @@ def prepare(
         stored: the plan that a stopped encode was begun with; None begins one.
         place: where that plan is, for messages.
         progress: called several times a second with :class:`Progress`.
+        backend: that codes the parts; None: that of ``ws``.
 
     Raises:
         ConfigError: ``stored`` is of other settings or another number of frames, or no lambda reaches the target.
         DataError: the capture cannot be used.
     """
+    backend = ws.runtime.backend if backend is None else backend
     config = settle_background(config, sequence)
     looks = looks_for(sequence, config) if stored is None else stored.looks
     if looks:
@@ -85,7 +88,7 @@ def prepare(
     if stored is not None:
         if has_target:
             config = replace(config, lambda_rate=same_target_lambda(stored.header, config))
-        header = _header(ws, sequence, config)
+        header = _header(backend, sequence, config)
         check_same_header(place or sequence.path, stored.header, header)
         if stored.parts[-1].stop != len(sequence):
             raise ConfigError(
@@ -100,13 +103,13 @@ def prepare(
     if has_target:
         weight, goals = plan_rate(ws, sequence, config, parts, progress)
         config = replace(config, lambda_rate=weight)
-    return Prepared(Plan(_header(ws, sequence, config), looks, parts, goals), config, moved)
+    return Prepared(Plan(_header(backend, sequence, config), looks, parts, goals), config, moved)
 
 
-def _header(ws: Workspace, sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
+def _header(backend: str, sequence: MultiViewSequence, config: EncoderConfig) -> SequenceHeader:
     """The header of the whole file. Fits on a GPU differ from run to run, so that it says where the parts are from."""
     header = header_for(sequence, config)
-    if ws.runtime.backend == "cpu":
+    if backend == "cpu":
         return header
-    settings = {**json.loads(header.settings), "parts_from": ws.runtime.backend}
+    settings = {**json.loads(header.settings), "parts_from": backend}
     return replace(header, settings=settings_text(settings))

@@ -167,6 +167,29 @@ def test_what_contradicts_itself_is_refused(tmp_path, capfd) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["old.glb"]
 
 
+def test_of_a_whole_scene_the_bounds_are_exported(tmp_path, capfd) -> None:
+    whole = ROOT / "tests" / "data" / "golden_v5.tvvc"
+    assert run(["export", str(whole), "-o", str(tmp_path / "m.glb"), *CPU]) == 0
+    assert "what lies within its bounds (-1, -1, 0) to (1, 1, 1.6) is exported" in capfd.readouterr().err
+    part = read_mesh(tmp_path / "m.glb")
+    assert part.is_watertight
+    assert (part.vertices > np.array([-1, -1, 0]) - 1e-3).all() and (part.vertices < np.array([1, 1, 1.6]) + 1e-3).all()
+    # Where it is seen, it has the colours of the picture: so it lies where that shows it, shell or not.
+    with tv.open(whole) as opened:
+        camera = opened.cameras[0]
+        image = tv.render(opened[0], camera, opened.background)
+    drawn, covered = draw_export(tmp_path / "m.glb", camera)
+    there = covered > 0.99
+    error = np.abs(drawn[there] - image.colour[there])
+    assert there.sum() > 20 and np.median(error) < 0.04
+
+
+def test_a_lattice_that_is_too_large_is_refused(tmp_path, capfd) -> None:
+    arguments = ["export", GOLDEN, "-o", tmp_path / "m.glb", "--resolution", "4096", "--memory-limit", "1G", *CPU]
+    expect_error(capfd, arguments, 4, "lattice", "--memory-limit")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_frame_without_a_surface_is_an_error_that_leaves_nothing(tmp_path, capfd, monkeypatch) -> None:
     nothing = np.float32(0)
     monkeypatch.setattr("taichi_vvc.exports.surface.optical_depths", lambda ws, f, places: nothing * places[:, 0])
