@@ -22,7 +22,6 @@ from taichi_vvc.cli.options import (
 from taichi_vvc.cli.progress import say, say_result
 from taichi_vvc.cli.sound import sound_for
 from taichi_vvc.config import PRESETS, lambda_of_crf
-from taichi_vvc.errors import ConfigError
 from taichi_vvc.words import counted
 
 FEWEST, MOST = 2, 8
@@ -88,8 +87,8 @@ def command(
     files makes a player that changes from one to another. The capture is read, its background, sound and corrected
     cameras are found once. A stopped ladder goes on with --resume.
     """
-    from taichi_vvc.encoder.settle import settle_background
     from taichi_vvc.media.video import write_text
+    from taichi_vvc.play.ladder import settings_of, with_found
     from taichi_vvc.play.scene import MANIFEST, check_scene, manifest_text
 
     if resume and overwrite:
@@ -108,9 +107,8 @@ def command(
     config = dataclasses.replace(PRESETS[preset], seed=seed, scenecut=False)
     if keyint is not None:
         config = dataclasses.replace(config, keyint=keyint)
-    config = settle_background(config, sequence)
     output.mkdir(parents=True, exist_ok=True)
-    rows = alike(config, sequence, [lambda_of_crf(crf) for crf in crfs])
+    rows = settings_of(config, sequence, [lambda_of_crf(crf) for crf in crfs])
     for number, (path, own) in enumerate(zip(paths.values(), rows, strict=True)):
         if resume and path.exists() and whole(path, len(sequence)):
             say(f"{path} is whole")
@@ -126,41 +124,6 @@ def command(
         output=str(output),
         files=[str(path) for path in paths.values()],
     )
-
-
-def alike(config: Any, sequence: Any, weights: list[float]) -> list[Any]:
-    """Settings with these lambdas whose fields have the same shape.
-
-    Larger lambdas have larger cells. All get those of the middle one.
-
-    Raises:
-        ConfigError: no setting gives them the same cells.
-    """
-    from taichi_vvc.encoder.settle import header_for
-
-    middle = dataclasses.replace(config, lambda_rate=weights[len(weights) // 2])
-    wanted, found = header_for(sequence, middle).layout, []
-    for weight in weights:
-        own = dataclasses.replace(config, lambda_rate=weight)
-        for cells in sorted(range(2, 4 * config.occupancy_cells), key=lambda n: abs(n - config.occupancy_cells)):
-            own = dataclasses.replace(own, occupancy_cells=cells)
-            if header_for(sequence, own).layout == wanted:
-                found.append(own)
-                break
-        else:
-            line = f"expected qualities whose cells can be alike, found lambda {weight:g}"
-            raise ConfigError(f"{line}; choose --crf closer to each other")
-    return found
-
-
-def with_found(sequence: Any, path: Path, rows: list[Any]) -> tuple[Any, list[Any]]:
-    """A sequence whose cameras stand where the first file found them, and settings that look no further."""
-    from taichi_vvc.encoder.poses import with_stored_poses
-    from taichi_vvc.encoder.resume import file_cameras
-
-    if not rows or rows[0].poses == "off":
-        return sequence, rows
-    return with_stored_poses(sequence, file_cameras(path)), [dataclasses.replace(own, poses="off") for own in rows]
 
 
 def whole(path: Path, frames: int) -> bool:
