@@ -15,8 +15,10 @@ from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.headers import pack_colour_maps, pack_group
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.motion import live_motion
+from taichi_vvc.coding.quantize import quantize_tensors
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import decode_symbols
+from taichi_vvc.encoder.holding import held
 from taichi_vvc.encoder.progress import Listener
 from taichi_vvc.encoder.quality import Shown, mean_psnr, training_pictures
 from taichi_vvc.encoder.trusted_views import no_start
@@ -26,6 +28,7 @@ from taichi_vvc.fit.changes import Change
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
 from taichi_vvc.fit.optimize import FitReport, FitResult, fit_frame, unchanged
 from taichi_vvc.fit.prediction import Prediction, Reference
+from taichi_vvc.fit.rate import plan_tables
 from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.media.colour_maps import corrected
 from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
@@ -71,6 +74,8 @@ class FrameTask:
         lambda_rate: weight of the rate.
         change: what may change since the frame before; None for everything.
         shown: the training views and what the frame before shows of them, if nothing changes; else empty.
+        opens: whether the frame opens a group though it is fitted as an inter frame: all of its symbols are coded.
+        held: of a key frame that goes on, the views of the frame before and what it shows of them; else empty.
     """
 
     number: int
@@ -82,6 +87,8 @@ class FrameTask:
     lambda_rate: float
     change: Change | None = None
     shown: tuple[Shown, ...] = ()
+    opens: bool = False
+    held: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,10 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     """
     fit, prediction = _fit(job, task)
     data = _coded(job, task, fit, prediction)
+    if task.opens:
+        fit, prediction = _opening(job, task, prediction, data)
+        task = replace(task, prediction=prediction)
+        data = _coded(job, task, fit, prediction)
     header = None
     if prediction.key:
         # All groups share the maps of the first one.
@@ -173,6 +184,23 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     return CodedFrame(
         task, Reference(decoded, fit.parameters), field, data, header, fit.bits, mean_psnr(shown), pixels, shown
     )
+
+
+def _opening(job: Job, task: FrameTask, prediction: Prediction, data: FrameData) -> tuple[FitResult, Prediction]:
+    """A key frame that shows what an inter frame shows, which was coded as ``data`` with a ``prediction``.
+
+    Its MLPs are those of the reference, sent anew if they are old: decoded weights lie on the quantiser's steps.
+    """
+    reference = prediction.reference
+    assert reference is not None
+    keep = task.mlp_age < float(job.sequence.fps)
+    opening = Prediction.going_on(reference, keep)
+    frame = decode_symbols(job.layout, data, task.prediction.predicted_from)
+    live = live_nodes(job.layout, frame.occupancy)
+    symbols = tuple(np.where(m[..., None], s, 0).astype(np.int32) for m, s in zip(live, frame.symbols, strict=True))
+    sent = None if keep else quantize_tensors(reference.parameters.mlp, job.config.mlp_step)
+    bits = plan_tables(job.ws.runtime, symbols, live, opening.known(len(live)), job.config.rate_model).bits
+    return FitResult(symbols, frame.occupancy, reference.parameters, sent, bits), opening
 
 
 def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) -> FrameData:
@@ -215,7 +243,7 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
             return unchanged(prediction.reference, change.mask), prediction
         mask, among = change.mask, change.pixels
         config = replace(config, rays=change.rays(config.rays))
-    views, memory = [corrected(v) for v in task.views.views], job.config.picture_memory
+    views, memory = [corrected(v) for v in held(task.views.views, task.held)], job.config.picture_memory
     training = make_training_rays(job.ws, job.layout, views, mask, among, memory, task.number)
     if change is not None:
         training = replace(training, cells=change.cells)

@@ -16,7 +16,7 @@ from taichi_vvc.encoder.rate_control import Controller, FixedLambda
 from taichi_vvc.encoder.resume import Position, written_group
 from taichi_vvc.fit.changes import Change
 from taichi_vvc.fit.occupancy import entered_cells, first_mask, scene_changed
-from taichi_vvc.fit.prediction import Prediction
+from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.media.colour_maps import corrected
 from taichi_vvc.types import FrameViews, SymbolFrame
 
@@ -94,12 +94,26 @@ class Groups:
         full = at.number - at.first_of_group >= config.group_length(self.job.sequence.fps)
         # An empty stage has nothing to start a group with: the group before goes on until somebody enters.
         if mask.any() and (full or (cut and config.scenecut)):
-            goes_on = before.any() and not cut
-            return self._key_frame(views, Prediction.going_on(reference) if goes_on else Prediction.scratch())
+            if cut or not before.any():
+                return self._key_frame(views, Prediction.scratch())
+            return self._next_group(views, reference, self._inter_frame(views, reference, mask))
+        return self._inter_frame(views, reference, mask)
+
+    def _inter_frame(self, views: FrameViews, reference: Reference, mask: np.ndarray) -> FrameTask:
+        at = self.position
         weight, age = self.control.weight(False), at.number - at.first_with_mlp
         change = self._change(views, reference.frame, mask)
         shown = self.evidence.shown_in(views.views) if change is not None and not change.cells.any() else ()
         return FrameTask(at.number, views, mask, at.group, Prediction.inter(reference), age, weight, change, shown)
+
+    def _next_group(self, views: FrameViews, reference: Reference, inter: FrameTask) -> FrameTask:
+        """A key frame that goes on, which shows what the frame before shows wherever nothing moves.
+
+        Where most stands still, it shows what the ``inter`` frame in its place would show.
+        """
+        if inter.change is not None:
+            return replace(inter, group=inter.group + 1, lambda_rate=self.control.weight(True), opens=True)
+        return replace(self._key_frame(views, Prediction.going_on(reference, steady=True)), held=self.evidence.shown)
 
     def _mask(self, views: FrameViews, before: SymbolFrame) -> np.ndarray:
         """Where samples may be taken in an inter frame, (nz, ny, nx) bool."""

@@ -38,12 +38,14 @@ class Prediction:
         keep_mlp: whether the MLPs stay those of the reference. Else they are fitted.
         motion: (mz, my, mx, 3) int32, displacements by which the symbols of the reference have been moved; None: they
             are as they were decoded.
+        steady: whether a key frame that goes on stays near the reference, and has its steps.
     """
 
     key: bool
     reference: Reference | None
     keep_mlp: bool
     motion: np.ndarray | None = None
+    steady: bool = False
 
     @staticmethod
     def scratch() -> Prediction:
@@ -51,9 +53,9 @@ class Prediction:
         return Prediction(True, None, False)
 
     @staticmethod
-    def going_on(reference: Reference, keep_mlp: bool = False) -> Prediction:
+    def going_on(reference: Reference, keep_mlp: bool = False, steady: bool = False) -> Prediction:
         """Of a key frame whose fit starts with the decoded frame before it."""
-        return Prediction(True, reference, keep_mlp)
+        return Prediction(True, reference, keep_mlp, steady=steady)
 
     @staticmethod
     def inter(reference: Reference) -> Prediction:

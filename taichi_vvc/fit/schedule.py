@@ -32,8 +32,10 @@ _TABLES_EVERY, _OPACITY_EVERY = 40, 100
 _REPORT_EVERY = 10
 # Learning rate of the logarithm of the quantisation steps.
 _STEP_RATE = 0.005
-# Learning rate of MLPs that are fitted on, as a part of the usual one.
-_FITTED_ON = 0.25
+# Learning rates of what is fitted on, as parts of the usual ones: of MLPs, and of grids in a key frame that should look
+# like the frame before it. At full rate that would become another solution, no better than what was there, and pictures
+# would change where nothing moves.
+_FITTED_ON, _STEADY = 0.25, 0.06
 
 
 def frame_seed(config: EncoderConfig, frame: int, more: int = 0) -> int:
@@ -137,10 +139,10 @@ class Schedule:
             rate_from=total // _WARM_UP,
             rising=config.rising,
             final_rate=config.final_rate,
-            grid_rate=config.grid_rate * (1.0 if key else config.inter_rate),
+            grid_rate=config.grid_rate * (config.inter_rate if not key else _STEADY if prediction.steady else 1.0),
             mlp_rate=config.mlp_rate * (1.0 if scratch else _FITTED_ON),
-            # Inter frames have the steps of their group.
-            step_rate=_STEP_RATE if key and config.joint else 0.0,
+            # Inter frames have the steps of their group. With other steps a key frame would change everywhere.
+            step_rate=_STEP_RATE if key and not prediction.steady and config.joint else 0.0,
             lambda_rate=config.lambda_rate * (config.key_lambda if scratch else 1.0),
             lambda_residual=0.0 if key else config.lambda_residual,
             formed=formed,

@@ -14,6 +14,7 @@ from PIL import Image
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.encoder import evidence
 from taichi_vvc.fit.changes import Change
@@ -135,3 +136,45 @@ def test_a_stopped_encode_goes_on_with_the_same_bytes(
     # Those of four frames that are rendered again, and of the last one.
     for ours, theirs in zip(errors, of_whole, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("fps, sent", [(25, False), (2, True)])
+def test_a_group_opens_with_what_is_there(write: Callable[..., Path], tmp_path: Path, fps: int, sent: bool) -> None:
+    """No picture changes where a group begins in a scene that stands still, and the group needs no other."""
+    runtime()
+    sequence = tv.open_capture(write(still, None, 2.0, frames=4), fps=fps)
+    config = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 3})
+    assert [f.type for f in tv.encode(sequence, config, tmp_path / "a")] == ["key", "inter", "inter", "key"]
+    with tv.open(tmp_path / "a") as stream, tv.open(tmp_path / "a") as other:
+        before, opening, alone = stream.symbols(2), stream.symbols(3), other.symbols(3)
+        assert any(r.any() for r in stream.symbols(1).residuals)
+        live = live_nodes(stream.header.layout, before.occupancy)
+        for m, a, b, c, d in zip(live, before.symbols, opening.symbols, opening.residuals, alone.symbols, strict=True):
+            assert a[m].any() and (a[m] == b[m]).all() and (b == c).all() and (b == d).all()
+        assert (before.occupancy == opening.occupancy).all()
+        assert stream.parameters(2).steps == stream.parameters(3).steps
+        for a, b in zip(stream.parameters(2).mlp, stream.parameters(3).mlp, strict=True):
+            assert np.array_equal(a, b)
+    with StreamReader(tmp_path / "a") as reader:
+        assert bool(reader.groups[1].mlp) == sent
+
+
+def test_a_stopped_encode_opens_the_same_group(write: Callable[..., Path], tmp_path: Path) -> None:
+    runtime()
+    sequence = tv.open_capture(write(with_ball, None, 1.0))
+    config, whole, part = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 3}), tmp_path / "whole", tmp_path / "part"
+    assert [f.type for f in tv.encode(sequence, config, whole)][2:] == ["inter", "key", "inter"]
+    frames = tv.encode(sequence, config, part)
+    for _ in range(3):
+        next(frames)
+    frames.close()
+    list(tv.encode(sequence, config, part, resume=True))
+    assert whole.read_bytes() == part.read_bytes()
+    with tv.open(whole) as stream:
+        # The group opens with the ball in its new place and all else as it was.
+        before, opening = stream.symbols(2), stream.symbols(3)
+        moved = [(a != b).any(-1) for a, b in zip(before.symbols, opening.symbols, strict=True)]
+        assert (
+            any(m.any() for m in moved)
+            and np.mean(moved[-1][live_nodes(stream.header.layout, before.occupancy)[-1]]) < 0.5
+        )

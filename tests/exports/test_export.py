@@ -146,6 +146,39 @@ def test_the_validator_of_khronos_finds_nothing(mesh, tmp_path) -> None:
         assert report["info"]["drawCallCount"] == nodes
 
 
+READ_SPLATS = """
+globalThis.window = globalThis.self = globalThis;
+const { PlyParser } = await import(`file://${process.argv[1]}/@mkkellogg/gaussian-splats-3d/build/gaussian-splats-3d.module.js`);
+const { buffer } = new Uint8Array((await import("node:fs")).readFileSync(process.argv[2]));
+const read = PlyParser.parseToUncompressedSplatArray(buffer, 0);
+console.log(JSON.stringify({ degree: read.sphericalHarmonicsDegree, splats: read.splats }));
+"""
+
+
+@needs_node
+def test_the_reader_of_a_viewer_of_splats_finds_what_is_meant(tmp_path) -> None:
+    """Places, standard deviations, rotations (w first), 8-bit colours and opacities."""
+    modules = npm_packages("@mkkellogg/gaussian-splats-3d@0.4.7", "three@0.170.0")
+    export("-o", tmp_path / "s.ply", "--as", "splats", "--resolution", 20)
+    export("-o", tmp_path / "p.ply", "--resolution", 20)
+    done = node("--input-type=module", "-e", READ_SPLATS, modules, tmp_path / "s.ply")
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout)
+    found, points = np.array([[*splat] for splat in read["splats"]], float), read_points(tmp_path / "p.ply")
+    assert read["degree"] == 0 and len(found) == len(points)
+    spacing = 2.0031 / 20
+    normals = columns(points, "nx", "ny", "nz")
+    np.testing.assert_allclose(found[:, :3], columns(points, "x", "y", "z") - 0.8 * spacing * normals, atol=1e-4)
+    np.testing.assert_allclose(
+        found[:, 3:6], np.tile([0.5 * spacing, 0.5 * spacing, 0.1 * spacing], (len(found), 1)), 1e-4
+    )
+    w, x, y, z = found[:, 6:10].T
+    turned = np.stack((2 * (x * z + w * y), 2 * (y * z - w * x), w * w - x * x - y * y + z * z), 1)
+    np.testing.assert_allclose(turned, normals, atol=1e-3)
+    assert np.abs(found[:, 10:13] - columns(points, "red", "green", "blue")).max() <= 1.0
+    assert set(found[:, 13]) == {242.0}
+
+
 def test_a_folder_and_a_pattern_get_a_file_per_frame(tmp_path, capfd) -> None:
     export("-o", tmp_path / "d", "--as", "mesh", "--frames", "1:3", "--triangles", 300)
     export("-o", tmp_path / "p%03d.ply", "--frames", "2", "--resolution", 20)
