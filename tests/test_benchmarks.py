@@ -40,6 +40,10 @@ RUNS = {
         ["--presets", "ultrafast", "--frames", "1", "--iterations", "4", "--downscale", "4"],
         {"seconds", "estimated_s", "memory_mb", "estimated_mb", "bytes", "estimated_bytes", "work"},
     ),
+    "workers": (
+        ["--workers", "2", "--parts", "4", "--seconds", "0.3"],
+        {"workers", "parts", "mean_s", "start_s", "seconds", "utilisation"},
+    ),
     "seek": (["{file}", "--repeats", "3"], {"cold_s", "cold_cpu_s", "mean_ms", "longest_ms", "kept_kb"}),
     "exports": (
         ["{file}", "--triangles", "500", "--resolutions", "20", "--picture", "{plot}"],

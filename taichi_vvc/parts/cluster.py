@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 import os
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -35,7 +36,9 @@ from taichi_vvc.words import counted
 HOW_TO_GET = 'pip install "taichi_vvc[cluster]"'
 # Seconds between two looks at how far the workers are.
 _LOOK = 0.5
-# Tasks that wait in Ray beyond those that run, so that no worker waits for its next one.
+# Seconds between two looks at how many machines there are.
+_COUNTED = 5.0
+# Tasks that wait in Ray at least, beyond those that run.
 _AHEAD = 2
 
 
@@ -99,6 +102,8 @@ class Cluster:
         """
         self._ray, self._workers = _ray(), workers
         self._board: Any = None
+        self._tasks: dict[Callable[..., Any], Any] = {}
+        self._known: tuple[float, int] = (-math.inf, 0)
         self._own = not self._ray.is_initialized()
         here = workers.address is None
         cpus = workers.cpus
@@ -124,7 +129,8 @@ class Cluster:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "taichi_vvc"}
         if self._workers.address is None:
             settings |= {"address": "local", "include_dashboard": False}
-            settings["num_cpus"] = max(len(cores()), math.ceil(self.cpus * max(1, self._workers.count)))
+            # Ray then runs as many at a time, and more may wait there.
+            settings["num_cpus"] = math.ceil(self.cpus * self._workers.count) or len(cores())
         else:
             settings["address"] = self._workers.address
         # What Ray logs when it starts is nothing that a user has to know.
@@ -201,8 +207,11 @@ class Cluster:
             yield number
 
     def _remote(self, function: Callable[..., Any]) -> Any:
-        settings = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0}
-        return self._ray.remote(function).options(**settings)
+        # Ray sends a function to all workers each time that it is made a task.
+        if function not in self._tasks:
+            settings = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0}
+            self._tasks[function] = self._ray.remote(function).options(**settings)
+        return self._tasks[function]
 
     def _tell(self, progress: Callable[[Progress], None] | None) -> Any:
         if progress is not None and self._board is None:
@@ -244,8 +253,10 @@ class Cluster:
                 while waiting and len(running) < self._room():
                     number = waiting.popleft()
                     running[submit(number)] = number
-                ready, _ = ray.wait(list(running), num_returns=len(running), timeout=_LOOK)
-                display.look(ray, len(running))
+                ready, rest = ray.wait(list(running), timeout=_LOOK)
+                if rest:
+                    ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+                display.look(ray, min(len(running), self.count or self._at_a_time()))
                 for reference in ready:
                     number = running.pop(reference)
                     try:
@@ -264,15 +275,22 @@ class Cluster:
                 with contextlib.suppress(Exception):
                     ray.cancel(reference, force=True)
 
+    def _at_a_time(self) -> int:
+        """How many tasks there are workers for, as far as Ray knows; it starts no more at once."""
+        if time.monotonic() - self._known[0] > _COUNTED:
+            total = self._ray.cluster_resources()
+            rooms = [total.get("GPU", 0) / self.gpus] if self.gpus else []
+            rooms += [total.get("CPU", 0) / self.cpus] if self.cpus else []
+            self._known = time.monotonic(), max(1, int(min(rooms, default=1)))
+        return self._known[1]
+
     def _room(self) -> int:
         """How many tasks are with Ray at a time."""
-        if self.count:
+        room = self._at_a_time()
+        if self.count and room > self.count:
             return self.count
-        total = self._ray.cluster_resources()
-        rooms = [total.get("GPU", 0) / self.gpus] if self.gpus else []
-        rooms += [total.get("CPU", 0) / self.cpus] if self.cpus else []
-        # With some to spare a cluster that grows by itself sees what it is needed for.
-        return max(1, int(min(rooms, default=1))) + _AHEAD
+        # Some wait there, so that no worker waits for this machine, and a cluster that grows sees what is needed.
+        return room + (_AHEAD if self._workers.ship else max(_AHEAD, room // 2))
 
     def _say_lost(self, name: str, times: int, error: Exception) -> None:
         ray = self._ray
