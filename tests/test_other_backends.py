@@ -59,6 +59,7 @@ ON_THE_CPU = (
     "test_thresholds.py",
     "fit/test_coarse.py",
     "fit/test_whole_scene.py",
+    "web/test_player_levels.py",
 )
 
 # Whole encodes take minutes on a software rasteriser; test_encode.py shows that they work on a backend.

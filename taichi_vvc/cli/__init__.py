@@ -26,6 +26,7 @@ __all__ = ["COMMANDS", "INTERRUPTED", "main", "run", "tvvc", "wants_json"]
 
 COMMANDS = {
     "encode": "Encode a multi-view capture into one .tvvc file.",
+    "ladder": "Encode a capture in several qualities that a player can change between.",
     "decode": "Decode a file and render the capture's own cameras.",
     "render": "Render a file along a free camera path while time runs.",
     "view": "Play a file in the browser.",

@@ -27,6 +27,7 @@ from taichi_vvc.play.pages import (
     single_page,
     write_folder,
 )
+from taichi_vvc.play.scene import check_scene
 
 PAGES = (".html", ".htm")
 NO_POSTER = "none"
@@ -34,7 +35,7 @@ LARGE_PAGE = 50_000_000  # bytes of a file above which one page is slow to open
 
 
 @click.command(epilog="Example:  tvvc web out.tvvc -o page.html --title 'Dance, take 3'")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", type=click.Path(path_type=Path), metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -55,7 +56,7 @@ LARGE_PAGE = 50_000_000  # bytes of a file above which one page is slow to open
 @memory_option
 @common_options
 def command(
-    file: Path,
+    files: tuple[Path, ...],
     output: Path,
     title: str | None,
     camera: str | None,
@@ -68,10 +69,21 @@ def command(
 
     A folder can be uploaded to any web server: it holds the page index.html, the player, the file and a poster. A page
     that ends in .html holds all of that itself, and opens by a double click.
+
+    Several files are qualities of the same capture, as tvvc ladder makes them. The player changes between them as the
+    connection and the machine allow; scene.json in the folder lists them.
     """
     from taichi_vvc.decode import open as open_stream
 
     single = output.suffix.lower() in PAGES
+    file, more = files[0], files[1:]
+    if more:
+        if single:
+            raise click.UsageError(f"{output}: one page holds one file, found {len(files)}; -o DIR takes several")
+        # The first picture is drawn from the best of them.
+        check_scene(files)
+        file, *rest = sorted(files, key=lambda path: -path.stat().st_size)
+        more = tuple(rest)
     if single:
         check_output_file(output, overwrite, file)
     else:
@@ -98,7 +110,7 @@ def command(
         click.echo(output)
         say(f"{output.stat().st_size / 1000:.0f} kB, opens by a double click")
     else:
-        write_folder(output, file, title, camera, picture)
+        write_folder(output, file, title, camera, picture, more)
         click.echo(output / INDEX)
         say(f"any web server can serve the folder {output}; here: python3 -m http.server -d {output}")
     if damage is not None:

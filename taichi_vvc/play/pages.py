@@ -7,6 +7,7 @@ import html
 import io
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from taichi_vvc.decode import Stream
 from taichi_vvc.errors import DataError, StreamError
 from taichi_vvc.play.modules import bundle, modules_of, source
+from taichi_vvc.play.scene import MANIFEST, check_scene, manifest_text
 from taichi_vvc.types import Camera
 
 PAGE = "player/page.js"
@@ -120,19 +122,37 @@ def attributes_of(camera: str | None, **more: str) -> dict[str, str]:
 
 
 def write_folder(
-    folder: Path, file: Path, title: str, camera: str | None = None, poster: Poster | None = None
+    folder: Path,
+    file: Path,
+    title: str,
+    camera: str | None = None,
+    poster: Poster | None = None,
+    more: Sequence[Path] = (),
 ) -> list[Path]:
     """Writes a folder that any web server serves: page, modules, file and poster; returns what was written.
 
     Two lines of its page, and the folder ``tvvc`` beside it, embed the player in another page.
+
+    Args:
+        folder: to write to.
+        file: that is played.
+        title: of the page.
+        camera: whose view is the first; None: the file's first.
+        poster: until the scene is loaded.
+        more: other qualities of the same; the player chooses among all of them by the manifest ``scene.json``.
+
+    Raises:
+        ConfigError: the files do not belong together.
     """
-    stream_name = file.name if file.name.lower().endswith(".tvvc") else "scene.tvvc"
+    stream_name = file.name if file.name.lower().endswith(".tvvc") or more else "scene.tvvc"
     files: dict[str, bytes] = {}
+    if more:
+        files[MANIFEST] = manifest_text(check_scene([file, *more])).encode()
     picture = ""
     if poster is not None:
         picture = f"poster{poster.ending}"
         files[picture] = poster.data
-    attributes = attributes_of(camera, src=quote(stream_name), poster=picture)
+    attributes = attributes_of(camera, src=MANIFEST if more else quote(stream_name), poster=picture)
     scripts = f'<script type="module" src="{MODULES}/{PAGE}"></script>\n{_FROM_DISK}'
     files[INDEX] = page_text(title, attributes, scripts).encode()
     for name in modules_of(PAGE, WORKER, THREE):
@@ -141,10 +161,11 @@ def write_folder(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    target = folder / stream_name
-    if not (target.exists() and target.samefile(file)):
-        shutil.copyfile(file, target)
-    return [target, *(folder / name for name in files)]
+    targets = {folder / stream_name: file, **{folder / other.name: other for other in more}}
+    for target, own in targets.items():
+        if not (target.exists() and target.samefile(own)):
+            shutil.copyfile(own, target)
+    return [*targets, *(folder / name for name in files)]
 
 
 def single_page(data: bytes, title: str, camera: str | None = None, poster: Poster | None = None) -> str:

@@ -20,6 +20,7 @@ const QUALITIES = { auto: "smooth while moving", low: "half the pixels", high: "
 /** Backdrops to choose from; the file's own is first. */
 const BACKDROPS = { "as captured": null, white: "white", grey: "#808080", black: "black" };
 
+const rateText = (rate) => (rate < 1e6 ? `${Math.round(rate / 1e3)} kbit/s` : `${(rate / 1e6).toFixed(1)} Mbit/s`);
 const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 export class Controls {
@@ -285,6 +286,15 @@ export class Controls {
         player.quality = quality;
       },
     }));
+    const { levels } = player;
+    const streams = ["auto", ...levels.keys()].map((level) => ({
+      label: level === "auto" ? "Auto" : rateText(levels[level].bitrate),
+      note: level === "auto" ? `now ${rateText(levels[player.currentLevel]?.bitrate ?? 0)}` : "",
+      checked: player.level === level,
+      chosen: () => {
+        player.level = level;
+      },
+    }));
     const backdrops = Object.entries(BACKDROPS).map(([label, colour]) => ({
       label: capital(label),
       checked: chosenBackdrop === colour,
@@ -296,6 +306,7 @@ export class Controls {
       { label: "Save cameras.json", chosen: () => this.savePath() },
     ];
     return [
+      ...(levels.length > 1 ? [{ title: "Stream", items: streams }] : []),
       { title: "Quality", items: qualities },
       { title: "Show", items: modes },
       { title: "Backdrop", items: backdrops },

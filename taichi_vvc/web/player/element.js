@@ -161,6 +161,22 @@ export class TvvcPlayer extends HTMLElement {
   set quality(quality) {
     this.core.setQuality(quality);
   }
+  /** The qualities of the scene, lowest bitrate first; empty where there is one. */
+  get levels() {
+    return this.core.feed?.qualities ?? [];
+  }
+  /** The one that the frame on show is of. */
+  get currentLevel() {
+    return this.core.feed?.levels.get(this.currentFrame) ?? 0;
+  }
+  /** "auto", or the number of the one that is kept to. */
+  get level() {
+    return this.fixedLevel ?? "auto";
+  }
+  set level(level) {
+    this.fixedLevel = level === "auto" ? null : Number(level);
+    this.core.feed?.keepTo(this.fixedLevel);
+  }
   /** The viewpoint as an object for `restore`, with `camera` or `view`. */
   get viewpoint() {
     return this.core.view?.state() ?? {};

@@ -26,6 +26,10 @@ export class Feed {
     /** @type {number[]} */
     this.asked = [];
     this.failed = new Set();
+    /** The quality of each frame that has come last. @type {Map<number, number>} */
+    this.levels = new Map();
+    /** What the manifest says of the qualities; empty where there is one. @type {any[]} */
+    this.qualities = [];
     /** Who waits for runs of sound. @type {Map<number, {resolve: (run: any) => void, reject: (error: Error) => void}>} */
     this.sounds = new Map();
     /** The first frame after those that are loaded from the last one on that has come. */
@@ -48,6 +52,7 @@ export class Feed {
       const { packed } = message;
       this.asked = this.asked.filter((number) => number !== packed.number);
       this.frames.set(packed.number, packed);
+      this.levels.set(packed.number, packed.level ?? 0);
       this.buffered = packed.number + message.buffered;
       this.told.frame();
     } else if (message.type === "error") {
@@ -62,6 +67,7 @@ export class Feed {
       if (message.run) waiting?.resolve(message.run);
       else waiting?.reject(new Error(message.message));
     } else if (message.type === "opened") {
+      this.qualities = message.qualities;
       this.told.opened(message);
     } else if (message.type === "progress") {
       this.told.progress(message.loaded, message.size);
@@ -85,6 +91,11 @@ export class Feed {
     if (missing.length === this.asked.length && missing.every((number, i) => number === this.asked[i])) return;
     this.asked = missing;
     this.worker.postMessage({ type: "want", numbers: missing, ahead });
+  }
+
+  /** Keeps to a quality, or with null chooses by what comes in. @param {number | null} level */
+  keepTo(level) {
+    this.worker.postMessage({ type: "level", level });
   }
 
   /** A run of sound; each is asked for once. @param {number} index @returns {Promise<any>} */

@@ -6,6 +6,9 @@
 
 /** @typedef {import("../renderer/pack.js").Packed} Packed */
 
+/** @param {Packed} packed */
+const levelOf = (packed) => packed.level ?? 0;
+
 export class Shelf {
   /**
    * @param {number} most bytes
@@ -22,7 +25,12 @@ export class Shelf {
   /** Keeps a copy of a frame. @param {Packed} packed */
   keep(packed) {
     const size = packed.buffer.byteLength;
-    if (size > this.most / 2 || this.frames.has(packed.number)) return;
+    const before = this.frames.get(packed.number);
+    if (size > this.most / 2 || (before && levelOf(before) >= levelOf(packed))) return;
+    if (before) {
+      this.frames.delete(packed.number);
+      this.bytes -= before.buffer.byteLength;
+    }
     let buffer = null;
     while (this.bytes + size > this.most) {
       const [number, oldest] = this.frames.entries().next().value;
@@ -36,10 +44,16 @@ export class Shelf {
     this.bytes += size;
   }
 
-  /** A copy of a frame whose buffer may be handed over, or null. @returns {Packed | null} */
-  copy(number) {
+  /**
+   * A copy of a frame whose buffer may be handed over, or null where there is none of that quality or a better one.
+   *
+   * @param {number} number
+   * @param {number} [level]
+   * @returns {Packed | null}
+   */
+  copy(number, level = 0) {
     const kept = this.frames.get(number);
-    if (!kept) return null;
+    if (!kept || levelOf(kept) < level) return null;
     this.frames.delete(number);
     this.frames.set(number, kept);
     const buffer = this.packer.buffer(kept.buffer.byteLength);

@@ -2,7 +2,8 @@
  * The worker of the player: reads and decodes a file, and hands frames to the page as textures take them.
  *
  * Messages to it: `open` (a source), `want` (frame numbers, in the order in which they are needed, and how many
- * bytes to load ahead; takes the place of what was wanted before), `sound` (a run of it) and `give` (a buffer that is
+ * bytes to load ahead; takes the place of what was wanted before), `level` (a quality to keep to, or null), `sound` (a
+ * run of it) and `give` (a buffer that is
  * no longer needed). Messages from it: `opened`, `progress`, `frame`, `sound` and `error`.
  *
  * @module
@@ -12,12 +13,15 @@ import { openFile } from "../decoder/decoder.js";
 import { memorySource, urlSource } from "../decoder/sources.js";
 import { Packer } from "../renderer/pack.js";
 import { planOf } from "../renderer/plan.js";
+import { Levels, openScene } from "./levels.js";
 import { Shelf } from "./shelf.js";
 
 /** Bytes of packed frames that are kept, so that a loop or a step back need not decode again. */
 const KEPT = 128 * 2 ** 20;
 
 let file = null;
+/** @type {Levels | null} */
+let levels = null;
 let packer = null;
 let shelf = null;
 let wanted = [];
@@ -32,12 +36,18 @@ const tellError = (error, number = -1) => {
 
 async function open({ url, bytes }) {
   const progress = (loaded, size) => tell({ type: "progress", loaded, size });
-  const source = bytes ? memorySource(bytes) : await urlSource(url, { progress });
-  file = await openFile(source);
+  if (!bytes && new URL(url).pathname.endsWith(".json")) {
+    levels = await openScene(url, { progress });
+  } else {
+    const source = bytes ? memorySource(bytes) : await urlSource(url, { progress });
+    levels = new Levels(await openFile(source));
+  }
+  [file] = levels.files;
   packer = new Packer(planOf(file.header.layout));
   shelf = new Shelf(KEPT, packer);
   const { header, frames, groups, sounds, complete, version } = file;
-  tell({ type: "opened", header, frames, groups, sounds, complete, version });
+  const qualities = levels.manifest?.files ?? [];
+  tell({ type: "opened", header, frames, groups, sounds, complete, version, qualities });
 }
 
 /** Reads a run of sound. @param {number} index */
@@ -56,15 +66,16 @@ async function work() {
   while (wanted.length) {
     const number = wanted.shift();
     try {
-      let packed = shelf.copy(number);
+      const level = levels.levelOf(number);
+      let packed = shelf.copy(number, level);
       if (!packed) {
-        const frame = await file.decode(number);
-        packed = packer.pack(frame);
-        file.release(frame);
+        const { frame, file: own } = await levels.decode(number, level);
+        packed = { ...packer.pack(frame), level };
+        own.release(frame);
         shelf.keep(packed);
       }
-      if (ahead) file.loadAhead(number, ahead);
-      tell({ type: "frame", packed, buffered: file.buffered(number) }, [packed.buffer]);
+      if (ahead) levels.loadAhead(number, ahead);
+      tell({ type: "frame", packed, buffered: levels.buffered(number) }, [packed.buffer]);
     } catch (error) {
       tellError(error, number);
     }
@@ -84,6 +95,8 @@ self.onmessage = async ({ data }) => {
   } else if (data.type === "want") {
     wanted = data.numbers;
     ahead = data.ahead;
+  } else if (data.type === "level") {
+    await levels?.keepTo(data.level);
   } else if (data.type === "sound") {
     await hear(data.index);
   } else if (data.type === "give") {

@@ -26,6 +26,7 @@ const MOST_HALF = 32768;
  * @property {{at: number, length: number}} weights bytes of float32 numbers
  * @property {number[]} scales per grid: what a texture's value is multiplied by to be a grid's value less its offset
  * @property {number} group
+ * @property {number} [level] the quality that it is of, where there are several; 0 is the lowest
  * @property {import("../decoder/types.js").Camera[]} cameras
  * @property {import("../decoder/types.js").ColourMap[]} colours
  */
