@@ -10,6 +10,8 @@ import contextlib
 import logging
 import math
 import os
+import signal
+import threading
 import time
 import warnings
 from collections import deque
@@ -138,8 +140,12 @@ class Cluster:
         # It prints on stdout, where figures may go, that a worker died, which is told of here.
         with contextlib.suppress(AttributeError):
             self._ray._private.worker.print_to_stdstream = lambda *_arguments, **_more: None
+        usual = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(**settings)
+            # Ray has put a handler of its own in place of the program's.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, usual)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = self._workers.address or "this machine"
             line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
