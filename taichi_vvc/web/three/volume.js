@@ -58,7 +58,8 @@ export function openVolume(THREE, source, { progress = () => {} } = {}) {
       progress,
       error: fail,
     });
-    feed.open(source);
+    // A worker would take addresses as relative to its own.
+    feed.open("url" in source ? { url: new URL(source.url, document.baseURI).href } : source);
   });
 }
 
