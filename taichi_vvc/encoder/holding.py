@@ -32,8 +32,8 @@ def held(views: Sequence[View], before: Sequence[Shown]) -> tuple[View, ...]:
         if s is None or not s.view.camera.same_as(view.camera):
             found.append(view)
             continue
-        still = still_pixels(s.view.image, view.image, s.background)[..., None]
-        found.append(replace(view, image=np.where(still, _mixed(view, s), view.image)))
+        still, _ = still_pixels(s.view.image, view.image, s.background)
+        found.append(replace(view, image=np.where(still[..., None], _mixed(view, s), view.image)))
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from taichi_vvc.geometry.projection import pixels_with_rays
 from taichi_vvc.media.pictures import to_bytes
-from taichi_vvc.media.stillness import grey_levels, still_pixels
+from taichi_vvc.media.stillness import still_pixels
 from taichi_vvc.types import View
 
 
@@ -65,10 +65,9 @@ class Flicker:
         self._before[name] = view, shown
         if before is None or not before[0].camera.same_as(view.camera):
             return StillChange()
-        still = still_pixels(before[0].image, view.image, self._background)
+        still, own = still_pixels(before[0].image, view.image, self._background)
         rays = pixels_with_rays(view.camera)
         if rays is not None:
             still &= rays
-        own = grey_levels(before[0].image, view.image, self._background)
         theirs = np.abs(shown.astype(np.float32) - before[1].astype(np.float32)).mean(2)
         return StillChange(float(theirs[still].sum()), float(own[still].sum()), int(still.sum()))
