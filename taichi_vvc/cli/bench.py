@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from taichi_vvc.cli.capture import Chosen, capture_options, say_capture
+from taichi_vvc.cli.effort import preset_option
 from taichi_vvc.cli.options import backend_option, common_options, start_backend, threads_option
 from taichi_vvc.cli.progress import ProgressLine, say
 from taichi_vvc.config import PRESETS
@@ -26,9 +27,7 @@ from taichi_vvc.config import PRESETS
 )
 @click.option("--points", type=click.IntRange(4), default=4, show_default=True, help="Rate points per curve.")
 @capture_options
-@click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
-)
+@preset_option
 @click.option("--keyint", type=click.IntRange(1), help="Frames from key frame to key frame; default about one second.")
 @backend_option
 @threads_option

@@ -17,6 +17,7 @@ import click
 from taichi_vvc.bitstream import Sound, StreamReader
 from taichi_vvc.cli.account import Account, frame_fields, frame_sizes
 from taichi_vvc.cli.capture import Chosen, capture_options, say_capture
+from taichi_vvc.cli.effort import preset_option, seed_option
 from taichi_vvc.cli.options import (
     STDOUT,
     Colour,
@@ -49,9 +50,7 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write.")
 @capture_options
-@click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
-)
+@preset_option
 @click.option(
     "--crf",
     type=FiniteRange(0, 51),
@@ -131,7 +130,7 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
 @team_options
 @backend_option
 @threads_option
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
+@seed_option
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Figures of each frame; - is stdout."
 )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from taichi_vvc.cli.capture import Chosen, capture_options, say_capture
+from taichi_vvc.cli.effort import preset_option, seed_option
 from taichi_vvc.cli.encode import encode_with_progress
 from taichi_vvc.cli.options import (
     FiniteRange,
@@ -47,9 +48,7 @@ class Qualities(click.ParamType):
 @click.argument("capture", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for them.")
 @capture_options
-@click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="medium", show_default=True, help="How much effort."
-)
+@preset_option
 @click.option(
     "--crf",
     "crfs",
@@ -63,7 +62,7 @@ class Qualities(click.ParamType):
 @click.option("--audio", metavar="FILE|auto", help="Sound, as of tvvc encode --audio.")
 @backend_option
 @threads_option
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything random.")
+@seed_option
 @click.option("--resume", is_flag=True, help="Go on with files whose encode was stopped, with the same settings.")
 @overwrite_option
 @common_options

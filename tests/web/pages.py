@@ -68,6 +68,16 @@ def software_page(folder: Path, size: tuple[int, int] = (800, 600)) -> Iterator[
         yield page
 
 
+@contextmanager
+def small_page(folder: Path) -> Iterator[Page]:
+    """A page of 320x240 that draws a quarter of its pixels, for tests that look at none; nothing may go wrong in it."""
+    with software_page(folder, (320, 240)) as page:
+        size = {"width": 320, "height": 240, "deviceScaleFactor": 0.25, "mobile": False}
+        page.send("Emulation.setDeviceMetricsOverride", **size)
+        yield page
+        assert not page.errors
+
+
 def pixels_of(found: dict[str, Any], width: int, height: int) -> np.ndarray:
     """(height, width, 4) uint8 of what ``picture`` of draw.js returned."""
     return np.frombuffer(base64.b64decode(found["pixels"]), np.uint8).reshape(height, width, 4)

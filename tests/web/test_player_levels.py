@@ -17,7 +17,7 @@ import pytest
 from backends import runtime
 from browser import Page
 from javascript import evaluate
-from pages import _Handler, serving, software_page
+from pages import _Handler, serving, small_page
 from sounds import click, write_sound
 from tiny import ONE_LEVEL
 
@@ -107,11 +107,8 @@ def site(qualities: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with software_page(tmp_path_factory.mktemp("browser"), (320, 240)) as page:
-        size = {"width": 320, "height": 240, "deviceScaleFactor": 0.25, "mobile": False}
-        page.send("Emulation.setDeviceMetricsOverride", **size)
+    with small_page(tmp_path_factory.mktemp("browser")) as page:
         yield page
-        assert not page.errors
 
 
 def test_the_manifest_lists_what_belongs_together(qualities: list[Path], site: Path) -> None:

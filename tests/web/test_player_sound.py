@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Page, wait_for
-from pages import serving, software_page
+from pages import serving, small_page
 from places import DATA
 from sounds import write_sound
 
@@ -78,11 +78,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with software_page(tmp_path_factory.mktemp("browser"), (320, 240)) as page:
-        size = {"width": 320, "height": 240, "deviceScaleFactor": 0.25, "mobile": False}
-        page.send("Emulation.setDeviceMetricsOverride", **size)
+    with small_page(tmp_path_factory.mktemp("browser")) as page:
         yield page
-        assert not page.errors
 
 
 @pytest.fixture(scope="module")
