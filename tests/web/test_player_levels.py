@@ -235,9 +235,9 @@ def test_quality_follows_the_connection(qualities: list[Path], site: Path) -> No
     assert levels[0] == 0 and best < 5 * FPS and min(levels[best:]) < 2 and levels[-1] > min(levels[best:])
     # The lowest alone could be played all the time, and so there was no reason to wait for anything better.
     assert found["stalled"] < 0.25
-    # Changes are at key frames of both.
-    for (_, before), (number, after) in itertools.pairwise(found["shown"]):
-        assert before == after or number % FRAMES == 0
+    # Changes are between groups; a busy machine passes frames over, also the first of a group.
+    for (last, before), (number, after) in itertools.pairwise(found["shown"]):
+        assert before == after or number // FRAMES > last // FRAMES
     # The best alone would have had to wait.
     alone = played(site, plan[:2], 2 * rates[2], only=2)
     print(alone["stalled"])
