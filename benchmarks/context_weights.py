@@ -38,8 +38,9 @@ from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.known import Known, known_grids, known_parts
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.passes import Nonzero, advance, walk
-from taichi_vvc.decode import decode_prediction, previous_residuals
+from taichi_vvc.coding.prediction import decode_prediction
 from taichi_vvc.decode import open as open_stream
+from taichi_vvc.decode import previous_residuals
 
 KNOWN = 10  # features besides the prefix and the mean, which come last
 _START = np.array([96, 48, 48, 4, 4, 4, 96, 48, 4, 48, 64, 48], np.float64)  # in the order of the features

@@ -30,8 +30,9 @@ from taichi_vvc.coding.grid_decoder import decode_grid
 from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.decode import decode_prediction, previous_residuals
+from taichi_vvc.coding.prediction import decode_prediction
 from taichi_vvc.decode import open as open_stream
+from taichi_vvc.decode import previous_residuals
 from taichi_vvc.field.grids import field_of_symbols
 from taichi_vvc.fit.parameters import gather_live
 from taichi_vvc.runtime import Runtime

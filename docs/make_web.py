@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from taichi_vvc import _version  # noqa: E402
-from taichi_vvc.bitstream import bits, chunks, colours, elements, sound, syntax, versions  # noqa: E402
+from taichi_vvc.bitstream import bits, chunks, colours, elements, rigs, sound, syntax, versions  # noqa: E402
+from taichi_vvc.bitstream.dictionary import DICTIONARY  # noqa: E402
 from taichi_vvc.bitstream.settings import MAX_DEPTH  # noqa: E402
 from taichi_vvc.coding import (  # noqa: E402
     context_weights,
@@ -29,6 +30,8 @@ from taichi_vvc.coding import (  # noqa: E402
     known,
     live_set,
     motion,
+    motion_contexts,
+    moved_masks,
     occupancy_masks,
     tables,
 )
@@ -60,6 +63,7 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "FIRST_WITH_SHELL": (versions.FIRST_WITH_SHELL, "format version, with colour maps too"),
         "FIRST_WITH_FULL_INDEX": (versions.FIRST_WITH_FULL_INDEX, "format version"),
         "FIRST_WITH_SOUND": (versions.FIRST_WITH_SOUND, "format version, with chunks that are passed over"),
+        "FIRST_WITH_RIGS": (versions.FIRST_WITH_RIGS, "format version, with moved masks too"),
         "SOUND_RATE": (sound.RATE, "samples per second"),
         "SOUND_PACKET": (sound.PACKET, "samples of a packet"),
         "SOUND_PREROLL": (sound.PREROLL, "samples before what a decoder plays is right"),
@@ -74,6 +78,9 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "POSITION_BIAS": (syntax.POSITION_BIAS, "positionBits less this are digits behind the point"),
         "LENS_BITS": (syntax.LENS_BITS, "digits behind the point of fx, fy, cx, cy, k1, k2, p1, p2"),
         "RUN_WIDTH": (bits.WIDTH, "bits that state the width of a run"),
+        "RIG_WIDTH": (rigs.WIDTH, "bits that state the width of a column of the header"),
+        "RIG_MAX_WIDTH": (rigs.MAX_WIDTH, "bits of its numbers at most"),
+        "DICTIONARY": (DICTIONARY.decode(), "text that the header is compressed with"),
         "COLOUR_UNITS": (colours.COLOUR_UNITS, "gains less one and offsets are in this part of one"),
         "GAINS": (colours.GAINS, "least and largest gain less one, in units"),
         "OFFSETS": (colours.OFFSETS, "least and largest offset, in units"),
@@ -105,6 +112,9 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "MASK_UNIT": (occupancy_masks._UNIT, "what a cell adds to a count"),
         "MASK_WEIGHTS_KEY": (_by_kind(occupancy_masks._WEIGHTS_KEY), "[kind][min(spacing, 2)]: bias, face, edge, ..."),
         "MASK_WEIGHTS_INTER": (_by_kind(occupancy_masks._WEIGHTS_INTER), "the same with a mask before"),
+        "MASK_WEIGHTS_MOVED": ([_by_kind(own) for own in occupancy_masks.MOVED], "with a moved mask, per weight set"),
+        "SHARES": (moved_masks.SHARES, "the value of an occupied cell in a moved mask"),
+        "CELL_PART": (moved_masks._PART, "parts of a cell that origins of moved masks are rounded to"),
         "LIVE_UNITS": (live_set._UNITS, "parts of a cell's edge that live sets are found in"),
         "MOTION_UNITS": (motion.UNITS, "displacements are in this part of a cell"),
         "LARGEST_MOTION": (motion.LARGEST, "magnitude of a displacement"),
@@ -112,6 +122,20 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "PART": (motion._PART, "parts of the distance between grid nodes that origins are rounded to"),
         "SPATIAL": (displacements.SPATIAL, "first byte of displacements predicted from their neighbours"),
         "TEMPORAL": (displacements.TEMPORAL, "the same of their differences to the frame before"),
+        "SPATIAL_CONTEXTS": (motion_contexts.SPATIAL, "the first byte of displacements in contexts"),
+        "TEMPORAL_CONTEXTS": (motion_contexts.TEMPORAL, "the same of their differences to the frame before"),
+        "MOTION_THRESHOLDS": (motion_contexts.THRESHOLDS, "of what neighbours differ, between bins"),
+        "MOTION_OFFSETS": (
+            [motion_contexts.OFFSETS.get(spacing, 0) for spacing in range(5)],
+            "added to the bin, by spacing",
+        ),
+        "MOTION_BINS": (motion_contexts.BINS, "of displacements; the last is for nodes without known neighbours"),
+        "MOTION_UNIT": (motion_contexts._UNIT, "what a displacement adds to a count"),
+        "MOTION_COUNTS": (motion_contexts._COUNTS.tolist(), "initial counts of others and of zeros, per bin"),
+        "MOTION_FIRST": (motion_contexts._FIRST.tolist(), "frequency of magnitude 1 unless 0, per bin"),
+        "MOTION_LATER": (motion_contexts._LATER.tolist(), "frequency of a later magnitude unless smaller, per bin"),
+        "MOTION_SIGN": (motion_contexts.SIGN, "probability index of the sign that rounding says"),
+        "MOTION_ESCAPES": (motion_contexts.ESCAPE_ORDER, "Exp-Golomb order of the escapes of displacements"),
         "MOTION_SPACINGS": (displacements._SPACINGS, "of the passes over displacements"),
         "MOTION_WEIGHTS": (
             _by_sort(displacements._DIRECTIONS, displacements._WEIGHTS),
@@ -231,6 +255,7 @@ def formats_text() -> str:
 
 TABLES = {
     "HEADER": versions.HEADERS,
+    "RIG": {versions.FIRST_WITH_RIGS: rigs.FIELDS},
     "GROUP": versions.GROUPS,
     "FRAME": versions.FRAMES,
     "INDEX": versions.INDEXES,

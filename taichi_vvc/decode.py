@@ -1,8 +1,9 @@
 """The decoder: from chunks to integer symbols, and from symbols to a field that can be rendered.
 
-Steps of a frame: (1) read its chunk and check its CRC; (2) decode the occupancy mask; (3) derive the live symbols from
-it; (4) decode the motion, if there is any, and move the reference's symbols; (5) decode the residual of each grid and
-add it: integers, the same on every machine; (6) dequantise into a field on the device.
+Steps of a frame: (1) read its chunk and check its CRC; (2) decode the motion, if there is any, and move the mask
+before; (3) decode the occupancy mask; (4) derive the live symbols from it, and move those of the reference; (5) decode
+the residual of each grid and add it: integers, the same on every machine; (6) dequantise into a field on the device.
+In files of versions before 8 the motion comes behind the mask.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -22,16 +23,16 @@ from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.bitstream.numbering import frame_step_of
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
 from taichi_vvc.coding import memory
-from taichi_vvc.coding.displacements import decode_motion
-from taichi_vvc.coding.entropy import decode_mask
+from taichi_vvc.coding.entropy import decode_mask, decode_moved_mask, is_moved
 from taichi_vvc.coding.grid_decoder import decode_grid
 from taichi_vvc.coding.hashes import FrameParts, Hashes, hashes_of
 from taichi_vvc.coding.headers import layout_of_header, unpack_group
 from taichi_vvc.coding.known import NOTHING_CODED, known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.memory import Budget, default_limit
-from taichi_vvc.coding.motion import LARGEST, lattice_shape, live_motion, moved_grids, moved_symbols
+from taichi_vvc.coding.moved_masks import moved_mask
 from taichi_vvc.coding.moving_cameras import CameraReader
+from taichi_vvc.coding.prediction import decode_moved, decode_prediction
 from taichi_vvc.coding.zeros import blank, is_blank
 from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.field.grids import Field, field_of_symbols
@@ -86,15 +87,23 @@ def decode_symbols(
 
     nx, ny, nz = layout.occupancy
     before = None if reference is None else reference.occupancy
-    take(memory.mask_need(layout, before is not None))
-    occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
+    motion = decode_moved(layout, data, reference, take)
+    if before is not None and is_moved(data.occupancy):
+        take(memory.moved_mask_need(layout))
+        expected = moved_mask(layout, before, motion)
+        held += expected.nbytes
+        take(memory.mask_need(layout, True))
+        occupancy = decode_moved_mask(data.occupancy, expected)
+    else:
+        take(memory.mask_need(layout, before is not None))
+        occupancy = decode_mask(data.occupancy, (nz, ny, nx), before)
     held += occupancy.nbytes
     live: tuple[np.ndarray, ...] = ()
     if data.motion or any(payload != NOTHING_CODED for payload in data.grids):
         take(memory.live_need(layout))
         live = live_nodes(layout, occupancy)
         held += sum(nodes.nbytes for nodes in live)
-    motion, predicted = decode_prediction(layout, data, reference, live, take)
+    motion, predicted = decode_prediction(layout, data, reference, live, motion, take)
     if predicted is not None and reference is not None and predicted is not reference.symbols:
         held += sum(p.nbytes for p, s in zip(predicted, reference.symbols, strict=True) if p is not s)
     known = known_grids(len(shapes), previous_residuals(reference), predicted)
@@ -115,65 +124,6 @@ def decode_symbols(
         residuals.append(residual)
         symbols.append(total)
     return SymbolFrame(tuple(symbols), tuple(residuals), occupancy, data.type == "key", motion)
-
-
-def decode_prediction(
-    layout: FieldLayout,
-    data: FrameData,
-    reference: SymbolFrame | None,
-    live: tuple[np.ndarray, ...],
-    take: Callable[[float], None] = lambda need: None,
-) -> tuple[np.ndarray | None, tuple[np.ndarray, ...] | None]:
-    """What a frame's residuals are added to.
-
-    Args:
-        data: the frame's chunk.
-        reference: the decoded frame before it; None for a key frame.
-        live: the frame's live nodes; may be empty where nothing moves.
-        take: is told how many bytes are to be allocated, and may raise.
-
-    Returns:
-        The displacements, int32 of shape :func:`~taichi_vvc.coding.motion.lattice_shape` (None where it has none), and
-        the reference's symbols moved by them (None for a key frame).
-
-    Raises:
-        CorruptStream: the displacements do not decode, are too large, or stand in a file without motion.
-    """
-    motion = _motion(layout, data, reference, live, take)
-    if reference is None or motion is None:
-        return motion, None if reference is None else reference.symbols
-    lattice, moved = lattice_shape(layout), moved_grids(layout)
-    for grid in moved:
-        symbols = reference.symbols[grid]
-        if not is_blank(symbols):
-            small = max(int(symbols.max(initial=0)), -int(symbols.min(initial=0))) < 1 << 7
-            whole = sum(4 * reference.symbols[other].size for other in moved)
-            take(motion.nbytes + whole + memory.moved_need(lattice, symbols.shape, small))
-    return motion, moved_symbols(layout, reference.symbols, motion, live)
-
-
-def _motion(
-    layout: FieldLayout,
-    data: FrameData,
-    reference: SymbolFrame | None,
-    live: tuple[np.ndarray, ...],
-    take: Callable[[float], None],
-) -> np.ndarray | None:
-    """The displacements of a frame; None where it has none.
-
-    Raises:
-        CorruptStream: they do not decode, are too large, or the file has none.
-    """
-    if not data.motion:
-        return None
-    if not layout.motion_block:
-        raise CorruptStream(f"frame {data.number}: expected no motion in this file, found {len(data.motion)} bytes")
-    before = None if reference is None else reference.motion
-    take(memory.motion_need(lattice_shape(layout)))
-    motion = decode_motion(data.motion, live_motion(layout, live), before)
-    if max(motion.max(initial=0), -motion.min(initial=0)) > LARGEST:
-        raise CorruptStream(f"frame {data.number}: expected displacements up to {LARGEST}, found larger ones")
-    return motion
 
 
 def previous_residuals(reference: SymbolFrame | None) -> tuple[np.ndarray, ...] | None:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from taichi_vvc.bitstream import Sound, StreamWriter, versions
+from taichi_vvc.bitstream import Sound, StreamWriter
 from taichi_vvc.bitstream.sound_runs import SoundWriter, stored_packets
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import layout_of_header
@@ -70,7 +70,7 @@ def encode(
         preview: called as often with a :class:`Glimpse` of the fit, and with one of each finished frame; not with
             ``workers``.
         sound: what is heard from the first frame on, see :func:`taichi_vvc.media.sound.read_sound`; what comes after
-            the last frame is left out. Files with sound are of format version 7.
+            the last frame is left out.
         workers: code parts on several workers at once; without a ``part_length`` in parts of ten seconds. Frames are
             yielded when their part and all before it are in the file.
 
@@ -130,8 +130,7 @@ def encode(
     else:
         # Before anything is replaced.
         check_start(layout, views_of(sequence, layout, 0))
-        version = versions.WRITTEN if heard is None else versions.FIRST_WITH_SOUND
-        writer, done = StreamWriter.create(path, header, overwrite, version), 0
+        writer, done = StreamWriter.create(path, header, overwrite), 0
     with writer:
         if done > len(sequence):
             raise ConfigError(

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import struct
 import sys
 import zlib
@@ -56,7 +58,7 @@ class Bytes:
 
 def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
     """(type, offset, payload) of each chunk, checksums verified."""
-    if data[:4] != b"TVVC" or data[4] not in (1, 2, 3, 4, 5, 6, 7) or data[5:8] != bytes(3):
+    if data[:4] != b"TVVC" or data[4] not in range(1, 9) or data[5:8] != bytes(3):
         raise Damaged("preamble")
     found, at = [], 8
     while at < len(data):
@@ -72,7 +74,15 @@ def chunks(data: bytes) -> list[tuple[bytes, int, bytes]]:
 
 def read_header(payload: bytes, version: int) -> dict:
     """The sequence header as plain values."""
-    b = Bytes(zlib.decompress(payload))
+    if version > 7:
+        whole = Bytes(payload)
+        inflate = zlib.decompressobj(-15, zdict=documented_dictionary())
+        data, rig = inflate.decompress(whole.blob()), whole.bytes(len(whole.data) - whole.at)
+        if not inflate.eof or inflate.unused_data:
+            raise Damaged("fields of the header")
+        b = Bytes(data)
+    else:
+        b = Bytes(zlib.decompress(payload))
     h: dict = {"lower": [b.f64() for _ in range(3)], "cell": b.f64(), "cells": [b.count() for _ in range(3)]}
     h["coefficients"] = [b.count() for _ in range(3)]
     h["levels"] = [
@@ -91,20 +101,105 @@ def read_header(payload: bytes, version: int) -> dict:
     h["background"] = [b.count() for _ in range(3)]
     h["fps"] = (b.count(), b.count())
     h["first_frame"], h["downscale"] = b.count(), b.count()
-    h["intrinsics"] = [[b.count(), b.count(), *(b.f32() for _ in range(8))] for _ in range(b.count())]
-    h["cameras"] = []
-    for _ in range(b.count()):
-        camera: dict = {"name": b.text(), "split": ("train", "test")[b.bytes(1)[0]], "intrinsics": b.count()}
-        camera["rotation"] = [b.f32() for _ in range(4)]
-        camera["position"] = [b.f32() for _ in range(3)]
-        h["cameras"].append(camera)
-    if version > 3:
-        h["rotation_bits"], h["position_bits"] = b.count(), b.count()
-    # All that pictures depend on, as it stands there.
-    h["for_pictures"] = b.data[: b.at]
+    if version > 7:
+        h["rotation_bits"], h["position_bits"], lenses = b.count(), b.count(), b.count()
+        names = whole_names([b.text() for _ in range(b.count())])
+        # All that pictures depend on, as it stands there.
+        h["for_pictures"] = b.data[: b.at] + rig
+        read_rig(Bits(rig), h, names, lenses)
+    else:
+        h["intrinsics"] = [[b.count(), b.count(), *(b.f32() for _ in range(8))] for _ in range(b.count())]
+        h["cameras"] = []
+        for _ in range(b.count()):
+            camera: dict = {"name": b.text(), "split": ("train", "test")[b.bytes(1)[0]], "intrinsics": b.count()}
+            camera["rotation"] = [b.f32() for _ in range(4)]
+            camera["position"] = [b.f32() for _ in range(3)]
+            h["cameras"].append(camera)
+        if version > 3:
+            h["rotation_bits"], h["position_bits"] = b.count(), b.count()
+        h["for_pictures"] = b.data[: b.at]
     h["settings"], h["library"] = json.loads(b.text()), b.text()
     b.end()
     return h
+
+
+def documented_dictionary() -> bytes:
+    """The dictionary of headers as the document has it."""
+    text = (Path(__file__).parent.parent / "docs" / "bitstream.md").read_text(encoding="utf-8")
+    block = text.split("<!-- dictionary begins -->")[1].split("<!-- dictionary ends -->")[0]
+    return "".join(block.split("```")[1].strip().splitlines()).encode("ascii")
+
+
+def whole_names(short: list[str]) -> list[str]:
+    names: list[str] = []
+    for name in short:
+        if not name and names:
+            digits = re.search("[0-9]+$", names[-1])
+            if not digits:
+                raise Damaged("name")
+            name = names[-1][: digits.start()] + str(int(digits[0]) + 1).zfill(len(digits[0]))
+        names.append(name)
+    return names
+
+
+class Bits:
+    """A string of bits, the lowest of each byte first."""
+
+    def __init__(self, data: bytes) -> None:
+        self.text = "".join(f"{byte:08b}"[::-1] for byte in data)
+
+    def number(self, width: int) -> int:
+        if width > len(self.text):
+            raise Damaged("cameras")
+        digits, self.text = self.text[:width], self.text[width:]
+        return int(digits[::-1] or "0", 2)
+
+    def run(self, count: int) -> list[int]:
+        width = self.number(5)
+        return [signed(self.number(width), width) for _ in range(count)]
+
+    def column(self, count: int) -> list[int]:
+        if not count:
+            return []
+        width = self.number(6)
+        base = signed(self.number(width), width)
+        own = self.number(6)
+        values = [base + self.number(own) for _ in range(count)]
+        if max(width, own) > 53 or max(map(abs, values)) > 2**52:
+            raise Damaged("size of numbers")
+        return values
+
+
+def signed(value: int, width: int) -> int:
+    return value - (1 << width) if width and value >= 1 << (width - 1) else value
+
+
+def read_rig(bits: Bits, h: dict, names: list[str], lenses: int) -> None:
+    """The cameras of a header since version 8, into ``h``."""
+    count = len(names)
+    splits, chosen = [bits.number(1) for _ in names], bits.column(count)
+    units = [1, 1, *[2.0**-7] * 4, *[2.0**-20] * 4]
+    rows = zip(*(bits.column(lenses) for _ in units), strict=True)
+    h["intrinsics"] = [[n * u for n, u in zip(row, units, strict=True)] for row in rows]
+    if any(not (1 <= i[0] <= 65536 and 1 <= i[1] <= 65536 and min(i[2:4]) >= 2.0**-7) for i in h["intrinsics"]):
+        raise Damaged("intrinsics")
+    left_out = [(bits.number(2), bits.number(1)) for _ in names]
+    columns = [bits.column(count) for _ in range(7)]
+    if len(bits.text) > 7 or "1" in bits.text:
+        raise Damaged("bytes behind the cameras")
+    turn, step = 2.0 ** -h["rotation_bits"], 2.0 ** (64 - h["position_bits"])
+    h["cameras"] = []
+    for k, name in enumerate(names):
+        u, v, w, correction, *position = (column[k] for column in columns)
+        rest = max(0, 4 ** h["rotation_bits"] - u * u - v * v - w * w)
+        place, negative = left_out[k]
+        rotation = [u, v, w]
+        rotation.insert(place, (math.isqrt(rest) + correction) * (-1 if negative else 1))
+        camera = {"name": name, "split": ("train", "test")[splits[k]], "intrinsics": chosen[k]}
+        camera["rotation"], camera["position"] = [n * turn for n in rotation], [n * step for n in position]
+        if chosen[k] >= lenses or not 0.999 < sum(x * x for x in camera["rotation"]) < 1.001:
+            raise Damaged("camera")
+        h["cameras"].append(camera)
 
 
 def read_sound(b: Bytes, out: dict) -> None:

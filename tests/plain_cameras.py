@@ -7,25 +7,7 @@ import math
 import struct
 
 import numpy as np
-from independent_reader import Damaged
-
-
-class Bits:
-    """A string of bits, the lowest of each byte first."""
-
-    def __init__(self, data: bytes) -> None:
-        self.text = "".join(f"{byte:08b}"[::-1] for byte in data)
-
-    def number(self, width: int) -> int:
-        if width > len(self.text):
-            raise Damaged("cameras")
-        digits, self.text = self.text[:width], self.text[width:]
-        return int(digits[::-1] or "0", 2)
-
-    def run(self, count: int) -> list[int]:
-        width = self.number(5)
-        values = [self.number(width) for _ in range(count)]
-        return [v - (1 << width) if width and v >= 1 << (width - 1) else v for v in values]
+from independent_reader import Bits, Damaged
 
 
 def units(header: dict) -> list[float]:

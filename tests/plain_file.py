@@ -18,7 +18,7 @@ from plain_decoder import (
     integers,
     probability,
 )
-from plain_motion import decode_motion, live_motion, moved
+from plain_motion import coded_nodes, decode_contexts, decode_motion, live_motion, moved, moved_mask
 
 
 def mlps_of_groups(groups: list[dict], shapes: list[tuple[int, ...]]) -> list[list[np.ndarray]]:
@@ -33,13 +33,20 @@ def mlps_of_groups(groups: list[dict], shapes: list[tuple[int, ...]]) -> list[li
     return found
 
 
-def decode_mask(payload: bytes, shape: tuple[int, int, int], previous: np.ndarray | None) -> np.ndarray:
-    """(nz, ny, nx) occupancy."""
+def decode_mask(
+    payload: bytes, shape: tuple[int, int, int], previous: np.ndarray | None, shares: np.ndarray | None = None
+) -> np.ndarray:
+    """(nz, ny, nx) occupancy. ``shares``: of the moved mask, in 0..16."""
     mask = np.zeros(shape, bool)
     if not payload:
         return mask if previous is None else previous.copy()
-    coder = RangeDecoder(payload)
-    rows = documented_rows("mask weights")
+    if previous is not None and len(payload) % 4 == 1:
+        assert shares is not None
+        coder, before, shift = RangeDecoder(payload[1:]), shares, 4
+        rows = [row[1:] for row in documented_rows("moved mask weights") if row[0] == payload[0]]
+    else:
+        coder, before, shift = RangeDecoder(payload), previous, 0
+        rows = documented_rows("mask weights")
     weights = {tuple(row[:2]): row[2:] for row in rows if (len(row) > 6) == (previous is not None)}
     counts: dict[tuple, list[int]] = {}
     for key, b in itertools.product(weights, range(48)):
@@ -49,21 +56,22 @@ def decode_mask(payload: bytes, shape: tuple[int, int, int], previous: np.ndarra
     # Cells that passes are done with, those of them that are occupied, and those that were.
     known: set[tuple] = set()
     now: set[tuple] = set()
-    then = set() if previous is None else set(map(tuple, np.argwhere(previous).tolist()))
+    then = {} if before is None else {place: int(before[place]) for place in map(tuple, np.argwhere(before).tolist())}
 
     def bin_at(place: tuple, spacing: int, key: tuple) -> int:
         bias, *w = weights[key]
-        score = bias
+        score, behind = bias, 0
         for offset, sort in NEIGHBOURS:
             other = tuple(a + spacing * o for a, o in zip(place, offset, strict=True))
             if other in known:
                 score += w[sort] * (other in now)
-                if previous is not None:
-                    score += w[7 + sort] * (other in then)
-            if previous is not None:
-                score += w[4 + sort] * (tuple(a + o for a, o in zip(place, offset, strict=True)) in then)
-        if previous is not None:
-            score += w[3] * (place in then)
+                if then:
+                    behind += w[7 + sort] * then.get(other, 0)
+            if then:
+                behind += w[4 + sort] * then.get(tuple(a + o for a, o in zip(place, offset, strict=True)), 0)
+        if then:
+            behind += w[3] * then.get(place, 0)
+        score += behind >> shift
         return min(max((score >> 3) + 24, 0), 47)
 
     def walk(spacing: int, kind: int, chosen: list) -> None:
@@ -122,17 +130,23 @@ def decode_file(found: dict) -> list[dict]:
     frames: list[dict] = []
     for frame in found["frames"]:
         before = frames[-1] if frame["type"] == "inter" else None
-        mask = decode_mask(frame["occupancy"], cells[::-1], None if before is None else before["mask"])
+        motion, shares = None, None
+        if before is not None:
+            if frame["motion"] and frame["motion"][0] in (5, 6):
+                motion = decode_contexts(frame["motion"], coded_nodes(before["mask"], block), before["motion"])
+            shares = moved_mask(before["mask"], block, motion)
+        mask = decode_mask(frame["occupancy"], cells[::-1], None if before is None else before["mask"], shares)
         live = [live_nodes(mask, r, f) for r, f in zip(resolutions, frequencies, strict=True)]
         references = [None] * len(live) if before is None else list(before["symbols"])
-        motion = None
         if frame["motion"]:
             assert before is not None
             nodes = np.zeros(tuple(-(-n // block) + 1 for n in cells[::-1]), bool)
             moving = [g for g in zip(resolutions, frequencies, live, moves, strict=True) if g[3]]
             for x, y, z in live_motion(cells, block, [g[:3] for g in moving]):
                 nodes[z, y, x] = True
-            if frame["motion"][0] in (3, 4):
+            if motion is not None:
+                pass
+            elif frame["motion"][0] in (3, 4):
                 motion = decode_motion(frame["motion"], nodes, before["motion"])
             else:
                 motion = decode(frame["motion"], nodes, 3, None, None, sets)

@@ -25,7 +25,7 @@ from taichi_vvc.bitstream.syntax import Index
 from taichi_vvc.errors import CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
 
 MAGIC = b"TVVC"
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 """The newest format version, see ``versions.py``."""
 
 PREAMBLE_BYTES = 8

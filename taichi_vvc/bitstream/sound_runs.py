@@ -59,7 +59,8 @@ def stored_packets(path: Path, sound: Sound | None) -> int:
         StreamError: the file cannot be read or is damaged.
     """
     with StreamReader(path) as reader:
-        there = reader.version >= versions.FIRST_WITH_SOUND
+        # What was stopped before anything was written may go on with or without.
+        there = bool(reader.sounds) or (sound is not None and not reader.frames)
         if there != (sound is not None):
             expected, found = ("the sound", "none") if there else ("no sound", "some")
             line = f"expected {expected}, as it was begun, found {found}; set --audio so, or start anew"
@@ -90,5 +91,5 @@ def sound_writer(sound: Sound | None, fps: Fraction, frames: int, version: int) 
     """
     if sound is None or not sound.samples:
         # Version 7 differs from the one before it by sound alone.
-        return None, min(version, versions.WRITTEN)
+        return None, version - 1 if version == versions.FIRST_WITH_SOUND else version
     return SoundWriter(sound, fps, frames, max(1, round(fps))), max(version, versions.FIRST_WITH_SOUND)

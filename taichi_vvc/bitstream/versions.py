@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
+from taichi_vvc.bitstream import rigs
 from taichi_vvc.bitstream.elements import Blob, Choice, Element, Several, Structure
 from taichi_vvc.bitstream.sound import SOUND
 from taichi_vvc.bitstream.syntax import (
@@ -36,8 +37,8 @@ def _with(structure: Structure, name: str, element: Element) -> Structure:
 
 
 # Version 1 had no motion, version 3 changed its coding, version 4 added moving cameras, version 5 space outside the
-# bounds, a near distance and colours of cameras, version 6 what players of files on a server need of the index, and
-# version 7 sound, and chunks that a decoder may pass over.
+# bounds, a near distance and colours of cameras, version 6 what players of files on a server need of the index,
+# version 7 sound, and chunks that a decoder may pass over. Version 8 has another header, see ``rigs.py``.
 _LAYOUT_4 = _without(LAYOUT, "shell", "near")
 _LAYOUT_1 = _without(_LAYOUT_4, "motion_block")
 _HEADER_4 = _with(HEADER, "layout", _LAYOUT_4)
@@ -52,11 +53,11 @@ _INDEX_6 = _with(INDEX, "entries", Several(_ENTRY_6, 2 * MAX_FRAMES))
 HEADERS = {1: _with(_HEADER_3, "layout", _LAYOUT_1), 2: _HEADER_3, 3: _HEADER_3, 4: _HEADER_4} | dict.fromkeys(
     (5, 6, 7), HEADER
 )
-GROUPS = {1: _GROUP_4, 2: _GROUP_4, 3: _GROUP_4, 4: _GROUP_4, 5: _GROUP_5, 6: GROUP, 7: GROUP}
-FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3} | dict.fromkeys((4, 5, 6, 7), FRAME)
-INDEXES = dict.fromkeys((1, 2, 3, 4, 5), _INDEX_5) | {6: _INDEX_6, 7: INDEX}
-SOUNDS = {7: SOUND}
-"""How each version of the format writes these chunks."""
+GROUPS = {1: _GROUP_4, 2: _GROUP_4, 3: _GROUP_4, 4: _GROUP_4, 5: _GROUP_5} | dict.fromkeys((6, 7, 8), GROUP)
+FRAMES = {1: _without(_FRAME_3, "motion"), 2: _FRAME_3, 3: _FRAME_3} | dict.fromkeys((4, 5, 6, 7, 8), FRAME)
+INDEXES = dict.fromkeys((1, 2, 3, 4, 5), _INDEX_5) | {6: _INDEX_6, 7: INDEX, 8: INDEX}
+SOUNDS = {7: SOUND, 8: SOUND}
+"""How each version of the format writes these chunks; the header of version 8 is in ``rigs.py``."""
 
 FIRST_WITH_SHARED_MLPS = 3
 """The first format version in which a group may share the MLPs of the group before."""
@@ -73,15 +74,20 @@ FIRST_WITH_FULL_INDEX = 6
 FIRST_WITH_SOUND = 7
 """The first format version with sound, and with chunks of other types that a decoder passes over."""
 
-WRITTEN = 6
-"""The format version of new files without sound."""
+FIRST_WITH_RIGS = FIRST_WITH_MOVED_MASKS = 8
+"""The first format version whose header has its cameras as integers, and whose masks are predicted with motion."""
 
-OLDEST_RESUMED = 4
+WRITTEN = 8
+"""The format version of new files."""
+
+OLDEST_RESUMED = 8
 """The oldest format version of files that an encode goes on with; they stay of their version."""
 
 
-def pack_header(header: SequenceHeader, version: int = max(HEADERS)) -> bytes:
-    """The payload of the header chunk in a format version: the header's bytes as a zlib stream."""
+def pack_header(header: SequenceHeader, version: int = WRITTEN) -> bytes:
+    """The payload of the header chunk in a format version: the header's bytes as a zlib stream, before version 8."""
+    if version >= FIRST_WITH_RIGS:
+        return rigs.pack(header)
     return zlib.compress(HEADERS[version].pack(header), 9)
 
 
@@ -90,15 +96,19 @@ def picture_bytes(header: SequenceHeader, version: int) -> bytes:
 
     Left out are ``settings`` and ``library``, which are for people. The hash of pictures covers these bytes.
     """
+    if version >= FIRST_WITH_RIGS:
+        return rigs.picture_bytes(header)
     return _without(HEADERS[version], "settings", "library").pack(header)
 
 
-def parse_header(payload: bytes, version: int = max(HEADERS)) -> SequenceHeader:
+def parse_header(payload: bytes, version: int = WRITTEN) -> SequenceHeader:
     """The inverse of :func:`pack_header` for any format version.
 
     Raises:
         CorruptStream: the payload is damaged or would inflate to more than :data:`MAX_HEADER` bytes.
     """
+    if version >= FIRST_WITH_RIGS:
+        return rigs.parse(payload)
     inflate = zlib.decompressobj()
     try:
         data = inflate.decompress(payload, MAX_HEADER)

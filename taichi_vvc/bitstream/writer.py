@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from taichi_vvc.bitstream import chunks, syntax, versions
+from taichi_vvc.bitstream import chunks, rigs, versions
 from taichi_vvc.bitstream.contents import Order
 from taichi_vvc.bitstream.locks import is_at, lock
 from taichi_vvc.bitstream.reader import StreamReader
@@ -351,7 +351,7 @@ def check_same_header(path: str | os.PathLike[str], stored: SequenceHeader, want
     Raises:
         ConfigError: the headers differ; the line names the ``path`` and what differs.
     """
-    wanted = syntax.HEADER.parse(syntax.HEADER.pack(wanted), "sequence header")
+    wanted = rigs.snapped(wanted)
     differing = [field.name for field in fields(stored) if getattr(stored, field.name) != getattr(wanted, field.name)]
     if "settings" in differing:
         old, new = json.loads(stored.settings), json.loads(wanted.settings)

@@ -155,6 +155,40 @@ def decode_mask(payload: bytes, shape: tuple[int, int, int], previous: np.ndarra
     return mask
 
 
+def encode_moved_mask(mask: np.ndarray, before: np.ndarray, moved: np.ndarray) -> bytes:
+    """Codes a (nz, ny, nx) bool mask, since version 8 of the format, by the weight set that takes fewer bytes.
+
+    Args:
+        mask: what is coded; no bytes at all mean that it is ``before``, the mask of the frame before.
+        moved: the mask before where the scene has moved to, see :mod:`taichi_vvc.coding.moved_masks`.
+    """
+    if not (mask ^ before).any():
+        return b""
+    payloads = []
+    for number in range(len(occupancy_masks.MOVED)):
+        writer = RangeWriter()
+        occupancy_masks.write(writer, mask, moved, number)
+        payloads.append(bytes([number]) + writer.payload())
+    return min(payloads, key=len)
+
+
+def is_moved(payload: bytes) -> bool:
+    """Whether a coded mask is one of :func:`encode_moved_mask`: a byte more than whole words."""
+    return len(payload) % 4 == 1
+
+
+def decode_moved_mask(payload: bytes, moved: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`encode_moved_mask`, of a ``payload`` that is not empty. Raises :class:`CorruptStream`."""
+    if payload[0] >= len(occupancy_masks.MOVED):
+        last = len(occupancy_masks.MOVED) - 1
+        raise CorruptStream(f"expected a mask's weight set in 0..{last}, found {payload[0]}; the file is damaged")
+    reader = RangeReader(payload[1:])
+    nz, ny, nx = moved.shape
+    mask = occupancy_masks.read(reader, (nz, ny, nx), moved, payload[0])
+    reader.finish()
+    return mask
+
+
 def encode_integers(arrays: Sequence[np.ndarray]) -> bytes:
     """Codes int32 arrays of any shape with magnitudes up to 2^20, each with a table of its own or the one before it."""
     writer = RangeWriter()

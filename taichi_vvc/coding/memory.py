@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from taichi_vvc.coding.motion import lattice_shape
 from taichi_vvc.coding.zeros import is_blank
 from taichi_vvc.errors import MemoryLimitExceeded
 from taichi_vvc.types import FieldLayout, SymbolFrame
@@ -110,6 +111,13 @@ def held_by(frame: SymbolFrame | None) -> int:
 def mask_need(layout: FieldLayout, between: bool) -> int:
     """What decoding a mask takes; ``between``: with a mask before it."""
     return (14 if between else 7) * _product(layout.occupancy) + _CHUNKS
+
+
+def moved_mask_need(layout: FieldLayout) -> int:
+    """What moving a mask takes, the moved one included."""
+    nx, ny, nz = layout.occupancy
+    _, _, mx, _ = lattice_shape(layout) if layout.motion_block else (0, 0, 0, 0)
+    return 14 * (nx + 3) * (ny + 3) * (nz + 3) + 60 * nz * (ny + 1) * mx + _CHUNKS
 
 
 def live_need(layout: FieldLayout) -> int:

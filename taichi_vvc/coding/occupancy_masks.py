@@ -43,6 +43,29 @@ _WEIGHTS_INTER = {
     (3, 2): (-124, 0, 0, 0, 13, 16, 14, -2, 0, 0, 0),
 }
 
+# The same with a mask before that has moved, whose values are sixteenths of a cell: where much changes, and little.
+MOVED = (
+    {
+        (0, 1): (-164, 0, 0, 26, 48, 31, 5, -11, 0, 0, -11),
+        (0, 2): (-154, 0, 0, 11, 27, 41, 3, 0, 0, 0, -11),
+        (1, 1): (-195, 102, 24, 0, 76, 31, 7, -6, -56, -21, 0),
+        (1, 2): (-159, 47, 18, 0, 65, 21, 17, -10, -41, -18, 0),
+        (2, 1): (-217, 83, 0, 1, 92, -4, -8, -1, -4, 1, -1),
+        (2, 2): (-164, 44, 7, -2, 63, 34, 1, 2, -30, -7, -3),
+        (3, 2): (-146, 0, 0, 0, 42, 25, 16, -8, 0, 0, 0),
+    },
+    {
+        (0, 1): (-176, 0, 0, 42, 170, 12, 8, -20, 0, 0, -20),
+        (0, 2): (-153, 0, 0, 16, 125, 20, 10, -9, 0, 0, -13),
+        (1, 1): (-200, 116, 24, 0, 207, 10, 7, -2, -92, -23, 0),
+        (1, 2): (-173, 61, -19, 0, 149, 22, 6, -4, -51, 19, 0),
+        (2, 1): (-212, 106, -4, -7, 222, -31, -7, 4, -31, 5, 4),
+        (2, 2): (-174, 73, 20, -3, 187, 13, 3, 1, -59, -22, -1),
+        (3, 2): (-124, 0, 0, 0, 38, 53, 3, -12, 0, 0, 0),
+    },
+)
+_SHARE_BITS = 4
+
 _PRIOR = 256
 _UNIT = 64
 
@@ -118,16 +141,22 @@ def _around(mask: np.ndarray) -> tuple[np.ndarray, ...]:
     return one[1:-1, 1:-1, 1:-1], faces, near[:-2] + near[2:] + yx[1:-1], yx[:-2] + yx[2:]
 
 
-def walk(shape: tuple[int, int, int], previous: np.ndarray | None) -> Generator[Pass, np.ndarray, None]:
+def walk(
+    shape: tuple[int, int, int], previous: np.ndarray | None, moved: int | None = None
+) -> Generator[Pass, np.ndarray, None]:
     """Yields each pass and is sent its cells, (m,) bool in C order. Both directions use it.
 
     Args:
         shape: (nz, ny, nx) of the mask.
         previous: the previous frame's mask, or None.
+        moved: number of a weight set for a ``previous`` that has moved, uint8 in 0..16, see
+            :mod:`taichi_vvc.coding.moved_masks`; None: it has not.
     """
     mask = np.zeros(shape, bool)
     masks = [mask] if previous is None else [mask, previous]
     around = [] if previous is None else _around(previous)
+    shift = 0 if moved is None else _SHARE_BITS
+    sets = _WEIGHTS_KEY if previous is None else _WEIGHTS_INTER if moved is None else MOVED[moved]
     counts: dict[tuple[int, int], np.ndarray] = {}
     parts: np.ndarray = np.zeros(0, np.uint8)
     last = 0
@@ -140,19 +169,21 @@ def walk(shape: tuple[int, int, int], previous: np.ndarray | None) -> Generator[
         here = mask[cells]
         inner = _inner(here)
         key = (kind, min(spacing, 2))
-        weights: tuple[int, ...] = _WEIGHTS_KEY[key] if previous is None else _WEIGHTS_INTER[key]
+        weights: tuple[int, ...] = sets[key]
         if spacing != last:
             parts, last = _classes(masks, spacing), spacing
-        terms = [(volume[cells], weight) for volume, weight in zip(around, weights[4:8], strict=False)]
+        now, then = [], [(volume[cells], weight) for volume, weight in zip(around, weights[4:8], strict=False)]
         for sort, near in enumerate(contexts.NEIGHBOURS[position]):
             chosen = weights[1 + sort :: 7]
             if near and any(chosen):
                 sums = contexts.near_sum(parts, parts.shape[2:], near)
-                terms += [(volume[inner], weight) for volume, weight in zip(sums, chosen, strict=True)]
-        score = np.full(here.shape, weights[0], np.int16)
-        for feature, weight in terms:
-            if weight:
-                score += np.multiply(feature, np.int16(weight), dtype=np.int16)
+                terms = [(volume[inner], weight) for volume, weight in zip(sums, chosen, strict=True)]
+                now += terms[:1]
+                then += terms[1:]
+        score = _weighted(then, here.shape)
+        score >>= shift
+        score += _weighted(now, here.shape)
+        score += np.int16(weights[0])
         score >>= 3
         bins = np.minimum(np.maximum(score + _HALF, 0), BINS - 1).astype(np.uint8).reshape(-1)
         size = np.bincount(bins, minlength=BINS)
@@ -167,6 +198,15 @@ def walk(shape: tuple[int, int, int], previous: np.ndarray | None) -> Generator[
         empty += _UNIT * (size - present)
 
 
+def _weighted(terms: list[tuple[np.ndarray, int]], shape: tuple[int, ...]) -> np.ndarray:
+    """The sum of features times their weights, int16."""
+    result = np.zeros(shape, np.int16)
+    for feature, weight in terms:
+        if weight:
+            result += np.multiply(feature, np.int16(weight), dtype=np.int16)
+    return result
+
+
 def _bin_tables(part: Pass) -> tuple[list[int], np.ndarray]:
     """Cells in each bin that has any, in coding order, and (n, 2) frequencies of empty and occupied there."""
     used = part.counts.nonzero()[0]
@@ -174,9 +214,9 @@ def _bin_tables(part: Pass) -> tuple[list[int], np.ndarray]:
     return part.counts[used].tolist(), np.stack([tables.TOTAL - occupied, occupied], 1)
 
 
-def write(writer: Writer, mask: np.ndarray, previous: np.ndarray | None) -> None:
+def write(writer: Writer, mask: np.ndarray, previous: np.ndarray | None, moved: int | None = None) -> None:
     """Codes a (nz, ny, nx) bool mask."""
-    steps = walk(mask.shape, previous)
+    steps = walk(mask.shape, previous, moved)
     part: Pass | None = next(steps)
     while part is not None:
         found = mask[part.cells].reshape(-1)
@@ -187,10 +227,12 @@ def write(writer: Writer, mask: np.ndarray, previous: np.ndarray | None) -> None
         part = advance(steps, found)
 
 
-def read(reader: Reader, shape: tuple[int, int, int], previous: np.ndarray | None) -> np.ndarray:
+def read(
+    reader: Reader, shape: tuple[int, int, int], previous: np.ndarray | None, moved: int | None = None
+) -> np.ndarray:
     """The inverse of :func:`write`."""
     mask = np.zeros(shape, bool)
-    steps = walk(shape, previous)
+    steps = walk(shape, previous, moved)
     part: Pass | None = next(steps)
     while part is not None:
         found = np.zeros(part.bins.size, bool)

@@ -14,12 +14,14 @@ import numpy as np
 
 from taichi_vvc.bitstream import FrameData, StreamReader
 from taichi_vvc.bitstream.poses import CameraTrack, header_states, pack_cameras, parse_cameras
-from taichi_vvc.coding.displacements import encode_motion
-from taichi_vvc.coding.entropy import encode_mask
+from taichi_vvc.bitstream.versions import FIRST_WITH_MOVED_MASKS
+from taichi_vvc.coding import displacements, motion_contexts
+from taichi_vvc.coding.entropy import encode_mask, encode_moved_mask
 from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.motion import live_motion, moved_symbols
+from taichi_vvc.coding.moved_masks import coded_nodes, filled, moved_mask
 from taichi_vvc.coding.moving_cameras import CameraReader
 from taichi_vvc.decode import Stream, decode_symbols, previous_residuals
 from taichi_vvc.errors import CorruptStream
@@ -41,7 +43,7 @@ def recoded_frames(reader: StreamReader, stream: Stream, start: int, stop: int) 
     for number in range(start, stop):
         wanted = stream.symbols(number)
         try:
-            data = _coded(layout, reader.read_frame(number), wanted, before)
+            data = _coded(layout, reader.read_frame(number), wanted, before, reader.version)
         except ValueError as error:
             raise CorruptStream(f"{reader.path}: frame {number}: cannot be coded again: {error}") from error
         data = replace(data, cameras=cameras.code(number, key=number == start))
@@ -49,25 +51,45 @@ def recoded_frames(reader: StreamReader, stream: Stream, start: int, stop: int) 
         yield data
 
 
-def _coded(layout: FieldLayout, data: FrameData, wanted: SymbolFrame, before: SymbolFrame | None) -> FrameData:
+def _coded(
+    layout: FieldLayout, data: FrameData, wanted: SymbolFrame, before: SymbolFrame | None, version: int
+) -> FrameData:
     """A frame with the ``wanted`` symbols as a difference to the one ``before`` it, or as a key frame."""
     live = live_nodes(layout, wanted.occupancy)
     motion, payload, predicted = None, b"", None
     if before is not None:
         predicted = before.symbols
         if wanted.motion is not None:
-            moving = live_motion(layout, live)
-            motion = np.where(moving[..., None], wanted.motion, 0)
-            payload = encode_motion(motion, moving, before.motion)
-        if payload and motion is not None:
+            motion, payload = _moved(layout, wanted.motion, live, before, version)
+        if motion is not None:
             predicted = moved_symbols(layout, before.symbols, motion, live)
     known = known_grids(len(live), previous_residuals(before), predicted)
     grids = []
     for k, (symbols, nodes) in enumerate(zip(wanted.symbols, live, strict=True)):
         residual = symbols if predicted is None else symbols - predicted[k]
         grids.append(encode_grid(np.where(nodes[..., None], residual, 0).astype(np.int32), nodes, known[k]).payload)
-    mask = encode_mask(wanted.occupancy, None if before is None else before.occupancy)
+    if before is None:
+        mask = encode_mask(wanted.occupancy, None)
+    elif version < FIRST_WITH_MOVED_MASKS:
+        mask = encode_mask(wanted.occupancy, before.occupancy)
+    else:
+        mask = encode_moved_mask(wanted.occupancy, before.occupancy, moved_mask(layout, before.occupancy, motion))
     return replace(data, type="key" if before is None else "inter", occupancy=mask, motion=payload, grids=tuple(grids))
+
+
+def _moved(
+    layout: FieldLayout, wanted: np.ndarray, live: tuple[np.ndarray, ...], before: SymbolFrame, version: int
+) -> tuple[np.ndarray | None, bytes]:
+    """Displacements as a decoder will have them, None where nothing moves; and their payload."""
+    if version < FIRST_WITH_MOVED_MASKS:
+        moving = live_motion(layout, live)
+        motion = np.where(moving[..., None], wanted, 0)
+        payload = displacements.encode_motion(motion, moving, before.motion)
+    else:
+        coded = coded_nodes(layout, before.occupancy)
+        motion = filled(wanted, coded)
+        payload = motion_contexts.encode_motion(motion, coded, before.motion)
+    return (motion if payload else None), payload
 
 
 class _Cameras:

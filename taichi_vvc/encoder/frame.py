@@ -9,12 +9,12 @@ import numpy as np
 from taichi_vvc.bitstream import StreamWriter
 from taichi_vvc.bitstream.syntax import FrameData, GroupHeader
 from taichi_vvc.capture.sequence import MultiViewSequence
-from taichi_vvc.coding.displacements import encode_motion
-from taichi_vvc.coding.entropy import encode_mask
+from taichi_vvc.coding.entropy import encode_mask, encode_moved_mask
 from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.headers import pack_colour_maps, pack_group
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.coding.motion import live_motion
+from taichi_vvc.coding.motion_contexts import encode_motion
+from taichi_vvc.coding.moved_masks import coded_nodes, moved_mask
 from taichi_vvc.coding.quantize import quantize_tensors
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import decode_symbols
@@ -211,14 +211,18 @@ def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) ->
         encode_grid(r, m, k, model=job.config.rate_model) for r, m, k in zip(fit.residuals, live, known, strict=True)
     ]
     before, motion = prediction.predicted_from, b""
-    if before is not None and prediction.motion is not None:
-        moving = live_motion(job.layout, live)
-        motion = encode_motion(np.where(moving[..., None], prediction.motion, 0), moving, before.motion)
+    if before is None:
+        mask = encode_mask(fit.occupancy, None)
+    else:
+        if prediction.motion is not None:
+            motion = encode_motion(prediction.motion, coded_nodes(job.layout, before.occupancy), before.motion)
+        moved = moved_mask(job.layout, before.occupancy, prediction.motion)
+        mask = encode_moved_mask(fit.occupancy, before.occupancy, moved)
     return FrameData(
         task.number,
         task.group,
         "key" if prediction.key else "inter",
-        encode_mask(fit.occupancy, None if before is None else before.occupancy),
+        mask,
         tuple(g.payload for g in grids),
         motion,
     )

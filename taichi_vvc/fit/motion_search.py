@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from taichi_vvc.coding.displacements import encode_motion
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.motion import (
     LARGEST,
@@ -21,11 +20,12 @@ from taichi_vvc.coding.motion import (
     UNITS,
     extent,
     lattice_shape,
-    live_motion,
     moved_grids,
     places,
     second_differences,
 )
+from taichi_vvc.coding.motion_contexts import encode_motion
+from taichi_vvc.coding.moved_masks import coded_nodes, filled
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.field.grids import Field, field_of_symbols
@@ -97,7 +97,9 @@ def find_motion(
         first = mean / (1 - _BETA1 ** (iteration + 1))
         second = np.sqrt(square / (1 - _BETA2 ** (iteration + 1)))
         moved -= _RATE * 0.1 ** (iteration / total) * np.where(known, first / (second + _EPSILON), 0)
-    coded = np.where(known, np.clip(np.rint(moved * UNITS), -LARGEST, LARGEST), 0).astype(np.int32)
+        moved = filled(moved, search.known)
+    coded = np.clip(np.rint(moved * UNITS), -LARGEST, LARGEST).astype(np.int32)
+    coded = filled(coded, search.known)
     if not coded.any():
         return None
     return coded if search.cost(coded) < search.cost(np.zeros_like(coded)) else None
@@ -107,7 +109,7 @@ class _Search:
     """The reference as it is moved and rendered for one frame's search.
 
     Attributes:
-        known: (mz, my, mx) bool, lattice nodes that move anything; the others stay where they are.
+        known: (mz, my, mx) bool, lattice nodes whose displacements are coded; those next to them go with them.
         before: (mz, my, mx, 3), displacements of the reference itself, in cells.
     """
 
@@ -124,10 +126,9 @@ class _Search:
         self._seed = frame_seed(config, frame, _SEED)
         self._weight = config.lambda_rate / training.rays_per_view
         self._stated = reference.frame.motion
-        self.known = live_motion(layout, live)
-        self.before = np.zeros(lattice_shape(layout))
-        if self._stated is not None:
-            self.before = np.where(self.known[..., None], self._stated / UNITS, 0.0)
+        self.known = coded_nodes(layout, reference.frame.occupancy)
+        stated = np.zeros(lattice_shape(layout)) if self._stated is None else self._stated / UNITS
+        self.before = filled(stated, self.known)
 
     def step(self, motion: np.ndarray, iteration: int, look: bool) -> float | None:
         """Render a batch of the reference moved by ``motion``, cells, and go back through it.

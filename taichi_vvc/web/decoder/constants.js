@@ -2,7 +2,7 @@
 // Made by docs/make_web.py from the package's constants; do not change it here.
 
 /** the newest format version */
-export const FORMAT_VERSION = 7;
+export const FORMAT_VERSION = 8;
 /** bytes before the first chunk */
 export const PREAMBLE_BYTES = 8;
 /** bytes of a chunk besides its payload */
@@ -17,6 +17,8 @@ export const FIRST_WITH_SHELL = 5;
 export const FIRST_WITH_FULL_INDEX = 6;
 /** format version, with chunks that are passed over */
 export const FIRST_WITH_SOUND = 7;
+/** format version, with moved masks too */
+export const FIRST_WITH_RIGS = 8;
 /** samples per second */
 export const SOUND_RATE = 48000;
 /** samples of a packet */
@@ -46,6 +48,12 @@ export const POSITION_BIAS = 64;
 export const LENS_BITS = [7, 7, 7, 7, 20, 20, 20, 20];
 /** bits that state the width of a run */
 export const RUN_WIDTH = 5;
+/** bits that state the width of a column of the header */
+export const RIG_WIDTH = 6;
+/** bits of its numbers at most */
+export const RIG_MAX_WIDTH = 53;
+/** text that the header is compressed with */
+export const DICTIONARY = "\"bitrate\":,\"target_psnr\":,\"colours\":\"on\",\"off\",\"poses\":\"frame_step\":2,\"part_length\":\"picture_memory\":\"pieces\":[[0,1,\"background\":[0,0,0],false,true,null,\"coefficients\":48,\"inter_iterations\":5000,\"key_iterations\":12000,\"level_nodes\":[32,64,128],\"occupancy_cells\":128,\"preset\":\"placebo\",\"rays\":3072,\"steps_per_side\":512,\"coefficients\":40,\"inter_iterations\":2500,\"key_iterations\":5000,\"level_nodes\":[32,56,96],\"occupancy_cells\":96,\"preset\":\"slow\",\"rays\":2048,\"steps_per_side\":384,\"coefficients\":20,\"inter_iterations\":200,\"key_iterations\":400,\"level_nodes\":[16,24,40],\"occupancy_cells\":48,\"preset\":\"ultrafast\",\"rays\":768,\"steps_per_side\":96,\"inter_iterations\":600,\"key_iterations\":1200,\"level_nodes\":[24,40,64],\"preset\":\"fast\",\"rays\":1024,\"steps_per_side\":192,{\"appearance\":7,\"background\":[255,255,255],\"basis_step\":0.4,\"coefficient_step\":0.4,\"coefficients\":32,\"colour_hidden\":64,\"final_rate\":0.1,\"grid_rate\":0.2,\"inter_iterations\":1200,\"inter_rate\":1.0,\"joint\":true,\"key_iterations\":2500,\"key_lambda\":0.7,\"keyint\":0,\"lambda_rate\":0.0005,\"lambda_residual\":0.0,\"level_channels\":[4,4,4],\"level_frequencies\":[1.0,1.0,1.0],\"level_nodes\":[24,48,80],\"mlp_rate\":0.02,\"mlp_step\":0.03125,\"motion_blocks\":8,\"nodes_per_pixel\":0.5,\"occupancy_cells\":64,\"preset\":\"medium\",\"projection_hidden\":64,\"random_background\":true,\"rate_model\":\"context\",\"rays\":1536,\"rising\":0.075,\"rounding_from\":0.6,\"scenecut\":true,\"seed\":0,\"steps_per_side\":256,\"view_frequencies\":3,\"whole_coefficients\":false}taichi_vvc 0.1.0";
 /** gains less one and offsets are in this part of one */
 export const COLOUR_UNITS = 256;
 /** least and largest gain less one, in units */
@@ -129,6 +137,18 @@ export const MASK_WEIGHTS_INTER = [[null, [-171, 0, 0, 43, 46, 10, 0, -6, 0, 0, 
   0, -28]], [null, [-198, 102, 24, 0, 41, 12, 12, -6, -26, -19, 0], [-157, 73, 26, 0, 43, 11, 8, 0, -28, -22, 0]],
   [null, [-250, 82, 4, 3, 53, -1, 0, -2, -1, -3, -2], [-181, 64, 7, 4, 49, 10, 5, 3, -22, -8, -12]], [null, null,
   [-124, 0, 0, 0, 13, 16, 14, -2, 0, 0, 0]]];
+/** with a moved mask, per weight set */
+export const MASK_WEIGHTS_MOVED = [[[null, [-164, 0, 0, 26, 48, 31, 5, -11, 0, 0, -11], [-154, 0, 0, 11, 27, 41, 3,
+  0, 0, 0, -11]], [null, [-195, 102, 24, 0, 76, 31, 7, -6, -56, -21, 0], [-159, 47, 18, 0, 65, 21, 17, -10, -41, -18,
+  0]], [null, [-217, 83, 0, 1, 92, -4, -8, -1, -4, 1, -1], [-164, 44, 7, -2, 63, 34, 1, 2, -30, -7, -3]], [null,
+  null, [-146, 0, 0, 0, 42, 25, 16, -8, 0, 0, 0]]], [[null, [-176, 0, 0, 42, 170, 12, 8, -20, 0, 0, -20], [-153, 0,
+  0, 16, 125, 20, 10, -9, 0, 0, -13]], [null, [-200, 116, 24, 0, 207, 10, 7, -2, -92, -23, 0], [-173, 61, -19, 0,
+  149, 22, 6, -4, -51, 19, 0]], [null, [-212, 106, -4, -7, 222, -31, -7, 4, -31, 5, 4], [-174, 73, 20, -3, 187, 13,
+  3, 1, -59, -22, -1]], [null, null, [-124, 0, 0, 0, 38, 53, 3, -12, 0, 0, 0]]]];
+/** the value of an occupied cell in a moved mask */
+export const SHARES = 16;
+/** parts of a cell that origins of moved masks are rounded to */
+export const CELL_PART = 8;
 /** parts of a cell's edge that live sets are found in */
 export const LIVE_UNITS = 64;
 /** displacements are in this part of a cell */
@@ -143,6 +163,31 @@ export const PART = 32;
 export const SPATIAL = 3;
 /** the same of their differences to the frame before */
 export const TEMPORAL = 4;
+/** the first byte of displacements in contexts */
+export const SPATIAL_CONTEXTS = 5;
+/** the same of their differences to the frame before */
+export const TEMPORAL_CONTEXTS = 6;
+/** of what neighbours differ, between bins */
+export const MOTION_THRESHOLDS = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233];
+/** added to the bin, by spacing */
+export const MOTION_OFFSETS = [0, 0, 0, 0, 1];
+/** of displacements; the last is for nodes without known neighbours */
+export const MOTION_BINS = 15;
+/** what a displacement adds to a count */
+export const MOTION_UNIT = 64;
+/** initial counts of others and of zeros, per bin */
+export const MOTION_COUNTS = [[114, 154, 178, 268, 382, 512, 683, 820, 911, 927, 941, 941, 941, 941, 342], [910, 870,
+  846, 756, 642, 512, 341, 204, 113, 97, 83, 83, 83, 83, 682]];
+/** frequency of magnitude 1 unless 0, per bin */
+export const MOTION_FIRST = [13421772, 13421772, 14256926, 13862904, 14256926, 13862904, 12394945, 9827869, 6255976,
+  3355443, 2520294, 2520294, 2520294, 2520294, 8388608];
+/** frequency of a later magnitude unless smaller, per bin */
+export const MOTION_LATER = [10521246, 9827869, 9113618, 9113618, 9827869, 10521246, 10521246, 9827869, 8388608,
+  5592405, 4382277, 4382277, 4382277, 4382277, 9827869];
+/** probability index of the sign that rounding says */
+export const MOTION_SIGN = 37;
+/** Exp-Golomb order of the escapes of displacements */
+export const MOTION_ESCAPES = 3;
 /** of the passes over displacements */
 export const MOTION_SPACINGS = [4, 2, 1];
 /** of a face, an edge and a corner in their prediction */

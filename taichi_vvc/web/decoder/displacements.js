@@ -12,7 +12,7 @@ import { decodeIntegers } from "./integer_arrays.js";
 import { LiveGrid } from "./live_set.js";
 
 /** Number of the pass of a lattice node, by its indices modulo 8; and the spacing of each pass. */
-const [NUMBERS, SPACINGS] = passes();
+export const [NUMBERS, SPACINGS] = passes();
 
 /** @returns {[Uint8Array, number[]]} */
 function passes() {

@@ -63,6 +63,43 @@ export const HEADERS = {
   7: { element: HEADER, lacks: [] },
 };
 
+const RIG = structure({
+  layout: structure({
+    lower: fixed(3, float("d", -1000000000000.0, 1000000000000.0)),
+    cell: float("d", 1e-12, 1000000000000.0),
+    cells: fixed(3, count(1, 1024)),
+    coefficients: fixed(3, count(2, 1024)),
+    levels: several(1, 15, structure({
+      resolution: fixed(3, count(2, 1024)),
+      channels: count(1, 64),
+      frequency: count(1, 65536),
+    })),
+    projectionHidden: count(1, 1024),
+    appearance: count(1, 1024),
+    colourHidden: count(1, 1024),
+    viewFrequencies: count(0, 16),
+    stepsPerSide: count(1, 65536),
+    motionBlock: count(0, 1024),
+    shell: fixed(3, count(0, 1024)),
+    near: float("f", 0.0, 1000000000000.0),
+  }),
+  background: fixed(3, count(0, 255)),
+  fps: ratio(4294967295),
+  firstFrame: count(0, 16777216),
+  downscale: count(1, 65536),
+  rotationBits: count(1, 30),
+  positionBits: count(0, 128),
+  lenses: count(0, 4096),
+  names: several(0, 4096, text(255)),
+  settings: text(65536),
+  library: text(255),
+});
+
+/** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */
+export const RIGS = {
+  8: { element: RIG, lacks: [] },
+};
+
 const GROUP = structure({
   number: count(0, 16777216),
   firstFrame: count(0, 16777216),
@@ -90,6 +127,7 @@ export const GROUPS = {
   5: { element: GROUP_5, lacks: [] },
   6: { element: GROUP, lacks: [] },
   7: { element: GROUP, lacks: [] },
+  8: { element: GROUP, lacks: [] },
 };
 
 const FRAME = structure({
@@ -111,6 +149,7 @@ export const FRAMES = {
   5: { element: FRAME, lacks: [] },
   6: { element: FRAME, lacks: [] },
   7: { element: FRAME, lacks: [] },
+  8: { element: FRAME, lacks: [] },
 };
 
 const INDEX = structure({
@@ -163,6 +202,7 @@ export const INDEXES = {
   5: { element: INDEX_5, lacks: [] },
   6: { element: INDEX_6, lacks: [] },
   7: { element: INDEX, lacks: [] },
+  8: { element: INDEX, lacks: [] },
 };
 
 const SOUND = structure({
@@ -175,6 +215,7 @@ const SOUND = structure({
 /** How each version writes it, and the fields that it lacks. @type {Record<number, Format>} */
 export const SOUNDS = {
   7: { element: SOUND, lacks: [] },
+  8: { element: SOUND, lacks: [] },
 };
 
 /** @typedef {{element: import("./elements.js").Element & {fields: Record<string, any>}, lacks: string[]}} Format */

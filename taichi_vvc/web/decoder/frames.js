@@ -10,6 +10,8 @@ import { CorruptStream } from "./errors.js";
 import { GridDecoder } from "./grid_decoder.js";
 import { LiveSet } from "./live_set.js";
 import { LARGEST_SYMBOL, Motion } from "./motion.js";
+import { decodeContexts, inContexts } from "./motion_contexts.js";
+import { codedNodes, fill, movedMask, movedNeed } from "./moved_masks.js";
 import { NOTHING } from "./nonzero.js";
 import { MaskDecoder } from "./occupancy_masks.js";
 import { ArrayPool } from "./pool.js";
@@ -74,7 +76,8 @@ export class FrameDecoder {
     let need = this.held + MaskDecoder.need(layout.occupancy);
     budget.check(need, place);
     this.masks ??= new MaskDecoder(layout.occupancy);
-    const mask = this.masks.decode(data.occupancy, reference && reference.mask, (size) => pool.bytes(size));
+    const displaced = this.displace(data, reference, place, need);
+    const mask = this.readMask(data.occupancy, reference, displaced, place, need);
     const coded = data.grids.map((/** @type {Uint8Array} */ g) => !(g.length === 1 && g[0] === NOTHING_CODED));
     if (data.motion.length || coded.includes(true)) {
       need += LiveSet.need(layout);
@@ -82,7 +85,7 @@ export class FrameDecoder {
       this.live ??= new LiveSet(layout);
       this.live.find(mask.cells);
     }
-    const { motion, predicted } = this.predict(data, reference, place, need);
+    const { motion, predicted } = this.predict(data, reference, displaced, place, need);
     /** @type {SymbolFrame} */
     const frame = { key: data.type === "key", mask, symbols: [], residuals: [], motion };
     const hasPrevious = reference !== null && !reference.key;
@@ -105,24 +108,78 @@ export class FrameDecoder {
   }
 
   /**
-   * What a frame's residuals are added to: displacements, and the reference's symbols moved by them.
+   * The displacements of a frame where they come before its mask.
    *
    * @param {any} data
    * @param {SymbolFrame | null} reference
    * @param {string} place
    * @param {number} need bytes that are taken so far
-   * @returns {{motion: Int32Array | null, predicted: Int32Array[] | null}}
+   * @returns {Int32Array | null}
    */
-  predict(data, reference, place, need) {
-    const { layout, live } = this;
-    if (!data.motion.length || !live) return { motion: null, predicted: reference && [...reference.symbols] };
-    if (!layout.motionBlock) {
+  displace(data, reference, place, need) {
+    const { layout } = this;
+    if (!reference || !inContexts(data.motion)) return null;
+    this.checkMotion(data, place, need);
+    this.motion ??= new Motion(layout);
+    const { size } = this.motion;
+    const coded = codedNodes(size, layout.motionBlock, reference.mask.occupied);
+    const motion = decodeContexts(data.motion, size, coded, reference.motion);
+    fill(motion, size, coded);
+    return motion;
+  }
+
+  /**
+   * @param {any} data
+   * @param {string} place
+   * @param {number} need bytes that are taken so far
+   * @throws {CorruptStream} the file has no motion
+   */
+  checkMotion(data, place, need) {
+    if (!this.layout.motionBlock) {
       throw new CorruptStream(`${place}: expected no motion in this file, found ${data.motion.length} bytes`);
     }
-    this.budget.check(need + Motion.need(layout), place);
+    this.budget.check(need + Motion.need(this.layout), place);
+  }
+
+  /**
+   * @param {Uint8Array} payload
+   * @param {SymbolFrame | null} reference
+   * @param {Int32Array | null} displaced displacements that are known
+   * @param {string} place
+   * @param {number} need bytes that are taken so far
+   * @returns {import("./occupancy_masks.js").Mask}
+   */
+  readMask(payload, reference, displaced, place, need) {
+    const masks = /** @type {MaskDecoder} */ (this.masks);
+    /** @type {(size: number) => Uint8Array} */
+    const allocate = (size) => this.pool.bytes(size);
+    // A byte more than whole words: with a mask before that has moved.
+    if (!reference || payload.length % 4 !== 1) return masks.decode(payload, reference && reference.mask, allocate);
+    const { occupancy: cells, motionBlock } = this.layout;
+    this.budget.check(need + movedNeed(cells), place);
+    const moved = movedMask(cells, reference.mask, displaced, this.motion?.size ?? [], motionBlock);
+    return masks.decodeMoved(payload, moved, allocate);
+  }
+
+  /**
+   * What a frame's residuals are added to: displacements, and the reference's symbols moved by them.
+   *
+   * @param {any} data
+   * @param {SymbolFrame | null} reference
+   * @param {Int32Array | null} displaced displacements that are known
+   * @param {string} place
+   * @param {number} need bytes that are taken so far
+   * @returns {{motion: Int32Array | null, predicted: Int32Array[] | null}}
+   */
+  predict(data, reference, displaced, place, need) {
+    const { layout, live } = this;
+    if (!data.motion.length || !live) return { motion: null, predicted: reference && [...reference.symbols] };
+    this.checkMotion(data, place, need);
     this.motion ??= new Motion(layout);
-    const known = this.motion.liveNodes(live.grids);
-    const motion = decodeMotion(data.motion, this.motion.size, known, reference && reference.motion, this.grids);
+    const { size } = this.motion;
+    const before = reference && reference.motion;
+    const motion =
+      displaced ?? decodeMotion(data.motion, size, this.motion.liveNodes(live.grids), before, this.grids);
     if (!reference) return { motion, predicted: null };
     const predicted = [...reference.symbols];
     for (const grid of this.motion.grids.keys()) {

@@ -16,10 +16,13 @@ import {
   MASK_UNIT,
   MASK_WEIGHTS_INTER,
   MASK_WEIGHTS_KEY,
+  MASK_WEIGHTS_MOVED,
   ORDER,
+  SHARES,
 } from "./constants.js";
 import { DIRECTIONS, POSITION } from "./contexts.js";
 import { RangeReader } from "./entropy.js";
+import { CorruptStream } from "./errors.js";
 import { TOTAL } from "./tables.js";
 
 /**
@@ -29,6 +32,7 @@ import { TOTAL } from "./tables.js";
  */
 
 const HALF = BINS / 2;
+const SHARE_BITS = Math.log2(SHARES);
 // Where the weights of a kind of pass are: of known neighbours, then with a mask before also of its cell, of its
 // neighbours at distance 1, and of its cells where the known neighbours are.
 const [OF_NOW, OF_OWN, OF_NEAR, OF_THEN] = [1, 4, 5, 8];
@@ -94,8 +98,36 @@ export class MaskDecoder {
   decode(payload, previous, allocate) {
     const [cx, cy, cz] = this.cells;
     if (!payload.length) return previous ?? { cells: allocate(cx * cy * cz), occupied: new Int32Array(0) };
-    const reader = new RangeReader(payload);
     const weights = previous ? MASK_WEIGHTS_INTER : MASK_WEIGHTS_KEY;
+    return this.read(new RangeReader(payload), weights, previous && { cells: previous.occupied }, allocate);
+  }
+
+  /**
+   * Decodes a mask by the mask before that has moved.
+   *
+   * @param {Uint8Array} payload a byte and words
+   * @param {{cells: Int32Array, shares: Uint8Array}} moved
+   * @param {(size: number) => Uint8Array} allocate zeros
+   * @returns {Mask}
+   */
+  decodeMoved(payload, moved, allocate) {
+    const weights = MASK_WEIGHTS_MOVED[payload[0]];
+    if (!weights) {
+      const last = MASK_WEIGHTS_MOVED.length - 1;
+      throw new CorruptStream(`expected a mask's weight set in 0..${last}, found ${payload[0]}; the file is damaged`);
+    }
+    return this.read(new RangeReader(payload.subarray(1)), weights, moved, allocate);
+  }
+
+  /**
+   * @param {RangeReader} reader
+   * @param {any[][]} weights
+   * @param {{cells: Int32Array, shares?: Uint8Array} | null} previous what is known of the mask before
+   * @param {(size: number) => Uint8Array} allocate zeros
+   * @returns {Mask}
+   */
+  read(reader, weights, previous, allocate) {
+    const [cx, cy, cz] = this.cells;
     this.counts = weights.map((own) => own.map(() => MASK_COUNTS.map((counts) => Float64Array.from(counts))));
     this.count = 0;
     for (const level of this.levels) {
@@ -104,7 +136,8 @@ export class MaskDecoder {
       const known = this.count;
       // Positions in units of the spacing.
       for (let k = 0; k < known; k++) this.list[k] *= 2;
-      if (previous) this.addPrevious(level, previous.occupied, weights);
+      if (previous) this.addPrevious(level, previous.cells, weights, previous.shares);
+      if (previous?.shares) for (let k = 0; k < level.score.length; k++) level.score[k] >>= SHARE_BITS;
       if (first) {
         this.readPass(reader, level, 0, 3, weights, 1);
         continue;
@@ -131,16 +164,18 @@ export class MaskDecoder {
    * @param {Level} level
    * @param {Int32Array} occupied its cells
    * @param {any[][]} weights
+   * @param {Uint8Array} [shares] how much of each cell it covers
    */
-  addPrevious(level, occupied, weights) {
+  addPrevious(level, occupied, weights, shares) {
     const { spacing, score } = level;
     const tables = Array.from({ length: 8 }, (_, parity) => previousWeights(level, parity, weights));
     if (spacing === 1) {
       for (let k = 0; k < occupied.length; k++) {
         const { own, offsets, values } = tables[parityOf(occupied[k])];
         const place = level.place(occupied[k]);
-        score[place] += own;
-        for (let n = 0; n < offsets.length; n++) score[place + offsets[n]] += values[n];
+        const share = shares ? shares[k] : 1;
+        score[place] += share * own;
+        for (let n = 0; n < offsets.length; n++) score[place + offsets[n]] += share * values[n];
       }
       return;
     }
@@ -151,6 +186,7 @@ export class MaskDecoder {
     const shift = Math.log2(spacing);
     for (let k = 0; k < occupied.length; k++) {
       const cell = occupied[k];
+      const share = shares ? shares[k] : 1;
       // Cells of this level at distance 1: along an axis this one, or else those at floor and ceiling, if that near.
       const z = zOf(cell);
       const y = yOf(cell);
@@ -167,7 +203,7 @@ export class MaskDecoder {
           for (let px = (x + (rx > 1 ? 1 : 0)) >> shift; px << shift <= x + 1; px++) {
             if (Math.abs((px << shift) - x) > (rx ? 1 : 0)) continue;
             const own = near[sort * 8 + (((pz & 1) << 2) | ((py & 1) << 1) | (px & 1))];
-            score[(pz + 1) * slab + (py + 1) * row + px + 1] += own;
+            score[(pz + 1) * slab + (py + 1) * row + px + 1] += share * own;
           }
         }
       }
@@ -175,7 +211,7 @@ export class MaskDecoder {
       const packed = ((z >> shift) << 20) | ((y >> shift) << 10) | (x >> shift);
       const { offsets, values } = tables[parityOf(packed)];
       const place = level.place(packed);
-      for (let n = 0; n < offsets.length; n++) score[place + offsets[n]] += values[n];
+      for (let n = 0; n < offsets.length; n++) score[place + offsets[n]] += share * values[n];
     }
   }
 
@@ -277,7 +313,7 @@ export class MaskDecoder {
 }
 
 /** (a << 24) // b of integers up to 2^33, exactly. @param {number} a @param {number} b */
-function portion(a, b) {
+export function portion(a, b) {
   const high = Math.floor((a * 4096) / b);
   return high * 4096 + Math.floor(((a * 4096 - high * b) * 4096) / b);
 }

@@ -6,6 +6,7 @@
 
 import {
   FIRST_WITH_MOVING_CAMERAS,
+  FIRST_WITH_RIGS,
   FREQUENCY_UNITS,
   LENS_BITS,
   MAX_CAMERA_NUMBER,
@@ -19,7 +20,8 @@ import {
 } from "./constants.js";
 import { Cursor, parse, parseFrom } from "./elements.js";
 import { CorruptStream } from "./errors.js";
-import { FRAMES, GROUPS, HEADERS } from "./formats.js";
+import { FRAMES, GROUPS, HEADERS, RIGS } from "./formats.js";
+import { splitHeader, withCameras } from "./rigs.js";
 
 /** @typedef {import("./types.js").Layout} Layout */
 
@@ -35,8 +37,7 @@ const product = (values) => values.reduce((total, value) => total * value, 1);
  * @throws {CorruptStream}
  */
 export async function parseHeader(payload, version) {
-  const cursor = new Cursor(await inflate(payload), "sequence header");
-  const record = parseFrom(HEADERS[version], cursor);
+  const { record, forPictures } = await readFields(payload, version);
   const { cells, ...others } = record.layout;
   const layout = { motionBlock: 0, shell: [0, 0, 0], near: 0, ...others, occupancy: cells };
   let problem = layoutProblem(layout) || camerasProblem(record);
@@ -44,15 +45,39 @@ export async function parseHeader(payload, version) {
   const [settings, flaw] = settingsOf(record.settings);
   problem = problem || flaw;
   if (problem) throw new CorruptStream(`sequence header: ${problem}; the file is damaged`);
-  return { record, layout, settings, forPictures: cursor.data.slice(0, cursor.marks.get("settings")) };
+  return { record, layout, settings, forPictures };
+}
+
+/**
+ * @param {Uint8Array} payload of the chunk
+ * @param {number} version
+ * @returns {Promise<{record: any, forPictures: Uint8Array}>}
+ */
+async function readFields(payload, version) {
+  const place = "sequence header";
+  if (version < FIRST_WITH_RIGS) {
+    const cursor = new Cursor(await inflate(payload, "deflate", 0), place);
+    const record = parseFrom(HEADERS[version], cursor);
+    return { record, forPictures: cursor.data.slice(0, cursor.marks.get("settings")) };
+  }
+  const { deflated, dictionary, rig } = splitHeader(payload);
+  const cursor = new Cursor(await inflate(deflated, "deflate-raw", dictionary), place);
+  const record = withCameras(parseFrom(RIGS[version], cursor), rig);
+  const fields = cursor.marks.get("settings") ?? 0;
+  const forPictures = new Uint8Array(fields + rig.length);
+  forPictures.set(cursor.data.subarray(0, fields));
+  forPictures.set(rig, fields);
+  return { record, forPictures };
 }
 
 /**
  * @param {Uint8Array} payload
+ * @param {CompressionFormat} format
+ * @param {number} left bytes at the beginning that are left out
  * @returns {Promise<Uint8Array>}
  */
-async function inflate(payload) {
-  const stream = new DecompressionStream("deflate");
+async function inflate(payload, format, left) {
+  const stream = new DecompressionStream(format);
   const writer = stream.writable.getWriter();
   // What is wrong with the bytes shows when they are read.
   writer.write(/** @type {any} */ (payload)).catch(() => {});
@@ -66,12 +91,12 @@ async function inflate(payload) {
       if (done) break;
       parts.push(value);
       size += value.length;
-      if (size > MAX_HEADER) break;
+      if (size > MAX_HEADER + left) break;
     }
   } catch {
     throw new CorruptStream("sequence header: expected zlib data, found damage");
   }
-  if (size > MAX_HEADER) {
+  if (size > MAX_HEADER + left) {
     reader.cancel().catch(() => {});
     throw new CorruptStream(`sequence header: expected at most ${MAX_HEADER} bytes of data, found more`);
   }
@@ -81,7 +106,7 @@ async function inflate(payload) {
     data.set(part, at);
     at += part.length;
   }
-  return data;
+  return data.slice(left);
 }
 
 /**

@@ -42,7 +42,7 @@ export function cumulative(frequencies) {
  * @param {number} first
  * @param {number} later
  */
-function writeMagnitudes(out, at, zero, first, later) {
+export function writeMagnitudes(out, at, zero, first, later) {
   let mass = TOTAL - ALPHABET;
   let sum = 0;
   for (let m = 0; m <= LARGEST; m++) {
