@@ -80,7 +80,7 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "RUN_WIDTH": (bits.WIDTH, "bits that state the width of a run"),
         "RIG_WIDTH": (rigs.WIDTH, "bits that state the width of a column of the header"),
         "RIG_MAX_WIDTH": (rigs.MAX_WIDTH, "bits of its numbers at most"),
-        "DICTIONARY": (DICTIONARY.decode(), "text that the header is compressed with"),
+        "DICTIONARY": (_parts(DICTIONARY.decode()), "text that the header is compressed with, in parts"),
         "COLOUR_UNITS": (colours.COLOUR_UNITS, "gains less one and offsets are in this part of one"),
         "GAINS": (colours.GAINS, "least and largest gain less one, in units"),
         "OFFSETS": (colours.OFFSETS, "least and largest offset, in units"),
@@ -142,6 +142,10 @@ def _constants() -> dict[str, tuple[Any, str]]:
             "of a face, an edge and a corner in their prediction",
         ),
     }
+
+
+def _parts(text: str, size: int = 100) -> list[str]:
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def _by_sort(directions: np.ndarray, weights: np.ndarray) -> list[int]:

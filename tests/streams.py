@@ -96,13 +96,14 @@ def write(
     sharing: Collection[int] = (),
     newest: bool = False,
     sound: bool = False,
+    version: int | None = None,
 ) -> bytes:
     """Writes a small file and returns its bytes.
 
     ``sharing``: groups with the MLPs of the group before; ``newest``: with all that is new in version 6;
-    ``sound``: of version 7, a run of two packets before each group.
+    ``sound``: of version 7, a run of two packets before each group; ``version``: of the format, else the newest.
     """
-    version = versions.FIRST_WITH_SOUND if sound else None
+    version = versions.FIRST_WITH_SOUND if sound and version is None else version
     with StreamWriter.create(path, newest_header() if newest else header(), version=version) as writer:
         for number in range(frames):
             if number % per_group == 0:

@@ -18,7 +18,7 @@ from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.errors import ConfigError, CorruptStream, DataError, NotATvvcFile
 from taichi_vvc.measure.evaluate import coded_part
 
-GOLDEN = {version: ROOT / "tests" / "data" / f"golden_v{version}.tvvc" for version in range(1, 7)}
+GOLDEN = {version: ROOT / "tests" / "data" / f"golden_v{version}.tvvc" for version in range(1, 9)}
 
 
 def same_symbols(ours: Path, theirs: Path, start: int, count: int, only_live: bool = False) -> None:
@@ -158,7 +158,7 @@ def test_the_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert run(["join", str(path), str(path), "-o", str(out), "--progress", "json"]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert any("frames of the capture do not follow each other" in line.get("text", "") for line in lines)
-    assert (lines[-1]["frames"], lines[-1]["groups"], lines[-1]["version"]) == (12, 4, 6)
+    assert (lines[-1]["frames"], lines[-1]["groups"], lines[-1]["version"]) == (12, 4, 8)
     assert run(["info", str(out)]) == 0
     assert "several pieces, joined" in capfd.readouterr().out
     with tv.open(out) as stream, pytest.raises(DataError, match="joined from pieces"):

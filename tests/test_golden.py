@@ -133,6 +133,21 @@ FILES = (
 )
 # The same with sound, a tone on the left and a click at 0.08 s on the right, and a chunk of another type.
 FILES += (dataclasses.replace(FILES[5], file=DATA / "golden_v7.tvvc"),)
+FILES += (
+    # As the file of version 3, with the later settings of the preset, without reduction.
+    Golden(
+        DATA / "golden_v8.tvvc",
+        "82b1a98cef71875b4477205be55d9bfd00c6d3f436ba16b10bcce780acb05c93",
+        "a2786bc9cc69e491c47d916cf4998b6ea8c59b8b98f753cccb20dd95482908cc",
+        "key inter inter key",
+        (
+            ((0.9426, 0.9786), (0.9225, 0.9282)),
+            ((0.9428, 0.9761), (0.9219, 0.9285)),
+            ((0.9436, 0.9729), (0.9202, 0.9288)),
+            ((0.9484, 0.9687), (0.9225, 0.9268)),
+        ),
+    ),
+)
 
 
 @pytest.fixture
@@ -182,6 +197,13 @@ def test_the_golden_file_of_version_3_has_what_its_version_brought() -> None:
     assert [(bool(group["mlp"]), group["owner"]) for group in found["groups"]] == [(True, 0), (False, 0)]
 
 
+def test_the_golden_file_of_version_8_has_what_its_version_brought() -> None:
+    found = independent_reader.read_file(FILES[7].file.read_bytes())
+    assert [frame["motion"][:1] for frame in found["frames"]] == [b"", b"\x05", b"\x06", b""]
+    assert [len(frame["occupancy"]) % 4 for frame in found["frames"]] == [0, 1, 1, 0]
+    assert [camera["name"] for camera in found["header"]["cameras"]][:2] == ["cam00", "cam02"]
+
+
 def test_the_index_of_version_6_tells_what_groups_hold() -> None:
     found = independent_reader.read_file(FILES[5].file.read_bytes())
     assert [(bool(group["mlp"]), group["owner"]) for group in found["groups"]] == [(True, 0), (False, 0)]
@@ -194,13 +216,13 @@ def test_the_index_of_version_6_tells_what_groups_hold() -> None:
             assert {(group.mlp, group.colours) for group in stream._reader.groups} == {(None, None)}
 
 
-@pytest.mark.parametrize("golden", FILES[:3], ids=lambda g: g.file.stem)
+@pytest.mark.parametrize("golden", FILES[:7], ids=lambda g: g.file.stem)
 def test_files_of_an_older_version_are_not_resumed(golden: Golden, tmp_path: Path) -> None:
     with tv.open(golden.file) as stream:
         header = stream.header.record
     old = tmp_path / "old.tvvc"
     old.write_bytes(golden.file.read_bytes())
-    with pytest.raises(ConfigError, match=f"format version 4 or later to go on with, found {golden.version}"):
+    with pytest.raises(ConfigError, match=f"format version 8 or later to go on with, found {golden.version}"):
         StreamWriter.resume(old, header)
     assert old.read_bytes() == golden.file.read_bytes()
 

@@ -20,6 +20,7 @@ from taichi_vvc.bitstream.dictionary import DICTIONARY
 from taichi_vvc.bitstream.elements import Blob, Count, Rest, Several, Structure, Text
 from taichi_vvc.bitstream.poses import header_states, units
 from taichi_vvc.bitstream.syntax import (
+    CAMERA,
     HEADER,
     MAX_CAMERA_NUMBER,
     MAX_CAMERAS,
@@ -122,7 +123,7 @@ def parse(payload: bytes) -> SequenceHeader:
         ),
     )
     bits.finish()
-    problem = HEADER.check(header)
+    problem = next(filter(None, map(CAMERA.check, header.cameras)), "") or HEADER.check(header)
     if problem:
         raise CorruptStream(f"{_PLACE}: {problem}; the file is damaged")
     return header

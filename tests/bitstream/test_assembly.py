@@ -12,7 +12,7 @@ import plain_cameras
 import pytest
 import streams
 
-from taichi_vvc.bitstream import Intrinsics, SequenceHeader, StreamReader, StreamWriter
+from taichi_vvc.bitstream import Intrinsics, SequenceHeader, StreamReader, StreamWriter, versions
 from taichi_vvc.bitstream.assembly import Assembly, whole_groups
 from taichi_vvc.bitstream.colours import NO_MAP, pack_colours
 from taichi_vvc.bitstream.common import common_header
@@ -30,7 +30,7 @@ def write(
     groups: list[dict[str, Any]],
     frames: int = 2,
     cameras: tuple[bytes, ...] = (),
-    version: int = 6,
+    version: int = versions.WRITTEN,
 ) -> None:
     """A file with groups of some ``frames`` each; ``groups``: fields of each group that differ from the usual ones."""
     with StreamWriter.create(path, header, version=version) as writer:
@@ -76,7 +76,7 @@ def test_every_field_of_a_joined_file(tmp_path: Path) -> None:
     write(tmp_path / "b.tvvc", others, [{"mlp": b"other", "colours": OTHER_MAPS}, {**SHARED, "grid_steps": (1.0,) * 3}])
     a, b = (independent_reader.read_file((tmp_path / name).read_bytes()) for name in ("a.tvvc", "b.tvvc"))
     joined = assemble(tmp_path / "out.tvvc", [tmp_path / "a.tvvc", tmp_path / "b.tvvc"])
-    assert joined["version"] == 6 and joined["header"] == a["header"]
+    assert joined["version"] == 8 and joined["header"] == a["header"]
     assert [g["number"] for g in joined["groups"]] == [0, 1, 2, 3]
     assert [g["first_frame"] for g in joined["groups"]] == [0, 2, 4, 6]
     for number in range(4):

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 
-from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, chunks, settings_text, syntax, versions
+from taichi_vvc.bitstream import CameraRecord, StreamReader, StreamWriter, chunks, rigs, settings_text, syntax, versions
 from taichi_vvc.bitstream.colours import NO_MAP, parse_colours
 from taichi_vvc.bitstream.elements import Blob, Count, Cursor, Float, Ratio, Several, Text
 from taichi_vvc.errors import ConfigError, CorruptStream, NotATvvcFile, StreamError, TruncatedStream, UnsupportedVersion
@@ -144,7 +144,7 @@ def test_bytes_of_version_5_are_pinned() -> None:
 
 
 @pytest.mark.parametrize("near, shell, colours", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)])
-def test_new_files_without_sound_are_of_version_6(path: Path, near: int, shell: int, colours: int) -> None:
+def test_new_files_are_of_version_8(path: Path, near: int, shell: int, colours: int) -> None:
     header = streams.header()
     header = replace(header, layout=replace(header.layout, near=0.25 * near, shell=(shell,) * 3))
     coded = streams.newest_group(0, 0).colours if colours else b""
@@ -152,11 +152,11 @@ def test_new_files_without_sound_are_of_version_6(path: Path, near: int, shell: 
         writer.add_group(replace(streams.group(0, 0), colours=coded))
         writer.add_frame(streams.frame(0, 0, True))
     data = path.read_bytes()
-    assert data[4] == independent_reader.read_file(data)["version"] == versions.WRITTEN == 6
+    assert data[4] == independent_reader.read_file(data)["version"] == versions.WRITTEN == 8
     with pytest.raises(ConfigError, match=r"expected a file with.* colours of cameras, found another one"):
         StreamWriter.resume(path, header, not colours)
     with StreamReader(path) as reader:
-        assert (reader.version, reader.header, reader.read_colours(0)) == (6, header, coded)
+        assert (reader.version, reader.header, reader.read_colours(0)) == (8, header, coded)
     writer, there = StreamWriter.resume(path, header, bool(colours))
     with writer:
         assert there == 1
@@ -213,7 +213,11 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False
 @given(
     st.tuples(*[st.floats(-1e6, 1e6)] * 3),
     st.floats(1e-6, 1e6),
-    st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["train", "test"])), max_size=8, unique_by=lambda c: c[0]),
+    st.lists(
+        st.tuples(st.text(min_size=1, max_size=20), st.sampled_from(["train", "test"])),
+        max_size=8,
+        unique_by=lambda c: c[0],
+    ),
     st.fractions(Fraction(1, 1000), 1000, max_denominator=100_000),
     st.dictionaries(st.text(max_size=8), st.integers() | NUMBERS | st.text()),
 )
@@ -228,7 +232,8 @@ def test_headers_round_trip(lower, cell, cameras, fps, chosen) -> None:
         fps=fps,
         settings=settings_text(chosen),
     )
-    assert versions.parse_header(versions.pack_header(header)) == header
+    for version in (4, 7, 8):
+        assert versions.parse_header(versions.pack_header(header, version), version) == header
     assert json.loads(header.settings) == chosen
 
 
@@ -260,7 +265,14 @@ def test_headers_out_of_range_are_refused(change: dict) -> None:
 
 def test_an_inflated_header_is_limited() -> None:
     with pytest.raises(CorruptStream, match="at most"):
-        versions.parse_header(zlib.compress(bytes(1 << 24), 9))
+        versions.parse_header(zlib.compress(bytes(1 << 24), 9), 7)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    fields = deflate.compress(bytes(1 << 24)) + deflate.flush()
+    with pytest.raises(CorruptStream, match="at most"):
+        versions.parse_header(rigs.PACKED.pack(rigs.PackedHeader(fields, b"")))
+    with pytest.raises(CorruptStream, match="at most"):
+        plain = rigs.PACKED.parse(versions.pack_header(streams.header()), "here")
+        versions.parse_header(rigs.PACKED.pack(replace(plain, fields=plain.fields + b"x")))
     with pytest.raises(CorruptStream):
         versions.parse_header(versions.pack_header(streams.header()) + b"x")
     with pytest.raises(CorruptStream):

@@ -13,10 +13,9 @@ from backends import down, runtime, up
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
-from taichi_vvc.coding import motion
-from taichi_vvc.coding.displacements import SPATIAL, TEMPORAL, encode_motion
-from taichi_vvc.coding.grid_encoder import encode_grid
+from taichi_vvc.coding import motion, motion_contexts
 from taichi_vvc.coding.live_set import live_nodes
+from taichi_vvc.coding.moved_masks import coded_nodes
 from taichi_vvc.decode import decode_symbols
 from taichi_vvc.errors import ConfigError, CorruptStream
 from taichi_vvc.field.grids import field_of_symbols
@@ -247,14 +246,14 @@ def test_damaged_motion_is_refused(walking: Path, tmp_path: Path) -> None:
     layout, data, reference = coded(walking, tmp_path)
     frame = decode_symbols(layout, data, reference)
     assert frame.motion is not None
-    known = motion.live_motion(layout, live_nodes(layout, frame.occupancy))
+    coded_there = coded_nodes(layout, reference.occupancy)
     large = np.zeros(frame.motion.shape, np.int32)
-    large[known] = motion.LARGEST + 1
-    for payload in (encode_grid(large, known).payload, encode_motion(large, known, None)):
+    large[coded_there] = motion.LARGEST + 1
+    for payload in (motion_contexts.encode_motion(large, coded_there, None),):
         with pytest.raises(CorruptStream, match="displacements up to 4096"):
             decode_symbols(layout, dataclasses.replace(data, motion=payload), reference)
-    assert data.motion[0] == SPATIAL
-    temporal = bytes([TEMPORAL]) + data.motion[1:]
+    assert data.motion[0] == motion_contexts.SPATIAL
+    temporal = bytes([motion_contexts.TEMPORAL]) + data.motion[1:]
     with pytest.raises(CorruptStream, match="the frame before, which has none"):
         decode_symbols(layout, dataclasses.replace(data, motion=temporal), reference)
     with pytest.raises(CorruptStream, match="expected no motion"):

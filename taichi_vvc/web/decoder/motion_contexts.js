@@ -1,5 +1,5 @@
 /**
- * The coding of displacements since version 8: differences to predictions, in contexts of how much neighbours differ.
+ * The coding of displacements since version 8: differences to predictions, in contexts of what neighbours differ by.
  *
  * @module
  */
@@ -166,7 +166,9 @@ class Pass {
     /** @type {number[]} */
     const large = [];
     found.forEach((value, i) => value === ESCAPE && large.push(i));
-    if (large.length) readEscapes(reader, large.length, MOTION_ESCAPES).forEach((value, k) => (values[large[k]] = value));
+    if (large.length) {
+      readEscapes(reader, large.length, MOTION_ESCAPES).forEach((value, k) => (values[large[k]] = value));
+    }
     /** @type {number[][]} those without an expected sign, and with one */
     const nonzero = [[], []];
     values.forEach((value, i) => value && nonzero[signs[i] ? 1 : 0].push(i));

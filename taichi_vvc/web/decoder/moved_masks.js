@@ -63,7 +63,9 @@ export function fill(motion, [mx, my, mz], coded) {
           for (let axis = 0; axis < 3; axis++) sums[axis] += weight * motion[3 * other + axis];
         }
         if (!total) continue;
-        for (let axis = 0; axis < 3; axis++) motion[3 * node + axis] = Math.floor((2 * sums[axis] + total) / (2 * total));
+        for (let axis = 0; axis < 3; axis++) {
+          motion[3 * node + axis] = Math.floor((2 * sums[axis] + total) / (2 * total));
+        }
       }
     }
   }

@@ -34,7 +34,7 @@ export function splitHeader(payload) {
   const cursor = new Cursor(payload, PLACE);
   const fields = FIELDS(cursor, "fields", new Set());
   const rig = cursor.take(payload.length - cursor.at);
-  const text = new TextEncoder().encode(DICTIONARY);
+  const text = new TextEncoder().encode(DICTIONARY.join(""));
   const size = text.length;
   // A stored block, after which a stream with this dictionary goes on as it would have begun.
   const deflated = new Uint8Array(5 + size + fields.length);
