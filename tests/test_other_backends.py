@@ -51,6 +51,7 @@ ON_THE_CPU = (
     "field/test_odd_layouts.py",
     "parts/test_cluster.py",
     "parts/test_parts.py",
+    "parts/test_worker.py",
     "test_plain_picture.py",
     "encoder/test_refined_poses.py",
     "test_rate_distortion.py",

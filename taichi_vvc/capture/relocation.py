@@ -51,6 +51,15 @@ def relocated(rows: Rows, where: Callable[[Path], Path]) -> Rows:
     return tuple(tuple(map(placed, row)) for row in rows)
 
 
+def close_videos(rows: Rows) -> None:
+    """Lets go of the decoders of all videos, see :meth:`taichi_vvc.capture.readers.footage.VideoFile.close`."""
+    sources = (source for row in rows for entry in row for source in (entry.image, entry.mask))
+    pictures = (source.source if isinstance(source, KnownMask) else source for source in sources)
+    videos = {id(picture.video): picture.video for picture in pictures if isinstance(picture, VideoPicture)}
+    for video in videos.values():
+        video.close()
+
+
 def _file_of(source: Source) -> Path:
     if isinstance(source, Path):
         return source

@@ -9,7 +9,11 @@ import errno
 import os
 import signal
 import sys
+import threading
 from typing import Any, NoReturn
+
+# Set on SIGTERM, which is the process's and not a call's.
+_terminated = threading.Event()
 
 
 class Terminated(KeyboardInterrupt):
@@ -76,13 +80,14 @@ def prepare() -> None:
 def _terminate(_number: int, _frame: object) -> NoReturn:
     # A second SIGTERM ends the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _terminated.set()
     raise Terminated
 
 
 def interrupted_status(error: BaseException) -> int:
     """The exit code after Ctrl-C or SIGTERM: 128 plus the signal's number, as in shells."""
-    # Click may wrap the exception in one of its own.
-    return 143 if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated) else 130
+    # Click may wrap the exception in one of its own. Ray raises a KeyboardInterrupt in place of it where it waits.
+    return 143 if _terminated.is_set() or Terminated in (type(error), type(error.__cause__)) else 130
 
 
 def is_output_error(error: BaseException) -> bool:

@@ -30,7 +30,7 @@ from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.parts.coding import Work
 from taichi_vvc.parts.folder import PartsFolder, Plan
 from taichi_vvc.parts.prepare import Prepared, prepare
-from taichi_vvc.parts.worker import Board, Order, code, prepared
+from taichi_vvc.parts.worker import Board, Order, code, placed, prepared
 from taichi_vvc.runtime import cores, start
 from taichi_vvc.types import FrameStats
 from taichi_vvc.words import counted
@@ -189,14 +189,11 @@ class Cluster:
         self, works: Sequence[Work], folder: PartsFolder, listener: Listener
     ) -> Generator[FrameStats | int, None, None]:
         """See :class:`taichi_vvc.parts.coding.Team`. Previews are not shown."""
-        of = {work.part.number: work for work in works}
-        shown, said = self._tell(listener.progress), set[str]()
+        of, shown, said = placed(works), self._tell(listener.progress), set[str]()
 
         def submit(number: int) -> Any:
-            work = of[number]
-            rows = relocated(work.sequence.entries, Path.absolute)
-            own = replace(work, sequence=replace(work.sequence, entries=rows))
-            return self._remote(code).remote(self._order(rows, number), own, shown)
+            order = self._order(of[number].sequence.entries, number)
+            return self._remote(code).remote(order, of[number], shown)
 
         def name(number: int) -> str:
             part = of[number].part

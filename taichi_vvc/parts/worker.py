@@ -1,19 +1,22 @@
-"""What runs on a worker: one part, or what is found before all parts."""
+"""What is sent to a worker, and what runs there: one part, or what is found before all parts."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import socket
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from taichi_vvc._version import __version__
-from taichi_vvc.capture.relocation import relocated
+from taichi_vvc.capture.relocation import close_videos, relocated
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.encoder.progress import Listener, Progress
@@ -65,6 +68,35 @@ class Result:
     figures: list[FrameStats]
     warnings: list[tuple[str, type[Warning]]]
     seconds: float
+
+
+def placed(works: Sequence[Work]) -> dict[int, Work]:
+    """The works by number, with absolute paths. Each file is opened once for all of them.
+
+    This machine's own decoders are let go of: workers read the pictures.
+    """
+    rows = tuple(row for work in works for row in work.sequence.entries)
+    close_videos(rows)
+    moved, found, at = relocated(rows, Path.absolute), {}, 0
+    for work in works:
+        own = moved[at : at + len(work.part)]
+        at += len(own)
+        found[work.part.number] = replace(work, sequence=replace(work.sequence, entries=own))
+    release_memory()
+    return found
+
+
+def release_memory() -> None:
+    """Gives back to the system what is no longer used.
+
+    Decoders refer to themselves, and glibc keeps what threads have freed: of each part that a worker has coded some
+    hundred MB would stay.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        # Other libraries than glibc have no such function.
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 class Board:
@@ -126,6 +158,8 @@ def _said(caught: list[warnings.WarningMessage]) -> list[tuple[str, type[Warning
 def _ready(order: Order, sequence: MultiViewSequence) -> Iterator[tuple[Workspace, MultiViewSequence]]:
     """The running backend, and the sequence with its pictures where this machine has them."""
     here = socket.gethostname()
+    # The part before, which this process has coded, is gone by now.
+    release_memory()
     if order.version != __version__:
         raise ConfigError(
             f"{here}: expected taichi_vvc {order.version}, as on the machine that began the encode, "

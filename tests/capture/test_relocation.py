@@ -13,7 +13,7 @@ import pytest
 
 import taichi_vvc as tv
 from taichi_vvc.capture.readers.footage import VideoFile, VideoPicture
-from taichi_vvc.capture.relocation import files_of, relocated
+from taichi_vvc.capture.relocation import close_videos, files_of, relocated
 from taichi_vvc.media.images import KnownMask, LabelMask
 
 
@@ -54,6 +54,10 @@ def test_videos_and_label_masks_are_opened_anew(tmp_path: Path) -> None:
     assert sent[0].image.video is sent[1].image.video and not sent[0].image.video.turned
     assert (sent[1].image.read() == row[1].image.read()).all()
     assert [entry.mask.source.path for entry in sent] == [labels, labels]
+    # The decoder is let go of, and opened where it is needed again.
+    assert video._container is not None
+    close_videos((row,))
+    assert video._container is None and (row[1].image.read() == sent[1].image.read()).all()
 
 
 def test_smc_files_are_sent_by_their_place(tmp_path: Path) -> None:

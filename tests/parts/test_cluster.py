@@ -6,7 +6,9 @@ import dataclasses
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +16,13 @@ import captures
 import numpy as np
 import pytest
 from backends import runtime
+from commands import CHILD, TINY_OPTIONS, child
+from conftest import child_environment
 from PIL import Image
 from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
+from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.cli import run
 from taichi_vvc.encoder.progress import Progress
@@ -153,6 +158,36 @@ def test_an_encode_that_is_stopped_goes_on_with_what_is_missing(
         assert len(stream) == 2
     told += [frame.index for frame in tv.encode(capture, TINY, path, workers=Workers(2, cpus=1), resume=True)]
     assert path.read_bytes() == alone and sorted({*told, 1}) == list(range(FRAMES))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGTERM")
+def test_sigterm_to_the_head_is_status_143_and_what_is_whole_is_kept(tmp_path: Path) -> None:
+    path, folder = tmp_path / "a.tvvc", PartsFolder(tmp_path / "a.tvvc")
+    pictures = captures.write_capture(tmp_path / "capture", cameras=3, frames=10, size=24)
+    encode = ["encode", str(pictures), "-o", str(path), *TINY_OPTIONS, "--part-length", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, *encode, "--workers", "1", "--cpus-per-worker", "1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+    )
+    assert process.stderr is not None
+    next(line for line in process.stderr if line.startswith("frame 2/"))
+    # It then waits for Ray, which puts an exception of its own in place of the one of a handler.
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143 and "--resume goes on" in err and "Traceback" not in err, err
+    whole = [n for n in range(5) if folder.whole(Part(n, 2 * n, 2 * n + 2))]
+    assert whole and whole == list(range(len(whole))) and len(whole) < 5
+    done = child([*encode, "--resume"])
+    assert done.returncode == 0, done.stderr
+    told = [line.split("/")[0] for line in done.stderr.splitlines() if line.startswith("frame ")]
+    # Frames of parts that were kept are not coded again.
+    assert told == [f"frame {number + 1}" for number in range(2 * len(whole), 10)] and not folder.exists()
+    with StreamReader(path) as reader:
+        assert reader.complete and len(reader.frames) == 10
 
 
 def test_pictures_that_a_worker_does_not_see_are_told_of_in_a_line(

@@ -194,8 +194,13 @@ def test_other_settings_and_lost_parts_are_refused(encoded, capture: MultiViewSe
     for _ in range(3):
         next(frames)
     frames.close()
+    other = dataclasses.replace(TINY, seed=1)
     with pytest.raises(ConfigError, match="found other seed;"):
-        list(tv.encode(capture, dataclasses.replace(TINY, seed=1), path, resume=True))
+        list(tv.encode(capture, other, path, resume=True))
+    # The same where no part is to go on in its middle.
+    folder.clear(1)
+    with pytest.raises(ConfigError, match="found other seed;"):
+        next(encode_in_parts(capture, other, path, _Idle(), resume=True))
     shorter = tv.open_capture(capture.path, frames=slice(0, 4))
     with pytest.raises(ConfigError, match="expected the 6 frames that the file was started with, found 4"):
         list(tv.encode(shorter, TINY, path, resume=True))
@@ -209,6 +214,14 @@ def test_other_settings_and_lost_parts_are_refused(encoded, capture: MultiViewSe
         list(tv.encode(capture, TINY, path, resume=True))
     assert [s.index for s in tv.encode(capture, TINY, path, overwrite=True)] == list(range(FRAMES))
     assert path.read_bytes() == encoded[0].read_bytes()
+
+
+class _Idle(Here):
+    def code(
+        self, works: Sequence[Work], folder: PartsFolder, listener: Listener
+    ) -> Generator[FrameStats | int, None, None]:
+        raise AssertionError("expected nothing to be coded")
+        yield
 
 
 def test_a_folder_of_something_else_is_left_alone(capture: MultiViewSequence, tmp_path: Path) -> None:

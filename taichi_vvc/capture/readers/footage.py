@@ -206,6 +206,11 @@ class VideoFile(Sequence["VideoPicture"]):
             image = self._frame.to_ndarray(format="rgba")
         return self.flag(image) if self.turned else image
 
+    def close(self) -> None:
+        """Lets go of the decoder, which holds some ten pictures. The next read opens it again."""
+        with self._lock:
+            self._drop()
+
     @property
     def times(self) -> np.ndarray | None:
         """(frames,) float64, presentation times in seconds; None if the container does not state all of them."""
