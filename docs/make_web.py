@@ -144,7 +144,7 @@ def _constants() -> dict[str, tuple[Any, str]]:
     }
 
 
-def _parts(text: str, size: int = 100) -> list[str]:
+def _parts(text: str, size: int = 60) -> list[str]:
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 

@@ -53,7 +53,31 @@ export const RIG_WIDTH = 6;
 /** bits of its numbers at most */
 export const RIG_MAX_WIDTH = 53;
 /** text that the header is compressed with, in parts */
-export const DICTIONARY = ["\"bitrate\":,\"target_psnr\":,\"colours\":\"on\",\"off\",\"poses\":\"frame_step\":2,\"part_length\":\"picture_memory\"", ":\"pieces\":[[0,1,\"background\":[0,0,0],false,true,null,\"coefficients\":48,\"inter_iterations\":5000,\"key_", "iterations\":12000,\"level_nodes\":[32,64,128],\"occupancy_cells\":128,\"preset\":\"placebo\",\"rays\":3072,\"st", "eps_per_side\":512,\"coefficients\":40,\"inter_iterations\":2500,\"key_iterations\":5000,\"level_nodes\":[32,", "56,96],\"occupancy_cells\":96,\"preset\":\"slow\",\"rays\":2048,\"steps_per_side\":384,\"coefficients\":20,\"inte", "r_iterations\":200,\"key_iterations\":400,\"level_nodes\":[16,24,40],\"occupancy_cells\":48,\"preset\":\"ultra", "fast\",\"rays\":768,\"steps_per_side\":96,\"inter_iterations\":600,\"key_iterations\":1200,\"level_nodes\":[24,", "40,64],\"preset\":\"fast\",\"rays\":1024,\"steps_per_side\":192,{\"appearance\":7,\"background\":[255,255,255],\"", "basis_step\":0.4,\"coefficient_step\":0.4,\"coefficients\":32,\"colour_hidden\":64,\"final_rate\":0.1,\"grid_r", "ate\":0.2,\"inter_iterations\":1200,\"inter_rate\":1.0,\"joint\":true,\"key_iterations\":2500,\"key_lambda\":0.", "7,\"keyint\":0,\"lambda_rate\":0.0005,\"lambda_residual\":0.0,\"level_channels\":[4,4,4],\"level_frequencies\"", ":[1.0,1.0,1.0],\"level_nodes\":[24,48,80],\"mlp_rate\":0.02,\"mlp_step\":0.03125,\"motion_blocks\":8,\"nodes_", "per_pixel\":0.5,\"occupancy_cells\":64,\"preset\":\"medium\",\"projection_hidden\":64,\"random_background\":tru", "e,\"rate_model\":\"context\",\"rays\":1536,\"rising\":0.075,\"rounding_from\":0.6,\"scenecut\":true,\"seed\":0,\"st", "eps_per_side\":256,\"view_frequencies\":3,\"whole_coefficients\":false}taichi_vvc 0.1.0"];
+export const DICTIONARY = ["\"bitrate\":,\"target_psnr\":,\"colours\":\"on\",\"off\",\"poses\":\"fram",
+  "e_step\":2,\"part_length\":\"picture_memory\":\"pieces\":[[0,1,\"bac",
+  "kground\":[0,0,0],false,true,null,\"coefficients\":48,\"inter_it",
+  "erations\":5000,\"key_iterations\":12000,\"level_nodes\":[32,64,1",
+  "28],\"occupancy_cells\":128,\"preset\":\"placebo\",\"rays\":3072,\"st",
+  "eps_per_side\":512,\"coefficients\":40,\"inter_iterations\":2500,",
+  "\"key_iterations\":5000,\"level_nodes\":[32,56,96],\"occupancy_ce",
+  "lls\":96,\"preset\":\"slow\",\"rays\":2048,\"steps_per_side\":384,\"co",
+  "efficients\":20,\"inter_iterations\":200,\"key_iterations\":400,\"",
+  "level_nodes\":[16,24,40],\"occupancy_cells\":48,\"preset\":\"ultra",
+  "fast\",\"rays\":768,\"steps_per_side\":96,\"inter_iterations\":600,",
+  "\"key_iterations\":1200,\"level_nodes\":[24,40,64],\"preset\":\"fas",
+  "t\",\"rays\":1024,\"steps_per_side\":192,{\"appearance\":7,\"backgro",
+  "und\":[255,255,255],\"basis_step\":0.4,\"coefficient_step\":0.4,\"",
+  "coefficients\":32,\"colour_hidden\":64,\"final_rate\":0.1,\"grid_r",
+  "ate\":0.2,\"inter_iterations\":1200,\"inter_rate\":1.0,\"joint\":tr",
+  "ue,\"key_iterations\":2500,\"key_lambda\":0.7,\"keyint\":0,\"lambda",
+  "_rate\":0.0005,\"lambda_residual\":0.0,\"level_channels\":[4,4,4]",
+  ",\"level_frequencies\":[1.0,1.0,1.0],\"level_nodes\":[24,48,80],",
+  "\"mlp_rate\":0.02,\"mlp_step\":0.03125,\"motion_blocks\":8,\"nodes_",
+  "per_pixel\":0.5,\"occupancy_cells\":64,\"preset\":\"medium\",\"proje",
+  "ction_hidden\":64,\"random_background\":true,\"rate_model\":\"cont",
+  "ext\",\"rays\":1536,\"rising\":0.075,\"rounding_from\":0.6,\"scenecu",
+  "t\":true,\"seed\":0,\"steps_per_side\":256,\"view_frequencies\":3,\"",
+  "whole_coefficients\":false}taichi_vvc 0.1.0"];
 /** gains less one and offsets are in this part of one */
 export const COLOUR_UNITS = 256;
 /** least and largest gain less one, in units */
