@@ -38,7 +38,7 @@ from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.known import Known, known_grids, known_parts
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.passes import Nonzero, advance, walk
-from taichi_vvc.coding.prediction import decode_prediction
+from taichi_vvc.coding.prediction import decode_moved, decode_prediction
 from taichi_vvc.decode import open as open_stream
 from taichi_vvc.decode import previous_residuals
 
@@ -92,7 +92,7 @@ def grids_of(file: Path) -> Iterator[Grid]:
             before = None if data.type == "key" else frame
             frame = stream.symbols(number)
             live = live_nodes(layout, frame.occupancy)
-            predicted = decode_prediction(layout, data, before, live)[1]
+            predicted = decode_prediction(layout, data, before, live, decode_moved(layout, data, before))[1]
             known = known_grids(len(live), previous_residuals(before), predicted)
             for parts in zip(frame.residuals, live, known, strict=True):
                 if parts[0].any():

@@ -25,12 +25,13 @@ from fitting import paper_config
 from measure import begin, best, capture_of, parser, per_threads, table, threads_of, write
 
 from taichi_vvc import PRESETS, encode
-from taichi_vvc.coding.entropy import decode_mask
+from taichi_vvc.coding.entropy import decode_mask, decode_moved_mask, is_moved
 from taichi_vvc.coding.grid_decoder import decode_grid
 from taichi_vvc.coding.grid_encoder import encode_grid
 from taichi_vvc.coding.known import known_grids
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.coding.prediction import decode_prediction
+from taichi_vvc.coding.moved_masks import moved_mask
+from taichi_vvc.coding.prediction import decode_moved, decode_prediction
 from taichi_vvc.decode import open as open_stream
 from taichi_vvc.decode import previous_residuals
 from taichi_vvc.field.grids import field_of_symbols
@@ -69,12 +70,18 @@ def decode_once(runtime: Runtime, file: Path, frames: int) -> tuple[dict[str, fl
             with clock("read, CRC"):
                 data = stream._reader.read_frame(number)
             before = None if data.type == "key" else frame
+            with clock("motion"):
+                motion = decode_moved(layout, data, before)
             with clock("occupancy"):
-                mask = decode_mask(data.occupancy, (nz, ny, nx), None if before is None else before.occupancy)
+                then = None if before is None else before.occupancy
+                if then is not None and is_moved(data.occupancy):
+                    mask = decode_moved_mask(data.occupancy, moved_mask(layout, then, motion))
+                else:
+                    mask = decode_mask(data.occupancy, (nz, ny, nx), then)
             with clock("live set"):
                 live = live_nodes(layout, mask)
             with clock("motion"):
-                motion, predicted = decode_prediction(layout, data, before, live)
+                motion, predicted = decode_prediction(layout, data, before, live, motion)
             with clock("entropy"):
                 known = known_grids(len(live), previous_residuals(before), predicted)
                 parts = zip(data.grids, layout.grid_shapes, live, known, strict=True)

@@ -242,7 +242,16 @@ def _drawn(path: Path, limit: int) -> tuple[str, str]:
 def small_file(seed: int) -> bytes:
     """A file of noise with several groups, some of which share MLPs, and with motion; other sizes for each seed."""
     from taichi_vvc import bitstream
-    from taichi_vvc.coding import displacements, entropy, grid_encoder, headers, live_set, motion
+    from taichi_vvc.coding import (
+        displacements,
+        entropy,
+        grid_encoder,
+        headers,
+        live_set,
+        motion,
+        motion_contexts,
+        moved_masks,
+    )
     from taichi_vvc.coding.known import known_grids
 
     rng = np.random.default_rng(seed)
@@ -292,9 +301,15 @@ def small_file(seed: int) -> bytes:
                 alive = live_set.live_nodes(shape, mask)
                 payload, predicted = b"", symbols
                 if symbols is not None and shape.motion_block:
-                    known = motion.live_motion(shape, alive)
-                    shift = rng.integers(-3, 4, motion.lattice_shape(shape)).astype(np.int32) * known[..., None]
-                    payload, moved = displacements.encode_motion(shift, known, moved), shift
+                    shift = rng.integers(-3, 4, motion.lattice_shape(shape)).astype(np.int32)
+                    if seed % 2:
+                        known = motion.live_motion(shape, alive)
+                        shift *= known[..., None]
+                        payload, moved = displacements.encode_motion(shift, known, moved), shift
+                    else:
+                        known = moved_masks.coded_nodes(shape, before)
+                        shift = moved_masks.filled(shift, known)
+                        payload, moved = motion_contexts.encode_motion(shift, known, moved), shift
                     predicted = motion.moved_symbols(shape, symbols, shift, alive)
                 grounds = known_grids(len(alive), residuals, predicted)
                 added = [
@@ -307,6 +322,9 @@ def small_file(seed: int) -> bytes:
                 ]
                 kind = "key" if key else "inter"
                 coded_mask = entropy.encode_mask(mask, before)
+                if before is not None and not seed % 2:
+                    expected = moved_masks.moved_mask(shape, before, moved if payload else None)
+                    coded_mask = entropy.encode_moved_mask(mask, before, expected)
                 writer.add_frame(bitstream.FrameData(number, int(number > 1), kind, coded_mask, tuple(coded), payload))
                 residuals = None if key else added
                 symbols = tuple(added if predicted is None else [p + a for p, a in zip(predicted, added, strict=True)])

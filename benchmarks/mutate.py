@@ -10,13 +10,15 @@ import math
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from taichi_vvc.bitstream import chunks, elements, sound, syntax, versions
+from taichi_vvc.bitstream import chunks, elements, rigs, sound, syntax, versions
+from taichi_vvc.bitstream.dictionary import DICTIONARY
+from taichi_vvc.errors import CorruptStream
 
 INTEGERS = (0, 1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 255, 256, 1023, 1024, 1025, 4095, 4096, 65535, 65536)
 LARGE = (1 << 20, 1 << 24, 1 << 27, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 40, (1 << 63) - 1)
@@ -50,12 +52,36 @@ class File:
 def take_apart(data: bytes) -> File:
     """The chunks of a valid file."""
     found, at = [], chunks.PREAMBLE_BYTES
+    version = int.from_bytes(data[4:6], "little")
     while at < len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
         payload = data[at + 8 : at + 8 + length]
-        found.append((kind, zlib.decompress(payload) if kind == chunks.HEADER else payload))
+        if kind == chunks.HEADER:
+            payload = _inflated(payload, version)
+        found.append((kind, payload))
         at += length + chunks.FRAMING
-    return File(int.from_bytes(data[4:6], "little"), found)
+    return File(version, found)
+
+
+def _inflated(payload: bytes, version: int) -> bytes:
+    """A header's payload as it was before it was compressed; since version 8 its fields only, before its cameras."""
+    if version < versions.FIRST_WITH_RIGS:
+        return zlib.decompress(payload)
+    packed = rigs.PACKED.parse(payload, "a case")
+    fields = zlib.decompressobj(-15, zdict=DICTIONARY).decompress(packed.fields)
+    return raw(rigs.PACKED, replace(packed, fields=fields))
+
+
+def _deflated(payload: bytes, version: int) -> bytes:
+    """The inverse of :func:`_inflated`; what cannot be taken apart stays as it is."""
+    if version < versions.FIRST_WITH_RIGS:
+        return zlib.compress(payload)
+    try:
+        packed = rigs.PACKED.parse(payload, "a case")
+    except CorruptStream:
+        return payload
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
+    return raw(rigs.PACKED, replace(packed, fields=deflate.compress(packed.fields) + deflate.flush()))
 
 
 def put_together(file: File) -> bytes:
@@ -64,11 +90,11 @@ def put_together(file: File) -> bytes:
     entries, frames, start, number = [], 0, 0, {chunks.GROUP: 0, chunks.FRAME: 0}
     for kind, payload in file.chunks:
         if kind == chunks.INDEX and not file.own_index:
-            of = min(max(file.version, 1), max(versions.HEADERS))
+            of = min(max(file.version, 1), chunks.FORMAT_VERSION)
             body = raw(versions.INDEXES[of], syntax.Index(start, tuple(entries), frames, _fps(file)))
             payload = body + struct.pack("<I", len(body) + 4 + chunks.FRAMING)
         elif kind == chunks.HEADER:
-            payload = zlib.compress(payload)
+            payload = _deflated(payload, file.version)
         sealed = chunks.seal(kind, payload, bytes(out[-4:]))
         out += sealed
         if kind == chunks.HEADER:
@@ -87,7 +113,7 @@ def put_together(file: File) -> bytes:
 def _fps(file: File) -> Fraction:
     """The frames per second that the header states; any where it does not parse."""
     try:
-        return versions.HEADERS[file.version].parse(file.chunks[0][1], "a case").fps
+        return versions.parse_header(_deflated(file.chunks[0][1], file.version), file.version).fps
     except Exception:
         return Fraction(25)
 
@@ -257,7 +283,18 @@ class Mutator:
             file.chunks[place] = kind, raw(structure, value)
 
     def _header(self, rng: np.random.Generator, file: File) -> None:
-        self._structured(rng, file, chunks.HEADER, versions.HEADERS[file.version])
+        if file.version in versions.HEADERS:
+            self._structured(rng, file, chunks.HEADER, versions.HEADERS[file.version])
+            return
+        places = [place for place, (found, _) in enumerate(file.chunks) if found == chunks.HEADER]
+        if places:
+            packed = rigs.PACKED.parse(file.chunks[places[0]][1], "a case")
+            if rng.random() < 0.5:
+                packed = replace(packed, rig=self._bytes(rng, packed.rig))
+            else:
+                fields = raw(rigs.FIELDS, self._value(rng, rigs.FIELDS.parse(packed.fields, "a case")))
+                packed = replace(packed, fields=fields)
+            file.chunks[places[0]] = chunks.HEADER, raw(rigs.PACKED, packed)
 
     def _group(self, rng: np.random.Generator, file: File) -> None:
         self._structured(rng, file, chunks.GROUP, versions.GROUPS[file.version])
@@ -291,7 +328,7 @@ class Mutator:
             other = take_apart(self.files[int(rng.integers(len(self.files)))]).chunks
             file.chunks[a] = other[b % len(other)]
         else:
-            file.version = int(rng.integers(1, max(versions.HEADERS) + 1))
+            file.version = int(rng.integers(1, chunks.FORMAT_VERSION + 1))
 
     def _index(self, rng: np.random.Generator, file: File) -> None:
         """An index that says something else."""

@@ -20,9 +20,9 @@ from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.coding.displacements import SPATIAL, TEMPORAL, encode_motion
-from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.coding.motion import live_motion
+from taichi_vvc.coding.entropy import encode_moved_mask
+from taichi_vvc.coding.motion_contexts import SPATIAL, TEMPORAL, encode_motion
+from taichi_vvc.coding.moved_masks import coded_nodes, moved_mask
 
 CONFIG = tv.EncoderConfig(
     **{
@@ -97,8 +97,10 @@ def test_displacements_are_coded_with_those_before(found: dict[str, float], fold
         with tv.open(folder / f"{seed}.tvvc") as stream, StreamReader(folder / f"{seed}.tvvc") as reader:
             layout, frames = stream.header.layout, [stream.symbols(number) for number in range(3)]
             for number in (1, 2):
-                known = live_motion(layout, live_nodes(layout, frames[number].occupancy))
-                payload = reader.read_frame(number).motion
-                assert payload == encode_motion(frames[number].motion, known, frames[number - 1].motion)
-                ways.add(payload[0])
+                before, data = frames[number - 1], reader.read_frame(number)
+                coded = coded_nodes(layout, before.occupancy)
+                assert data.motion == encode_motion(frames[number].motion, coded, before.motion)
+                ways.add(data.motion[0])
+                moved = moved_mask(layout, before.occupancy, frames[number].motion)
+                assert data.occupancy == encode_moved_mask(frames[number].occupancy, before.occupancy, moved)
     assert ways == {SPATIAL, TEMPORAL}
