@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from taichi_vvc._version import __version__
-from taichi_vvc.bitstream import settings_text, syntax
+from taichi_vvc.bitstream import rigs, settings_text, syntax
 from taichi_vvc.bitstream.colours import COLOUR_UNITS, GAINS, OFFSETS, ColourNumbers, pack_colours, parse_colours
 from taichi_vvc.bitstream.syntax import POSITION_BIAS
 from taichi_vvc.coding.entropy import decode_integers, encode_integers
@@ -65,7 +65,7 @@ def header_of(
     downscale: int,
     frame_step: int = 1,
 ) -> syntax.SequenceHeader:
-    """The sequence header that describes an encode. Intrinsics that cameras share are stored once.
+    """The sequence header that describes an encode, as a file will have it: shared intrinsics are stored once.
 
     ``frame_step`` is how many of the capture's frames it is from one frame to the next; the settings tell it where it
     is not 1.
@@ -93,7 +93,7 @@ def header_of(
         shell=layout.shell,
         near=float(np.float32(layout.near)),
     )
-    return syntax.SequenceHeader(
+    header = syntax.SequenceHeader(
         layout=plain,
         background=config.background,
         fps=fps,
@@ -106,6 +106,7 @@ def header_of(
         rotation_bits=rotation_bits,
         position_bits=position_bits,
     )
+    return rigs.snapped(header)
 
 
 def layout_of_header(header: syntax.SequenceHeader) -> FieldLayout:

@@ -117,7 +117,7 @@ def moved_mask_need(layout: FieldLayout) -> int:
     """What moving a mask takes, the moved one included."""
     nx, ny, nz = layout.occupancy
     _, _, mx, _ = lattice_shape(layout) if layout.motion_block else (0, 0, 0, 0)
-    return 14 * (nx + 3) * (ny + 3) * (nz + 3) + 60 * nz * (ny + 1) * mx + _CHUNKS
+    return 17 * (nx + 3) * (ny + 3) * (nz + 3) + 60 * nz * (ny + 1) * mx + _CHUNKS
 
 
 def live_need(layout: FieldLayout) -> int:

@@ -102,6 +102,12 @@ def moved_mask(layout: FieldLayout, before: np.ndarray, motion: np.ndarray | Non
     nz, ny, nx = before.shape
     # Beyond the ends nothing is occupied; origins are at most a cell outside.
     padded = np.pad(before.view(np.uint8), ((1, 2),) * 3)
+    # Of the eight cells from each on, how many are occupied.
+    whole = padded.reshape(-1)
+    for step in ((ny + 3) * (nx + 3), nx + 3, 1):
+        further = whole.copy()
+        further[:-step] += whole[step:]
+        whole = further
     shift = PLACE**3 * UNITS // _PART
     for begin in range(0, moving.size, _CHUNK):
         chosen = moving[begin : begin + _CHUNK]
@@ -115,12 +121,17 @@ def moved_mask(layout: FieldLayout, before: np.ndarray, motion: np.ndarray | Non
             origin.append((place >> 3) + 1)
             fraction.append((place & 7).astype(np.int32))
         base = (origin[2] * (ny + 3) + origin[1]) * (nx + 3) + origin[0]
-        covered: np.ndarray = np.zeros(chosen.size, np.int32)
+        # Most cells come from where none of the eight is occupied, or all are.
+        some = whole.take(base)
+        result.reshape(-1)[chosen] = (some == 8) * np.uint8(SHARES)
+        edge = np.flatnonzero((some > 0) & (some < 8))
+        base, parts = base[edge], [part[edge] for part in fraction]
+        covered: np.ndarray = np.zeros(edge.size, np.int32)
         for corner in range(8):
             cz, cy, cx = corner >> 2, corner >> 1 & 1, corner & 1
             share = padded.take(base + (cz * (ny + 3) + cy) * (nx + 3) + cx).astype(np.int32)
-            for part, upper in zip(fraction, (cx, cy, cz), strict=True):
+            for part, upper in zip(parts, (cx, cy, cz), strict=True):
                 share *= part if upper else _PART - part
             covered += share
-        result.reshape(-1)[chosen] = (covered + 16) >> 5
+        result.reshape(-1)[chosen[edge]] = (covered + 16) >> 5
     return result

@@ -194,7 +194,9 @@ def test_eval_compares_with_the_capture(coded, capture, capfd) -> None:
 
 
 def test_eval_computes_what_it_says(coded, capture, capfd) -> None:
-    """The PSNR of the held-out camera, recomputed here from the capture's files and the Python API."""
+    """The PSNR of the held-out camera, recomputed here from the capture's files and the Python API.
+
+    The file has its cameras rounded."""
     capfd.readouterr()
     assert run(["eval", str(coded[0]), str(capture), "--json", "--backend", "cpu", "--split", "test"]) == 0
     figures = json.loads(capfd.readouterr().out)
@@ -204,7 +206,7 @@ def test_eval_computes_what_it_says(coded, capture, capfd) -> None:
             rgba = np.asarray(Image.open(capture / "images" / camera.name / f"{number:04d}.png")) / 255.0
             truth = rgba[..., :3] * rgba[..., 3:] + np.array(figures["background"]) * (1 - rgba[..., 3:])
             shown = taichi_vvc.render(stream[number], camera, stream.background).colour
-            assert row["psnr"] == pytest.approx(-10 * np.log10(np.mean((truth - shown) ** 2)), abs=1e-3)
+            assert row["psnr"] == pytest.approx(-10 * np.log10(np.mean((truth - shown) ** 2)), abs=0.02)
 
 
 def test_eval_refuses_another_capture(coded, tmp_path, capfd) -> None:

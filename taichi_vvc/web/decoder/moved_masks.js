@@ -12,7 +12,9 @@ import { DIRECTIONS } from "./contexts.js";
 
 /** @typedef {import("./occupancy_masks.js").Mask} Mask */
 
-const SHIFT = (PLACE ** 3 * MOTION_UNITS) / CELL_PART;
+// Sums are below 2^30.
+const BITS = Math.log2((PLACE ** 3 * MOTION_UNITS) / CELL_PART);
+const HALF = 2 ** (BITS - 1);
 
 /**
  * The lattice nodes whose displacements are coded: corners of blocks with an occupied cell.
@@ -72,7 +74,7 @@ export function fill(motion, [mx, my, mz], coded) {
 }
 
 /** Bytes that moving a mask takes at most. @param {number[]} cells along x, y, z */
-export const movedNeed = (cells) => 10 * cells.reduce((total, count) => total * (count + 3), 1);
+export const movedNeed = (cells) => 12 * cells.reduce((total, count) => total * (count + 3), 1);
 
 /**
  * The mask before where the scene has moved to: how much of each cell it covers, 0..SHARES.
@@ -100,7 +102,19 @@ export function movedMask(cells, before, motion, size, block) {
     }
   }
   const was = before.cells;
-  const row = new Float64Array(6 * mx);
+  // Where one of the eight cells from a place on is occupied, with a border of one.
+  const [slab, line] = [(ny + 2) * (nx + 2), nx + 2];
+  const any = new Uint8Array((nz + 2) * slab);
+  for (let k = 0; k < before.occupied.length; k++) {
+    const cell = before.occupied[k];
+    const at = ((cell >> 20) + 1) * slab + (((cell >> 10) & 1023) + 1) * line + (cell & 1023) + 1;
+    for (let corner = 0; corner < 8; corner++) {
+      any[at - (corner >> 2) * slab - ((corner >> 1) & 1) * line - (corner & 1)] = 1;
+    }
+  }
+  const blockOf = Int32Array.from({ length: nx }, (_, x) => Math.floor((PLACE * x + PLACE / 2) / block / PLACE));
+  const farOf = Int32Array.from(blockOf, (b, x) => Math.floor((PLACE * x + PLACE / 2) / block) - PLACE * b);
+  const row = new Int32Array(3 * mx);
   for (let z = 0; z < nz; z++) {
     const pz = Math.floor((PLACE * z + PLACE / 2) / block);
     const bz = Math.floor(pz / PLACE);
@@ -118,19 +132,19 @@ export function movedMask(cells, before, motion, size, block) {
         row[k] = low * (PLACE - fz) + (motion[up] * (PLACE - fy) + motion[up + 3 * mx] * fy) * fz;
       }
       for (let x = 0; x < nx; x++) {
-        const px = Math.floor((PLACE * x + PLACE / 2) / block);
-        const bx = Math.floor(px / PLACE);
+        const bx = blockOf[x];
         const own = (z * ny + y) * nx + x;
         let share = 0;
         if (!moves[first + bx]) {
           share = was[own] * SHARES;
         } else {
-          const fx = px - PLACE * bx;
+          const fx = farOf[x];
           const k = 3 * bx;
           const ox = origin(x, row[k] * (PLACE - fx) + row[k + 3] * fx, nx);
           const oy = origin(y, row[k + 1] * (PLACE - fx) + row[k + 4] * fx, ny);
           const oz = origin(z, row[k + 2] * (PLACE - fx) + row[k + 5] * fx, nz);
-          share = covered(was, cells, ox, oy, oz);
+          const at = ((oz >> 3) + 1) * slab + ((oy >> 3) + 1) * line + (ox >> 3) + 1;
+          if (any[at]) share = covered(was, cells, ox, oy, oz);
         }
         if (share) {
           found[count] = (z << 20) | (y << 10) | x;
@@ -144,8 +158,8 @@ export function movedMask(cells, before, motion, size, block) {
 
 /** Where a cell comes from, in parts of a cell. @param {number} index @param {number} sum @param {number} count */
 function origin(index, sum, count) {
-  const place = CELL_PART * index + Math.floor((sum + SHIFT / 2) / SHIFT);
-  return Math.min(Math.max(place, -CELL_PART), CELL_PART * count);
+  const place = CELL_PART * index + ((sum + HALF) >> BITS);
+  return place < -CELL_PART ? -CELL_PART : place > CELL_PART * count ? CELL_PART * count : place;
 }
 
 /**
