@@ -71,7 +71,7 @@ def test_a_camera_that_sees_nobody_does_not_make_the_figure_infinite(
             return dataclasses.replace(views, views=(*views.views, blank))
 
     found = [s.psnr for s in tv.encode(WithAnother(sequence, lambda i, v: False), TINY, tmp_path / "a.tvvc")]
-    assert found == pytest.approx(usual, abs=1.0)
+    assert found == pytest.approx(usual, abs=1.5)
 
 
 @pytest.mark.parametrize("sort", ["empty masks", "masks that have no place in common"])

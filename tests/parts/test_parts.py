@@ -165,7 +165,7 @@ def test_sound_is_added_where_parts_are_put_together(encoded, capture: MultiView
     path = tmp_path / "a.tvvc"
     assert len(list(tv.encode(capture, TINY, path, sound=sound))) == FRAMES
     with StreamReader(path) as reader, StreamReader(encoded[0]) as silent:
-        assert reader.version == 7 and silent.version == 6
+        assert reader.version == 8 and silent.version == 8
         assert reader.sound() == dataclasses.replace(sound, packets=sound.packets[:13])
         assert [reader.read_frame(n) for n in range(FRAMES)] == [silent.read_frame(n) for n in range(FRAMES)]
     assert list(tv.encode(capture, TINY, path, resume=True, sound=sound)) == []

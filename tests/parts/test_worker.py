@@ -61,7 +61,7 @@ def test_videos_are_opened_once_for_all_parts_and_closed_where_they_are_not_read
     rows = tuple(tuple(replace(e, image=video[n]) for e in row) for n, row in enumerate(sequence.entries))
     sequence = replace(sequence, entries=rows)
     picture = sequence.entries[0][0].image.read()
-    config = tv.EncoderConfig(background=(0.0, 0.0, 0.0))
+    config = tv.EncoderConfig(background=(0, 0, 0))
     header = header_for(sequence, config)
     parts = (Part(0, 0, 2), Part(1, 2, 5))
     of = worker.placed([Work(p, piece(sequence, p), config, header, None, 5) for p in parts])
