@@ -4,8 +4,8 @@ python benchmarks/workers.py --workers 64 --parts 512 --seconds 8 --json workers
 
 Utilisation is the time that workers slept, as a share of the time that they were there; the rest is told apart into the
 beginning, the time between parts and the end, when some have no more to do. ``best`` is what it would be without time
-between parts, ``with_start`` what it is with the start of the workers, ``start_s``. Durations of parts are spread evenly
-around their mean.
+between parts, ``with_start`` what it is with their start, ``start_s``. Durations of parts are spread evenly around
+their mean.
 """
 
 from __future__ import annotations
