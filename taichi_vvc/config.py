@@ -84,6 +84,9 @@ class EncoderConfig:
             sample of their pixels is fitted, another one for each frame.
         part_length: frames of the parts that are fitted apart from each other, at most, if a group has no more; 0: the
             file is one part. Parts begin with key frames.
+        detail: "auto", "on" or "off": whether pictures that are reduced to the coded size are fitted with the detail
+            that they had before, so that a pixel is what several rays show in the mean. "auto": where a subject with
+            sharp detail is coded.
     """
 
     preset: str = "custom"
@@ -128,6 +131,7 @@ class EncoderConfig:
     poses: str = "auto"
     picture_memory: int = PICTURE_MEMORY
     part_length: int = 0
+    detail: str = "auto"
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -168,6 +172,8 @@ class EncoderConfig:
             raise ConfigError(f"expected rate_model context or laplace, found {self.rate_model!r}")
         if self.colours not in ("auto", "on", "off"):
             raise ConfigError(f"expected colours auto, on or off, found {self.colours!r}")
+        if self.detail not in ("auto", "on", "off"):
+            raise ConfigError(f"expected detail auto, on or off, found {self.detail!r}")
         if self.poses not in ("auto", "on", "off"):
             raise ConfigError(f"expected poses auto, on or off, found {self.poses!r}")
         if self.picture_memory < LEAST_PICTURE_MEMORY:
@@ -206,7 +212,7 @@ class EncoderConfig:
 
 
 # Settings that came after the others: files in which they have these values do not state them, and stay what they were.
-_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY, "part_length": 0}
+_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY, "part_length": 0, "detail": "off"}
 
 
 FEW_CAMERAS = 8

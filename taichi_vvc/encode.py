@@ -19,6 +19,7 @@ from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import layout_of_header
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.encoder.colours import looks_for, stored_looks
+from taichi_vvc.encoder.detail import settle_detail
 from taichi_vvc.encoder.frame import Job
 from taichi_vvc.encoder.frames import go_on
 from taichi_vvc.encoder.poses import with_refined_poses, with_stored_poses
@@ -85,6 +86,7 @@ def encode(
         raise DataError(f"{sequence.path}: expected at least one frame, found none; check --frames")
     if path.exists() and not (resume or overwrite):
         raise ConfigError(f"{path}: expected no such file, found one; overwrite it or resume")
+    config, sequence = settle_detail(config, sequence)
     if workers is not None and not config.part_length:
         config = replace(config, part_length=usual_length(sequence.fps))
     if config.part_length:

@@ -110,7 +110,7 @@ def with_refined_poses(
     if config.poses == "off" or rough or len(training) < _CAMERAS or not stands(sequence):
         return sequence
     size = max(max(c.width, c.height) for c in training)
-    small = replace(sequence, downscale=sequence.downscale * max(1, size // _PIXELS))
+    small = replace(sequence, downscale=sequence.downscale * max(1, size // _PIXELS), detailed=False)
     trial = best = _fit(ws, small, config, sequence.cameras, partial(listener.checked, 1))
     places = _places(trial.field)
     first, least = trial.quality, _OFF if config.poses == "auto" else _STILL
