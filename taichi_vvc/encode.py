@@ -86,7 +86,6 @@ def encode(
         raise DataError(f"{sequence.path}: expected at least one frame, found none; check --frames")
     if path.exists() and not (resume or overwrite):
         raise ConfigError(f"{path}: expected no such file, found one; overwrite it or resume")
-    config, sequence = settle_detail(config, sequence)
     if workers is not None and not config.part_length:
         config = replace(config, part_length=usual_length(sequence.fps))
     if config.part_length:
@@ -103,7 +102,7 @@ def encode(
                 sound=sound,
             )
         return
-    config = settle_background(config, sequence)
+    config, sequence = settle_detail(settle_background(config, sequence), sequence)
     ws = Workspace(start())
     going_on = resume and path.exists()
     looks = stored_looks(path) if going_on else None
