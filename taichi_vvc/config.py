@@ -189,6 +189,12 @@ class EncoderConfig:
         """Frames per group: ``keyint``, or the frames of about one second."""
         return self.keyint or max(1, round(fps))
 
+    def checks_poses(self, cameras: int) -> bool:
+        """Whether it is asked, and worth the time, where so many training cameras stood. Fewer than four cameras are
+        explained whatever their poses."""
+        rough = self.poses == "auto" and self.key_iterations < _THOROUGH
+        return self.poses != "off" and not rough and cameras >= _POSED_CAMERAS
+
     @property
     def partial(self) -> bool:
         """Whether only that part of an inter frame is fitted that has changed. Baselines fit whole frames."""
@@ -214,6 +220,11 @@ class EncoderConfig:
 # Settings that came after the others: files in which they have these values do not state them, and stay what they were.
 _UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY, "part_length": 0, "detail": "off"}
 
+
+POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS = 300, 320
+"""Iterations of the quick fits that tell where cameras stood, and pixels along the longer side of their pictures."""
+# Iterations of a key frame from which an encode takes the time to look, and cameras that it takes.
+_THOROUGH, _POSED_CAMERAS = 1000, 4
 
 FEW_CAMERAS = 8
 """Up to so many training cameras leave much of a scene open, so that less is believed of it."""

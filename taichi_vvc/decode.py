@@ -192,8 +192,7 @@ class Stream:
         cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
         fps: frames per second.
         background: what lies behind the coded content, sRGB in [0, 1].
-        first_frame: of the capture that was coded.
-        frame_step: every so many frames of it were coded.
+        first_frame: of the capture that was coded; ``frame_step``: every so many frames of it were.
         downscale: how many times the pictures of the capture were reduced.
         complete: False for a file that was cut off; its whole frames play.
         memory_limit: bytes that decoding and drawing a frame may take.

@@ -18,7 +18,7 @@ from taichi_vvc.capture.scene import Scene
 from taichi_vvc.capture.seen import believed_cells
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
+from taichi_vvc.config import POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS, PRESETS, EncoderConfig, layout_of
 from taichi_vvc.encoder.detail import settle_detail
 from taichi_vvc.encoder.rate_control import GOES_ON
 from taichi_vvc.geometry.contraction import to_grid
@@ -56,10 +56,6 @@ _PER_BATCH_SAMPLE = 960.0
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
-
-# The fit that tells whether cameras are right: iterations, longer side of its pictures, iterations of a key frame from
-# which it is made, and training cameras; see taichi_vvc/encoder/poses.py.
-_CHECK, _CHECK_PIXELS, _CHECKED_FROM, _CHECKED_CAMERAS = 300, 320, 1000, 4
 
 
 @dataclass(frozen=True)
@@ -197,12 +193,11 @@ def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
 
 def _check_seconds(work: Work, config: EncoderConfig, side: int) -> float:
     """Seconds of one core for the fit that tells whether cameras are right; ``side``: the longer one of pictures."""
-    rough = config.poses == "auto" and config.key_iterations < _CHECKED_FROM
-    if config.poses == "off" or rough or work.training_views < _CHECKED_CAMERAS:
+    if not config.checks_poses(work.training_views):
         return 0.0
-    smaller = max(1, side // _CHECK_PIXELS)
+    smaller = max(1, side // POSE_CHECK_PIXELS)
     small = replace(work, samples_per_ray=work.samples_per_ray / smaller, symbols=work.symbols // smaller**3)
-    return work.kind.key * _fit_seconds(small, config, _CHECK)
+    return work.kind.key * _fit_seconds(small, config, POSE_CHECK_ITERATIONS)
 
 
 @lru_cache(maxsize=1)
