@@ -224,6 +224,18 @@ def consecutive_pixels(count: ti.i32, first: ti.i32, pixels: I32):
 
 
 @kernel
+def pixels_of_detail(count: ti.i32, first: ti.i32, width: ti.i32, across: ti.i32, pixels: I32):
+    """The pixels of a picture with ``across`` times the pixels along both sides, those within one pixel of the picture
+    of this ``width`` together: ``count`` of them from those of pixel ``first`` on."""
+    for i in range(count):
+        pixel = first + i // (across * across)
+        within = i % (across * across)
+        row = pixel // width * across + within // across
+        column = pixel % width * across + within % across
+        pixels[i] = row * width * across + column
+
+
+@kernel
 def draw_pixels(
     count: ti.i32,
     candidates: I32,  # (n_candidates,) pixel indices, neighbours in a picture close together

@@ -326,6 +326,40 @@ def place_pixels(
 
 
 @kernel
+def place_means(
+    count: ti.i32,
+    each: ti.i32,  # rays of a pixel, one after the other
+    first: ti.i32,
+    cell: ti.f32,
+    colour: F32,  # (count * each * 3,)
+    transmittance: F32,
+    depth: F32,
+    colours: F32,
+    depths: F32,
+    opacities: F32,
+):
+    """As :func:`place_pixels`, where each pixel is the mean of several rays. Its depth is that of all they meet."""
+    part = 1.0 / ti.cast(each, ti.f32)
+    for i in range(count):
+        opacity = 0.0
+        distance = 0.0
+        red = 0.0
+        green = 0.0
+        blue = 0.0
+        for r in range(i * each, (i + 1) * each):
+            opacity += part * (1.0 - transmittance[r])
+            distance += part * depth[r]
+            red += part * ti.min(ti.max(colour[r * 3], 0.0), 1.0)
+            green += part * ti.min(ti.max(colour[r * 3 + 1], 0.0), 1.0)
+            blue += part * ti.min(ti.max(colour[r * 3 + 2], 0.0), 1.0)
+        opacities[first + i] = opacity
+        depths[first + i] = distance * cell / opacity if opacity > 1e-3 else 0.0
+        colours[(first + i) * 3] = red
+        colours[(first + i) * 3 + 1] = green
+        colours[(first + i) * 3 + 2] = blue
+
+
+@kernel
 def pack_bytes(words: ti.i32, count: ti.i32, values: F32, packed: I32):
     """Values in [0, 1] (count,) as bytes, four to a word, the first in the lowest; the last word is filled up by 0."""
     for i in range(words):

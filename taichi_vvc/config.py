@@ -84,6 +84,9 @@ class EncoderConfig:
             sample of their pixels is fitted, another one for each frame.
         part_length: frames of the parts that are fitted apart from each other, at most, if a group has no more; 0: the
             file is one part. Parts begin with key frames.
+        detail: "auto", "on" or "off": whether pictures that are reduced to the coded size are fitted with the detail
+            that they had before, so that a pixel is what several rays show in the mean. "auto": where a subject with
+            sharp detail is coded.
     """
 
     preset: str = "custom"
@@ -128,6 +131,7 @@ class EncoderConfig:
     poses: str = "auto"
     picture_memory: int = PICTURE_MEMORY
     part_length: int = 0
+    detail: str = "auto"
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -168,6 +172,8 @@ class EncoderConfig:
             raise ConfigError(f"expected rate_model context or laplace, found {self.rate_model!r}")
         if self.colours not in ("auto", "on", "off"):
             raise ConfigError(f"expected colours auto, on or off, found {self.colours!r}")
+        if self.detail not in ("auto", "on", "off"):
+            raise ConfigError(f"expected detail auto, on or off, found {self.detail!r}")
         if self.poses not in ("auto", "on", "off"):
             raise ConfigError(f"expected poses auto, on or off, found {self.poses!r}")
         if self.picture_memory < LEAST_PICTURE_MEMORY:
@@ -182,6 +188,12 @@ class EncoderConfig:
     def group_length(self, fps: Fraction) -> int:
         """Frames per group: ``keyint``, or the frames of about one second."""
         return self.keyint or max(1, round(fps))
+
+    def checks_poses(self, cameras: int) -> bool:
+        """Whether it is asked, and worth the time, where so many training cameras stood. Fewer than four cameras are
+        explained whatever their poses."""
+        rough = self.poses == "auto" and self.key_iterations < _THOROUGH
+        return self.poses != "off" and not rough and cameras >= _POSED_CAMERAS
 
     @property
     def partial(self) -> bool:
@@ -206,8 +218,13 @@ class EncoderConfig:
 
 
 # Settings that came after the others: files in which they have these values do not state them, and stay what they were.
-_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY, "part_length": 0}
+_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY, "part_length": 0, "detail": "off"}
 
+
+POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS = 300, 320
+"""Iterations of the quick fits that tell where cameras stood, and pixels along the longer side of their pictures."""
+# Iterations of a key frame from which an encode takes the time to look, and cameras that it takes.
+_THOROUGH, _POSED_CAMERAS = 1000, 4
 
 FEW_CAMERAS = 8
 """Up to so many training cameras leave much of a scene open, so that less is believed of it."""

@@ -20,7 +20,7 @@ from types import TracebackType
 import numpy as np
 
 from taichi_vvc.bitstream import StreamReader
-from taichi_vvc.bitstream.numbering import frame_step_of
+from taichi_vvc.bitstream.numbering import frame_step_of, shows_detail
 from taichi_vvc.bitstream.syntax import FrameData, SequenceHeader
 from taichi_vvc.coding import memory
 from taichi_vvc.coding.entropy import decode_mask, decode_moved_mask, is_moved
@@ -35,7 +35,7 @@ from taichi_vvc.coding.moving_cameras import CameraReader
 from taichi_vvc.coding.prediction import decode_moved, decode_prediction
 from taichi_vvc.coding.zeros import blank, is_blank
 from taichi_vvc.errors import ConfigError, CorruptStream
-from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.grids import Field, detail_focal, field_of_symbols
 from taichi_vvc.runtime import start
 from taichi_vvc.types import Camera, ColourMap, FieldLayout, GroupParameters, SymbolFrame
 from taichi_vvc.words import counted
@@ -142,8 +142,7 @@ class Stream:
         cameras: the capture's cameras at the coded size, as they stood at the first frame; see :meth:`cameras_at`.
         fps: frames per second.
         background: what lies behind the coded content, sRGB in [0, 1].
-        first_frame: of the capture that was coded.
-        frame_step: every so many frames of the capture were coded, from there on.
+        first_frame: of the capture that was coded; ``frame_step``: every so many frames of it were.
         downscale: how many times the pictures of the capture were reduced.
         complete: False for a file that was cut off; its whole frames play.
         memory_limit: bytes that decoding and drawing a frame may take.
@@ -154,8 +153,8 @@ class Stream:
 
         Args:
             path: of the file.
-            memory_limit: bytes that decoding and drawing a frame may take, else :class:`MemoryLimitExceeded` is raised
-                before anything is allocated; None: half of the machine's memory.
+            memory_limit: bytes for decoding and drawing a frame, else :class:`MemoryLimitExceeded`; None: half of the
+                machine's memory.
 
         Raises:
             StreamError: it is no .tvvc file, of a newer version, or damaged.
@@ -176,6 +175,7 @@ class Stream:
         self.first_frame: int = record.first_frame
         self.frame_step: int = frame_step_of(record)
         self.downscale, self.complete = record.downscale, self._reader.complete
+        self._focal = detail_focal(self.cameras) if shows_detail(record) else 0.0
         self._begin()
         _streams.add(self)
 
@@ -275,7 +275,7 @@ class Stream:
         with self._lock:
             frame = self.symbols(index)
             layout, parameters = self.header.layout, self.parameters(index)
-            return field_of_symbols(start(), layout, parameters, frame, self.budget)
+            return field_of_symbols(start(), layout, parameters, frame, self.budget, self._focal)
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Field]:
         """Frames ``first`` to ``stop - 1`` in order."""

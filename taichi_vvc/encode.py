@@ -19,6 +19,7 @@ from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import layout_of_header
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.encoder.colours import looks_for, stored_looks
+from taichi_vvc.encoder.detail import settle_detail
 from taichi_vvc.encoder.frame import Job
 from taichi_vvc.encoder.frames import go_on
 from taichi_vvc.encoder.poses import with_refined_poses, with_stored_poses
@@ -101,7 +102,7 @@ def encode(
                 sound=sound,
             )
         return
-    config = settle_background(config, sequence)
+    config, sequence = settle_detail(settle_background(config, sequence), sequence)
     ws = Workspace(start())
     going_on = resume and path.exists()
     looks = stored_looks(path) if going_on else None

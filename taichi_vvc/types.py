@@ -164,16 +164,28 @@ class View:
         unknown: (height, width) bool, the transparent pixels that the masks of other cameras contradict. They carve
             nothing, and no training ray is drawn there. None for none.
         look: how the picture shows colours of the scene; None: as they are.
+        detail: (DETAIL * height, DETAIL * width, 4) uint8, the same picture before it was reduced to ``image``; None
+            where that is not known.
     """
 
     camera: Camera
     image: np.ndarray
     unknown: np.ndarray | None = None
     look: ColourMap | None = None
+    detail: np.ndarray | None = None
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
         return f"<View of {self.camera.name!r} ({self.camera.split}), {width}x{height}>"
+
+    @property
+    def fine(self) -> View:
+        """The same view as a picture of its :attr:`detail`; the view itself where it has none."""
+        if self.detail is None:
+            return self
+        height, width = self.detail.shape[:2]
+        unknown = None if self.unknown is None else self.unknown.repeat(DETAIL, 0).repeat(DETAIL, 1)
+        return View(self.camera.resized(width, height), self.detail, unknown, self.look)
 
     @property
     def has_alpha(self) -> bool:
@@ -195,6 +207,9 @@ class FrameViews:
     time: float
     views: tuple[View, ...]
 
+
+DETAIL = 2
+"""So many pixels of the detail that is fitted, and rays that show it, along each side of a pixel of the coded size."""
 
 FREQUENCY_UNITS = 256
 """Files state frequencies in this part of one, so that places of nodes follow from integers."""

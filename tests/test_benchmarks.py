@@ -42,7 +42,20 @@ RUNS = {
     ),
     "workers": (
         ["--workers", "2", "--parts", "4", "--seconds", "0.3"],
-        {"workers", "parts", "mean_s", "start_s", "seconds", "utilisation"},
+        {
+            "workers",
+            "parts",
+            "mean_s",
+            "start_s",
+            "processes",
+            "seconds",
+            "utilisation",
+            "begin",
+            "between",
+            "end",
+            "best",
+            "with_start",
+        },
     ),
     "seek": (["{file}", "--repeats", "3"], {"cold_s", "cold_cpu_s", "mean_ms", "longest_ms", "kept_kb"}),
     "exports": (

@@ -31,6 +31,7 @@ FILES = (
     "kernels/test_quantize.py",
     "kernels/test_rate_kernels.py",
     "field/test_render.py",
+    "field/test_detail.py",
     "kernels/test_shade.py",
     "kernels/test_shelled.py",
     "field/test_shell_by_the_document.py",

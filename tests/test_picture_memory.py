@@ -12,7 +12,7 @@ from taichi_vvc.capture.packaged import capture_path
 from taichi_vvc.cli import run
 from taichi_vvc.errors import ConfigError
 
-CONFIG = replace(tv.PRESETS["ultrafast"], key_iterations=24, inter_iterations=12, rays=256)
+CONFIG = replace(tv.PRESETS["ultrafast"], key_iterations=24, inter_iterations=12, rays=256, detail="off")
 
 
 def encoded(path: Path, memory: int) -> tuple[str, bytes]:

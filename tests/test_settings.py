@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[list, list]] = {
     "rate_model": (["context", "laplace"], ["huffman", ""]),
     "colours": (["auto", "on", "off"], ["yes", ""]),
     "poses": (["auto", "on", "off"], ["yes", ""]),
+    "detail": (["auto", "on", "off"], ["yes", ""]),
     "seed": ([0, 2**31 - 1], [-1, 2**31]),
     "rays": ([1], [0, -1]),
     "key_iterations": ([1], [0, -1]),

@@ -24,6 +24,11 @@ def frame_step_of(header: SequenceHeader) -> int:
     return step if type(step) is int and 1 <= step <= MAX_FRAMES else 1
 
 
+def shows_detail(header: SequenceHeader) -> bool:
+    """Whether a file was fitted to the detail of pictures that were reduced to the coded size."""
+    return json.loads(header.settings).get("detail") == "on"
+
+
 def capture_frames(header: SequenceHeader, count: int) -> list[int] | None:
     """The numbers in the capture of a file's ``count`` frames; None where they are not known."""
     pieces = json.loads(header.settings).get("pieces")

@@ -61,6 +61,8 @@ class MultiViewSequence:
         stated_test: the names of the cameras that the capture itself holds out, whatever was selected.
         scene: whether only what is inside the bounds is coded or what is outside, too, and where samples begin.
         looks: how each of the cameras shows colours; empty: all show them as they are.
+        detailed: whether training views keep the detail of pictures that are reduced, see
+            :attr:`taichi_vvc.types.View.detail`.
     """
 
     path: Path
@@ -79,6 +81,7 @@ class MultiViewSequence:
     stated_test: tuple[str, ...] = ()
     scene: Scene = field(default_factory=Scene)
     looks: tuple[ColourMap, ...] = ()
+    detailed: bool = False
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -103,7 +106,7 @@ class MultiViewSequence:
             raise IndexError(f"frame {i} of {len(self)}")
         entries = [entry for entry in self.entries[i] if split is None or entry.camera.split == split]
         looks = looks_of([camera.name for camera in self.cameras], self.looks)
-        views = with_looks(read_views(entries, self.downscale, quiet), looks)
+        views = with_looks(read_views(entries, self.downscale, quiet, self.detailed), looks)
         return FrameViews(self.indices[i], self.times[i], views)
 
     @property

@@ -10,14 +10,17 @@ from contextlib import ExitStack
 
 from taichi_vvc.capture.readers.index import ImageEntry
 from taichi_vvc.errors import DataError
-from taichi_vvc.media.images import area_reduce, read_rgba, reduced_size
-from taichi_vvc.types import Camera, View
+from taichi_vvc.media.images import area_reduce, area_resize, read_rgba, reduced_size
+from taichi_vvc.types import DETAIL, Camera, View
 
 
-def read_views(entries: Sequence[ImageEntry], downscale: int, quiet: bool = True) -> tuple[View, ...]:
+def read_views(
+    entries: Sequence[ImageEntry], downscale: int, quiet: bool = True, detailed: bool = False
+) -> tuple[View, ...]:
     """Decode and reduce some pictures, a few at a time in threads (the decoders release the interpreter lock).
 
     ``quiet``: leave out warnings of decoders. Their filters belong to the process, so that this is for the main thread.
+    ``detailed``: training views keep the detail of pictures that are reduced.
 
     Raises:
         DataError: a picture or mask is damaged or has another size than its camera.
@@ -33,7 +36,10 @@ def read_views(entries: Sequence[ImageEntry], downscale: int, quiet: bool = True
             )
         if entry.undistortion is not None:
             image = entry.undistortion(image)
-        return View(reduced_camera(entry.camera, downscale), area_reduce(image, downscale))
+        camera, detail = reduced_camera(entry.camera, downscale), None
+        if detailed and downscale > 1 and camera.split == "train":
+            detail = area_resize(image, DETAIL * camera.width, DETAIL * camera.height)
+        return View(camera, area_reduce(image, downscale), detail=detail)
 
     with ExitStack() as stack:
         if quiet:

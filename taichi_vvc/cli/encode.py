@@ -106,6 +106,15 @@ CSV_END = ("lambda", "estimated_bits", "actual_bits", "psnr", "seconds")
     "off by a quarter of a pixel, with presets from fast on.",
 )
 @click.option(
+    "--detail",
+    "of_detail",
+    type=click.Choice(("auto", "on", "off")),
+    default="auto",
+    show_default=True,
+    help="Whether the fit sees the detail that --downscale takes from the pictures; each pixel is then drawn as the "
+    "mean of four rays. auto: where a subject is sharp.",
+)
+@click.option(
     "--picture-memory",
     type=MemorySize(),
     default="2G",
@@ -158,6 +167,7 @@ def command(
     scenecut: bool,
     colours: str,
     poses: str,
+    of_detail: str,
     picture_memory: int,
     audio: str | None,
     audio_start: float,
@@ -179,7 +189,7 @@ def command(
     if resume and overwrite:
         raise click.UsageError("--resume goes on with a file and -y replaces it; give one of them")
     changes: dict[str, Any] = {"seed": seed, "scenecut": scenecut, "colours": colours, "poses": poses}
-    changes["picture_memory"] = picture_memory
+    changes |= {"detail": of_detail, "picture_memory": picture_memory}
     changes |= _control(crf, lambda_rate, bitrate, target_psnr)
     check_output_file(output, overwrite or resume, hint="add -y to replace it or --resume to go on with it")
     if csv_file is not None and csv_file != STDOUT:

@@ -22,7 +22,7 @@ from taichi_vvc.encoder.holding import held
 from taichi_vvc.encoder.progress import Listener
 from taichi_vvc.encoder.quality import Shown, mean_psnr, training_pictures
 from taichi_vvc.encoder.trusted_views import no_start
-from taichi_vvc.field.grids import Field, field_of_symbols
+from taichi_vvc.field.grids import Field, detail_focal, field_of_symbols
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.changes import Change
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
@@ -177,7 +177,8 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     # The decoder moves the frame before by itself.
     decoded = decode_symbols(job.layout, data, task.prediction.predicted_from)
     assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
-    field = field_of_symbols(job.ws.runtime, job.layout, fit.parameters, decoded)
+    focal = detail_focal(job.sequence.cameras) if job.config.detail == "on" else 0.0
+    field = field_of_symbols(job.ws.runtime, job.layout, fit.parameters, decoded, focal=focal)
     views = task.views.views
     shown = task.shown or training_pictures(job.ws, field, job.config.backdrop, views)
     pixels = float(np.mean([v.camera.width * v.camera.height for v in views if v.camera.split == "train"]))
@@ -247,8 +248,10 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
             return unchanged(prediction.reference, change.mask), prediction
         mask, among = change.mask, change.pixels
         config = replace(config, rays=change.rays(config.rays))
-    views, memory = [corrected(v) for v in held(task.views.views, task.held)], job.config.picture_memory
-    training = make_training_rays(job.ws, job.layout, views, mask, among, memory, task.number)
+    detail = [v.fine for v in task.views.views if v.detail is not None]
+    views, fine = ([corrected(v) for v in held(some, task.held)] for some in (task.views.views, detail))
+    memory = job.config.picture_memory
+    training = make_training_rays(job.ws, job.layout, views, mask, among, memory, task.number, fine)
     if change is not None:
         training = replace(training, cells=change.cells)
     searched = 0 if prediction.reference is None or change is not None else search_iterations(config)

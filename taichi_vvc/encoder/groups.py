@@ -11,7 +11,7 @@ import numpy as np
 
 from taichi_vvc.encoder.evidence import Evidence
 from taichi_vvc.encoder.frame import CodedFrame, FrameTask, Job
-from taichi_vvc.encoder.quality import mean_psnr, training_pictures
+from taichi_vvc.encoder.quality import Shown, as_shown, mean_psnr, training_pictures
 from taichi_vvc.encoder.rate_control import Controller, FixedLambda
 from taichi_vvc.encoder.resume import Position, written_group
 from taichi_vvc.fit.changes import Change
@@ -113,7 +113,15 @@ class Groups:
         """
         if inter.change is not None:
             return replace(inter, group=inter.group + 1, lambda_rate=self.control.weight(True), opens=True)
-        return replace(self._key_frame(views, Prediction.going_on(reference, steady=True)), held=self.evidence.shown)
+        task = self._key_frame(views, Prediction.going_on(reference, steady=True))
+        return replace(task, held=self._held())
+
+    def _held(self) -> tuple[Shown, ...]:
+        """The training views of the frame before and what it shows of them, of their detail where that is fitted."""
+        before, field = self.evidence.shown, self.evidence.field
+        if field is None or not any(s.view.detail is not None for s in before):
+            return before
+        return as_shown(self.job.ws, field, self.job.config.backdrop, [s.view.fine for s in before])
 
     def _mask(self, views: FrameViews, before: SymbolFrame) -> np.ndarray:
         """Where samples may be taken in an inter frame, (nz, ny, nx) bool."""

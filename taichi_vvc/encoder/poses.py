@@ -17,7 +17,7 @@ import numpy as np
 
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import camera_record
-from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
+from taichi_vvc.config import POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS, PRESETS, EncoderConfig, layout_of
 from taichi_vvc.encoder.progress import Listener
 from taichi_vvc.encoder.quality import mean_psnr, training_pictures
 from taichi_vvc.encoder.trusted_views import views_of
@@ -37,8 +37,6 @@ from taichi_vvc.media.pictures import composite
 from taichi_vvc.types import Camera, SymbolFrame, View
 from taichi_vvc.words import counted, some
 
-# Pixels along the longer side of the pictures that are compared, and iterations of each fit.
-_PIXELS, _ITERATIONS = 320, 300
 # Fits at the most, and pixels (of a coded picture) that a camera moves at least for another one.
 _FITS, _STILL = 8, 0.1
 # Cameras that are right seem to be off by a little: pixels from which the first fit says that one is not.
@@ -47,10 +45,6 @@ _OFF = 0.25
 _STRIDE = 4.0
 # What the quick fits must gain from one to the next for it to go on, and in all for cameras to be moved, dB.
 _GAIN, _WORTH = 0.1, 0.5
-# Fewer cameras are explained whatever their poses.
-_CAMERAS = 4
-# Iterations of a key frame from which an encode takes the time to look.
-_THOROUGH = 1000
 # Pixels up to which two poses are the same, and part of the longer side from which they have nothing to do with each
 # other.
 _SAME, _ELSEWHERE = 0.02, 0.05
@@ -106,11 +100,10 @@ def with_refined_poses(
         DataError: a picture cannot be read.
     """
     training = [c for c in sequence.cameras if c.split == "train"]
-    rough = config.poses == "auto" and config.key_iterations < _THOROUGH
-    if config.poses == "off" or rough or len(training) < _CAMERAS or not stands(sequence):
+    if not config.checks_poses(len(training)) or not stands(sequence):
         return sequence
     size = max(max(c.width, c.height) for c in training)
-    small = replace(sequence, downscale=sequence.downscale * max(1, size // _PIXELS))
+    small = replace(sequence, downscale=sequence.downscale * max(1, size // POSE_CHECK_PIXELS), detailed=False)
     trial = best = _fit(ws, small, config, sequence.cameras, partial(listener.checked, 1))
     places = _places(trial.field)
     first, least = trial.quality, _OFF if config.poses == "auto" else _STILL
@@ -190,7 +183,8 @@ def _fit(
     cameras: Sequence[Camera],
     tell: Callable[[tuple[int, int], float], None],
 ) -> _Trial:
-    quick = replace(PRESETS["ultrafast"], key_iterations=_ITERATIONS, background=config.background, seed=config.seed)
+    quick = replace(PRESETS["ultrafast"], key_iterations=POSE_CHECK_ITERATIONS)
+    quick = replace(quick, background=config.background, seed=config.seed)
     sequence = posed(sequence, cameras)
     layout = layout_of(
         quick,

@@ -63,8 +63,15 @@ def training_pictures(
     ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]
 ) -> tuple[Shown, ...]:
     """Training views as a frame's field and their cameras show them, all of them unless they have very many pixels."""
+    return as_shown(ws, field, background, checked_views(views))
+
+
+def as_shown(
+    ws: Workspace, field: Field, background: tuple[float, float, float], views: Sequence[View]
+) -> tuple[Shown, ...]:
+    """Some views as a frame's field and their cameras show them."""
     found = []
-    for view in checked_views(views):
+    for view in views:
         image = render(field, view.camera, background, workspace=ws)
         colour = shown(image.colour, image.opacity, background, view.look)
         found.append(Shown(view, np.dstack([colour, image.opacity]), background))

@@ -15,7 +15,7 @@ from taichi_vvc.field.mlp import flatten
 from taichi_vvc.geometry.projection import dilate
 from taichi_vvc.kernels.columns import Group, GroupScale
 from taichi_vvc.runtime import Runtime, aligned
-from taichi_vvc.types import FieldLayout, GroupParameters, SymbolFrame
+from taichi_vvc.types import DETAIL, Camera, FieldLayout, GroupParameters, SymbolFrame
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,8 @@ class Field:
         tables: the group tables on the device (ints, floats).
         measured: whether ``opacity`` is up to date.
         budget: what drawing it may take of memory; None: whatever it takes.
+        focal: focal length, pixels, of the pictures whose detail it was fitted to; 0 where those of the coded size
+            were.
     """
 
     runtime: Runtime
@@ -129,6 +131,7 @@ class Field:
     tables: tuple[Any, Any]
     measured: bool = False
     budget: Budget | None = None
+    focal: float = 0.0
 
     def __repr__(self) -> str:
         cells = "x".join(map(str, self.layout.occupancy))
@@ -198,14 +201,22 @@ def _flat_parts(
         channel += width
 
 
+def detail_focal(cameras: Sequence[Camera]) -> float:
+    """The focal length (pixels) of the detail behind the pictures of cameras, as :attr:`Field.focal` has it."""
+    return DETAIL * max((camera.fx for camera in cameras), default=0.0)
+
+
 def field_of_symbols(
     runtime: Runtime,
     layout: FieldLayout,
     parameters: GroupParameters,
     frame: SymbolFrame,
     budget: Budget | None = None,
+    focal: float = 0.0,
 ) -> Field:
     """Dequantise a decoded frame into a field on the device. Opacity bounds are left unknown.
+
+    ``focal``: see :attr:`Field.focal`.
 
     Raises:
         MemoryLimitExceeded: that would take more than the ``budget``, which holds for drawing the field, too.
@@ -219,5 +230,5 @@ def field_of_symbols(
         for channels, part in _flat_parts(grid_map, number, symbols, flat):
             grid_values(channels, step, number, part)
     field = make_field(runtime, layout, flat, flatten(parameters.mlp), frame.occupancy)
-    field.budget = budget
+    field.budget, field.focal = budget, focal
     return field

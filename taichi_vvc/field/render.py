@@ -17,7 +17,7 @@ from taichi_vvc.geometry.projection import distortion_limit, is_strong
 from taichi_vvc.kernels import columns, geometry, march, shade, shelled
 from taichi_vvc.kernels.columns import Ray
 from taichi_vvc.runtime import Runtime
-from taichi_vvc.types import Camera, FieldLayout
+from taichi_vvc.types import DETAIL, Camera, FieldLayout
 
 # Optical depth at which a ray ends: exp(-7) of the light passes.
 DEPTH_LIMIT = 7.0
@@ -216,15 +216,25 @@ def _measure_cells(ws: Workspace, f: Field, target: np.ndarray, peaks: Any) -> N
     )
 
 
+def rays_across(f: Field, camera: Camera) -> int:
+    """Rays along each side of a pixel that show a field well: several where a pixel is larger than its detail."""
+    return DETAIL if 1.5 * max(camera.fx, camera.fy) < f.focal else 1
+
+
 def render_parts(
-    ws: Workspace, f: Field, camera: Camera, background: Sequence[float], chunk: int | None = None
+    ws: Workspace,
+    f: Field,
+    camera: Camera,
+    background: Sequence[float],
+    chunk: int | None = None,
+    across: int = 1,
 ) -> Iterator[int]:
     """Render a picture into the workspace part by part; yields the number of pixels that are done.
 
     :func:`finished` takes the picture from there. Opacity bounds are measured if they are unknown. Nothing crosses to
-    the device or back meanwhile, but the numbers of samples. ``chunk``: see :func:`render`.
+    the device or back meanwhile, but the numbers of samples. ``chunk`` and ``across``: see :func:`render`.
     """
-    layout, pixels = f.layout, camera.width * camera.height
+    layout, pixels, each = f.layout, camera.width * camera.height, across**2
     # Half a GiB for the places of samples.
     most = min(_TOGETHER[f.runtime.host_arrays], 2**27 // most_samples(layout))
     room = _room(f, pixels)
@@ -234,24 +244,30 @@ def render_parts(
     if not f.measured:
         measure_opacity(ws, f)
         f.measured = True
-    table = camera_table(f.runtime, layout, [camera])
+    table = camera_table(f.runtime, layout, [camera.resized(across * camera.width, across * camera.height)])
     picture = ws.picture_colour.get(pixels * 3), ws.picture_depth.get(pixels), ws.picture_opacity.get(pixels)
     start = 0
     while start < pixels:
-        count = min(chunk, pixels - start)
+        count = min(max(1, chunk // each), pixels - start) * each
         numbers, behind = ws.pixels.get(count), ws.background.get(count * 3)
-        geometry.consecutive_pixels(count, start, numbers)
+        if each > 1:
+            geometry.pixels_of_detail(count, start, camera.width, across, numbers)
+        else:
+            geometry.consecutive_pixels(count, start, numbers)
         shade.fill_colour(count, *(float(c) for c in background), behind)
         make_rays(ws, layout, table, numbers, count)
         samples = trace(ws, f, count)
-        if room is not None and samples * sample_need(layout) > room and count > 1:
+        if room is not None and samples * sample_need(layout) > room and count > each:
             # So many samples that fewer rays must do.
             chunk = max(1, min(count // 2, count * room // (samples * sample_need(layout))))
             continue
         shade_rays(ws, f, count, samples)
         found = ws.colour.array, ws.transmittance.array, ws.depth.array
-        shade.place_pixels(count, start, layout.cell, *found, *picture)
-        start += count
+        if each > 1:
+            shade.place_means(count // each, each, start, layout.cell, *found, *picture)
+        else:
+            shade.place_pixels(count, start, layout.cell, *found, *picture)
+        start += count // each
         yield start
 
 
@@ -274,11 +290,16 @@ def _room(f: Field, pixels: int) -> int | None:
 
 
 def _rendered(
-    f: Field, camera: Camera, background: Sequence[float], workspace: Workspace | None, chunk: int | None
+    f: Field,
+    camera: Camera,
+    background: Sequence[float],
+    workspace: Workspace | None,
+    chunk: int | None,
+    across: int | None,
 ) -> Workspace:
     """The workspace with all parts of a picture."""
     ws = workspace or Workspace(f.runtime)
-    for _ in render_parts(ws, f, camera, background, chunk):
+    for _ in render_parts(ws, f, camera, background, chunk, across or rays_across(f, camera)):
         pass
     return ws
 
@@ -303,6 +324,7 @@ def render(
     *,
     workspace: Workspace | None = None,
     chunk: int | None = None,
+    across: int | None = None,
 ) -> Image:
     """Render a field from a camera.
 
@@ -312,11 +334,12 @@ def render(
         background: sRGB in [0, 1].
         workspace: scratch arrays to reuse between pictures.
         chunk: rays that are rendered together; by default what suits the backend.
+        across: rays along each side of a pixel, which shows their mean; by default :func:`rays_across`.
 
     Returns:
         Colour, depth and opacity, see :class:`Image`.
     """
-    return finished(_rendered(f, camera, background, workspace, chunk), camera)
+    return finished(_rendered(f, camera, background, workspace, chunk, across), camera)
 
 
 def render_rgb8(
@@ -326,12 +349,13 @@ def render_rgb8(
     *,
     workspace: Workspace | None = None,
     chunk: int | None = None,
+    across: int | None = None,
 ) -> np.ndarray:
     """The colours of :func:`render` as (height, width, 3) uint8, rounded on the device.
 
     For players and videos: a seventh of the bytes comes back from a GPU.
     """
-    return finished_rgb8(_rendered(f, camera, background, workspace, chunk), camera)
+    return finished_rgb8(_rendered(f, camera, background, workspace, chunk, across), camera)
 
 
 def finished_rgb8(ws: Workspace, camera: Camera) -> np.ndarray:

@@ -40,13 +40,13 @@ def distortion_step(
     """
     rays, background = config.rays, backdrop(config, training, spread)
     pixels = ws.pixels.get(rays)
-    # Where ``images`` has the candidates only, the same draw tells their places in it.
-    among = training.candidates if training.places is None else training.places
+    # Where ``images`` has these pixels only, the same draw tells their places in it.
+    among = training.drawn if training.places is None else training.places
     geometry.draw_pixels(rays, among, training.count, seed, iteration, pixels)
     geometry.targets_of_pixels(rays, pixels, training.images, *background.mean, ws.targets.get(rays * 4))
     if training.places is not None:
-        geometry.draw_pixels(rays, training.candidates, training.count, seed, iteration, pixels)
-    make_rays(ws, f.layout, training.table, pixels, rays)
+        geometry.draw_pixels(rays, training.drawn, training.count, seed, iteration, pixels)
+    make_rays(ws, f.layout, training.finest, pixels, rays)
     samples = trace(ws, f, rays, seed, iteration)
     if mlp_gradient is not None:
         mlp_gradient.fill(0)

@@ -79,7 +79,7 @@ def kept_cells(ws: Workspace, f: Field, training: TrainingRays, margin: bool = T
     """
     solid = measure_opacity(ws, f) > _EMPTY
     f.measured = True
-    kept = solid & _visited(ws, f, training.table, f.runtime.download(training.candidates, training.count))
+    kept = solid & _visited(ws, f, training.table, training.candidates)
     return f.mask & (dilate(kept) if margin else kept)
 
 
@@ -91,8 +91,8 @@ def missed_cells(ws: Workspace, f: Field, training: TrainingRays, kept: np.ndarr
     (without masks: that differs from the background) and meets nothing that is kept, and no view sees through them to
     the background. (nz, ny, nx) bool.
     """
-    candidates = f.runtime.download(training.candidates, training.count)
-    missed, hull = _missed_pixels(ws, f.layout, training.views, training.table, candidates, kept, background)
+    seen = training.views, training.table, training.candidates
+    missed, hull = _missed_pixels(ws, f.layout, *seen, kept, background)
     return f.mask & ~kept & hull & _visited(ws, f, training.table, missed)
 
 

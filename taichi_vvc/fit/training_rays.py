@@ -12,7 +12,7 @@ from taichi_vvc.errors import DataError
 from taichi_vvc.field.render import DEPTH_LIMIT, CameraTable, camera_table, make_rays, march_through
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.kernels import march
-from taichi_vvc.types import Camera, FieldLayout, View
+from taichi_vvc.types import DETAIL, Camera, FieldLayout, View
 
 # Bytes of a pixel, and of one whose ray crosses the mask, where all are uploaded; and of one that is drawn from these.
 _FULL, _SAMPLED = 4, 12
@@ -27,23 +27,27 @@ class TrainingRays:
         mask: (nz, ny, nx) bool, where samples may be taken before anything is fitted.
         views: the training views.
         table: their cameras on the device.
-        images: all pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major. With ``places``
-            those of the candidates only, in their order.
         candidates: indices of the pixels whose rays meet the mask, but for those that are unknown. Where memory is
             short, a sample of these.
+        finest: the cameras of the pixels that rays are drawn from: those of the views' detail, where that is known.
+        images: all of these pixels, RGBA packed into int32 (straight alpha), camera after camera, row-major. With
+            ``places`` the ``drawn`` ones only, in their order.
+        drawn: indices of those that are drawn from: the candidates, or all of their detail.
         rays_per_view: their number divided by that of the views: the unit of the rate.
         has_alpha: whether any pixel is transparent.
         cells: (nz, ny, nx) bool, where symbols and occupancy may change; None: everywhere. Candidates are those pixels
             for which that matters.
-        places: 0, 1, 2 and so on, one for each candidate; None where ``images`` are all pixels.
+        places: 0, 1, 2 and so on, one for each of ``drawn``; None where ``images`` are all pixels.
     """
 
     layout: FieldLayout
     mask: np.ndarray
     views: tuple[View, ...]
     table: CameraTable
+    candidates: np.ndarray
+    finest: CameraTable
     images: Any
-    candidates: Any
+    drawn: Any
     count: int
     rays_per_view: float
     has_alpha: bool
@@ -59,8 +63,12 @@ def make_training_rays(
     among: np.ndarray | None = None,
     memory: int | None = None,
     number: int = 0,
+    fine: Sequence[View] | None = None,
 ) -> TrainingRays:
     """Upload the training views and find the pixels whose rays cross the occupancy ``mask`` (nz, ny, nx).
+
+    Rays are drawn from the pixels of the ``fine`` views, the detail of the training ``views`` in their order (by
+    default as they have it, see :attr:`View.fine`); where there are none from the pixels of the views themselves.
 
     Pixels take 4 bytes each, and 4 more where their rays cross the mask. Where that is more than ``memory``, only such
     pixels are uploaded, which take 12 bytes, and of these a sample if there are too many: one from each of as many
@@ -73,29 +81,55 @@ def make_training_rays(
     views = tuple(v for v in views if v.camera.split == "train")
     if not views:
         raise DataError("expected at least one training view, found none; mark cameras with split = train")
+    fine = [v.fine for v in views if v.detail is not None] if fine is None else fine
     table = camera_table(runtime, layout, [v.camera for v in views])
     candidates = crossing_pixels(ws, layout, table, mask, among)
     if any(v.unknown is not None for v in views):
-        known = [np.ones(v.image.shape[:2], bool) if v.unknown is None else ~v.unknown for v in views]
-        candidates = candidates[np.concatenate([pixels.reshape(-1) for pixels in known])[candidates]]
-    rays, scarce = candidates.size, memory is not None and _FULL * (table.pixels + candidates.size) > memory
+        candidates = candidates[_known(views)[candidates]]
+    rays, each = candidates.size, DETAIL**2 if fine else 1
+    scarce = memory is not None and _FULL * each * (table.pixels + rays) > memory
     if scarce and memory is not None:
-        candidates = sampled(candidates, max(1, memory // _SAMPLED), number)
+        candidates = sampled(candidates, max(1, memory // (_SAMPLED * each)), number)
     candidates = in_patches(candidates, [v.camera for v in views])
-    if not candidates.size:
+    drawn, finest, shown = candidates, table, views
+    if fine:
+        finest, shown = camera_table(runtime, layout, [v.camera for v in fine]), tuple(fine)
+        drawn = _of_detail(candidates, views)
+        if any(v.unknown is not None for v in fine):
+            drawn = drawn[_known(fine)[drawn]]
+    if not drawn.size:
         raise DataError("expected rays that cross the occupied part of the bounds, found none; check masks and bounds")
     return TrainingRays(
         layout,
         mask,
         views,
         table,
-        runtime.upload(_packed(views, candidates if scarce else None)),
-        runtime.upload(candidates),
-        candidates.size,
+        candidates,
+        finest,
+        runtime.upload(_packed(shown, drawn if scarce else None)),
+        runtime.upload(drawn),
+        drawn.size,
         rays / len(views),
         any(v.has_alpha for v in views),
-        places=runtime.upload(np.arange(candidates.size, dtype=np.int32)) if scarce else None,
+        places=runtime.upload(np.arange(drawn.size, dtype=np.int32)) if scarce else None,
     )
+
+
+def _known(views: Sequence[View]) -> np.ndarray:
+    """(pixels,) bool: which pixels of the views are not unknown, camera after camera."""
+    known = [np.ones(v.image.shape[:2], bool) if v.unknown is None else ~v.unknown for v in views]
+    return np.concatenate([pixels.reshape(-1) for pixels in known])
+
+
+def _of_detail(pixels: np.ndarray, views: Sequence[View]) -> np.ndarray:
+    """Indices (int32) of the detail of the ``pixels`` of the views; that of one pixel comes together."""
+    first = np.cumsum([0] + [v.camera.width * v.camera.height for v in views])
+    camera = np.searchsorted(first, pixels, side="right") - 1
+    width = np.array([v.camera.width for v in views])[camera]
+    y, x = np.divmod(pixels - first[camera], width)
+    corner = DETAIL**2 * first[camera] + DETAIL * (y * DETAIL * width + x)
+    down, right = np.divmod(np.arange(DETAIL**2), DETAIL)
+    return np.asarray(corner[:, None] + down * (DETAIL * width)[:, None] + right, np.int32).reshape(-1)
 
 
 def sampled(pixels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -15,7 +15,8 @@ from taichi_vvc.coding.entropy import encode_integers, encode_mask
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.field.grids import Field, field_of_symbols, flat_values, make_field
+from taichi_vvc.encoder.detail import settle_detail
+from taichi_vvc.field.grids import Field, detail_focal, field_of_symbols, flat_values, make_field
 from taichi_vvc.field.mlp import flatten
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.occupancy import first_mask
@@ -55,6 +56,8 @@ def independent_frames(
     Yields:
         The field and its bytes.
     """
+    config, sequence = settle_detail(config, sequence)
+    focal = detail_focal(sequence.cameras) if config.detail == "on" else 0.0
     config = replace(
         without_rate(config),
         coefficient_step=FINE_STEP,
@@ -76,6 +79,7 @@ def independent_frames(
         payload = pack_floats([*sent, *fit.parameters.mlp], fit.occupancy)
         values = flat_values(seen.map, layout, tuple(grids))
         field = make_field(ws.runtime, layout, values, flatten(fit.parameters.mlp), fit.occupancy)
+        field.focal = focal
         yield field, len(payload) + _FRAME_HEADER
 
 
@@ -89,6 +93,8 @@ def transformed_frames(
     Yields:
         The decoded field and its bytes.
     """
+    config, sequence = settle_detail(config, sequence)
+    focal = detail_focal(sequence.cameras) if config.detail == "on" else 0.0
     config = replace(without_rate(config), coefficient_step=FINE_STEP, basis_step=FINE_STEP)
     group, reference = config.group_length(sequence.fps), None
     for number in range(len(sequence)):
@@ -110,4 +116,4 @@ def transformed_frames(
             symbols = tuple(r + s for r, s in zip(reference.frame.symbols, steps, strict=True))
         frame = SymbolFrame(symbols, steps, fit.occupancy, reference is None)
         reference = Reference(frame, fit.parameters)
-        yield field_of_symbols(ws.runtime, layout, fit.parameters, frame), size
+        yield field_of_symbols(ws.runtime, layout, fit.parameters, frame, focal=focal), size

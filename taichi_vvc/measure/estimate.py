@@ -18,12 +18,13 @@ from taichi_vvc.capture.scene import Scene
 from taichi_vvc.capture.seen import believed_cells
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.config import PRESETS, EncoderConfig, layout_of
+from taichi_vvc.config import POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS, PRESETS, EncoderConfig, layout_of
+from taichi_vvc.encoder.detail import settle_detail
 from taichi_vvc.encoder.rate_control import GOES_ON
 from taichi_vvc.geometry.contraction import to_grid
 from taichi_vvc.geometry.projection import pixel_directions, with_rays
 from taichi_vvc.media.pictures import differs, edge_colour
-from taichi_vvc.types import Bounds, Camera, FieldLayout, View
+from taichi_vvc.types import DETAIL, Bounds, Camera, FieldLayout, View
 
 _PROBES = 4096  # number of rays that are marched to estimate the samples of all rays
 _PLACES = 768  # along each of them in a whole scene
@@ -47,16 +48,14 @@ _MOST_CORES = 8  # more cores make no difference
 _PROGRAM = 1.82e8
 _PER_VALUE = 88.0
 _PER_PIXEL = 20.0
+# Calculated: of each pixel's detail the picture, its copy on the device, and the pixels that rays are drawn from.
+_PER_DETAILED_PIXEL = 12.0 * DETAIL**2
 _PER_BATCH_SAMPLE = 960.0
 
 # Bytes of a key frame at the default lambda: _KEY_FRAME * rays^_RAYS_POWER * (iterations / 400)^_ITERATIONS_POWER
 _KEY_FRAME, _RAYS_POWER, _ITERATIONS_POWER = 183.0, 0.49, -0.065
 _LAMBDA, _LAMBDA_POWER = 5e-4, -0.5
 _HEADER = 1500.0
-
-# The fit that tells whether cameras are right: iterations, longer side of its pictures, iterations of a key frame from
-# which it is made, and training cameras; see taichi_vvc/encoder/poses.py.
-_CHECK, _CHECK_PIXELS, _CHECKED_FROM, _CHECKED_CAMERAS = 300, 320, 1000, 4
 
 
 @dataclass(frozen=True)
@@ -155,6 +154,8 @@ def estimate(
     if not any(view.camera.split == "train" for view in views):
         return []
     helping = min(_MOST_CORES, len(runtime.cores()) if cores is None else cores)
+    detail = settle_detail(next(iter(configs.values()), EncoderConfig()), sequence)[0].detail == "on"
+    per_pixel = _PER_PIXEL + (_PER_DETAILED_PIXEL if detail else 0.0)
     share = (_SERIAL + (1 - _SERIAL) / helping) / (machine_speed() if speed is None else speed)
     found = []
     for name, config in configs.items():
@@ -168,7 +169,7 @@ def estimate(
         seconds += inters * kind.inter * _fit_seconds(work, config, config.inter_iterations * searching)
         # Later key frames start from the frame before them, with a search for motion as in inter frames.
         seconds += (keys - 1) * kind.key * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
-        memory = _PROGRAM + kind.values * _PER_VALUE * work.grid_values + _PER_PIXEL * work.pixels
+        memory = _PROGRAM + kind.values * _PER_VALUE * work.grid_values + per_pixel * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
         key = (
             kind.size
@@ -192,12 +193,11 @@ def _fit_seconds(work: Work, config: EncoderConfig, iterations: float) -> float:
 
 def _check_seconds(work: Work, config: EncoderConfig, side: int) -> float:
     """Seconds of one core for the fit that tells whether cameras are right; ``side``: the longer one of pictures."""
-    rough = config.poses == "auto" and config.key_iterations < _CHECKED_FROM
-    if config.poses == "off" or rough or work.training_views < _CHECKED_CAMERAS:
+    if not config.checks_poses(work.training_views):
         return 0.0
-    smaller = max(1, side // _CHECK_PIXELS)
+    smaller = max(1, side // POSE_CHECK_PIXELS)
     small = replace(work, samples_per_ray=work.samples_per_ray / smaller, symbols=work.symbols // smaller**3)
-    return work.kind.key * _fit_seconds(small, config, _CHECK)
+    return work.kind.key * _fit_seconds(small, config, POSE_CHECK_ITERATIONS)
 
 
 @lru_cache(maxsize=1)

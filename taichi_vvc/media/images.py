@@ -192,10 +192,14 @@ def area_reduce(image: np.ndarray, factor: int) -> np.ndarray:
     Returns:
         (height', width', 4) uint8, straight alpha; RGB is 0 where alpha is 0.
     """
-    if factor == 1:
-        return image
     height, width = image.shape[:2]
-    new_width, new_height = reduced_size(width, height, factor)
+    return image if factor == 1 else area_resize(image, *reduced_size(width, height, factor))
+
+
+def area_resize(image: np.ndarray, new_width: int, new_height: int) -> np.ndarray:
+    """As :func:`area_reduce`, to a given size. A picture that has that size stays as it is."""
+    if image.shape[:2] == (new_height, new_width):
+        return image
     alpha = image[..., 3:].astype(np.float32)
     planes = np.concatenate((image[..., :3] * alpha, alpha), axis=2)
     planes = _average(_average(planes, new_height, 0), new_width, 1)

@@ -16,6 +16,7 @@ from taichi_vvc.bitstream.sound_runs import sound_writer, stored_packets
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.coding.headers import colours_of, layout_of_header, pack_colour_maps
 from taichi_vvc.config import EncoderConfig
+from taichi_vvc.encoder.detail import settle_detail
 from taichi_vvc.encoder.frame import Job
 from taichi_vvc.encoder.frames import go_on
 from taichi_vvc.encoder.progress import Glimpse, Listener, Progress
@@ -192,6 +193,7 @@ def encode_in_parts(
     folder = PartsFolder(path)
     stored, before = _found(folder, path, resume, overwrite)
     team = Here() if team is None else team
+    config, sequence = settle_detail(config, sequence)
     prepared = team.prepare(sequence, config, stored, path, progress)
     parts = prepared.plan.parts
     if stored is not None and not folder.exists():

@@ -43,7 +43,7 @@ def wrong(right: MultiViewSequence) -> MultiViewSequence:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poses, "_ITERATIONS", 100)
+    monkeypatch.setattr(poses, "POSE_CHECK_ITERATIONS", 100)
     monkeypatch.setattr(poses, "_FITS", 2)
 
 

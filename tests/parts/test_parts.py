@@ -18,6 +18,7 @@ from tiny import ONE_LEVEL
 
 import taichi_vvc as tv
 from taichi_vvc.bitstream import Sound, StreamReader
+from taichi_vvc.bitstream.numbering import capture_frames
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.encoder.progress import Listener, Progress
 from taichi_vvc.errors import ConfigError, DataError
@@ -144,6 +145,9 @@ def test_parts_that_are_there_are_used_whichever_they_are(encoded, capture: Mult
         for frame in encode_in_parts(capture, TINY, path, _StopsBeforeTheFirst()):
             raise AssertionError(frame)
     assert folder.whole(Part(2, 4, 6)) and folder.whole(Part(1, 2, 4)) and not folder.whole(Part(0, 0, 2))
+    # A part plays by itself, and knows which frames it has.
+    with StreamReader(folder.file(2)) as reader:
+        assert capture_frames(reader.header, 2) == [4, 5]
     before = folder.file(1).stat().st_mtime_ns
     told = []
     for frame in tv.encode(capture, TINY, path, resume=True):
