@@ -72,7 +72,7 @@ def encode(
             ``workers``.
         sound: what is heard from the first frame on, see :func:`taichi_vvc.media.sound.read_sound`; what comes after
             the last frame is left out.
-        workers: code parts on several workers at once; without a ``part_length`` in parts of ten seconds. Frames are
+        workers: code parts on several workers at once; without a ``part_length`` in parts of 20 seconds. Frames are
             yielded when their part and all before it are in the file.
 
     Raises:

@@ -110,7 +110,7 @@ def team_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=PartLength(),
             metavar="N|Ns",
             help="Encode in parts of at most so many frames, or seconds, in whole groups. No part depends on another, "
-            "so that they can be coded in any order. Default: one part; with --workers or --cluster 10s.",
+            "so that they can be coded in any order. Default: one part; with --workers or --cluster 20s.",
         ),
         click.option(
             "--workers",

@@ -13,11 +13,11 @@ from taichi_vvc.fit.occupancy import first_mask
 from taichi_vvc.types import FieldLayout
 
 # Seconds of a part, if nothing else is asked for.
-_SECONDS = 10
+_SECONDS = 20
 
 
 def usual_length(fps: Fraction) -> int:
-    """Frames of a part, if nothing else is asked for: ten seconds."""
+    """Frames of a part, if nothing else is asked for: twenty seconds."""
     return max(1, round(_SECONDS * fps))
 
 
