@@ -43,7 +43,7 @@ def test_info_tells_of_the_sound(folder: Path, capfd) -> None:
     assert "sound       Opus, 1 channel, 0.81" in capfd.readouterr().out
     assert run(["info", str(folder / "a.tvvc"), "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
-    assert found["version"] == 7 and found["sound"]["channels"] == 1 and found["sound"]["codec"] == "opus"
+    assert found["version"] == 8 and found["sound"]["channels"] == 1 and found["sound"]["codec"] == "opus"
     with StreamReader(folder / "a.tvvc") as reader:
         assert found["sound"]["seconds"] == reader.sound().seconds
         groups = sum(group["bytes"] for group in found["gops"])
@@ -130,7 +130,7 @@ def test_pieces_keep_their_sound(folder: Path, tmp_path: Path, capfd) -> None:
     assert run(["encode", str(folder / "capture"), "-o", str(silent), *TINY_OPTIONS, "--frames", "0:1"]) == 0
     assert run(["join", str(silent), "-o", str(tmp_path / "still.tvvc")]) == 0
     with StreamReader(tmp_path / "still.tvvc") as reader:
-        assert reader.version == 6 and reader.sound() is None
+        assert reader.version == 8 and reader.sound() is None
 
 
 def test_a_damaged_sound_leaves_a_silent_video(folder: Path, tmp_path: Path, capfd) -> None:

@@ -33,7 +33,7 @@ def views(alpha: int = 255, split: str = "train") -> list[View]:
 def test_the_candidates_are_the_training_pixels() -> None:
     mask = np.ones(CELLS, bool)
     training = make_training_rays(Workspace(runtime()), LAYOUT, views(), mask)
-    assert training.count == len(down(training.candidates, training.count)) <= RAYS
+    assert training.count == len(down(training.drawn, training.count)) <= RAYS
     assert training.rays_per_view == training.count / 2
     assert not training.has_alpha and make_training_rays(Workspace(runtime()), LAYOUT, views(alpha=9), mask).has_alpha
     pixels = down(training.images, RAYS).view(np.uint8).reshape(RAYS, 4)
@@ -69,8 +69,8 @@ def test_where_memory_is_short_only_candidates_are_uploaded() -> None:
     assert make_training_rays(ws, LAYOUT, views(), mask, memory=full).places is None
     short = make_training_rays(ws, LAYOUT, views(), mask, memory=full - 1)
     assert short.count == whole.count
-    assert (down(short.candidates, short.count) == down(whole.candidates, whole.count)).all()
-    pixels, colours = down(short.candidates, short.count), down(short.images, short.count)
+    assert (down(short.drawn, short.count) == down(whole.drawn, whole.count)).all()
+    pixels, colours = down(short.drawn, short.count), down(short.images, short.count)
     assert (colours == down(whole.images, RAYS)[pixels]).all()
     assert (down(short.places, short.count) == np.arange(short.count)).all()
     assert short.rays_per_view == whole.rays_per_view
@@ -81,8 +81,8 @@ def test_a_sample_of_the_candidates_fits_the_memory() -> None:
     whole = make_training_rays(ws, LAYOUT, views(), mask)
     count = whole.count // 3
     some = [make_training_rays(ws, LAYOUT, views(), mask, memory=12 * count + 11, number=n) for n in (4, 4, 5)]
-    everything = set(down(whole.candidates, whole.count).tolist())
-    first, again, other = (down(rays.candidates, rays.count) for rays in some)
+    everything = set(down(whole.drawn, whole.count).tolist())
+    first, again, other = (down(rays.drawn, rays.count) for rays in some)
     assert some[0].count == count == len(set(first.tolist()))
     assert set(first.tolist()) < everything
     assert (first == again).all() and set(first.tolist()) != set(other.tolist())
@@ -91,7 +91,7 @@ def test_a_sample_of_the_candidates_fits_the_memory() -> None:
     assert some[0].rays_per_view == whole.rays_per_view
     # Every view has its share.
     first_view = CAMERAS[0].width * CAMERAS[0].height
-    part = np.count_nonzero(down(whole.candidates, whole.count) < first_view) / whole.count
+    part = np.count_nonzero(down(whole.drawn, whole.count) < first_view) / whole.count
     assert [np.count_nonzero(p < first_view) / count for p in (first, other)] == pytest.approx([part] * 2, abs=0.1)
 
 

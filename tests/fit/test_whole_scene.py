@@ -71,7 +71,7 @@ def test_the_file_states_shell_and_near_distance(encoded: Path, hall: Path) -> N
         assert all(layout.shell) and layout.near == np.float32(scene.near)
         np.testing.assert_allclose(layout.bounds.size, np.array(layout.inner) * layout.cell)
     with StreamReader(encoded) as reader:
-        assert reader.version == 6
+        assert reader.version == 8
 
 
 def test_nothing_stands_where_fewer_than_two_cameras_look(encoded: Path, hall: Path) -> None:
