@@ -217,13 +217,6 @@ def rays_of_pixels(
 
 
 @kernel
-def consecutive_pixels(count: ti.i32, first: ti.i32, pixels: I32):
-    """The pixels first .. first + count - 1."""
-    for i in range(count):
-        pixels[i] = first + i
-
-
-@kernel
 def pixels_of_detail(count: ti.i32, first: ti.i32, width: ti.i32, across: ti.i32, pixels: I32):
     """The pixels of a picture with ``across`` times the pixels along both sides, those within one pixel of the picture
     of this ``width`` together: ``count`` of them from those of pixel ``first`` on."""

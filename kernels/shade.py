@@ -307,38 +307,17 @@ def fill_colour(count: ti.i32, red: ti.f32, green: ti.f32, blue: ti.f32, colours
 @kernel
 def place_pixels(
     count: ti.i32,
-    first: ti.i32,  # pixel of the picture that the first ray shows
+    each: ti.i32,  # rays of a pixel, one after the other
+    first: ti.i32,  # pixel of the picture that the first rays show
     cell: ti.f32,  # world units
-    colour: F32,  # (count * 3,)
-    transmittance: F32,  # (count,)
-    depth: F32,  # (count,) sum of w_i t_i, cells
-    colours: F32,  # out (pixels * 3,) clipped to [0, 1]
-    depths: F32,  # out (pixels,) mean distance, world units; 0 where nothing is
+    colour: F32,  # (count * each * 3,)
+    transmittance: F32,  # (count * each,)
+    depth: F32,  # (count * each,) sum of w_i t_i, cells
+    colours: F32,  # out (pixels * 3,) the mean over a pixel's rays, clipped to [0, 1] each
+    depths: F32,  # out (pixels,) mean distance of all that they meet, world units; 0 where nothing is
     opacities: F32,  # out (pixels,)
 ):
     """What rays found, at its place in a picture."""
-    for i in range(count):
-        opacity = 1.0 - transmittance[i]
-        opacities[first + i] = opacity
-        depths[first + i] = depth[i] * cell / opacity if opacity > 1e-3 else 0.0
-        for k in ti.static(range(3)):
-            colours[(first + i) * 3 + k] = ti.min(ti.max(colour[i * 3 + k], 0.0), 1.0)
-
-
-@kernel
-def place_means(
-    count: ti.i32,
-    each: ti.i32,  # rays of a pixel, one after the other
-    first: ti.i32,
-    cell: ti.f32,
-    colour: F32,  # (count * each * 3,)
-    transmittance: F32,
-    depth: F32,
-    colours: F32,
-    depths: F32,
-    opacities: F32,
-):
-    """As :func:`place_pixels`, where each pixel is the mean of several rays. Its depth is that of all they meet."""
     part = 1.0 / ti.cast(each, ti.f32)
     for i in range(count):
         opacity = 0.0

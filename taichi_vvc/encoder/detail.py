@@ -9,6 +9,7 @@ import numpy as np
 
 from taichi_vvc.capture.sequence import MultiViewSequence
 from taichi_vvc.config import EncoderConfig
+from taichi_vvc.field.grids import detail_focal
 from taichi_vvc.types import DETAIL, View
 
 # The mean square, sRGB in [0, 1], by which pixels differ from the detail that they are reduced from, in captures whose
@@ -29,6 +30,11 @@ def settle_detail(config: EncoderConfig, sequence: MultiViewSequence) -> tuple[E
         if use:
             return replace(config, detail="on"), detailed
     return replace(config, detail="off"), sequence
+
+
+def fitted_focal(config: EncoderConfig, sequence: MultiViewSequence) -> float:
+    """:attr:`taichi_vvc.field.grids.Field.focal` of what is fitted, the ``detail`` of ``config`` being settled."""
+    return detail_focal(sequence.cameras) if config.detail == "on" else 0.0
 
 
 def sharpness(views: Iterable[View]) -> float:

@@ -18,11 +18,12 @@ from taichi_vvc.coding.moved_masks import coded_nodes, moved_mask
 from taichi_vvc.coding.quantize import quantize_tensors
 from taichi_vvc.config import EncoderConfig
 from taichi_vvc.decode import decode_symbols
+from taichi_vvc.encoder.detail import fitted_focal
 from taichi_vvc.encoder.holding import held
 from taichi_vvc.encoder.progress import Listener
 from taichi_vvc.encoder.quality import Shown, mean_psnr, training_pictures
 from taichi_vvc.encoder.trusted_views import no_start
-from taichi_vvc.field.grids import Field, detail_focal, field_of_symbols
+from taichi_vvc.field.grids import Field, field_of_symbols
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.changes import Change
 from taichi_vvc.fit.motion_search import find_motion, search_iterations
@@ -177,7 +178,7 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     # The decoder moves the frame before by itself.
     decoded = decode_symbols(job.layout, data, task.prediction.predicted_from)
     assert all((d == r).all() for d, r in zip(decoded.residuals, fit.residuals, strict=True))
-    focal = detail_focal(job.sequence.cameras) if job.config.detail == "on" else 0.0
+    focal = fitted_focal(job.config, job.sequence)
     field = field_of_symbols(job.ws.runtime, job.layout, fit.parameters, decoded, focal=focal)
     views = task.views.views
     shown = task.shown or training_pictures(job.ws, field, job.config.backdrop, views)

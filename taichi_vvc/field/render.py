@@ -250,10 +250,7 @@ def render_parts(
     while start < pixels:
         count = min(max(1, chunk // each), pixels - start) * each
         numbers, behind = ws.pixels.get(count), ws.background.get(count * 3)
-        if each > 1:
-            geometry.pixels_of_detail(count, start, camera.width, across, numbers)
-        else:
-            geometry.consecutive_pixels(count, start, numbers)
+        geometry.pixels_of_detail(count, start, camera.width, across, numbers)
         shade.fill_colour(count, *(float(c) for c in background), behind)
         make_rays(ws, layout, table, numbers, count)
         samples = trace(ws, f, count)
@@ -263,10 +260,7 @@ def render_parts(
             continue
         shade_rays(ws, f, count, samples)
         found = ws.colour.array, ws.transmittance.array, ws.depth.array
-        if each > 1:
-            shade.place_means(count // each, each, start, layout.cell, *found, *picture)
-        else:
-            shade.place_pixels(count, start, layout.cell, *found, *picture)
+        shade.place_pixels(count // each, each, start, layout.cell, *found, *picture)
         start += count // each
         yield start
 

@@ -15,8 +15,8 @@ from taichi_vvc.coding.entropy import encode_integers, encode_mask
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.coding.quantize import grid_offset
 from taichi_vvc.config import EncoderConfig
-from taichi_vvc.encoder.detail import settle_detail
-from taichi_vvc.field.grids import Field, detail_focal, field_of_symbols, flat_values, make_field
+from taichi_vvc.encoder.detail import fitted_focal, settle_detail
+from taichi_vvc.field.grids import Field, field_of_symbols, flat_values, make_field
 from taichi_vvc.field.mlp import flatten
 from taichi_vvc.field.workspace import Workspace
 from taichi_vvc.fit.occupancy import first_mask
@@ -57,7 +57,7 @@ def independent_frames(
         The field and its bytes.
     """
     config, sequence = settle_detail(config, sequence)
-    focal = detail_focal(sequence.cameras) if config.detail == "on" else 0.0
+    focal = fitted_focal(config, sequence)
     config = replace(
         without_rate(config),
         coefficient_step=FINE_STEP,
@@ -94,7 +94,7 @@ def transformed_frames(
         The decoded field and its bytes.
     """
     config, sequence = settle_detail(config, sequence)
-    focal = detail_focal(sequence.cameras) if config.detail == "on" else 0.0
+    focal = fitted_focal(config, sequence)
     config = replace(without_rate(config), coefficient_step=FINE_STEP, basis_step=FINE_STEP)
     group, reference = config.group_length(sequence.fps), None
     for number in range(len(sequence)):
