@@ -138,7 +138,7 @@ def _constants() -> dict[str, tuple[Any, str]]:
         "MOTION_ESCAPES": (motion_contexts.ESCAPE_ORDER, "Exp-Golomb order of the escapes of displacements"),
         "MOTION_SPACINGS": (displacements._SPACINGS, "of the passes over displacements"),
         "MOTION_WEIGHTS": (
-            _by_sort(displacements._DIRECTIONS, displacements._WEIGHTS),
+            _by_sort(displacements._DIRECTIONS, displacements.WEIGHTS),
             "of a face, an edge and a corner in their prediction",
         ),
     }
@@ -195,7 +195,10 @@ def weights_text() -> str:
 
 
 def _element(element: Any, indent: str = "") -> str:
-    """An element of a syntax table, as a call of one of the functions of ``elements.js``."""
+    """An element of a syntax table, as a call of one of the functions of ``elements.js``, or by its name."""
+    for name, named in NAMED.items():
+        if indent and element is named:
+            return name
     if isinstance(element, elements.Structure):
         inner = indent + "  "
         fields = [f"{inner}{camel(name)}: {_element(part, inner)}," for name, part in element.fields]
@@ -240,6 +243,7 @@ def formats_text() -> str:
     names = sorted(["blob", "choice", "count", "fixed", "float", "ratio", "rest", "several", "structure", "text"])
     lines = ["/** The syntax of chunks, and what older versions of the format do not have. */", MADE]
     lines.append(f'import {{ {", ".join(names)} }} from "./elements.js";\n')
+    lines += [f"const {name} = {_element(named)};\n" for name, named in NAMED.items()]
     for name, per_version in TABLES.items():
         newest, latest = name, per_version[max(per_version)]
         lines.append(f"const {newest} = {_element(latest)};\n")
@@ -256,6 +260,9 @@ def formats_text() -> str:
     lines.append(f"/** @typedef {{{kind}}} Format */")
     return "\n".join(lines).rstrip("\n") + "\n"
 
+
+NAMED = {"LAYOUT": syntax.LAYOUT}
+"""Structures that several tables have as a field."""
 
 TABLES = {
     "HEADER": versions.HEADERS,

@@ -9,6 +9,30 @@ from independent_reader import RangeDecoder
 from plain_decoder import ONE, bin_of, documented_rows, escapes, groups, integers, magnitude_table, probability, raw
 
 
+def in_passes(nodes: list[tuple], walk) -> None:
+    """Calls ``walk`` with the spacing and the nodes of each pass over a lattice."""
+    walk(8, [node for node in nodes if all(a % 8 == 0 for a in node)])
+    for spacing in (4, 2, 1):
+        for parity in (7, 3, 5, 6, 1, 2, 4):
+            place = tuple(spacing * (parity >> bit & 1) for bit in (2, 1, 0))
+            walk(spacing, [node for node in nodes if tuple(a % (2 * spacing) for a in node) == place])
+
+
+def near(node: tuple, spacing: int, values: dict) -> list[tuple[int, list[int]]]:
+    """Weight and values of the neighbours that have some."""
+    found = []
+    for offset in itertools.product((-spacing, 0, spacing), repeat=3):
+        other = tuple(a + b for a, b in zip(node, offset, strict=True))
+        if any(offset) and other in values:
+            found.append(({1: 16, 2: 4, 3: 1}[sum(o != 0 for o in offset)], values[other]))
+    return found
+
+
+def mean(neighbours: list, axis: int) -> int:
+    whole = sum(weight for weight, _ in neighbours)
+    return (2 * sum(weight * value[axis] for weight, value in neighbours) + whole) // (2 * whole) if whole else 0
+
+
 def decode_motion(payload: bytes, live: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     """(mz, my, mx, 3) displacements of a payload whose first byte is 3 or 4."""
     nodes = [tuple(int(v) for v in node) for node in np.argwhere(live)]
@@ -19,22 +43,11 @@ def decode_motion(payload: bytes, live: np.ndarray, before: np.ndarray | None) -
     def walk(spacing: int, chosen: list) -> None:
         found = {}
         for node in chosen:
-            weights, total = 0, [0, 0, 0]
-            for offset in itertools.product((-spacing, 0, spacing), repeat=3):
-                other = tuple(a + b for a, b in zip(node, offset, strict=True))
-                if other in values:
-                    weight = {1: 16, 2: 4, 3: 1}[sum(o != 0 for o in offset)]
-                    weights += weight
-                    total = [t + weight * v for t, v in zip(total, values[other], strict=True)]
-            predicted = [(2 * t + weights) // (2 * weights) if weights else 0 for t in total]
-            found[node] = [p + v for p, v in zip(predicted, left[node], strict=True)]
+            neighbours = near(node, spacing, values)
+            found[node] = [mean(neighbours, axis) + left[node][axis] for axis in range(3)]
         values.update(found)
 
-    walk(8, [node for node in nodes if all(a % 8 == 0 for a in node)])
-    for spacing in (4, 2, 1):
-        for parity in (7, 3, 5, 6, 1, 2, 4):
-            place = tuple(spacing * (parity >> bit & 1) for bit in (2, 1, 0))
-            walk(spacing, [node for node in nodes if tuple(a % (2 * spacing) for a in node) == place])
+    in_passes(nodes, walk)
     result = np.zeros((*live.shape, 3), np.int64)
     for node, value in values.items():
         result[node] = value
@@ -54,21 +67,6 @@ def coded_nodes(mask: np.ndarray, block: int) -> np.ndarray:
         for corner in itertools.product((0, 1), repeat=3):
             coded[tuple(int(i) // block + c for i, c in zip(cell, corner, strict=True))] = True
     return coded
-
-
-def near(node: tuple, spacing: int, values: dict) -> list[tuple[int, list[int]]]:
-    """Weight and values of the neighbours that have some."""
-    found = []
-    for offset in itertools.product((-spacing, 0, spacing), repeat=3):
-        other = tuple(a + b for a, b in zip(node, offset, strict=True))
-        if any(offset) and other in values:
-            found.append(({1: 16, 2: 4, 3: 1}[sum(o != 0 for o in offset)], values[other]))
-    return found
-
-
-def mean(neighbours: list, axis: int) -> int:
-    whole = sum(weight for weight, _ in neighbours)
-    return (2 * sum(weight * value[axis] for weight, value in neighbours) + whole) // (2 * whole) if whole else 0
 
 
 def decode_contexts(payload: bytes, coded: np.ndarray, before: np.ndarray | None) -> np.ndarray:
@@ -111,11 +109,7 @@ def decode_contexts(payload: bytes, coded: np.ndarray, before: np.ndarray | None
         whole = [p + n for (p, _, _), n in zip(what, numbers, strict=True)]
         values.update({node: whole[3 * k : 3 * k + 3] for k, node in enumerate(chosen)})
 
-    walk(8, [node for node in nodes if all(a % 8 == 0 for a in node)])
-    for spacing in (4, 2, 1):
-        for parity in (7, 3, 5, 6, 1, 2, 4):
-            place = tuple(spacing * (parity >> bit & 1) for bit in (2, 1, 0))
-            walk(spacing, [node for node in nodes if tuple(a % (2 * spacing) for a in node) == place])
+    in_passes(nodes, walk)
     result = np.zeros((*coded.shape, 3), np.int64)
     for node, value in values.items():
         result[node] = value

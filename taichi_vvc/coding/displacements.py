@@ -21,9 +21,12 @@ SPATIAL, TEMPORAL = 3, 4
 
 _SPACINGS = (4, 2, 1)
 _PAD = _SPACINGS[0]
+CHUNK = 1 << 14
+"""Nodes whose neighbours are looked up at a time, which bounds the memory."""
+
 _DIRECTIONS = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
-_WEIGHTS = np.array([64, 16, 4, 1])[np.abs(_DIRECTIONS).sum(1)]  # of faces 16, of edges 4, of corners 1
-_CHUNK = 1 << 14  # nodes at a time, which bounds the memory
+WEIGHTS = np.array([64, 16, 4, 1])[np.abs(_DIRECTIONS).sum(1)]
+"""Of the neighbours of a node, see :meth:`Lattice.near`: of faces 16, of edges 4, of corners 1."""
 
 
 def _passes() -> tuple[np.ndarray, list[int]]:
@@ -39,6 +42,37 @@ def _passes() -> tuple[np.ndarray, list[int]]:
 
 
 _NUMBERS, _PASS_SPACINGS = _passes()
+
+
+class Lattice:
+    """The coded nodes of a lattice, pass after pass, and the values of those that are known by then.
+
+    Attributes:
+        passes: of each pass that has nodes its spacing, 0 of the first, and (n,) positions of its nodes among all coded
+            ones, in C order.
+    """
+
+    def __init__(self, coded: np.ndarray) -> None:
+        """``coded``: (mz, my, mx) bool."""
+        where = coded.nonzero()
+        numbers = _NUMBERS[tuple([axis % FIRST_STRIDE for axis in where])]
+        padded = tuple([size + 2 * _PAD for size in coded.shape])
+        self._places = np.ravel_multi_index(tuple([axis + _PAD for axis in where]), padded)
+        self._steps = _DIRECTIONS @ np.array([padded[1] * padded[2], padded[2], 1])
+        # Behind the three values, whether there is one.
+        self._field = np.zeros((padded[0] * padded[1] * padded[2], 4), np.int64)
+        ends = np.bincount(numbers, minlength=len(_PASS_SPACINGS)).cumsum()[:-1]
+        parts = np.split(numbers.argsort(kind="stable"), ends)
+        self.passes = [(spacing, rows) for spacing, rows in zip(_PASS_SPACINGS, parts, strict=True) if rows.size]
+
+    def near(self, rows: np.ndarray, spacing: int) -> np.ndarray:
+        """(n, 26, 4) int64: the values of the neighbours of some nodes, and 1 behind those that are known, else 0."""
+        return np.asarray(self._field[self._places[rows][:, None] + spacing * self._steps])
+
+    def learn(self, rows: np.ndarray, values: np.ndarray) -> None:
+        """Takes note of the (n, 3) values of some nodes."""
+        self._field[self._places[rows], :3] = values
+        self._field[self._places[rows], 3] = 1
 
 
 def encode_motion(motion: np.ndarray, known: np.ndarray, before: np.ndarray | None) -> bytes:
@@ -95,27 +129,13 @@ def _predicted(given: np.ndarray, known: np.ndarray, decoding: bool) -> np.ndarr
     Returns:
         int64, (n, 3).
     """
-    where = known.nonzero()
-    numbers = _NUMBERS[tuple([axis % FIRST_STRIDE for axis in where])]
-    padded = tuple([size + 2 * _PAD for size in known.shape])
-    places = np.ravel_multi_index(tuple([axis + _PAD for axis in where]), padded)
-    steps = _DIRECTIONS @ np.array([padded[1] * padded[2], padded[2], 1])
-    order = numbers.argsort(kind="stable")
-    counts = np.bincount(numbers, minlength=len(_PASS_SPACINGS)).tolist()
-    # Behind the three values, whether there is one.
-    field = np.zeros((padded[0] * padded[1] * padded[2], 4), np.int64)
-    result, start = given.astype(np.int64), 0
-    for spacing, count in zip(_PASS_SPACINGS, counts, strict=True):
-        for first in range(start, start + count, _CHUNK):
-            rows = order[first : min(first + _CHUNK, start + count)]
-            here = places[rows]
-            if spacing:
-                sums = _WEIGHTS @ field[here[:, None] + spacing * steps]
-                weights = sums[:, 3:]
-                predicted = (2 * sums[:, :3] + weights) // np.maximum(2 * weights, 1)
-                result[rows] += predicted if decoding else -predicted
-        rows = order[start : start + count]
-        field[places[rows], :3] = (result if decoding else given)[rows]
-        field[places[rows], 3] = 1
-        start += count
+    lattice, result = Lattice(known), given.astype(np.int64)
+    for spacing, rows in lattice.passes:
+        for first in range(0, rows.size if spacing else 0, CHUNK):
+            some = rows[first : first + CHUNK]
+            sums = WEIGHTS @ lattice.near(some, spacing)
+            weights = sums[:, 3:]
+            predicted = (2 * sums[:, :3] + weights) // np.maximum(2 * weights, 1)
+            result[some] += predicted if decoding else -predicted
+        lattice.learn(rows, (result if decoding else given)[rows])
     return result

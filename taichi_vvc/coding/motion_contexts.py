@@ -14,16 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from taichi_vvc.coding import tables
-from taichi_vvc.coding.displacements import (
-    _CHUNK,
-    _DIRECTIONS,
-    _NUMBERS,
-    _PAD,
-    _PASS_SPACINGS,
-    _WEIGHTS,
-)
+from taichi_vvc.coding.displacements import CHUNK, WEIGHTS, Lattice
 from taichi_vvc.coding.entropy import RangeReader, RangeWriter
-from taichi_vvc.coding.occupancy_masks import FIRST_STRIDE
 from taichi_vvc.coding.passes import advance
 from taichi_vvc.coding.small_integers import ESCAPE, Reader, Writer, read_escapes, write_escapes
 from taichi_vvc.errors import CorruptStream
@@ -91,24 +83,9 @@ def walk(coded: np.ndarray) -> Generator[Pass, np.ndarray | None, None]:
     Args:
         coded: (mz, my, mx) bool, the lattice nodes that are coded.
     """
-    where = coded.nonzero()
-    numbers = _NUMBERS[tuple([axis % FIRST_STRIDE for axis in where])]
-    padded = tuple([size + 2 * _PAD for size in coded.shape])
-    places = np.ravel_multi_index(tuple([axis + _PAD for axis in where]), padded)
-    steps = _DIRECTIONS @ np.array([padded[1] * padded[2], padded[2], 1])
-    order = numbers.argsort(kind="stable")
-    counts = np.bincount(numbers, minlength=len(_PASS_SPACINGS)).tolist()
-    # Behind the three values, whether there is one.
-    field = np.zeros((padded[0] * padded[1] * padded[2], 4), np.int64)
-    seen, start = _COUNTS.copy(), 0
-    for spacing, count in zip(_PASS_SPACINGS, counts, strict=True):
-        rows = order[start : start + count]
-        start += count
-        if not count:
-            continue
-        parts = [
-            _expected(field, places[rows[first : first + _CHUNK]], spacing, steps) for first in range(0, count, _CHUNK)
-        ]
+    lattice, seen = Lattice(coded), _COUNTS.copy()
+    for spacing, rows in lattice.passes:
+        parts = [_expected(lattice, rows[first : first + CHUNK], spacing) for first in range(0, rows.size, CHUNK)]
         predicted, bins, signs = (np.concatenate(part) for part in zip(*parts, strict=True))
         zero = (seen[1] << tables.PRECISION) // (seen[0] + seen[1])
         frequencies = tables.magnitude_tables(zero, _FIRST, _LATER)
@@ -118,19 +95,16 @@ def walk(coded: np.ndarray) -> Generator[Pass, np.ndarray | None, None]:
         zeros = np.bincount(bins[found == 0], minlength=BINS)
         seen[1] += _UNIT * zeros
         seen[0] += _UNIT * (size - zeros)
-        field[places[rows], :3] = predicted + found
-        field[places[rows], 3] = 1
+        lattice.learn(rows, predicted + found)
 
 
-def _expected(
-    field: np.ndarray, here: np.ndarray, spacing: int, steps: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predictions, bins and signs of nodes at ``here`` in the padded lattice, (n, 3) each."""
-    shape = (here.size, 3)
+def _expected(lattice: Lattice, rows: np.ndarray, spacing: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions, bins and signs of some nodes, (n, 3) each."""
+    shape = (rows.size, 3)
     if not spacing:
         return np.zeros(shape, np.int64), np.full(shape, BINS - 1, np.uint8), np.zeros(shape, np.int8)
-    near = field[here[:, None] + spacing * steps]
-    weight = _WEIGHTS[:, None] * near[:, :, 3:]
+    near = lattice.near(rows, spacing)
+    weight = WEIGHTS[:, None] * near[:, :, 3:]
     total, sums = weight.sum(1), (weight * near[:, :, :3]).sum(1)
     whole = np.maximum(total, 1)
     predicted = (2 * sums + total) // (2 * whole)

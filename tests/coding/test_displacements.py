@@ -85,7 +85,7 @@ def test_the_documents_decoder_finds_the_same(shape: tuple[int, int, int]) -> No
 def test_many_nodes_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     known, motion = lattice()
     whole = encode_motion(motion, known, None)
-    monkeypatch.setattr(displacements, "_CHUNK", 5)
+    monkeypatch.setattr(displacements, "CHUNK", 5)
     assert encode_motion(motion, known, None) == whole
     np.testing.assert_array_equal(decode_motion(whole, known, None), motion)
 

@@ -7,17 +7,16 @@ import plain_file
 import plain_motion
 import pytest
 import streams
-from tiny import TWO_LEVELS
 
 from taichi_vvc.coding import entropy, moved_masks, occupancy_masks
 from taichi_vvc.coding.motion import lattice_shape
 from taichi_vvc.errors import CorruptStream
-from taichi_vvc.types import Bounds, FieldLayout
+from taichi_vvc.types import Bounds, FieldLayout, GridLevel
 
 LAYOUT = FieldLayout(
     bounds=Bounds((0, 0, 0), (1.3, 1.7, 0.9)),
     coefficients=(7, 9, 5),
-    levels=TWO_LEVELS,
+    levels=(GridLevel((7, 9, 5), 4, 1.0), GridLevel((13, 17, 9), 2, 1.0)),
     occupancy=(13, 17, 9),
     projection_hidden=4,
     appearance=3,

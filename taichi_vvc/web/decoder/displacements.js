@@ -12,7 +12,8 @@ import { decodeIntegers } from "./integer_arrays.js";
 import { LiveGrid } from "./live_set.js";
 
 /** Number of the pass of a lattice node, by its indices modulo 8; and the spacing of each pass. */
-export const [NUMBERS, SPACINGS] = passes();
+const [NUMBERS, SPACINGS] = passes();
+export { SPACINGS };
 
 /** @returns {[Uint8Array, number[]]} */
 function passes() {
@@ -111,44 +112,84 @@ function fromGrid(payload, [mx, my, mz], known, grids, out) {
  * @param {Uint8Array} known
  */
 function addPredictions(values, [mx, my, mz], known) {
-  /** @type {number[][]} the nodes of each pass */
+  const done = new Uint8Array(known.length);
+  const near = new Neighbours([mx, my, mz], done);
+  nodesOfPasses([mx, my, mz], known).forEach((own, number) => {
+    const spacing = SPACINGS[number];
+    for (const node of spacing ? own : []) {
+      near.find(node, spacing);
+      for (let axis = 0; axis < 3; axis++) values[3 * node + axis] += near.mean(values, axis);
+    }
+    for (const node of own) done[node] = 1;
+  });
+}
+
+/**
+ * The coded nodes of each pass.
+ *
+ * @param {number[]} size nodes of the lattice along x, y, z
+ * @param {Uint8Array} coded
+ */
+export function nodesOfPasses([mx, my, mz], coded) {
+  /** @type {number[][]} */
   const nodes = SPACINGS.map(() => []);
   for (let z = 0, node = 0; z < mz; z++) {
     for (let y = 0; y < my; y++) {
       for (let x = 0; x < mx; x++, node++) {
-        if (known[node]) nodes[NUMBERS[((z & 7) * 8 + (y & 7)) * 8 + (x & 7)]].push(node);
+        if (coded[node]) nodes[NUMBERS[((z & 7) * FIRST_STRIDE + (y & 7)) * FIRST_STRIDE + (x & 7)]].push(node);
       }
     }
   }
-  const done = new Uint8Array(known.length);
-  nodes.forEach((own, number) => {
-    const spacing = SPACINGS[number];
-    for (const node of spacing ? own : []) {
-      const x = node % mx;
-      const y = Math.floor(node / mx) % my;
-      const z = Math.floor(node / (mx * my));
-      let sum = 0;
-      let tx = 0;
-      let ty = 0;
-      let tz = 0;
-      for (const { dz, dy, dx, sort } of DIRECTIONS) {
-        const oz = z + spacing * dz;
-        const oy = y + spacing * dy;
-        const ox = x + spacing * dx;
-        if (oz < 0 || oz >= mz || oy < 0 || oy >= my || ox < 0 || ox >= mx) continue;
-        const other = (oz * my + oy) * mx + ox;
-        if (!done[other]) continue;
-        const weight = MOTION_WEIGHTS[sort];
-        sum += weight;
-        tx += weight * values[3 * other];
-        ty += weight * values[3 * other + 1];
-        tz += weight * values[3 * other + 2];
-      }
-      if (!sum) continue;
-      values[3 * node] += Math.floor((2 * tx + sum) / (2 * sum));
-      values[3 * node + 1] += Math.floor((2 * ty + sum) / (2 * sum));
-      values[3 * node + 2] += Math.floor((2 * tz + sum) / (2 * sum));
+  return nodes;
+}
+
+/** The known neighbours of a node of the lattice, one node after the other. */
+export class Neighbours {
+  /**
+   * @param {number[]} size nodes of the lattice along x, y, z
+   * @param {Uint8Array} known 1 for the nodes whose displacements are known
+   */
+  constructor(size, known) {
+    this.size = size;
+    this.known = known;
+    /** How many there are, and the sum of their weights. */
+    this.count = 0;
+    this.total = 0;
+    /** Where their displacements are, and what they weigh. */
+    this.places = new Int32Array(DIRECTIONS.length);
+    this.weights = new Int32Array(DIRECTIONS.length);
+  }
+
+  /** @param {number} node @param {number} spacing how far away along each axis */
+  find(node, spacing) {
+    const [mx, my, mz] = this.size;
+    const x = node % mx;
+    const y = Math.floor(node / mx) % my;
+    const z = Math.floor(node / (mx * my));
+    this.count = 0;
+    this.total = 0;
+    for (const { dz, dy, dx, sort } of DIRECTIONS) {
+      const oz = z + spacing * dz;
+      const oy = y + spacing * dy;
+      const ox = x + spacing * dx;
+      if (oz < 0 || oz >= mz || oy < 0 || oy >= my || ox < 0 || ox >= mx) continue;
+      const other = (oz * my + oy) * mx + ox;
+      if (!this.known[other]) continue;
+      this.places[this.count] = 3 * other;
+      this.weights[this.count++] = MOTION_WEIGHTS[sort];
+      this.total += MOTION_WEIGHTS[sort];
     }
-    for (const node of own) done[node] = 1;
-  });
+  }
+
+  /** Their weighted sum. @param {Int32Array} values (mz, my, mx, 3) @param {number} axis */
+  sum(values, axis) {
+    let sum = 0;
+    for (let k = 0; k < this.count; k++) sum += this.weights[k] * values[this.places[k] + axis];
+    return sum;
+  }
+
+  /** Their rounded mean, 0 without any. @param {Int32Array} values @param {number} axis */
+  mean(values, axis) {
+    return this.total ? Math.floor((2 * this.sum(values, axis) + this.total) / (2 * this.total)) : 0;
+  }
 }

@@ -3,26 +3,28 @@
 
 import { blob, choice, count, fixed, float, ratio, rest, several, structure, text } from "./elements.js";
 
+const LAYOUT = structure({
+  lower: fixed(3, float("d", -1000000000000.0, 1000000000000.0)),
+  cell: float("d", 1e-12, 1000000000000.0),
+  cells: fixed(3, count(1, 1024)),
+  coefficients: fixed(3, count(2, 1024)),
+  levels: several(1, 15, structure({
+    resolution: fixed(3, count(2, 1024)),
+    channels: count(1, 64),
+    frequency: count(1, 65536),
+  })),
+  projectionHidden: count(1, 1024),
+  appearance: count(1, 1024),
+  colourHidden: count(1, 1024),
+  viewFrequencies: count(0, 16),
+  stepsPerSide: count(1, 65536),
+  motionBlock: count(0, 1024),
+  shell: fixed(3, count(0, 1024)),
+  near: float("f", 0.0, 1000000000000.0),
+});
+
 const HEADER = structure({
-  layout: structure({
-    lower: fixed(3, float("d", -1000000000000.0, 1000000000000.0)),
-    cell: float("d", 1e-12, 1000000000000.0),
-    cells: fixed(3, count(1, 1024)),
-    coefficients: fixed(3, count(2, 1024)),
-    levels: several(1, 15, structure({
-      resolution: fixed(3, count(2, 1024)),
-      channels: count(1, 64),
-      frequency: count(1, 65536),
-    })),
-    projectionHidden: count(1, 1024),
-    appearance: count(1, 1024),
-    colourHidden: count(1, 1024),
-    viewFrequencies: count(0, 16),
-    stepsPerSide: count(1, 65536),
-    motionBlock: count(0, 1024),
-    shell: fixed(3, count(0, 1024)),
-    near: float("f", 0.0, 1000000000000.0),
-  }),
+  layout: LAYOUT,
   background: fixed(3, count(0, 255)),
   fps: ratio(4294967295),
   firstFrame: count(0, 16777216),
@@ -64,25 +66,7 @@ export const HEADERS = {
 };
 
 const RIG = structure({
-  layout: structure({
-    lower: fixed(3, float("d", -1000000000000.0, 1000000000000.0)),
-    cell: float("d", 1e-12, 1000000000000.0),
-    cells: fixed(3, count(1, 1024)),
-    coefficients: fixed(3, count(2, 1024)),
-    levels: several(1, 15, structure({
-      resolution: fixed(3, count(2, 1024)),
-      channels: count(1, 64),
-      frequency: count(1, 65536),
-    })),
-    projectionHidden: count(1, 1024),
-    appearance: count(1, 1024),
-    colourHidden: count(1, 1024),
-    viewFrequencies: count(0, 16),
-    stepsPerSide: count(1, 65536),
-    motionBlock: count(0, 1024),
-    shell: fixed(3, count(0, 1024)),
-    near: float("f", 0.0, 1000000000000.0),
-  }),
+  layout: LAYOUT,
   background: fixed(3, count(0, 255)),
   fps: ratio(4294967295),
   firstFrame: count(0, 16777216),

@@ -5,7 +5,6 @@
  */
 
 import {
-  FIRST_STRIDE,
   LARGEST_MOTION,
   MOTION_BINS,
   MOTION_COUNTS,
@@ -16,12 +15,10 @@ import {
   MOTION_SIGN,
   MOTION_THRESHOLDS,
   MOTION_UNIT,
-  MOTION_WEIGHTS,
   SPATIAL_CONTEXTS,
   TEMPORAL_CONTEXTS,
 } from "./constants.js";
-import { DIRECTIONS } from "./contexts.js";
-import { NUMBERS, SPACINGS } from "./displacements.js";
+import { Neighbours, nodesOfPasses, SPACINGS } from "./displacements.js";
 import { RangeReader } from "./entropy.js";
 import { CorruptStream } from "./errors.js";
 import { portion } from "./occupancy_masks.js";
@@ -48,24 +45,15 @@ export function decodeContexts(payload, size, coded, before) {
   if (temporal && !before) {
     throw new CorruptStream("expected displacements without reference to the frame before, which has none");
   }
-  const [mx, my, mz] = size;
   const reader = new RangeReader(payload.subarray(1));
   const motion = new Int32Array(3 * coded.length);
   const counts = MOTION_COUNTS.map((own) => Float64Array.from(own));
   const done = new Uint8Array(coded.length);
-  /** @type {number[][]} the nodes of each pass */
-  const nodes = SPACINGS.map(() => []);
-  for (let z = 0, node = 0; z < mz; z++) {
-    for (let y = 0; y < my; y++) {
-      for (let x = 0; x < mx; x++, node++) {
-        if (coded[node]) nodes[NUMBERS[((z & 7) * FIRST_STRIDE + (y & 7)) * FIRST_STRIDE + (x & 7)]].push(node);
-      }
-    }
-  }
-  nodes.forEach((own, number) => {
+  const near = new Neighbours(size, done);
+  nodesOfPasses(size, coded).forEach((own, number) => {
     if (!own.length) return;
     const pass = new Pass(own.length);
-    own.forEach((node, k) => pass.expect(k, node, SPACINGS[number], motion, size, done));
+    own.forEach((node, k) => pass.expect(k, node, SPACINGS[number], motion, near));
     pass.read(reader, counts);
     own.forEach((node, k) => {
       for (let axis = 0; axis < 3; axis++) {
@@ -102,38 +90,22 @@ class Pass {
    * @param {number} node
    * @param {number} spacing of the pass
    * @param {Int32Array} motion
-   * @param {number[]} size
-   * @param {Uint8Array} done 1 for the nodes of earlier passes
+   * @param {Neighbours} near those of earlier passes
    */
-  expect(k, node, spacing, motion, [mx, my, mz], done) {
+  expect(k, node, spacing, motion, near) {
     if (!spacing) return;
-    const x = node % mx;
-    const y = Math.floor(node / mx) % my;
-    const z = Math.floor(node / (mx * my));
-    const others = [];
-    let total = 0;
-    for (const { dz, dy, dx, sort } of DIRECTIONS) {
-      const oz = z + spacing * dz;
-      const oy = y + spacing * dy;
-      const ox = x + spacing * dx;
-      if (oz < 0 || oz >= mz || oy < 0 || oy >= my || ox < 0 || ox >= mx) continue;
-      const other = (oz * my + oy) * mx + ox;
-      if (!done[other]) continue;
-      others.push([3 * other, MOTION_WEIGHTS[sort]]);
-      total += MOTION_WEIGHTS[sort];
-    }
+    near.find(node, spacing);
+    const { count, total, places, weights } = near;
     if (!total) return;
     for (let axis = 0; axis < 3; axis++) {
-      let sum = 0;
-      for (const [other, weight] of others) sum += weight * motion[other + axis];
-      const predicted = Math.floor((2 * sum + total) / (2 * total));
+      const predicted = near.mean(motion, axis);
       let apart = 0;
-      for (const [other, weight] of others) apart += weight * Math.abs(motion[other + axis] - predicted);
+      for (let n = 0; n < count; n++) apart += weights[n] * Math.abs(motion[places[n] + axis] - predicted);
       apart = Math.floor((16 * apart) / total);
       const reached = MOTION_THRESHOLDS.filter((threshold) => apart >= threshold).length;
       this.predicted[3 * k + axis] = predicted;
       this.bins[3 * k + axis] = Math.min(reached + MOTION_OFFSETS[spacing], MOTION_BINS - 2);
-      this.signs[3 * k + axis] = Math.sign(sum - predicted * total);
+      this.signs[3 * k + axis] = Math.sign(near.sum(motion, axis) - predicted * total);
     }
   }
 

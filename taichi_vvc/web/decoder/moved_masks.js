@@ -7,8 +7,8 @@
  * @module
  */
 
-import { CELL_PART, MOTION_UNITS, MOTION_WEIGHTS, PLACE, SHARES } from "./constants.js";
-import { DIRECTIONS } from "./contexts.js";
+import { CELL_PART, MOTION_UNITS, PLACE, SHARES } from "./constants.js";
+import { Neighbours } from "./displacements.js";
 
 /** @typedef {import("./occupancy_masks.js").Mask} Mask */
 
@@ -49,27 +49,12 @@ export function codedNodes([mx, my, mz], block, occupied) {
  * @param {number[]} size of the lattice
  * @param {Uint8Array} coded
  */
-export function fill(motion, [mx, my, mz], coded) {
-  for (let z = 0, node = 0; z < mz; z++) {
-    for (let y = 0; y < my; y++) {
-      for (let x = 0; x < mx; x++, node++) {
-        if (coded[node]) continue;
-        const sums = [0, 0, 0];
-        let total = 0;
-        for (const { dz, dy, dx, sort } of DIRECTIONS) {
-          if (z + dz < 0 || z + dz >= mz || y + dy < 0 || y + dy >= my || x + dx < 0 || x + dx >= mx) continue;
-          const other = node + (dz * my + dy) * mx + dx;
-          if (!coded[other]) continue;
-          const weight = MOTION_WEIGHTS[sort];
-          total += weight;
-          for (let axis = 0; axis < 3; axis++) sums[axis] += weight * motion[3 * other + axis];
-        }
-        if (!total) continue;
-        for (let axis = 0; axis < 3; axis++) {
-          motion[3 * node + axis] = Math.floor((2 * sums[axis] + total) / (2 * total));
-        }
-      }
-    }
+export function fill(motion, size, coded) {
+  const near = new Neighbours(size, coded);
+  for (let node = 0; node < coded.length; node++) {
+    if (coded[node]) continue;
+    near.find(node, 1);
+    for (let axis = 0; near.total && axis < 3; axis++) motion[3 * node + axis] = near.mean(motion, axis);
   }
 }
 
