@@ -108,7 +108,7 @@ def torch_now(case: Case, field: TorchField) -> Field:
 def encoder_steps(case: Case, total: int) -> Iterator[int]:
     """The steps of :func:`taichi_vvc.fit.optimize.fit_frame` on a key frame; yields the quantiser's mode after each."""
     config, state = case.config, case.state
-    schedule = Schedule.of(replace(config, key_iterations=total), Prediction.scratch())
+    schedule = Schedule.of(replace(config, key_iterations=total, first_fit=1.0), Prediction.scratch())
     for turn in schedule:
         if turn.prune and optimize._prune(case.ws, state, config, case.training, turn.margin):
             state.tables = NoTables()
@@ -143,7 +143,7 @@ def torch_steps(case: Case, field: TorchField, total: int) -> Iterator[int]:
     wanted = torch.cat([pictures[:, :3] * pictures[:, 3:] + empty.background * clear, clear], dim=1)
     yield 0
     weight, field.rate_weight = field.rate_weight, 0.0
-    for turn in Schedule.of(replace(case.config, key_iterations=total), Prediction.scratch()):
+    for turn in Schedule.of(replace(case.config, key_iterations=total, first_fit=1.0), Prediction.scratch()):
         if turn.rate and (turn.new_tables or field.rate_weight == 0):
             field.rate_weight = weight
             scales = [torch.floor(q.detach() + 0.5).abs().mean(1).clamp_min(0.05) for q in field.symbols]

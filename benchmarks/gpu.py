@@ -192,7 +192,7 @@ def encoded(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for frame in encode(capture_of(options, slice(0, 2)), config, Path(folder) / "gpu.tvvc"):
-            steps = config.key_iterations if frame.type == "key" else config.inter_iterations
+            steps = config.iterations(frame.type == "key", frame.index == 0)
             rows.append(
                 {"type": frame.type, "steps": steps, "seconds": frame.seconds, "bytes": frame.bytes, "psnr": frame.psnr}
             )

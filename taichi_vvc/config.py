@@ -56,6 +56,8 @@ class EncoderConfig:
         view_frequencies: octaves of the positional encoding of the view direction.
         rays: rays per optimisation step.
         key_iterations: optimisation steps of a key frame.
+        first_fit: factor of key_iterations for key frames that are fitted from scratch. What these find is where all
+            frames that follow begin.
         inter_iterations: optimisation steps of an inter frame.
         grid_rate: learning rate of the grids.
         mlp_rate: learning rate of the MLPs.
@@ -111,6 +113,7 @@ class EncoderConfig:
     view_frequencies: int = 3
     rays: int = 1536
     key_iterations: int = 2500
+    first_fit: float = 1.0
     inter_iterations: int = 1200
     grid_rate: float = 0.2
     mlp_rate: float = 0.02
@@ -147,6 +150,8 @@ class EncoderConfig:
             raise ConfigError(f"expected a lambda of 0 or more, found {self.lambda_rate}, {self.lambda_residual}")
         if not 0 < self.key_lambda < math.inf:
             raise ConfigError(f"expected a key_lambda above 0, found {self.key_lambda}")
+        if not 0 < self.first_fit < math.inf:
+            raise ConfigError(f"expected a first_fit above 0, found {self.first_fit}")
         if self.bitrate is not None and self.target_psnr is not None:
             raise ConfigError("expected a bitrate or a target PSNR, found both; give one of them")
         for name, value in (("bitrate", self.bitrate), ("target_psnr", self.target_psnr)):
@@ -189,6 +194,12 @@ class EncoderConfig:
         """Frames per group: ``keyint``, or the frames of about one second."""
         return self.keyint or max(1, round(fps))
 
+    def iterations(self, key: bool, scratch: bool = False) -> int:
+        """Optimisation steps of a frame; ``scratch``: of a key frame that does not go on from the frame before it."""
+        if not key:
+            return self.inter_iterations
+        return max(1, round(self.key_iterations * self.first_fit)) if scratch else self.key_iterations
+
     def checks_poses(self, cameras: int) -> bool:
         """Whether it is asked, and worth the time, where so many training cameras stood. Fewer than four cameras are
         explained whatever their poses."""
@@ -218,7 +229,14 @@ class EncoderConfig:
 
 
 # Settings that came after the others: files in which they have these values do not state them, and stay what they were.
-_UNSAID = {"colours": "auto", "poses": "auto", "picture_memory": PICTURE_MEMORY, "part_length": 0, "detail": "off"}
+_UNSAID = {
+    "colours": "auto",
+    "poses": "auto",
+    "picture_memory": PICTURE_MEMORY,
+    "part_length": 0,
+    "detail": "off",
+    "first_fit": 1.0,
+}
 
 
 POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS = 300, 320
@@ -238,15 +256,17 @@ PRESETS: dict[str, EncoderConfig] = {
         steps_per_side=96,
         rays=768,
         key_iterations=400,
+        first_fit=3.0,
         inter_iterations=200,
     ),
-    "fast": EncoderConfig(preset="fast", rays=1024, key_iterations=1200, inter_iterations=600),
+    "fast": EncoderConfig(preset="fast", rays=1024, key_iterations=1200, first_fit=3.0, inter_iterations=600),
     "medium": EncoderConfig(
         preset="medium",
         level_nodes=(24, 48, 80),
         steps_per_side=256,
         rays=1536,
         key_iterations=2500,
+        first_fit=2.0,
         inter_iterations=1200,
     ),
     "slow": EncoderConfig(

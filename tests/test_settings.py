@@ -33,6 +33,7 @@ RANGES: dict[str, tuple[list, list]] = {
     "rays": ([1], [0, -1]),
     "key_iterations": ([1], [0, -1]),
     "inter_iterations": ([1], [0, -1]),
+    "first_fit": ([0.1, 1.0, 3.0], [0.0, -1.0, math.inf, math.nan]),
     "occupancy_cells": ([1], [0, -1]),
     "level_channels": ([(2, 4, 6)], [(3, 4, 4), (4, 4, 0), (4, -2, 4), (4, 4), (4, 4, 4, 4), ()]),
     "level_nodes": ([(8, 16, 24)], [(8, 16), (8, 16, 24, 32), ()]),

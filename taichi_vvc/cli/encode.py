@@ -299,7 +299,8 @@ def encode_with_progress(
 def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
     """The relative cost of each frame: its number of iterations."""
     group = config.group_length(fps)
-    return [config.inter_iterations if number % group else config.key_iterations for number in range(total)]
+    part = config.part_length or total
+    return [config.iterations(number % group == 0, number % part == 0) for number in range(total)]
 
 
 def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool) -> Iterator[FrameStats]:

@@ -256,7 +256,7 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
     if change is not None:
         training = replace(training, cells=change.cells)
     searched = 0 if prediction.reference is None or change is not None else search_iterations(config)
-    steps = searched + (config.key_iterations if prediction.key else config.inter_iterations)
+    steps = searched + config.iterations(prediction.key, prediction.reference is None)
 
     def tell_of_search(step: int, error: float) -> None:
         job.listener.step(task.number, (step, steps), error, 0.0, config.lambda_rate)

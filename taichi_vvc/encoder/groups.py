@@ -22,8 +22,8 @@ from taichi_vvc.types import FrameViews, SymbolFrame
 
 # dB that an inter frame may lie below the best of its group before a key frame is tried in its place.
 _LOST = 1.0
-# dB by which a key frame is better than what follows without anything being lost, for its smaller lambda.
-_LEAD = 0.5
+# dB by which a key frame is better than what follows without any loss: its lambda is smaller, and its fit longer.
+_LEAD = 1.5
 
 
 @dataclass

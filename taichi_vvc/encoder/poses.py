@@ -183,7 +183,7 @@ def _fit(
     cameras: Sequence[Camera],
     tell: Callable[[tuple[int, int], float], None],
 ) -> _Trial:
-    quick = replace(PRESETS["ultrafast"], key_iterations=POSE_CHECK_ITERATIONS)
+    quick = replace(PRESETS["ultrafast"], key_iterations=POSE_CHECK_ITERATIONS, first_fit=1.0)
     quick = replace(quick, background=config.background, seed=config.seed)
     sequence = posed(sequence, cameras)
     layout = layout_of(

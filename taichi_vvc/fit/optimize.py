@@ -132,7 +132,7 @@ def _formed(
 
     def tell_of_all(report: FitReport) -> None:
         assert tell is not None
-        tell(replace(report, steps=config.key_iterations))
+        tell(replace(report, steps=config.iterations(True, True)))
 
     drawn = frame_seed(config, frame, 1)
     _run(ws, state, less, coarse, Schedule.coarse(config), known, drawn, None if tell is None else tell_of_all)

@@ -125,7 +125,7 @@ class Schedule:
         ``whole``: of a whole scene, see :attr:`taichi_vvc.types.FieldLayout.shell`.
         """
         key, scratch = prediction.key, prediction.reference is None
-        total = config.key_iterations if key else config.inter_iterations
+        total = config.iterations(key, scratch)
         formed = int(total * _COARSE_PART) if whole and scratch else 0
         total -= formed
         of_key = _FORMED_PRUNES if formed else _KEY_PRUNES

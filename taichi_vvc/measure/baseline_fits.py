@@ -64,6 +64,7 @@ def independent_frames(
         basis_step=FINE_STEP,
         mlp_step=_FINE_MLP,
         key_iterations=max(10, config.key_iterations),
+        first_fit=1.0,
     )
     for number in range(len(sequence)):
         fit, seen = _fit(ws, layout, config, sequence, number, None)

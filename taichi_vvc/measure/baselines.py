@@ -289,7 +289,7 @@ def with_sparse_residual(config: EncoderConfig, value: float) -> EncoderConfig:
     Inter frames take as many iterations as key frames, since the baseline beside it fits every frame from scratch.
     """
     config = with_step(config, value)
-    return replace(config, lambda_residual=RESIDUAL_WEIGHT, inter_iterations=config.key_iterations)
+    return replace(config, lambda_residual=RESIDUAL_WEIGHT, inter_iterations=config.key_iterations, first_fit=1.0)
 
 
 def scaled(config: EncoderConfig, factor: float) -> EncoderConfig:

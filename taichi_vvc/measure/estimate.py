@@ -163,7 +163,8 @@ def estimate(
         kind = work.kind
         keys = -(-len(sequence) // config.group_length(sequence.fps))
         inters = len(sequence) - keys
-        seconds = _START + keys * kind.key * _fit_seconds(work, config, config.key_iterations)
+        seconds = _START + kind.key * _fit_seconds(work, config, config.iterations(True, True))
+        seconds += (keys - 1) * kind.key * _fit_seconds(work, config, config.key_iterations)
         seconds += _check_seconds(work, config, max(max(v.camera.width, v.camera.height) for v in views))
         searching = _MOTION if config.motion_blocks else 1.0
         seconds += inters * kind.inter * _fit_seconds(work, config, config.inter_iterations * searching)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -102,6 +103,8 @@ def test_the_time_left_weighs_frames_by_their_iterations(monkeypatch) -> None:
     config = EncoderConfig(key_iterations=1200, inter_iterations=600, keyint=4)
     costs = encode_costs(5, config, Fraction(25))
     assert costs == [1200, 600, 600, 600, 1200]
+    longer = dataclasses.replace(config, first_fit=2.0, part_length=4, keyint=2)
+    assert encode_costs(5, longer, Fraction(25)) == [2400, 600, 1200, 600, 2400]
     with progress.ProgressLine(5, "encode", costs=costs) as line:
         now[0] += 40.0  # trials, compilation
         line.begin(0.0)

@@ -157,8 +157,8 @@ def test_the_watch_says_what_is_lost_and_when_to_try_again() -> None:
     watch = GroupWatch()
     assert not watch.lost(0.0), "nothing is lost before there was anything"
     watch.observe(30.0)
-    # Half a dB of a key frame's lead, and one more that may be lost.
-    assert not watch.lost(28.51) and watch.lost(28.49)
+    # One and a half dB of a key frame's lead, and one more that may be lost.
+    assert not watch.lost(27.51) and watch.lost(27.49)
     watch.observe(33.0)
     assert watch.lost(31.99) and not watch.lost(32.01), "an inter frame has no lead"
     tried = []

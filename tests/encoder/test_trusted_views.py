@@ -96,7 +96,7 @@ def test_nothing_is_replaced_by_a_file_that_cannot_begin(
 def test_a_key_frames_lead_is_no_loss() -> None:
     watch = GroupWatch()
     watch.observe(35.4)
-    # A key frame has less lambda than what follows: that alone is no reason to try another.
+    # A key frame has less lambda and a longer fit: that alone is no reason to try another.
     for quality in (34.6, 34.3, 34.2):
         assert not watch.lost(quality)
         watch.observe(quality)

@@ -14,7 +14,7 @@ from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.schedule import Schedule, frame_seed
 from taichi_vvc.types import GroupParameters, SymbolFrame
 
-CONFIG = dataclasses.replace(PRESETS["fast"], key_iterations=1000, inter_iterations=600)
+CONFIG = dataclasses.replace(PRESETS["fast"], key_iterations=1000, first_fit=1.0, inter_iterations=600)
 BEFORE = Reference(SymbolFrame((), (), np.ones((2, 2, 2), bool)), GroupParameters((), ()))
 KINDS = {
     "scratch": Prediction.scratch(),
@@ -57,6 +57,12 @@ def test_symbols_are_noisy_first_only_from_scratch() -> None:
     assert [turn.mode for turn in schedule("on")] == rounded * 1000
     assert [turn.mode for turn in schedule("inter")] == rounded * 600
     assert {turn.mode for kind in KINDS for turn in schedule(kind, joint=False)} == {quantize.IDENTITY}
+
+
+def test_a_fit_from_scratch_is_longer() -> None:
+    counts = {kind: schedule(kind, first_fit=2.5).iterations for kind in KINDS}
+    assert counts == {"scratch": 2500, "on": 1000, "inter": 600}
+    assert [schedule("scratch", key_iterations=1, first_fit=part).iterations for part in (0.1, 0.4, 1.6)] == [1, 1, 2]
 
 
 def test_mlps_are_rounded_for_good_after_three_quarters() -> None:
