@@ -20,10 +20,7 @@ VIEWS = 2
 
 VIEWS_OF_FEW = 3
 """So many of :data:`~taichi_vvc.config.FEW_CAMERAS` with masks must see a cell: beside the pictures of most of them
-nothing is carved, and what fills that space hides what they show."""
-
-LOST = 0.005
-"""The part of a silhouette that may be left without a cell by that: where it is more, they are part of the subject."""
+nothing is carved, and what fills that space hides what they show. Fewer do where a silhouette has no other cell."""
 
 _CHUNK = 1 << 17
 
@@ -53,24 +50,41 @@ def possible_cells(layout: FieldLayout, cameras: Sequence[Camera]) -> np.ndarray
 def believed_hull(layout: FieldLayout, views: Sequence[View]) -> np.ndarray:
     """The visual hull of training ``views`` with masks, (nz, ny, nx) bool.
 
-    Of few cameras, without the cells that only one or two of them see, unless they explain a part of a silhouette.
+    Of few cameras, without the cells that only one or two of them see, but for those on the ray of a pixel of the
+    subject that would have no cell otherwise. Cells that two see are believed before those that one sees.
     """
     hull = visual_hull(views, layout.bounds, layout.occupancy)
     if len(views) > FEW_CAMERAS:
         return hull
+    seen = views_of_cells(layout, [view.camera for view in views])
     least = min(VIEWS_OF_FEW, len(views) - 1)
-    kept = hull & (views_of_cells(layout, [view.camera for view in views]) >= least)
+    kept = hull & (seen >= least)
     if kept.sum() == hull.sum() or not kept.any():
         return hull
+    for number in range(least - 1, 0, -1):
+        more = hull & (seen == number)
+        kept[more] = _needed(layout, views, hull, kept, more)
+    return kept
+
+
+def _needed(
+    layout: FieldLayout, views: Sequence[View], hull: np.ndarray, kept: np.ndarray, more: np.ndarray
+) -> np.ndarray:
+    """Which of the cells ``more`` show, in any view, on a pixel of the subject that cells of the ``hull`` cover and
+    ``kept`` ones do not: (n,) bool, in the order of ``more``; all else is (nz, ny, nx) bool."""
     centres, step = cell_centres(layout), np.full(3, layout.cell)
+    asked = centres[more]
+    needed = np.zeros(len(asked), bool)
     for view in views:
         if not view.has_alpha:
             continue
-        shown = view.image[..., 3] >= SHOWN
-        before, after = (int((shown & coverage(view.camera, centres[c], step)).sum()) for c in (hull, kept))
-        if after < (1 - LOST) * before:
-            return hull
-    return kept
+        within, found = (coverage(view.camera, centres[cells], step) for cells in (hull, kept))
+        lost = (view.image[..., 3] >= SHOWN) & within & ~found
+        pixels, _ = project(view.camera, asked)
+        inside = np.flatnonzero(inside_image(view.camera, pixels))
+        columns, rows = np.minimum(pixels[inside].astype(int), np.array(lost.shape[::-1]) - 1).T
+        needed[inside] |= lost[rows, columns]
+    return needed
 
 
 def believed_cells(layout: FieldLayout, views: Sequence[View]) -> np.ndarray:
