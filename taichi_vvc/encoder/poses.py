@@ -43,8 +43,9 @@ _FITS, _STILL = 8, 0.1
 _OFF = 0.25
 # Pixels of these pictures that a camera may move from one fit to the next.
 _STRIDE = 4.0
-# What the quick fits must gain from one to the next for it to go on, and in all for cameras to be moved, dB.
-_GAIN, _WORTH = 0.1, 0.5
+# What the quick fits must gain from one to the next for it to go on, and in all for cameras to be moved, dB. A field
+# that has hardly formed likes cameras that suit its errors: fits that are so many times as long must gain as much.
+_GAIN, _WORTH, _LONGER = 0.1, 0.5, 3
 # Pixels up to which two poses are the same, and part of the longer side from which they have nothing to do with each
 # other.
 _SAME, _ELSEWHERE = 0.02, 0.05
@@ -93,8 +94,9 @@ def with_refined_poses(
 
     That is the sequence itself where they say so of none, where cameras move on their own, and where there are fewer
     than four for training. With ``poses`` at ``"auto"`` the first quick fit must find one off by a quarter of a pixel
-    at the coded size, and only encodes of a thousand iterations and more for a key frame look for it. Where cameras are
-    moved, a :class:`~taichi_vvc.errors.CamerasMoved` warning names the farthest. ``listener`` is told of each fit.
+    at the coded size, and only encodes of a thousand iterations and more for a key frame look for it. Two longer fits,
+    with the cameras as they were and as they became, have the last word. Where cameras are moved, a
+    :class:`~taichi_vvc.errors.CamerasMoved` warning names the farthest. ``listener`` is told of each fit.
 
     Raises:
         DataError: a picture cannot be read.
@@ -120,9 +122,15 @@ def with_refined_poses(
             best = trial
     if best.quality < first + _WORTH:
         return sequence
+    before, after = (
+        _fit(ws, small, config, cameras, partial(listener.checked, number), _LONGER).quality
+        for number, cameras in ((_FITS + 2, sequence.cameras), (_FITS + 3, best.cameras))
+    )
+    if after < before + _WORTH:
+        return sequence
     found = _posed(sequence, [_as_stored(camera) for camera in best.cameras])
     if found is not sequence:
-        warnings.warn(_message(sequence, found, first, best.quality), CamerasMoved, stacklevel=3)
+        warnings.warn(_message(sequence, found, after - before), CamerasMoved, stacklevel=3)
     return found
 
 
@@ -165,14 +173,14 @@ def _as_stored(camera: Camera) -> Camera:
     return camera
 
 
-def _message(before: MultiViewSequence, after: MultiViewSequence, first: float, last: float) -> str:
+def _message(before: MultiViewSequence, after: MultiViewSequence, gain: float) -> str:
     places = _corners(before)
     off = {a.name: displacement(a, b, places) for a, b in zip(before.cameras, after.cameras, strict=True)}
     moved_ones = sorted((name for name in off if off[name] > _SAME), key=lambda name: -off[name])
     shown = some([f"{name} by {off[name]:.1f} px" for name in moved_ones], 3)
     return (
         f"the calibration is off: {counted(len(moved_ones), 'camera')} of {len(off)} moved to where the pictures agree"
-        f" ({shown}), a quick fit gains {last - first:.1f} dB; --poses off keeps them"
+        f" ({shown}), a quick fit gains {gain:.1f} dB; --poses off keeps them"
     )
 
 
@@ -182,8 +190,9 @@ def _fit(
     config: EncoderConfig,
     cameras: Sequence[Camera],
     tell: Callable[[tuple[int, int], float], None],
+    longer: float = 1.0,
 ) -> _Trial:
-    quick = replace(PRESETS["ultrafast"], key_iterations=POSE_CHECK_ITERATIONS, first_fit=1.0)
+    quick = replace(PRESETS["ultrafast"], key_iterations=POSE_CHECK_ITERATIONS, first_fit=longer)
     quick = replace(quick, background=config.background, seed=config.seed)
     sequence = posed(sequence, cameras)
     layout = layout_of(

@@ -69,6 +69,27 @@ def test_cameras_move_to_where_they_stood(quick: None, right: MultiViewSequence,
         assert (a.fx, a.cx, a.width) == (b.fx, b.cx, b.width)
 
 
+def test_longer_fits_have_the_last_word(
+    quick: None, monkeypatch: pytest.MonkeyPatch, right: MultiViewSequence, wrong: MultiViewSequence
+) -> None:
+    """A field that has hardly formed asks for cameras that a longer fit does not want."""
+    lengths, fit = [], poses._fit
+
+    def unsure(ws, sequence, config, cameras, tell, longer=1.0):
+        lengths.append(longer)
+        trial = fit(ws, sequence, config, cameras, tell, longer)
+        # Every quick fit seems to be better than the one before; the longer ones differ by what is given.
+        quality = 10.0 * len(lengths) if longer == 1.0 else 20.0 + (gain if cameras is not sequence.cameras else 0.0)
+        return replace(trial, quality=quality)
+
+    monkeypatch.setattr(poses, "_fit", unsure)
+    gain = 0.49
+    assert refined(right, poses="on") is right and lengths[-2:] == [3, 3] and set(lengths[:-2]) == {1.0}
+    gain = 0.51
+    with pytest.warns(CamerasMoved, match="a quick fit gains 0.5 dB"):
+        assert refined(wrong, poses="on") is not wrong
+
+
 def test_right_cameras_stay(quick: None, right: MultiViewSequence) -> None:
     assert refined(right) is right
 
