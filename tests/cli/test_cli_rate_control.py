@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,10 @@ def test_a_psnr_is_the_one_that_eval_measures(plain, capture, tmp_path, capfd) -
     cut = tmp_path / "d.tvvc"
     with tv.open(path) as stream:
         cut.write_bytes(path.read_bytes()[: -stream.info(FRAMES - 1).bytes])
-    list(tv.encode(tv.open_capture(capture), config, cut, resume=True))
+    with warnings.catch_warnings():
+        # As above: the target may be missed by more than is promised.
+        warnings.simplefilter("ignore", TargetMissed)
+        list(tv.encode(tv.open_capture(capture), config, cut, resume=True))
     assert cut.read_bytes() == path.read_bytes()
 
 
