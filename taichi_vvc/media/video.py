@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -60,6 +60,8 @@ CODECS: dict[str, VideoCodec] = {
     # Profile 4444.
     "prores": VideoCodec("prores_ks", "yuv444p10le", (".mov", ".mkv"), "yuva444p10le", options={"profile": "4"}),
 }
+# Pictures up to which a video may end before x265 knows when to decode its first one.
+_REORDERED = 4
 CONTAINERS = (".mp4", ".mov", ".mkv", ".webm")
 # What a container gets when nobody asks, without and with alpha.
 _USUAL = {".mp4": ("h264", None), ".mov": ("h264", "prores"), ".mkv": ("h264", "vp9"), ".webm": ("vp9", "vp9")}
@@ -268,7 +270,10 @@ class VideoWriter:
                 if self._shape is None:
                     raise DataError(f"{self.path}: a video needs at least one picture")
                 with self._writing():
-                    self._container.mux(self._stream.encode(None))
+                    last = self._stream.encode(None)
+                    if self._codec.encoder == "libx265" and len(last) == self._count <= _REORDERED:
+                        with_decoding_times(last)
+                    self._container.mux(last)
             finally:
                 with self._writing():
                     self._container.close()
@@ -318,6 +323,15 @@ class VideoWriter:
     def _writing(self) -> Any:
         """What is around every write: a pipe's errors stay what they are, so that its closed end can be told."""
         return one_line(self.path) if self._pipe is None else self._pipe.own_errors()
+
+
+def with_decoding_times(packets: Sequence[Any]) -> None:
+    """Gives packets of a whole video, in coding order, decoding times that lie before those at which they are shown.
+
+    x265 takes these times from a later picture, and leaves them undefined in a video that ends before it.
+    """
+    for number, packet in enumerate(packets):
+        packet.dts = packets[0].pts + number - (len(packets) - 1)
 
 
 def checked_crf(codec: VideoCodec, crf: int | None) -> int | None:

@@ -7,6 +7,7 @@ import io
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,7 +16,15 @@ from PIL import Image
 
 from taichi_vvc.errors import ConfigError, DataError
 from taichi_vvc.media import video
-from taichi_vvc.media.video import VideoWriter, atomic, depth_unit, read_depth_png, write_depth_png, write_png
+from taichi_vvc.media.video import (
+    VideoWriter,
+    atomic,
+    depth_unit,
+    read_depth_png,
+    with_decoding_times,
+    write_depth_png,
+    write_png,
+)
 
 
 def read_video(path: Path) -> tuple[list[np.ndarray], av.video.stream.VideoStream]:
@@ -128,6 +137,25 @@ def test_other_codecs(tmp_path: Path, name: str, codec: str) -> None:
     pictures, stream = read_video(tmp_path / name)
     assert stream.codec_context.name == {"h265": "hevc"}.get(codec, codec)
     np.testing.assert_allclose(pictures[0] / 255.0, gradient()[..., :3], atol=0.06)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_short_videos_of_h265_say_when_to_decode_what(tmp_path: Path, count: int) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 25, codec="h265") as writer:
+        for number in range(count):
+            writer.add(np.roll(gradient()[..., :3], 3 * number, axis=1))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+        assert all(-count - 2 <= p.dts / (p.duration or 1) <= p.pts / (p.duration or 1) < count + 2 for p in packets)
+    assert len(read_video(tmp_path / "a.mp4")[0]) == count
+
+
+def test_decoding_times_lie_before_those_of_display() -> None:
+    packets = [SimpleNamespace(pts=pts, dts=-(1 << 40)) for pts in (0, 3, 1, 2)]
+    with_decoding_times(packets)
+    assert [p.dts for p in packets] == [-3, -2, -1, 0]
+    with_decoding_times(packets[:1])
+    assert packets[0].dts == 0
 
 
 def test_a_larger_rate_factor_takes_fewer_bytes(tmp_path: Path) -> None:
