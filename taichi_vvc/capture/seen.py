@@ -61,27 +61,33 @@ def believed_hull(layout: FieldLayout, views: Sequence[View]) -> np.ndarray:
     kept = hull & (seen >= least)
     if kept.sum() == hull.sum() or not kept.any():
         return hull
+    centres, step = cell_centres(layout), np.full(3, layout.cell)
+    shown = [
+        (view.camera, (view.image[..., 3] >= SHOWN) & coverage(view.camera, centres[hull], step))
+        for view in views
+        if view.has_alpha
+    ]
     for number in range(least - 1, 0, -1):
         more = hull & (seen == number)
-        kept[more] = _needed(layout, views, hull, kept, more)
+        kept[more] = _needed(shown, centres[kept], centres[more], step)
     return kept
 
 
 def _needed(
-    layout: FieldLayout, views: Sequence[View], hull: np.ndarray, kept: np.ndarray, more: np.ndarray
+    shown: Sequence[tuple[Camera, np.ndarray]], kept: np.ndarray, asked: np.ndarray, step: np.ndarray
 ) -> np.ndarray:
-    """Which of the cells ``more`` show, in any view, on a pixel of the subject that cells of the ``hull`` cover and
-    ``kept`` ones do not: (n,) bool, in the order of ``more``; all else is (nz, ny, nx) bool."""
-    centres, step = cell_centres(layout), np.full(3, layout.cell)
-    asked = centres[more]
+    """Which of the cells ``asked`` lie on a pixel of the subject that no cell of ``kept`` covers, (n,) bool.
+
+    Args:
+        shown: cameras, each with (height, width) bool, the pixels of the subject that the hull covers.
+        kept, asked: (m, 3), (n, 3) centres, world units.
+        step: (3,) sides of a cell.
+    """
     needed = np.zeros(len(asked), bool)
-    for view in views:
-        if not view.has_alpha:
-            continue
-        within, found = (coverage(view.camera, centres[cells], step) for cells in (hull, kept))
-        lost = (view.image[..., 3] >= SHOWN) & within & ~found
-        pixels, _ = project(view.camera, asked)
-        inside = np.flatnonzero(inside_image(view.camera, pixels))
+    for camera, subject in shown:
+        lost = subject & ~coverage(camera, kept, step)
+        pixels, _ = project(camera, asked)
+        inside = np.flatnonzero(inside_image(camera, pixels))
         columns, rows = np.minimum(pixels[inside].astype(int), np.array(lost.shape[::-1]) - 1).T
         needed[inside] |= lost[rows, columns]
     return needed
