@@ -106,7 +106,8 @@ def with_refined_poses(
         return sequence
     size = max(max(c.width, c.height) for c in training)
     small = replace(sequence, downscale=sequence.downscale * max(1, size // POSE_CHECK_PIXELS), detailed=False)
-    trial = best = _fit(ws, small, config, sequence.cameras, partial(listener.checked, 1))
+    count = itertools.count(1)
+    trial = best = _fit(ws, small, config, sequence.cameras, partial(listener.checked, next(count)))
     places = _places(trial.field)
     first, least = trial.quality, _OFF if config.poses == "auto" else _STILL
     for number in range(_FITS):
@@ -117,14 +118,14 @@ def with_refined_poses(
             break
         least = _STILL
         kept = _without_common(sequence.cameras, aligned, places)
-        trial = _fit(ws, small, config, kept, partial(listener.checked, number + 2))
+        trial = _fit(ws, small, config, kept, partial(listener.checked, next(count)))
         if trial.quality > best.quality:
             best = trial
     if best.quality < first + _WORTH:
         return sequence
     before, after = (
-        _fit(ws, small, config, cameras, partial(listener.checked, number), _LONGER).quality
-        for number, cameras in ((_FITS + 2, sequence.cameras), (_FITS + 3, best.cameras))
+        _fit(ws, small, config, cameras, partial(listener.checked, next(count)), _LONGER).quality
+        for cameras in (sequence.cameras, best.cameras)
     )
     if after < before + _WORTH:
         return sequence
