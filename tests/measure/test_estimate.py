@@ -166,10 +166,10 @@ def test_looking_whether_cameras_are_right_takes_time(capture: Path) -> None:
     sequence = open_capture(capture, frames=slice(0, 1))
 
     def seconds(preset: str, poses: str) -> float:
-        config = dataclasses.replace(PRESETS[preset], poses=poses)
+        config = dataclasses.replace(PRESETS[preset], poses=poses, first_fit=1.0)
         return estimate(sequence, {preset: config}, speed=1.0, cores=1)[0].seconds
 
-    assert seconds("fast", "auto") > 1.02 * seconds("fast", "off")
+    assert seconds("fast", "auto") > 1.1 * seconds("fast", "off")
     # Reading the pictures is timed.
     assert seconds("ultrafast", "auto") == pytest.approx(seconds("ultrafast", "off"), rel=0.1)
-    assert seconds("ultrafast", "on") > 1.12 * seconds("ultrafast", "off")
+    assert seconds("ultrafast", "on") > 1.3 * seconds("ultrafast", "off")
