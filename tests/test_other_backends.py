@@ -45,6 +45,7 @@ ON_THE_CPU = (
     "coding/test_coder_choices.py",
     "fit/test_fit_schedule.py",
     "encoder/test_keyframe_choice.py",
+    "encoder/test_openings.py",
     "coding/test_memory.py",
     "fit/test_motion_choice.py",
     "test_moving_cameras.py",

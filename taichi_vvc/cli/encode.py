@@ -297,10 +297,14 @@ def encode_with_progress(
 
 
 def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
-    """The relative cost of each frame: its number of iterations."""
+    """The relative cost of each frame: its number of iterations. A key frame that goes on is fitted twice."""
     group = config.group_length(fps)
     part = config.part_length or total
-    return [config.iterations(number % group == 0, number % part == 0) for number in range(total)]
+    return [
+        config.iterations(number % group == 0, number % part == 0)
+        + (config.iterations(False) if number % group == 0 and number % part else 0)
+        for number in range(total)
+    ]
 
 
 def _with_csv(statistics: Iterator[FrameStats], path: Path | None, resume: bool) -> Iterator[FrameStats]:

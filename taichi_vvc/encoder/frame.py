@@ -75,8 +75,9 @@ class FrameTask:
         lambda_rate: weight of the rate.
         change: what may change since the frame before; None for everything.
         shown: the training views and what the frame before shows of them, if nothing changes; else empty.
-        opens: whether the frame opens a group though it is fitted as an inter frame: all of its symbols are coded.
-        held: of a key frame that goes on, the views of the frame before and what it shows of them; else empty.
+        opens: whether the frame opens a group though it is fitted as an inter frame at first: all of its symbols are
+            coded.
+        held: of a frame that opens a group, the views of the frame before and what it shows of them; else empty.
     """
 
     number: int
@@ -189,15 +190,20 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
 
 
 def _opening(job: Job, task: FrameTask, prediction: Prediction, data: FrameData) -> tuple[FitResult, Prediction]:
-    """A key frame that shows what an inter frame shows, which was coded as ``data`` with a ``prediction``.
+    """A key frame in place of an inter frame, which was coded as ``data`` with a ``prediction``.
 
-    Its MLPs are those of the reference, sent anew if they are old: decoded weights lie on the quantiser's steps.
+    Where most stands still, it shows exactly what the inter frame shows. Else the fit goes on for a while, through the
+    rate of a key frame.
     """
     reference = prediction.reference
     assert reference is not None
+    frame = decode_symbols(job.layout, data, task.prediction.predicted_from)
+    if task.change is None and frame.occupancy.any():
+        again = Prediction.going_on(Reference(frame, reference.parameters), steady=True)
+        return _fit(job, replace(task, mask=frame.occupancy, prediction=again))
+    # MLPs are those of the reference, sent anew if they are old: decoded weights lie on the quantiser's steps.
     keep = task.mlp_age < float(job.sequence.fps)
     opening = Prediction.going_on(reference, keep)
-    frame = decode_symbols(job.layout, data, task.prediction.predicted_from)
     live = live_nodes(job.layout, frame.occupancy)
     symbols = tuple(np.where(m[..., None], s, 0).astype(np.int32) for m, s in zip(live, frame.symbols, strict=True))
     sent = None if keep else quantize_tensors(reference.parameters.mlp, job.config.mlp_step)
@@ -250,22 +256,30 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
         mask, among = change.mask, change.pixels
         config = replace(config, rays=change.rays(config.rays))
     detail = [v.fine for v in task.views.views if v.detail is not None]
-    views, fine = ([corrected(v) for v in held(some, task.held)] for some in (task.views.views, detail))
+    before = task.held if prediction.steady else ()
+    views, fine = ([corrected(v) for v in held(some, before)] for some in (task.views.views, detail))
     memory = job.config.picture_memory
     training = make_training_rays(job.ws, job.layout, views, mask, among, memory, task.number, fine)
     if change is not None:
         training = replace(training, cells=change.cells)
-    searched = 0 if prediction.reference is None or change is not None else search_iterations(config)
-    steps = searched + config.iterations(prediction.key, prediction.reference is None)
+    searches = prediction.reference is not None and not prediction.steady and change is None
+    done = search_iterations(config) if searches else 0
+    # A frame that opens a group is fitted twice.
+    if prediction.steady:
+        done = search_iterations(config) + config.iterations(False)
+    steps = done + config.iterations(prediction.key, prediction.reference is None)
+    if task.opens and searches:
+        steps += config.iterations(True)
 
     def tell_of_search(step: int, error: float) -> None:
         job.listener.step(task.number, (step, steps), error, 0.0, config.lambda_rate)
 
     def tell(report: FitReport) -> None:
-        job.listener.step(task.number, (searched + report.step, steps), report.error, report.bits, config.lambda_rate)
+        job.listener.step(task.number, (done + report.step, steps), report.error, report.bits, config.lambda_rate)
         job.listener.look(task.number, report.field, task.views, config.backdrop, finished=False)
 
-    if prediction.reference is not None and searched:
+    if searches and done:
+        assert prediction.reference is not None
         motion = find_motion(job.ws, config, training, prediction.reference, task.number, tell_of_search)
         if motion is not None:
             prediction = prediction.moved(job.layout, motion, task.mask)

@@ -96,7 +96,7 @@ class Groups:
         if mask.any() and (full or (cut and config.scenecut)):
             if cut or not before.any():
                 return self._key_frame(views, Prediction.scratch())
-            return self._next_group(views, reference, self._inter_frame(views, reference, mask))
+            return self._next_group(self._inter_frame(views, reference, mask))
         return self._inter_frame(views, reference, mask)
 
     def _inter_frame(self, views: FrameViews, reference: Reference, mask: np.ndarray) -> FrameTask:
@@ -106,15 +106,11 @@ class Groups:
         shown = self.evidence.shown_in(views.views) if change is not None and not change.cells.any() else ()
         return FrameTask(at.number, views, mask, at.group, Prediction.inter(reference), age, weight, change, shown)
 
-    def _next_group(self, views: FrameViews, reference: Reference, inter: FrameTask) -> FrameTask:
-        """A key frame that goes on, which shows what the frame before shows wherever nothing moves.
-
-        Where most stands still, it shows what the ``inter`` frame in its place would show.
-        """
-        if inter.change is not None:
-            return replace(inter, group=inter.group + 1, lambda_rate=self.control.weight(True), opens=True)
-        task = self._key_frame(views, Prediction.going_on(reference, steady=True))
-        return replace(task, held=self._held())
+    def _next_group(self, inter: FrameTask) -> FrameTask:
+        """A key frame that goes on, in place of an ``inter`` frame: wherever nothing moves it shows nearly what the
+        frame before shows."""
+        held = self._held() if inter.change is None else ()
+        return replace(inter, group=inter.group + 1, lambda_rate=self.control.weight(True), opens=True, held=held)
 
     def _held(self) -> tuple[Shown, ...]:
         """The training views of the frame before and what it shows of them, of their detail where that is fitted."""

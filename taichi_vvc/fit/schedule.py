@@ -32,10 +32,11 @@ _TABLES_EVERY, _OPACITY_EVERY = 40, 100
 _REPORT_EVERY = 10
 # Learning rate of the logarithm of the quantisation steps.
 _STEP_RATE = 0.005
-# Learning rates of what is fitted on, as parts of the usual ones: of MLPs, and of grids in a key frame that should look
-# like the frame before it. At full rate that would become another solution, no better than what was there, and pictures
-# would change where nothing moves.
-_FITTED_ON, _STEADY = 0.25, 0.06
+# Learning rates of what is fitted on, as parts of the usual ones: of MLPs; and of grids and MLPs in a key frame that
+# should look like the frame before it. At full rate that would become another solution, no better than what was there,
+# and pictures would change where nothing moves.
+_FITTED_ON = 0.25
+_STEADY, _STEADY_MLP = 0.06, 0.05
 
 
 def frame_seed(config: EncoderConfig, frame: int, more: int = 0) -> int:
@@ -140,7 +141,7 @@ class Schedule:
             rising=config.rising,
             final_rate=config.final_rate,
             grid_rate=config.grid_rate * (config.inter_rate if not key else _STEADY if prediction.steady else 1.0),
-            mlp_rate=config.mlp_rate * (1.0 if scratch else _FITTED_ON),
+            mlp_rate=config.mlp_rate * (1.0 if scratch else _STEADY_MLP if prediction.steady else _FITTED_ON),
             # Inter frames have the steps of their group. With other steps a key frame would change everywhere.
             step_rate=_STEP_RATE if key and not prediction.steady and config.joint else 0.0,
             lambda_rate=config.lambda_rate * (config.key_lambda if scratch else 1.0),

@@ -167,9 +167,8 @@ def estimate(
         seconds += (keys - 1) * kind.key * _fit_seconds(work, config, config.key_iterations)
         seconds += _check_seconds(work, config, max(max(v.camera.width, v.camera.height) for v in views))
         searching = _MOTION if config.motion_blocks else 1.0
-        seconds += inters * kind.inter * _fit_seconds(work, config, config.inter_iterations * searching)
-        # Later key frames start from the frame before them, with a search for motion as in inter frames.
-        seconds += (keys - 1) * kind.key * _fit_seconds(work, config, config.inter_iterations * (searching - 1))
+        # Later key frames are fitted as inter frames first.
+        seconds += (inters + keys - 1) * kind.inter * _fit_seconds(work, config, config.inter_iterations * searching)
         memory = _PROGRAM + kind.values * _PER_VALUE * work.grid_values + per_pixel * work.pixels
         memory += _PER_BATCH_SAMPLE * config.rays * work.samples_per_ray
         key = (

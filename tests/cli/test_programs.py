@@ -102,20 +102,20 @@ def test_the_time_left_weighs_frames_by_their_iterations(monkeypatch) -> None:
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     config = EncoderConfig(key_iterations=1200, inter_iterations=600, keyint=4)
     costs = encode_costs(5, config, Fraction(25))
-    assert costs == [1200, 600, 600, 600, 1200]
+    assert costs == [1200, 600, 600, 600, 1800]
     longer = dataclasses.replace(config, first_fit=2.0, part_length=4, keyint=2)
-    assert encode_costs(5, longer, Fraction(25)) == [2400, 600, 1200, 600, 2400]
+    assert encode_costs(5, longer, Fraction(25)) == [2400, 600, 1800, 600, 2400]
     with progress.ProgressLine(5, "encode", costs=costs) as line:
         now[0] += 40.0  # trials, compilation
         line.begin(0.0)
-        now[0] += 20.0  # half of the key frame: 600 of 4200 iterations
-        assert line.remaining(0.5) == "ETA 2:00"
+        now[0] += 20.0  # half of the key frame: 600 of 4800 iterations
+        assert line.remaining(0.5) == "ETA 2:20"
         now[0] += 40.0  # and an inter frame: 1800
-        assert line.remaining(2.0) == "ETA 1:20"
+        assert line.remaining(2.0) == "ETA 1:40"
     with progress.ProgressLine(5, "encode", costs=costs) as line:
         line.begin(3.0)  # a resumed file
         now[0] += 10.0
-        assert line.remaining(4.0) == "ETA 0:20"
+        assert line.remaining(4.0) == "ETA 0:30"
     with progress.ProgressLine(4, "decode") as line:
         assert line.remaining(1.0) == ""
         now[0] += 5.0
