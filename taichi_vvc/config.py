@@ -57,7 +57,7 @@ class EncoderConfig:
         rays: rays per optimisation step.
         key_iterations: optimisation steps of a key frame.
         first_fit: factor of key_iterations for key frames that are fitted from scratch. What these find is where all
-            frames that follow begin.
+            later frames begin. More than three times as many only where frames pay for it, see :meth:`first_fit_of`.
         inter_iterations: optimisation steps of an inter frame.
         grid_rate: learning rate of the grids.
         mlp_rate: learning rate of the MLPs.
@@ -200,6 +200,14 @@ class EncoderConfig:
             return self.inter_iterations
         return max(1, round(self.key_iterations * self.first_fit)) if scratch else self.key_iterations
 
+    def first_fit_of(self, frames: int) -> float:
+        """The factor of key_iterations for a key frame from scratch on which so many ``frames`` build.
+
+        It is :attr:`first_fit`, but beyond 3 no more than makes it a seventh of the time of the other frames.
+        """
+        paid = _FIRST_FIT_PART * frames * self.inter_iterations / self.key_iterations
+        return min(self.first_fit, max(_SHORT_FIRST_FIT, paid))
+
     def checks_poses(self, cameras: int) -> bool:
         """Whether it is asked, and worth the time, where so many training cameras stood. Fewer than four cameras are
         explained whatever their poses."""
@@ -239,6 +247,10 @@ _UNSAID = {
 }
 
 
+# The first fit of a file of few frames, in iterations of later key frames, and the part of all inter frames' iterations
+# that it may take in longer ones.
+_SHORT_FIRST_FIT, _FIRST_FIT_PART = 3.0, 1 / 7
+
 POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS = 300, 320
 """Iterations of the quick fits that tell where cameras stood, and pixels along the longer side of their pictures."""
 # Iterations of a key frame from which an encode takes the time to look, and cameras that it takes.
@@ -256,7 +268,7 @@ PRESETS: dict[str, EncoderConfig] = {
         steps_per_side=96,
         rays=768,
         key_iterations=400,
-        first_fit=3.0,
+        first_fit=7.0,
         inter_iterations=200,
     ),
     "fast": EncoderConfig(preset="fast", rays=1024, key_iterations=1200, first_fit=3.0, inter_iterations=600),

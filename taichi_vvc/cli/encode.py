@@ -300,6 +300,7 @@ def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
     """The relative cost of each frame: its number of iterations. A key frame that goes on is fitted twice."""
     group = config.group_length(fps)
     part = config.part_length or total
+    config = dataclasses.replace(config, first_fit=config.first_fit_of(min(part, total)))
     return [
         config.iterations(number % group == 0, number % part == 0)
         + (config.iterations(False) if number % group == 0 and number % part else 0)

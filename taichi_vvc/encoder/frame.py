@@ -244,6 +244,8 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
     """
     rays = job.config.rays * (_WHOLE_RAYS if job.layout.whole else 1)
     config, prediction = replace(job.config, lambda_rate=task.lambda_rate, rays=rays), task.prediction
+    if prediction.reference is None:
+        config = replace(config, first_fit=config.first_fit_of(len(job.sequence)))
     if not task.mask.any():
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)

@@ -159,6 +159,7 @@ def estimate(
     share = (_SERIAL + (1 - _SERIAL) / helping) / (machine_speed() if speed is None else speed)
     found = []
     for name, config in configs.items():
+        config = replace(config, first_fit=config.first_fit_of(len(sequence)))
         work = work_of(config, sequence.bounds, views, sequence.scene)
         kind = work.kind
         keys = -(-len(sequence) // config.group_length(sequence.fps))

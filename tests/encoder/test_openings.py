@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from backends import runtime
 from tiny import TWO_LEVELS
 
 import taichi_vvc as tv
+from taichi_vvc.cli.encode import encode_costs
 from taichi_vvc.coding.live_set import live_nodes
 from taichi_vvc.encoder import frame
 from taichi_vvc.encoder.progress import Progress
@@ -72,3 +75,22 @@ def test_the_steps_of_both_fits_are_counted_on(capture: Path, tmp_path: Path) ->
         assert len({all_of for _, all_of in steps}) == 1
         done = [step for step, _ in steps]
         assert done == sorted(done) and done[-1] == steps[-1][1] and len(set(done)) == len(done)
+
+
+@pytest.mark.parametrize("frames, steps", [(1, 57), (2, 70)])
+def test_a_first_fit_is_as_long_as_frames_pay_for(capture: Path, tmp_path: Path, frames: int, steps: int) -> None:
+    """A seventh of 400 iterations for each frame, but no more than seven times ten."""
+    told: list[Progress] = []
+    config = dataclasses.replace(CONFIG, key_iterations=10, first_fit=7.0, inter_iterations=400)
+    sequence = tv.open_capture(capture, frames=slice(0, frames))
+    next(iter(tv.encode(sequence, config, tmp_path / "a.tvvc", progress=told.append)))
+    assert {p.steps for p in told if p.frame == 0} == {steps}
+    assert encode_costs(frames, config, Fraction(25))[0] == steps
+
+
+def test_few_frames_get_three_times_the_iterations_of_a_key_frame() -> None:
+    ultrafast, fast = tv.PRESETS["ultrafast"], tv.PRESETS["fast"]
+    assert [ultrafast.iterations(True, True), fast.iterations(True, True)] == [2800, 3600]
+    assert [ultrafast.first_fit_of(frames) for frames in (1, 42, 70, 98, 99, 1000)] == [3, 3, 5, 7, 7, 7]
+    assert [fast.first_fit_of(frames) for frames in (1, 1000)] == [3, 3]
+    assert [tv.PRESETS["slow"].first_fit_of(frames) for frames in (1, 1000)] == [1, 1]
