@@ -57,7 +57,7 @@ class EncoderConfig:
         rays: rays per optimisation step.
         key_iterations: optimisation steps of a key frame.
         first_fit: factor of key_iterations for key frames that are fitted from scratch. What these find is where all
-            later frames begin. More than three times as many only where frames pay for it, see :meth:`first_fit_of`.
+            later frames begin. More than three times as many only where the frames of a file or part pay for it.
         inter_iterations: optimisation steps of an inter frame.
         grid_rate: learning rate of the grids.
         mlp_rate: learning rate of the MLPs.
@@ -148,10 +148,9 @@ class EncoderConfig:
             raise ConfigError(f"expected even level_channels, found {self.level_channels}")
         if not 0 <= self.lambda_rate < math.inf or not 0 <= self.lambda_residual < math.inf:
             raise ConfigError(f"expected a lambda of 0 or more, found {self.lambda_rate}, {self.lambda_residual}")
-        if not 0 < self.key_lambda < math.inf:
-            raise ConfigError(f"expected a key_lambda above 0, found {self.key_lambda}")
-        if not 0 < self.first_fit < math.inf:
-            raise ConfigError(f"expected a first_fit above 0, found {self.first_fit}")
+        for name, factor in (("key_lambda", self.key_lambda), ("first_fit", self.first_fit)):
+            if not 0 < factor < math.inf:
+                raise ConfigError(f"expected a {name} above 0, found {factor}")
         if self.bitrate is not None and self.target_psnr is not None:
             raise ConfigError("expected a bitrate or a target PSNR, found both; give one of them")
         for name, value in (("bitrate", self.bitrate), ("target_psnr", self.target_psnr)):
@@ -175,12 +174,9 @@ class EncoderConfig:
             raise ConfigError(f"expected keyint of 1 or more frames (0: automatic), found {self.keyint}")
         if self.rate_model not in ("context", "laplace"):
             raise ConfigError(f"expected rate_model context or laplace, found {self.rate_model!r}")
-        if self.colours not in ("auto", "on", "off"):
-            raise ConfigError(f"expected colours auto, on or off, found {self.colours!r}")
-        if self.detail not in ("auto", "on", "off"):
-            raise ConfigError(f"expected detail auto, on or off, found {self.detail!r}")
-        if self.poses not in ("auto", "on", "off"):
-            raise ConfigError(f"expected poses auto, on or off, found {self.poses!r}")
+        for name, choice in (("colours", self.colours), ("detail", self.detail), ("poses", self.poses)):
+            if choice not in ("auto", "on", "off"):
+                raise ConfigError(f"expected {name} auto, on or off, found {choice!r}")
         if self.picture_memory < LEAST_PICTURE_MEMORY:
             raise ConfigError(
                 f"expected a picture_memory of {LEAST_PICTURE_MEMORY} bytes or more, found {self.picture_memory}"
@@ -201,12 +197,9 @@ class EncoderConfig:
         return max(1, round(self.key_iterations * self.first_fit)) if scratch else self.key_iterations
 
     def first_fit_of(self, frames: int) -> float:
-        """The factor of key_iterations for a key frame from scratch on which so many ``frames`` build.
-
-        It is :attr:`first_fit`, but beyond 3 no more than makes it a seventh of the time of the other frames.
-        """
-        paid = _FIRST_FIT_PART * frames * self.inter_iterations / self.key_iterations
-        return min(self.first_fit, max(_SHORT_FIRST_FIT, paid))
+        """The factor of key_iterations for a key frame from scratch on which so many ``frames`` build."""
+        # Beyond 3 it takes no more than a seventh of the iterations of all other frames.
+        return min(self.first_fit, max(3.0, frames * self.inter_iterations / (7 * self.key_iterations)))
 
     def checks_poses(self, cameras: int) -> bool:
         """Whether it is asked, and worth the time, where so many training cameras stood. Fewer than four cameras are
@@ -246,10 +239,6 @@ _UNSAID = {
     "first_fit": 1.0,
 }
 
-
-# The first fit of a file of few frames, in iterations of later key frames, and the part of all inter frames' iterations
-# that it may take in longer ones.
-_SHORT_FIRST_FIT, _FIRST_FIT_PART = 3.0, 1 / 7
 
 POSE_CHECK_ITERATIONS, POSE_CHECK_PIXELS = 300, 320
 """Iterations of the quick fits that tell where cameras stood, and pixels along the longer side of their pictures."""
