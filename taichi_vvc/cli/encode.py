@@ -297,13 +297,14 @@ def encode_with_progress(
 
 
 def encode_costs(total: int, config: EncoderConfig, fps: Fraction) -> list[int]:
-    """The relative cost of each frame: its number of iterations. A key frame that goes on is fitted twice."""
+    """The relative cost of each frame: its number of iterations."""
     group = config.group_length(fps)
     part = config.part_length or total
     config = dataclasses.replace(config, first_fit=config.first_fit_of(min(part, total)))
+    # Where a part goes on with a new group, the frame is fitted as an inter frame first.
     return [
         config.iterations(number % group == 0, number % part == 0)
-        + (config.iterations(False) if number % group == 0 and number % part else 0)
+        + (config.inter_iterations if number % part and number % group == 0 else 0)
         for number in range(total)
     ]
 

@@ -32,7 +32,7 @@ from taichi_vvc.fit.prediction import Prediction, Reference
 from taichi_vvc.fit.rate import plan_tables
 from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.media.colour_maps import corrected
-from taichi_vvc.types import FieldLayout, FrameStats, FrameViews
+from taichi_vvc.types import FieldLayout, FrameStats, FrameViews, SymbolFrame
 
 # MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
 # latest after a second.
@@ -165,11 +165,10 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
         DataError: the masks leave nothing to start a file with, or no ray crosses the mask.
     """
     fit, prediction = _fit(job, task)
-    data = _coded(job, task, fit, prediction)
     if task.opens:
-        fit, prediction = _opening(job, task, prediction, data)
+        fit, prediction = _opening(job, task, fit, prediction)
         task = replace(task, prediction=prediction)
-        data = _coded(job, task, fit, prediction)
+    data = _coded(job, task, fit, prediction)
     header = None
     if prediction.key:
         # All groups share the maps of the first one.
@@ -189,26 +188,29 @@ def code_frame(job: Job, task: FrameTask) -> CodedFrame:
     )
 
 
-def _opening(job: Job, task: FrameTask, prediction: Prediction, data: FrameData) -> tuple[FitResult, Prediction]:
-    """A key frame in place of an inter frame, which was coded as ``data`` with a ``prediction``.
+def _opening(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) -> tuple[FitResult, Prediction]:
+    """A key frame in place of an inter frame, of which there are the ``fit`` and its ``prediction``.
 
     Where most stands still, it shows exactly what the inter frame shows. Else the fit goes on for a while, through the
     rate of a key frame.
     """
     reference = prediction.reference
     assert reference is not None
-    frame = decode_symbols(job.layout, data, task.prediction.predicted_from)
-    if task.change is None and frame.occupancy.any():
+    live = live_nodes(job.layout, fit.occupancy)
+    symbols = tuple(
+        np.where(m[..., None], s + r, 0).astype(np.int32)
+        for m, s, r in zip(live, reference.frame.symbols, fit.residuals, strict=True)
+    )
+    if task.change is None and fit.occupancy.any():
+        frame = SymbolFrame(symbols, fit.residuals, fit.occupancy, key=False)
         again = Prediction.going_on(Reference(frame, reference.parameters), steady=True)
-        return _fit(job, replace(task, mask=frame.occupancy, prediction=again))
+        return _fit(job, replace(task, mask=fit.occupancy, prediction=again))
     # MLPs are those of the reference, sent anew if they are old: decoded weights lie on the quantiser's steps.
     keep = task.mlp_age < float(job.sequence.fps)
     opening = Prediction.going_on(reference, keep)
-    live = live_nodes(job.layout, frame.occupancy)
-    symbols = tuple(np.where(m[..., None], s, 0).astype(np.int32) for m, s in zip(live, frame.symbols, strict=True))
     sent = None if keep else quantize_tensors(reference.parameters.mlp, job.config.mlp_step)
     bits = plan_tables(job.ws.runtime, symbols, live, opening.known(len(live)), job.config.rate_model).bits
-    return FitResult(symbols, frame.occupancy, reference.parameters, sent, bits), opening
+    return FitResult(symbols, fit.occupancy, reference.parameters, sent, bits), opening
 
 
 def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) -> FrameData:
@@ -264,14 +266,13 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
     training = make_training_rays(job.ws, job.layout, views, mask, among, memory, task.number, fine)
     if change is not None:
         training = replace(training, cells=change.cells)
-    searches = prediction.reference is not None and not prediction.steady and change is None
-    done = search_iterations(config) if searches else 0
-    # A frame that opens a group is fitted twice.
-    if prediction.steady:
-        done = search_iterations(config) + config.iterations(False)
-    steps = done + config.iterations(prediction.key, prediction.reference is None)
-    if task.opens and searches:
-        steps += config.iterations(True)
+    moved = None if prediction.steady or change is not None else prediction.reference
+    searched = 0 if moved is None else search_iterations(config)
+    done, steps = searched, searched + config.iterations(prediction.key, prediction.reference is None)
+    if task.opens and change is None:
+        # It is fitted twice: as an inter frame, with a search for motion, and then as a key frame.
+        earlier = search_iterations(config) + config.iterations(False)
+        done, steps = earlier if prediction.steady else searched, earlier + config.iterations(True)
 
     def tell_of_search(step: int, error: float) -> None:
         job.listener.step(task.number, (step, steps), error, 0.0, config.lambda_rate)
@@ -280,9 +281,8 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
         job.listener.step(task.number, (done + report.step, steps), report.error, report.bits, config.lambda_rate)
         job.listener.look(task.number, report.field, task.views, config.backdrop, finished=False)
 
-    if searches and done:
-        assert prediction.reference is not None
-        motion = find_motion(job.ws, config, training, prediction.reference, task.number, tell_of_search)
+    if moved is not None and searched:
+        motion = find_motion(job.ws, config, training, moved, task.number, tell_of_search)
         if motion is not None:
             prediction = prediction.moved(job.layout, motion, task.mask)
     if prediction.key and prediction.reference is not None:
