@@ -220,3 +220,14 @@ def test_a_damaged_run_leaves_the_rest(page: Page, url: str, folder: Path) -> No
     page.evaluate(f"{{ {PLAYER}.loop = true; {PLAYER}.play(); }}")
     page.wait_for(f"{PLAYER}.core.sound.now?.sources.size > 0")
     assert page.evaluate(f"{PLAYER}.error") is None
+
+
+def test_a_file_that_the_browser_lets_go_of_is_loaded_again(page: Page, url: str) -> None:
+    """This server serves no ranges. The browser serves them out of what it has kept of the first visit."""
+    opened(page, url)
+    opened(page, url)
+    page.send("Network.clearBrowserCache")
+    page.click(f"{PLAYER}.shadowRoot.querySelector('.begin')")
+    page.evaluate(f"{{ {PLAYER}.loop = true; {PLAYER}.currentTime = 3; {PLAYER}.play(); }}")
+    page.wait_for(f"{PLAYER}.error || ({PLAYER}.currentTime > 3.3 && {PLAYER}.core.sound.now?.sources.size > 0)")
+    assert page.evaluate(f"[{PLAYER}.error, !!{PLAYER}.core.sound.hasFailed]") == [None, False]

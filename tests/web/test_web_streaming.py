@@ -264,7 +264,8 @@ def test_what_is_loaded_ahead_is_bounded(tmp_path: Path) -> None:
 def test_a_seek_comes_before_what_is_loaded_ahead(tmp_path: Path) -> None:
     """The request ahead is given up; what had come of it stays."""
     code = """
-    import { RangeSource, Meter } from "WEB/decoder/ranges.js";
+    import { RangeSource } from "WEB/decoder/ranges.js";
+    import { Meter } from "WEB/decoder/responses.js";
     const data = Uint8Array.from({ length: 1000 }, (_, k) => k & 255);
     const asked = [];
     const slow = async (url, { headers, signal }) => {
@@ -293,6 +294,46 @@ def test_a_seek_comes_before_what_is_loaded_ahead(tmp_path: Path) -> None:
     assert found["asked"] == [[100, 600], [700, 710], [150, 160]]
     assert found["sought"] == [k & 255 for k in range(700, 710)]
     assert found["kept"] == 50 and found["rest"] == list(range(150, 160))
+
+
+def test_a_whole_file_in_place_of_a_range_is_taken() -> None:
+    """As from a server without ranges, once the browser has let go of what it had kept of the file."""
+    code = """
+    import { RangeSource } from "WEB/decoder/ranges.js";
+    import { Meter } from "WEB/decoder/responses.js";
+    const data = Uint8Array.from({ length: 1000 }, (_, k) => k & 255);
+    const asked = [];
+    const answers = (size) => async (url, { headers, signal }) => {
+      const [begin, last] = headers.Range.match(/[0-9]+/g).map(Number);
+      asked.push([begin, last + 1]);
+      const kept = begin < 300;
+      const body = new ReadableStream({
+        start(controller) {
+          controller.enqueue(kept ? data.slice(begin, begin + 50) : data.slice(0, size));
+          if (!kept) controller.close();
+          signal.addEventListener("abort", () => controller.error(new Error("aborted")));
+        },
+      });
+      const headed = { "Content-Range": `bytes ${begin}-${last}/1000` };
+      return { status: kept ? 206 : 200, headers: new Headers(kept ? headed : {}), body };
+    };
+    const meter = new Meter();
+    const source = new RangeSource("a", 1000, { fetch: answers(1000) }, meter);
+    source.want(100, 200, true);
+    const begun = await source.read(110, 10);
+    const sought = await source.read(700, 10);
+    const other = await source.read(0, 1000);
+    const short = new RangeSource("a", 1000, { fetch: answers(999) }, new Meter());
+    let error = null;
+    await short.read(700, 10).catch((found) => (error = [found.name, found.message]));
+    const same = String(other) === String(data);
+    tell({ asked, begun: [...begun], sought: [...sought], same, active: meter.active, error });
+    """
+    found = evaluate(code)
+    assert found["asked"] == [[100, 200], [700, 710], [700, 710]]
+    assert found["begun"] == list(range(110, 120)) and found["sought"] == [k & 255 for k in range(700, 710)]
+    assert found["same"] and found["active"] == 0
+    assert found["error"] == ["SourceError", "a: expected 1000 bytes, found 999; it has changed"]
 
 
 def test_a_worker_decodes_as_the_page_would(tmp_path: Path) -> None:

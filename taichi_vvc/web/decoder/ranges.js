@@ -5,6 +5,9 @@
  */
 
 import { SourceError } from "./errors.js";
+import { collected, eachChunk } from "./responses.js";
+
+/** @typedef {import("./responses.js").Meter} Meter */
 
 /**
  * What was loaded so far.
@@ -41,46 +44,7 @@ import { SourceError } from "./errors.js";
 
 const TRIES = 4;
 const PAUSE = 400; // ms before a request is tried again, doubled each time
-const HALF_LIFE = 2000; // ms after which a measurement counts half
 const KEEP = 2 ** 29;
-
-/** Measures throughput while something is loaded. */
-export class Meter {
-  constructor() {
-    this.bytes = 0;
-    this.requests = 0;
-    this.recent = 0;
-    this.time = 0;
-    this.last = 0;
-    this.active = 0;
-  }
-
-  begin() {
-    this.requests += 1;
-    if (!this.active) this.last = performance.now();
-    this.active += 1;
-  }
-
-  /** @param {number} bytes */
-  add(bytes) {
-    const now = performance.now();
-    const passed = now - this.last;
-    const fade = 0.5 ** (passed / HALF_LIFE);
-    this.recent = this.recent * fade + bytes;
-    this.time = this.time * fade + passed;
-    this.last = now;
-    this.bytes += bytes;
-  }
-
-  end() {
-    this.active -= 1;
-  }
-
-  /** @returns {number} */
-  get bytesPerSecond() {
-    return this.time > 0 ? (1000 * this.recent) / this.time : 0;
-  }
-}
 
 /** A file of known size whose server serves ranges; a source of `types.js`. */
 export class RangeSource {
@@ -259,6 +223,7 @@ export class RangeSource {
     try {
       const headers = { Range: `bytes=${from}-${part.end - 1}` };
       const response = await this.fetch(this.url, { headers, signal, cache: "no-cache" });
+      if (response.status === 200) return await this.takeWhole(part, response, signal);
       this.check(response, from);
       await eachChunk(response, (chunk) => {
         if (signal.aborted) return;
@@ -272,6 +237,26 @@ export class RangeSource {
       this.meter.end();
     }
     if (part.filled < part.data.length && !signal.aborted) throw new Error("the connection ended early");
+  }
+
+  /**
+   * Takes over the whole file, sent in place of the range of a part. Browsers serve ranges out of what they have kept
+   * of an earlier visit, also of servers that serve none: those answer so once the browser has let go of it.
+   *
+   * @param {Part} part
+   * @param {Response} response
+   * @param {AbortSignal} signal
+   */
+  async takeWhole(part, response, signal) {
+    const data = await collected(response, this.meter);
+    if (signal.aborted) return;
+    if (data.length !== this.size) {
+      throw new SourceError(`${this.name}: expected ${this.size} bytes, found ${data.length}; it has changed`);
+    }
+    part.filled = part.data.length;
+    for (const other of this.parts) if (other !== part) other.abort?.abort();
+    this.parts = [];
+    this.put(0, data);
   }
 
   /**
@@ -355,21 +340,5 @@ export class RangeSource {
     this.closed = true;
     for (const part of [...this.parts]) if (part.abort) this.cut(part);
     this.tell();
-  }
-}
-
-/**
- * The chunks of a response's body as they come.
- *
- * @param {Response} response
- * @param {(chunk: Uint8Array) => void} take
- */
-export async function eachChunk(response, take) {
-  const reader = response.body?.getReader();
-  if (!reader) return take(new Uint8Array(await response.arrayBuffer()));
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    take(value);
   }
 }

@@ -5,7 +5,8 @@
  */
 
 import { SourceError } from "./errors.js";
-import { eachChunk, Meter, RangeSource } from "./ranges.js";
+import { RangeSource } from "./ranges.js";
+import { collected, Meter } from "./responses.js";
 
 /** @typedef {import("./types.js").Source} Source */
 /** @typedef {import("./ranges.js").NetworkOptions} NetworkOptions */
@@ -135,7 +136,8 @@ async function sizeOf(load, url) {
  * @param {Meter} meter
  */
 async function ranged(response, url, size, options, meter) {
-  const data = await collected(response, meter, () => {});
+  const data = await collected(response, meter);
+  meter.end();
   const range = /bytes (\d+)-(\d+)\/(\d+)/.exec(response.headers.get("Content-Range") ?? "");
   const total = range ? Number(range[3]) : size;
   if (!total || (range && Number(range[2]) !== total - 1)) {
@@ -155,35 +157,8 @@ async function ranged(response, url, size, options, meter) {
 async function whole(response, name, { progress = () => {} }, meter) {
   const size = response.headers.get("Content-Encoding") ? 0 : Number(response.headers.get("Content-Length"));
   const data = await collected(response, meter, (loaded) => progress(loaded, size));
+  meter.end();
   const { bytes, requests } = meter;
   const traffic = { bytes, requests, size: data.length, ranges: false, bytesPerSecond: meter.bytesPerSecond };
   return { ...memorySource(data, name), traffic, close() {} };
-}
-
-/**
- * All bytes of a response.
- *
- * @param {Response} response
- * @param {Meter} meter
- * @param {(loaded: number) => void} tell
- * @returns {Promise<Uint8Array>}
- */
-async function collected(response, meter, tell) {
-  /** @type {Uint8Array[]} */
-  const chunks = [];
-  let size = 0;
-  await eachChunk(response, (chunk) => {
-    chunks.push(chunk);
-    size += chunk.length;
-    meter.add(chunk.length);
-    tell(size);
-  });
-  meter.end();
-  const data = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    data.set(chunk, at);
-    at += chunk.length;
-  }
-  return data;
 }
