@@ -146,7 +146,7 @@ def test_damaged_mlps_are_named_by_the_groups_that_share_them(intra: Path, tmp_p
 
 
 def test_mlps_are_sent_anew_after_a_while(capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame, "_MLP_FRAMES", 0.0)
+    monkeypatch.setattr(frame, "_MLP_SECONDS", 0.0)
     path, config = tmp_path / "own.tvvc", dataclasses.replace(TINY, keyint=1)
     list(tv.encode(tv.open_capture(capture, frames=slice(0, 2)), config, path))
     with StreamReader(path) as reader:

@@ -34,9 +34,12 @@ from taichi_vvc.fit.training_rays import make_training_rays
 from taichi_vvc.media.colour_maps import corrected
 from taichi_vvc.types import FieldLayout, FrameStats, FrameViews, SymbolFrame
 
-# MLPs are sent anew with the first key frame after so many frames, times lambda by the training rays per view; at the
-# latest after a second.
-_MLP_FRAMES = 2.5e7
+# MLPs are fitted on and sent anew with the first key frame after so long, in seconds. They are as many bytes as all
+# else in a small key frame, and gain little.
+_MLP_SECONDS = 10.0
+# Lambda of a key frame that goes on is that of other frames times the length of its group to this power: where nothing
+# moves, all frames of the group show what it adds.
+_GROUP_POWER = -0.3
 # Rays per iteration of a whole scene, in those of the preset: every pixel shows something.
 _WHOLE_RAYS = 2
 
@@ -206,11 +209,16 @@ def _opening(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) 
         again = Prediction.going_on(Reference(frame, reference.parameters), steady=True)
         return _fit(job, replace(task, mask=fit.occupancy, prediction=again))
     # MLPs are those of the reference, sent anew if they are old: decoded weights lie on the quantiser's steps.
-    keep = task.mlp_age < float(job.sequence.fps)
+    keep = _keeps_mlp(job, task)
     opening = Prediction.going_on(reference, keep)
     sent = None if keep else quantize_tensors(reference.parameters.mlp, job.config.mlp_step)
     bits = plan_tables(job.ws.runtime, symbols, live, opening.known(len(live)), job.config.rate_model).bits
     return FitResult(symbols, fit.occupancy, reference.parameters, sent, bits), opening
+
+
+def _keeps_mlp(job: Job, task: FrameTask) -> bool:
+    """Whether a key frame that goes on keeps the MLPs of the group before."""
+    return task.mlp_age < _MLP_SECONDS * float(job.sequence.fps)
 
 
 def _coded(job: Job, task: FrameTask, fit: FitResult, prediction: Prediction) -> FrameData:
@@ -248,6 +256,9 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
     config, prediction = replace(job.config, lambda_rate=task.lambda_rate, rays=rays), task.prediction
     if prediction.reference is None:
         config = replace(config, first_fit=config.first_fit_of(len(job.sequence)))
+    if prediction.steady:
+        length = config.group_length(job.sequence.fps)
+        config = replace(config, lambda_rate=config.lambda_rate * length**_GROUP_POWER)
     if not task.mask.any():
         if prediction.key or prediction.reference is None:
             raise no_start(task.views)
@@ -260,8 +271,7 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
         mask, among = change.mask, change.pixels
         config = replace(config, rays=change.rays(config.rays))
     detail = [v.fine for v in task.views.views if v.detail is not None]
-    before = task.held if prediction.steady else ()
-    views, fine = ([corrected(v) for v in held(some, before)] for some in (task.views.views, detail))
+    views, fine = ([corrected(v) for v in held(some, task.held)] for some in (task.views.views, detail))
     memory = job.config.picture_memory
     training = make_training_rays(job.ws, job.layout, views, mask, among, memory, task.number, fine)
     if change is not None:
@@ -286,6 +296,5 @@ def _fit(job: Job, task: FrameTask) -> tuple[FitResult, Prediction]:
         if motion is not None:
             prediction = prediction.moved(job.layout, motion, task.mask)
     if prediction.key and prediction.reference is not None:
-        lasting = min(float(job.sequence.fps), _MLP_FRAMES * config.lambda_rate / training.rays_per_view)
-        prediction = replace(prediction, keep_mlp=task.mlp_age < lasting)
+        prediction = replace(prediction, keep_mlp=_keeps_mlp(job, task))
     return fit_frame(job.ws, config, training, prediction, task.number, tell), prediction

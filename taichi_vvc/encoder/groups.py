@@ -108,8 +108,9 @@ class Groups:
 
     def _next_group(self, inter: FrameTask) -> FrameTask:
         """A key frame that goes on, in place of an ``inter`` frame: wherever nothing moves it shows nearly what the
-        frame before shows."""
-        held = self._held() if inter.change is None else ()
+        frame before shows, unless that is a key frame: where all are, each one gains a little."""
+        before = self.position.reference
+        held = self._held() if inter.change is None and before is not None and not before.frame.key else ()
         return replace(inter, group=inter.group + 1, lambda_rate=self.control.weight(True), opens=True, held=held)
 
     def _held(self) -> tuple[Shown, ...]:

@@ -1,7 +1,7 @@
 """Key frames that are held to the frame before, where the capture stands still.
 
 A key frame is fitted anew, though from the frame before it. Its errors are others then, and where nothing moves people
-see the picture change with every group. So still pixels are fitted mostly to what the frame before shows of them.
+see the picture change with every group. So still pixels are fitted to what the frame before shows of them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from taichi_vvc.media.pictures import nearest_bytes
 from taichi_vvc.media.stillness import still_pixels
 from taichi_vvc.types import View
 
-# The part of what the frame before shows, in the colour that a still pixel is fitted to.
-_HELD = 0.9
-
 
 def held(views: Sequence[View], before: Sequence[Shown]) -> tuple[View, ...]:
-    """The views of a key frame, with still pixels mixed with what the frame ``before`` shows of them.
+    """The views of a key frame, whose still pixels show what the frame ``before`` shows of them.
 
     Views of cameras that have moved, or that are not among ``before``, stay as they are.
     """
@@ -33,19 +30,15 @@ def held(views: Sequence[View], before: Sequence[Shown]) -> tuple[View, ...]:
             found.append(view)
             continue
         still, _ = still_pixels(s.view.image, view.image, s.background)
-        found.append(replace(view, image=np.where(still[..., None], _mixed(view, s), view.image)))
+        found.append(replace(view, image=np.where(still[..., None], _pixels(view, s), view.image)))
     return tuple(found)
 
 
-def _mixed(view: View, before: Shown) -> np.ndarray:
-    """(height, width, 4) uint8, straight alpha: a view mixed with what the frame before shows."""
-    image = view.image.astype(np.float32) * np.float32(1 / 255)
-    colour, alpha = image[..., :3], image[..., 3:]
+def _pixels(view: View, before: Shown) -> np.ndarray:
+    """(height, width, 4) uint8, straight alpha: what the frame before shows of a view; opaque without masks."""
     shown, opacity = before.picture[..., :3], before.picture[..., 3:]
     if not view.has_alpha:
-        return nearest_bytes(255 * np.concatenate([colour + _HELD * (shown - colour), alpha], 2))
-    # Mixed as they are put on a background: times the opacity, and without what is seen of the background.
+        return nearest_bytes(255 * np.concatenate([shown, np.ones_like(opacity)], 2))
+    # Without what is seen of the background.
     own = shown - (1 - opacity) * np.asarray(before.background, np.float32)
-    both = alpha + _HELD * (opacity - alpha)
-    colour = colour * alpha + _HELD * (own - colour * alpha)
-    return nearest_bytes(255 * np.concatenate([colour / np.maximum(both, 1 / 255), both], 2))
+    return nearest_bytes(255 * np.concatenate([own / np.maximum(opacity, 1 / 255), opacity], 2))

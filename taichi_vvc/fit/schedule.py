@@ -36,7 +36,7 @@ _STEP_RATE = 0.005
 # should look like the frame before it. At full rate that would become another solution, no better than what was there,
 # and pictures would change where nothing moves.
 _FITTED_ON = 0.25
-_STEADY, _STEADY_MLP = 0.06, 0.05
+_STEADY, _STEADY_MLP = 0.04, 0.05
 
 
 def frame_seed(config: EncoderConfig, frame: int, more: int = 0) -> int:

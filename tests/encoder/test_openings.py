@@ -34,9 +34,11 @@ def test_the_second_fit_begins_with_what_the_first_one_would_show(
     capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits: list[tuple[int, Prediction, np.ndarray, FitResult]] = []
+    lambdas: list[float] = []
     usual = frame.fit_frame
 
     def watched(ws: Any, config: Any, training: Any, prediction: Prediction, number: int, tell: Any) -> FitResult:
+        lambdas.append(config.lambda_rate)
         fits.append((number, prediction, training.mask, usual(ws, config, training, prediction, number, tell)))
         return fits[-1][3]
 
@@ -49,6 +51,8 @@ def test_the_second_fit_begins_with_what_the_first_one_would_show(
         (2, False, False),
         (2, True, True),
     ]
+    # Groups have two frames; what is seen in all of them may cost more.
+    assert lambdas == pytest.approx([CONFIG.lambda_rate] * 3 + [CONFIG.lambda_rate * 2**-0.3])
     _, inter, _, first = fits[2]
     _, key, mask, last = fits[3]
     assert inter.reference is not None and key.reference is not None
@@ -65,6 +69,39 @@ def test_the_second_fit_begins_with_what_the_first_one_would_show(
     # A key frame says all of its symbols.
     assert all((symbols == residual).all() for symbols, residual in zip(said, last.residuals, strict=True))
     assert key.reference.parameters is inter.reference.parameters
+
+
+def test_both_fits_hold_what_stands_still_and_no_other_does(
+    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[list[str]] = []
+    usual = frame.held
+
+    def watched(views: Any, before: Any) -> Any:
+        held.append([s.view.camera.name for s in before])
+        return usual(views, before)
+
+    monkeypatch.setattr(frame, "held", watched)
+    sequence = tv.open_capture(capture)
+    list(tv.encode(sequence, CONFIG, tmp_path / "a.tvvc"))
+    cameras = [c.name for c in sequence.cameras if c.split == "train"]
+    # Of each fit the pictures, and then their detail.
+    assert held == [[]] * 4 + [cameras] * 4
+
+
+def test_nothing_is_held_to_a_key_frame(capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing that stands still would ever gain anything in a file of key frames."""
+    held: list[int] = []
+    usual = frame.held
+
+    def watched(views: Any, before: Any) -> Any:
+        held.append(len(before))
+        return usual(views, before)
+
+    monkeypatch.setattr(frame, "held", watched)
+    config = dataclasses.replace(CONFIG, keyint=1)
+    list(tv.encode(tv.open_capture(capture, frames=slice(0, 2)), config, tmp_path / "a.tvvc"))
+    assert held == [0] * 6
 
 
 def test_the_steps_of_both_fits_are_counted_on(capture: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tiny import TWO_LEVELS
 import taichi_vvc as tv
 from taichi_vvc.bitstream import StreamReader
 from taichi_vvc.coding.live_set import live_nodes
-from taichi_vvc.encoder import evidence
+from taichi_vvc.encoder import evidence, frame
 from taichi_vvc.fit.changes import Change
 
 CONFIG = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 20})
@@ -138,11 +138,15 @@ def test_a_stopped_encode_goes_on_with_the_same_bytes(
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("fps, sent", [(25, False), (2, True)])
-def test_a_group_opens_with_what_is_there(write: Callable[..., Path], tmp_path: Path, fps: int, sent: bool) -> None:
-    """No picture changes where a group begins in a scene that stands still, and the group needs no other."""
+@pytest.mark.parametrize("seconds, sent", [(0.16, False), (0.12, True)])
+def test_a_group_opens_with_what_is_there(
+    write: Callable[..., Path], tmp_path: Path, seconds: float, sent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No picture changes where a group begins in a scene that stands still, and the group needs no other but for MLPs
+    that are younger than so many ``seconds``."""
     runtime()
-    sequence = tv.open_capture(write(still, None, 2.0, frames=4), fps=fps)
+    monkeypatch.setattr(frame, "_MLP_SECONDS", seconds)
+    sequence = tv.open_capture(write(still, None, 2.0, frames=4), fps=25)
     config = tv.EncoderConfig(**{**TWO_LEVELS, "keyint": 3})
     assert [f.type for f in tv.encode(sequence, config, tmp_path / "a")] == ["key", "inter", "inter", "key"]
     with tv.open(tmp_path / "a") as stream, tv.open(tmp_path / "a") as other:

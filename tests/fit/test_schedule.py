@@ -98,6 +98,16 @@ def test_only_a_key_frame_from_scratch_has_less_lambda() -> None:
     assert {kind: found[kind].lambda_residual for kind in KINDS} == {"scratch": 0.0, "on": 0.0, "inter": 0.25}
 
 
+def test_a_key_frame_that_stays_near_the_one_before_keeps_its_steps_and_learns_slowly() -> None:
+    config = dataclasses.replace(CONFIG, grid_rate=0.2, mlp_rate=0.02)
+    found = Schedule.of(config, Prediction.going_on(BEFORE, steady=True))
+    assert (found.grid_rate, found.mlp_rate) == pytest.approx((0.008, 0.001))
+    usual = Schedule.of(config, Prediction.going_on(BEFORE))
+    assert usual.step_rate > 0 and found.step_rate == 0
+    rates = {name: getattr(usual, name) for name in ("grid_rate", "mlp_rate", "step_rate")}
+    assert dataclasses.replace(found, **rates) == usual
+
+
 def test_learning_rates_rise_and_then_fall_evenly() -> None:
     rates = np.array([turn.learning_rate for turn in schedule("on", rising=0.1, final_rate=0.2)])
     assert rates[0] == pytest.approx(0.01) and rates.argmax() == 99
