@@ -71,24 +71,6 @@ def test_the_second_fit_begins_with_what_the_first_one_would_show(
     assert key.reference.parameters is inter.reference.parameters
 
 
-def test_both_fits_hold_what_stands_still_and_no_other_does(
-    capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: list[list[str]] = []
-    usual = frame.held
-
-    def watched(views: Any, before: Any) -> Any:
-        held.append([s.view.camera.name for s in before])
-        return usual(views, before)
-
-    monkeypatch.setattr(frame, "held", watched)
-    sequence = tv.open_capture(capture)
-    list(tv.encode(sequence, CONFIG, tmp_path / "a.tvvc"))
-    cameras = [c.name for c in sequence.cameras if c.split == "train"]
-    # Of each fit the pictures, and then their detail.
-    assert held == [[]] * 4 + [cameras] * 4
-
-
 def test_nothing_is_held_to_a_key_frame(capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else nothing that stands still would ever gain anything in a file of key frames."""
     held: list[int] = []
