@@ -80,7 +80,7 @@ class FrameTask:
         shown: the training views and what the frame before shows of them, if nothing changes; else empty.
         opens: whether the frame opens a group though it is fitted as an inter frame at first: all of its symbols are
             coded.
-        held: of a frame that opens a group, the views of the frame before and what it shows of them; else empty.
+        held: of a frame that is held to the frame before, that one's views and what it shows of them; else empty.
     """
 
     number: int

@@ -96,7 +96,7 @@ class Groups:
         if mask.any() and (full or (cut and config.scenecut)):
             if cut or not before.any():
                 return self._key_frame(views, Prediction.scratch())
-            return self._next_group(self._inter_frame(views, reference, mask))
+            return self._next_group(self._inter_frame(views, reference, mask), reference)
         return self._inter_frame(views, reference, mask)
 
     def _inter_frame(self, views: FrameViews, reference: Reference, mask: np.ndarray) -> FrameTask:
@@ -106,11 +106,10 @@ class Groups:
         shown = self.evidence.shown_in(views.views) if change is not None and not change.cells.any() else ()
         return FrameTask(at.number, views, mask, at.group, Prediction.inter(reference), age, weight, change, shown)
 
-    def _next_group(self, inter: FrameTask) -> FrameTask:
+    def _next_group(self, inter: FrameTask, reference: Reference) -> FrameTask:
         """A key frame that goes on, in place of an ``inter`` frame: wherever nothing moves it shows nearly what the
         frame before shows, unless that is a key frame: where all are, each one gains a little."""
-        before = self.position.reference
-        held = self._held() if inter.change is None and before is not None and not before.frame.key else ()
+        held = self._held() if inter.change is None and not reference.frame.key else ()
         return replace(inter, group=inter.group + 1, lambda_rate=self.control.weight(True), opens=True, held=held)
 
     def _held(self) -> tuple[Shown, ...]:

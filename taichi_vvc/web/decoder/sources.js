@@ -108,6 +108,8 @@ export async function urlSource(url, options = {}) {
   } catch (error) {
     if (error instanceof SourceError) throw error;
     throw new SourceError(`${name}: expected a file, found no answer (${/** @type {Error} */ (error).message})`);
+  } finally {
+    meter.end();
   }
 }
 
@@ -137,7 +139,6 @@ async function sizeOf(load, url) {
  */
 async function ranged(response, url, size, options, meter) {
   const data = await collected(response, meter);
-  meter.end();
   const range = /bytes (\d+)-(\d+)\/(\d+)/.exec(response.headers.get("Content-Range") ?? "");
   const total = range ? Number(range[3]) : size;
   if (!total || (range && Number(range[2]) !== total - 1)) {
@@ -157,7 +158,6 @@ async function ranged(response, url, size, options, meter) {
 async function whole(response, name, { progress = () => {} }, meter) {
   const size = response.headers.get("Content-Encoding") ? 0 : Number(response.headers.get("Content-Length"));
   const data = await collected(response, meter, (loaded) => progress(loaded, size));
-  meter.end();
   const { bytes, requests } = meter;
   const traffic = { bytes, requests, size: data.length, ranges: false, bytesPerSecond: meter.bytesPerSecond };
   return { ...memorySource(data, name), traffic, close() {} };
