@@ -274,7 +274,8 @@ class Cluster:
                     display.whole.add(number)
                     yield number, result
         finally:
-            for reference in running:
+            # What was started here ends as a whole. Ray aborts where a task that it cancels ends at that moment.
+            for reference in () if self._own else running:
                 with contextlib.suppress(Exception):
                     ray.cancel(reference, force=True)
 
